@@ -116,6 +116,17 @@ async fn list(
     Ok(())
 }
 
+/// Makes work that waits for its next attempt due.
+async fn retry(data: &dyn DataApi, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
+    let message = match data.retry(key).await? {
+        0 => format!("nothing of {key} waits for its next attempt"),
+        1 => format!("the next attempt of {key} is due now"),
+        count => format!("the next attempts of {key} are due now: {count}"),
+    };
+    console.done(&message);
+    Ok(())
+}
+
 /// Pages may come from different replicas: the lowest revision holds for all of them.
 fn note(lowest: &mut Option<Revision>, revision: Revision) {
     *lowest = Some(lowest.map_or(revision, |lowest| lowest.min(revision)));

@@ -370,6 +370,7 @@ macro_rules! __data_checks {
                 outcomes_take_effect
                 an_expired_lease_is_due_work
                 enqueued_work_is_due
+                a_retry_makes_waiting_work_due
                 at_most_1000_are_enqueued_at_once
                 a_waiting_claim_ends_with_new_work
             }

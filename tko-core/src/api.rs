@@ -224,6 +224,20 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `ClaimExpired`, `NotFound`: as [`end_modification`](Self::end_modification).
     async fn cancel_modification(&self, token: &Token) -> Result<()>;
 
+    /// Makes work that waits for its next attempt due at once: that of the entity and, for a
+    /// deployment, that of its site. Returns how many pieces of work that were.
+    ///
+    /// The attempts still count. Work that a worker has, and work that is due already, stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// - `NotFound`: the entity does not exist.
+    /// - `NotImplemented`: this API cannot do that; the default.
+    async fn retry(&self, key: &Key) -> Result<usize> {
+        let _ = key;
+        Err(Error::NotImplemented("retrying at once".into()))
+    }
+
     /// Returns the extent of the change feed, and the store's time.
     async fn feed_position(&self) -> Result<FeedPosition>;
 

@@ -14,6 +14,7 @@
 //! | `bulk` | approving and purging by selection |
 //! | `delete` | deleting, and finishing large deletions |
 //! | `prepare_step`, `schedule_step` | steps of workers |
+//! | `retry` | due at once, what waits for its next attempt |
 //! | `watch` | the change feed of a selection |
 //!
 //! Time belongs to the backend, and sessions to the frontends. Templates are cached (`templates`)
@@ -53,6 +54,7 @@ mod edit;
 mod modify;
 mod prepare_step;
 mod register;
+mod retry;
 mod schedule_step;
 mod templates;
 mod update;
@@ -342,6 +344,10 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
             ..ChangeSet::default()
         };
         self.backend.commit(set, Ack::Durable).await.map(|_| ())
+    }
+
+    async fn retry(&self, key: &Key) -> Result<usize> {
+        self.retry_now(key).await
     }
 
     async fn feed_position(&self) -> Result<FeedPosition> {

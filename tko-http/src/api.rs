@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `entity` | list, get, put, delete, history |
 //! | `deployment` | create, batch, approve, update a package, modifications |
+//! | `retry` | retry waiting work at once |
 //! | `selection` | purge and approve by selection, with a dry run |
 //! | `watch` | server-sent events |
 //! | `summary` | counts |
@@ -12,6 +13,7 @@
 
 pub(crate) mod deployment;
 pub(crate) mod entity;
+mod retry;
 mod selection;
 mod summary;
 pub(crate) mod watch;
@@ -68,6 +70,7 @@ pub(crate) fn routes() -> Router<SharedContext> {
             get(entity::package).put(entity::put_package),
         )
         .route("/api/v1/{collection}/{id}/history", get(entity::history))
+        .route("/api/v1/{collection}/{id}/retry", post(retry::retry))
 }
 
 /// The entities of one kind, as they are named in paths.

@@ -3,10 +3,11 @@
 //! | file | contents |
 //! |---|---|
 //! | `overview`, `lists`, `deployment`, `entity`, `topology`, `activity`, `about` | the pages |
-//! | `confirm`, `edit`, `sign_in` | the actions |
+//! | `confirm`, `edit`, `retry`, `sign_in` | the actions |
 //! | `events` | the events that an open page receives |
 //! | `shell` | what every page shows around its content |
-//! | `html`, `yaml`, `diff`, `package` | how things are shown |
+//! | `html`, `yaml`, `diff`, `package`, `reason` | how things are shown |
+//! | `sorted` | lists in the order of time |
 //!
 //! Everything that comes from outside is escaped: by the templates, and by [`html::Html`].
 
@@ -25,9 +26,12 @@ mod lists;
 mod overview;
 mod package;
 mod page;
+mod reason;
+mod retry;
 mod rows;
 mod shell;
 mod sign_in;
+mod sorted;
 mod topology;
 mod yaml;
 
@@ -54,6 +58,8 @@ pub(crate) fn routes() -> Router<SharedContext> {
         .route("/deployments/{id}/edit", post(edit::start))
         .route("/deployments/{id}/check", post(edit::check))
         .route("/deployments/{id}/save", post(edit::save))
+        .route("/deployments/{id}/retry", post(retry::retry))
+        .route("/sites/{id}/retry", post(retry::retry))
         .route("/templates/{id}", get(entity::page))
         .route("/sites/{id}", get(entity::page))
         .route("/plugins/{id}", get(entity::page))

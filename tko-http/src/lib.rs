@@ -13,6 +13,7 @@ mod openapi;
 mod plugin_calls;
 mod problem;
 mod query;
+mod scan;
 mod security;
 mod server;
 mod settings;

@@ -3,9 +3,12 @@
 //! It remembers what each entity counted for, in a few dozen bytes, so that a change costs O(1)
 //! and can be applied twice.
 
+mod attention;
 mod rates;
 mod states;
 
+pub(crate) use attention::{AttentionEnd, AttentionFilter};
+use attention::{AttentionIndex, Obstacle};
 pub(crate) use rates::Rates;
 pub(crate) use states::StateCounts;
 
@@ -18,6 +21,9 @@ use tko_core::{Entity, Key, Kind, Metadata, Revision, SiteId, TemplateId, Timest
 /// Most different reasons that are counted apart. Deployments with further ones are counted by
 /// state only.
 const MAX_REASONS: usize = 10_000;
+
+/// Most plugins whose names are looked for in a text.
+const MAX_NAMED: usize = 1_000;
 
 /// Most sites with trouble that are kept with their message.
 const MAX_TROUBLED: usize = 1_000;
@@ -35,6 +41,7 @@ pub(crate) struct Tally {
     sites: HashMap<SiteId, Metadata>,
     troubled: BTreeMap<SiteId, Trouble>,
     plugins: HashSet<Arc<str>>,
+    attention: AttentionIndex,
     rates: Rates,
     /// For each kind: the revision up to which the feed was applied, once all was counted.
     read: [Option<Revision>; 4],
@@ -118,6 +125,7 @@ impl Tally {
                 self.by_template = Counts::default();
                 self.by_site = Counts::default();
                 self.reasons.clear();
+                self.attention = AttentionIndex::default();
             }
             Kind::Plugin => self.plugins.clear(),
         }
@@ -205,6 +213,10 @@ impl Tally {
         let template = template.map(|id| self.by_template.number(id.as_str()));
         let site = site.map(|id| self.by_site.number(id.as_str()));
         let reason = self.reason(entity, state);
+        if let Key::Deployment(id) = &entity.key {
+            let obstacle = obstacle(entity).map(|_| Obstacle(reason.as_ref()));
+            self.attention.put(id, state, obstacle, deployment);
+        }
         self.states.add(state);
         self.by_template
             .change(template, |counts| counts.add(state));
@@ -276,6 +288,7 @@ impl Tally {
             Key::Deployment(id) => {
                 let hash = self.hash(id.as_str());
                 self.forget(hash);
+                self.attention.remove(id);
             }
         }
     }
@@ -284,6 +297,29 @@ impl Tally {
     fn hash(&self, id: &str) -> u128 {
         let (one, other) = (self.hashers.0.hash_one(id), self.hashers.1.hash_one(id));
         u128::from(one) << 64 | u128::from(other)
+    }
+
+    /// The revision up to which the feed of a kind was applied, once all was counted.
+    pub(crate) fn read(&self, kind: Kind) -> Option<Revision> {
+        self.read[super::feed::index(kind)]
+    }
+
+    /// The deployments that need attention, by their ids.
+    pub(crate) fn attention(&self) -> &AttentionIndex {
+        &self.attention
+    }
+
+    /// The reasons that name a plugin, the most frequent first.
+    pub(crate) fn reasons_of(&self, plugin: &str, most: usize) -> Vec<(Arc<str>, ReasonCount)> {
+        let mut reasons: Vec<_> = self
+            .reasons
+            .iter()
+            .filter(|(text, counted)| counted.is_fault && names(text, plugin))
+            .map(|(text, counted)| (text.clone(), *counted))
+            .collect();
+        reasons.sort_by(|(one, a), (other, b)| b.count.cmp(&a.count).then_with(|| one.cmp(other)));
+        reasons.truncate(most);
+        reasons
     }
 
     /// The deployments by state.
@@ -381,6 +417,16 @@ impl Tally {
         failing
     }
 
+    /// A plugin that a text names: its id, and where in the text its name is: start and length.
+    pub(crate) fn plugin_named(&self, text: &str) -> Option<(Arc<str>, usize, usize)> {
+        let plugins = self.plugins.iter().take(MAX_NAMED);
+        let mut named = plugins.filter_map(|id| {
+            let name = id.split_once('|').map_or(&**id, |(_, name)| name);
+            Some((id.clone(), named_at(text, name)?, name.len()))
+        });
+        named.next()
+    }
+
     /// Sites that need attention, and how many there are (at most 1,000).
     pub(crate) fn troubled(&self, most: usize) -> (usize, Vec<(SiteId, Trouble)>) {
         let shown = self.troubled.iter().take(most);
@@ -398,8 +444,15 @@ impl Tally {
 
 /// Whether a text names a plugin: as a word of its own.
 fn names(text: &str, plugin: &str) -> bool {
+    named_at(text, plugin).is_some()
+}
+
+/// Where a text names a plugin.
+fn named_at(text: &str, plugin: &str) -> Option<usize> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    text.match_indices(plugin).any(|(at, _)| {
+    let mut found = text.match_indices(plugin).map(|(at, _)| at);
+    found.find(|at| {
+        let at = *at;
         let before = text[..at].chars().next_back();
         let after = text[at + plugin.len()..].chars().next();
         // A type may stand before the name: `prepare/NAME`.

@@ -94,6 +94,8 @@ pub(crate) enum ScreenAction {
     Mark,
     Tab(DetailTab),
     Ask(ChangeVerb),
+    /// Makes waiting work of the marked entities, or of this one, due at once.
+    Retry,
     /// Opens the line for a filter, or for a search on the page of an entity.
     StartLine,
     /// Opens the line for an id.

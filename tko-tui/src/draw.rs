@@ -27,7 +27,7 @@ const SMALLEST: (u16, u16) = (40, 8);
 const ASKED: usize = 5;
 
 /// The keys, for the page that explains them.
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 19] = [
     (
         "o d s t p a",
         "overview, deployments, sites, templates, plugins, about",
@@ -48,6 +48,7 @@ const KEYS: [(&str, &str); 18] = [
     ("space", "mark a row"),
     ("A", "approve the marked rows or this one (asks)"),
     ("D", "delete the marked rows or this one (asks)"),
+    ("R", "retry what waits for its next attempt, now"),
     ("click a head", "sort the loaded rows"),
     ("?", "these keys"),
     (
@@ -249,7 +250,9 @@ fn hints(screen: &Screen) -> String {
         ScreenView::About(_) => "? keys  q quit".to_owned(),
         ScreenView::Detail(detail) => {
             let (at, all) = (detail.top + 1, detail.lines.len().max(1));
-            format!("line {at} of {all}  / search  1-9 links  A approve  D delete  Esc back")
+            format!(
+                "line {at} of {all}  / search  1-9 links  A approve  R retry  D delete  Esc back"
+            )
         }
         ScreenView::List(list) => {
             let mut text = list::position(list);
@@ -341,5 +344,7 @@ fn draw_keys(frame: &mut Frame<'_>, theme: ScreenTheme, area: Rect) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
+#[cfg(test)]
+mod pictures;
 #[cfg(test)]
 mod tests;

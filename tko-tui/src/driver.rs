@@ -47,6 +47,9 @@ pub(crate) struct Driver<B: Backend> {
     pub(crate) frames: u64,
     /// The number of requests that were made.
     pub(crate) requests: u64,
+    /// How long each frame took.
+    #[cfg(test)]
+    pub(crate) draw_times: Vec<Duration>,
 }
 
 impl<B: Backend<Error: Send + Sync + 'static>> Driver<B> {
@@ -80,6 +83,8 @@ impl<B: Backend<Error: Send + Sync + 'static>> Driver<B> {
             next_refresh: now,
             frames: 0,
             requests: 0,
+            #[cfg(test)]
+            draw_times: Vec::new(),
         })
     }
 
@@ -145,8 +150,12 @@ impl<B: Backend<Error: Send + Sync + 'static>> Driver<B> {
     fn draw(&mut self) -> io::Result<()> {
         let (screen, theme) = (&self.screen, self.theme);
         let mut map = ScreenMap::default();
+        #[cfg(test)]
+        let began = Instant::now();
         let drawn = self.terminal.draw(|frame| map = draw(frame, screen, theme));
         drawn.map_err(io::Error::other)?;
+        #[cfg(test)]
+        self.draw_times.push(began.elapsed());
         self.map = map;
         self.frames += 1;
         self.is_dirty = false;
@@ -173,5 +182,7 @@ impl<B: Backend> Drop for Driver<B> {
     }
 }
 
+#[cfg(test)]
+mod scale;
 #[cfg(test)]
 mod tests;

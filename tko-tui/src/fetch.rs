@@ -30,6 +30,8 @@ const MAX_REASONS: usize = 10;
 pub(crate) enum ChangeVerb {
     Approve,
     Delete,
+    /// Makes waiting work due. Nobody is asked: it changes no entity.
+    Retry,
 }
 
 impl ChangeVerb {
@@ -38,6 +40,7 @@ impl ChangeVerb {
         match self {
             Self::Approve => "approve",
             Self::Delete => "delete",
+            Self::Retry => "retry",
         }
     }
 
@@ -46,6 +49,7 @@ impl ChangeVerb {
         match self {
             Self::Approve => "approved",
             Self::Delete => "deleted",
+            Self::Retry => "due now:",
         }
     }
 }
@@ -313,6 +317,10 @@ async fn change(api: &dyn DataApi, verb: ChangeVerb, keys: Vec<Key>) -> FetchRep
     for key in keys {
         let result = match verb {
             ChangeVerb::Delete => api.delete(&key).await.map(|()| 1),
+            ChangeVerb::Retry => {
+                let retried = api.retry(&key).await;
+                retried.map(|count| u64::try_from(count).unwrap_or(u64::MAX))
+            }
             ChangeVerb::Approve => {
                 let select = Select::all(key.kind()).id(Pattern::literal(key.id()));
                 api.approve(&select)
@@ -324,6 +332,9 @@ async fn change(api: &dyn DataApi, verb: ChangeVerb, keys: Vec<Key>) -> FetchRep
             }
         };
         match result {
+            Ok(0) if verb == ChangeVerb::Retry => {
+                problems.push(format!("{key} does not wait for its next attempt"));
+            }
             Ok(0) => problems.push(format!("{key} is not waiting for approval")),
             Ok(count) => done += count,
             Err(error) => problems.push(error.chain()),

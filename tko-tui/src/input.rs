@@ -142,6 +142,7 @@ fn letter(c: char) -> Option<ScreenAction> {
         'N' => ScreenAction::Match(false),
         'A' => ScreenAction::Ask(ChangeVerb::Approve),
         'D' => ScreenAction::Ask(ChangeVerb::Delete),
+        'R' => ScreenAction::Retry,
         '1'..='9' => {
             let at = usize::try_from(c.to_digit(10)?.checked_sub(1)?).ok()?;
             ScreenAction::Click(crate::action::ScreenPlace::Link(at), false)

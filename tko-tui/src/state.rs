@@ -180,6 +180,7 @@ impl Screen {
             }
             ScreenAction::Tab(tab) => return self.open_tab(tab),
             ScreenAction::Ask(verb) => self.ask(verb),
+            ScreenAction::Retry => return self.retry(),
             ScreenAction::StartLine => match &self.view {
                 ScreenView::List(list) => {
                     self.prompt = Some(ScreenPrompt::Filter(Input::new(list.line.clone())));

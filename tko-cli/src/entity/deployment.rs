@@ -1,7 +1,7 @@
 //! `tko deployment`: manages deployments.
 
 use super::removal::{self, PurgeArgs, RemovalArgs};
-use super::{MODIFICATION, MetadataArgs, get, list, report, show};
+use super::{MODIFICATION, MetadataArgs, get, list, report, retry, show};
 use crate::console::Console;
 use crate::filter::{DeploymentFilter, WindowArgs, require_choice};
 use crate::output;
@@ -84,6 +84,11 @@ pub(crate) enum DeploymentCommand {
         /// Approve every one; required without an id or a filter
         #[arg(long)]
         all: bool,
+    },
+    /// Retry at once what waits for its next attempt; also placing it on its site
+    Retry {
+        /// Id, as printed by create
+        id: DeploymentId,
     },
     /// Modify a deployment's package; nobody else can change it meanwhile
     #[command(subcommand)]
@@ -185,6 +190,7 @@ impl DeploymentCommand {
                 let bulk = console.during(message, approving).await?;
                 report(&bulk, "approved", select.kind, console)
             }
+            Self::Retry { id } => retry(data, &id.into(), console).await,
             Self::Mod(command) => command.run(data, console).await,
         }
     }

@@ -1,7 +1,7 @@
 //! `tko site`: manages sites.
 
 use super::removal::{self, PurgeArgs, RemovalArgs};
-use super::{MetadataArgs, get, list, show};
+use super::{MetadataArgs, get, list, retry, show};
 use crate::console::Console;
 use crate::filter::{SiteFilter, WindowArgs};
 use crate::source::SourceArgs;
@@ -39,6 +39,11 @@ pub(crate) enum SiteCommand {
         metadata: MetadataArgs,
         #[command(flatten)]
         source: SourceArgs,
+    },
+    /// Retry at once what waits for its next attempt
+    Retry {
+        /// Id, such as india/bangalore/south-100
+        id: SiteId,
     },
     /// Delete a site after its scheduler has removed everything from it; its deployments stay
     Delete {
@@ -80,6 +85,7 @@ impl SiteCommand {
                 console.done(&format!("registered site {id}"));
                 Ok(())
             }
+            Self::Retry { id } => retry(data, &id.into(), console).await,
             Self::Delete { id, removal } => {
                 removal::delete(data, &id.into(), &removal, console).await
             }

@@ -9,6 +9,7 @@ mod catalogs;
 mod commands;
 mod compatibility;
 mod crash;
+mod dashboard;
 mod demo;
 mod deploy;
 mod filters;

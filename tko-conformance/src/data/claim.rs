@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::BadArgument;
 use tko_core::{
-    ClaimRequest, Enqueue, Key, Lane, MAX_CHANGES, NewDeployment, Outcome, Stage, Token,
+    ClaimRequest, Enqueue, ErrorKind, Key, Lane, MAX_CHANGES, NewDeployment, Outcome, Stage, Token,
 };
 
 /// A claim describes its work; its token renews and settles it, each token separately.
@@ -185,4 +185,44 @@ pub async fn a_waiting_claim_ends_with_new_work(fixture: DataFixture) {
     let claims = waiting.await.expect("the task ends").expect("work came");
     assert_eq!(claims.len(), 1);
     assert_eq!(claims[0].work.key, Key::from(&id));
+}
+
+/// A retry makes the waiting work of an entity due, for a deployment also that of its site. Leased
+/// work stays as it is.
+pub async fn a_retry_makes_waiting_work_due(fixture: DataFixture) {
+    let later = Outcome::Retry {
+        after: Duration::from_hours(1),
+        reason: "refused".to_owned(),
+    };
+    let retry = async |key: Key| {
+        let retried = fixture.data.retry(&key).await;
+        retried.expect("the entity exists")
+    };
+    fixture.site("s", []).await;
+    let raw = fixture.create(NewDeployment::default()).await;
+    let claim = fixture.claim_of(Stage::Prepare, &raw).await;
+    assert_eq!(retry((&raw).into()).await, 0, "a worker has it");
+    let settled = fixture.data.settle(&[(claim.token, later.clone())]).await;
+    assert_eq!(settled.expect("the call succeeds"), [true]);
+    assert!(
+        fixture.claim(Stage::Prepare, 10).await.is_empty(),
+        "it waits"
+    );
+    assert_eq!(retry((&raw).into()).await, 1);
+    assert_eq!(retry((&raw).into()).await, 0, "it is due");
+    let claim = fixture.claim_of(Stage::Prepare, &raw).await;
+    assert_eq!(claim.work.attempts, 2, "attempts still count");
+
+    let ready = NewDeployment::new().prepared(true).approved(true);
+    let ready = fixture.create(ready.site(site_id("s"))).await;
+    let claim = fixture.claim_of(Stage::Schedule, site_id("s")).await;
+    let settled = fixture.data.settle(&[(claim.token, later)]).await;
+    assert_eq!(settled.expect("the call succeeds"), [true]);
+    assert_eq!(retry((&ready).into()).await, 1);
+    assert_eq!(fixture.drain(Stage::Schedule).await, ["s"]);
+    refused(
+        fixture.data.retry(&d("none")).await,
+        &[ErrorKind::NotFound],
+        "nothing has this id",
+    );
 }

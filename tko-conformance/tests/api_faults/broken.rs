@@ -193,6 +193,13 @@ impl DataApi for Broken {
         self.inner.cancel_modification(token).await
     }
 
+    async fn retry(&self, key: &Key) -> Result<usize> {
+        if self.is("a retry has no effect") {
+            return Ok(1);
+        }
+        self.inner.retry(key).await
+    }
+
     async fn feed_position(&self) -> Result<FeedPosition> {
         self.inner.feed_position().await
     }

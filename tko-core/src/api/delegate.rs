@@ -102,6 +102,10 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
         (**self).update(id, expect, package).await
     }
 
+    async fn retry(&self, key: &Key) -> Result<usize> {
+        (**self).retry(key).await
+    }
+
     async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
         (**self).update_entity(update).await
     }

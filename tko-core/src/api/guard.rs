@@ -105,6 +105,8 @@ pub enum ApiCall<'a> {
     EndModification(&'a Token),
     /// [`DataApi::cancel_modification`](super::DataApi::cancel_modification).
     CancelModification(&'a Token),
+    /// [`DataApi::retry`](super::DataApi::retry).
+    Retry(&'a Key),
     /// [`DataApi::feed_position`](super::DataApi::feed_position).
     FeedPosition,
     /// [`DataApi::watch`](super::DataApi::watch).
@@ -166,6 +168,7 @@ impl ApiCall<'_> {
             Self::StartModification(_) => "start_modification",
             Self::EndModification(_) => "end_modification",
             Self::CancelModification(_) => "cancel_modification",
+            Self::Retry(_) => "retry",
             Self::FeedPosition => "feed_position",
             Self::Watch(_) => "watch",
             Self::History(_) => "history",
@@ -183,7 +186,9 @@ impl ApiCall<'_> {
     /// The kind of the entity or selection that the call is about, if it has one.
     pub fn subject_kind(self) -> Option<Kind> {
         match self {
-            Self::Get(key) | Self::Delete(key) | Self::History(key) => Some(key.kind()),
+            Self::Get(key) | Self::Delete(key) | Self::History(key) | Self::Retry(key) => {
+                Some(key.kind())
+            }
             Self::UpdateEntity(update) => Some(update.key.kind()),
             Self::List(list) => Some(list.select.kind),
             Self::Count(select) | Self::Purge(select) | Self::Approve(select) => Some(select.kind),
@@ -213,7 +218,9 @@ impl ApiCall<'_> {
     pub fn description(self) -> String {
         let name = self.name();
         match self {
-            Self::Get(key) | Self::Delete(key) | Self::History(key) => format!("{name} {key}"),
+            Self::Get(key) | Self::Delete(key) | Self::History(key) | Self::Retry(key) => {
+                format!("{name} {key}")
+            }
             Self::UpdateEntity(update) => format!("{name} of {}", update.key),
             Self::RegisterTemplate(new) => format!("{name} {:?}", new.id.as_str()),
             Self::RegisterSite(new) => format!("{name} {:?}", new.id.as_str()),
@@ -258,7 +265,8 @@ impl ApiCall<'_> {
             | Self::UpdateEntity(_)
             | Self::StartModification(_)
             | Self::EndModification(_)
-            | Self::CancelModification(_) => CallKind::Write,
+            | Self::CancelModification(_)
+            | Self::Retry(_) => CallKind::Write,
             Self::Claim(_)
             | Self::Renew(_)
             | Self::Settle(_)

@@ -360,6 +360,11 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         self.inner.cancel_modification(token).await
     }
 
+    async fn retry(&self, key: &Key) -> Result<usize> {
+        self.check_entity(ApiCall::Retry(key), key).await?;
+        self.inner.retry(key).await
+    }
+
     async fn feed_position(&self) -> Result<FeedPosition> {
         self.check(ApiCall::FeedPosition)?;
         self.inner.feed_position().await

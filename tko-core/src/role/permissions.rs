@@ -44,6 +44,8 @@ pub const PERMISSIONS: &[Permission] = &[
     row("end_modification", &[], OPERATORS),
     row("cancel_modification", &[], OPERATORS),
     row("approve", &[], OPERATORS),
+    row("retry", &[Kind::Deployment, Kind::Site], OPERATORS),
+    row("retry", &[Kind::Template, Kind::Plugin], AUTHORS),
     row("delete", &[Kind::Deployment], OPERATORS),
     row("delete", AUTHORED, AUTHORS),
     row("purge", &[Kind::Deployment], OPERATORS),

@@ -253,6 +253,18 @@ impl DataApi for Client {
         .map(|_| ())
     }
 
+    async fn retry(&self, of: &Key) -> Result<usize> {
+        let request = wire::RetryRequest { key: Some(key(of)) };
+        let answer = self
+            .write(
+                "retry work at once",
+                request,
+                |mut data, request| async move { data.retry(request).await },
+            )
+            .await?;
+        Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
+    }
+
     async fn feed_position(&self) -> Result<FeedPosition> {
         let answer = self
             .read(

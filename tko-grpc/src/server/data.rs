@@ -308,6 +308,20 @@ impl data_server::Data for DataService {
             .await
     }
 
+    async fn retry(
+        &self,
+        request: Request<wire::RetryRequest>,
+    ) -> Result<Response<wire::RetryResponse>, Status> {
+        self.0
+            .answer(request, |api, request| async move {
+                let count = api.retry(&required_key(request.key.as_ref())?).await?;
+                Ok(wire::RetryResponse {
+                    count: u32::try_from(count).unwrap_or(u32::MAX),
+                })
+            })
+            .await
+    }
+
     async fn head(
         &self,
         request: Request<wire::HeadRequest>,

@@ -6,6 +6,7 @@ use crate::listing::{Framing, records, streamed};
 use crate::media::{self, NDJSON, Precondition, with_etag};
 use crate::problem::{HttpResult, ProblemResponse};
 use crate::query::ApiQuery;
+use crate::scan;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -17,10 +18,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::select::MAX_PAGE;
-use tko_core::view::DeploymentState;
+use tko_core::view::{DeploymentState, FilterLine};
 use tko_core::{
     ChangeRecord, Cursor, DataApi, DeploymentId, Error, Expect, Gvk, Key, Kind, List, NewPlugin,
-    NewSite, NewTemplate, Page, Revision, TemplateId, Version, Want, view,
+    NewSite, NewTemplate, Revision, TemplateId, Version, Want, view,
 };
 
 /// Records on a page if the request does not say how many.
@@ -29,12 +30,10 @@ const DEFAULT_LIMIT: usize = 100;
 /// Changes in a history if the request does not say how many, and at most.
 const HISTORY: (usize, usize) = (50, 500);
 
-/// Most pages that are read for one page of a listing that is filtered by state.
-const MAX_SCAN: usize = 20;
-
 /// Lists a page, or streams everything as lines.
 pub(super) async fn list(
     PathKind(kind): PathKind,
+    State(context): State<SharedContext>,
     ApiCaller { api, .. }: ApiCaller,
     headers: HeaderMap,
     mut query: ApiQuery,
@@ -74,7 +73,9 @@ pub(super) async fn list(
         .map(|id| Key::new(kind, &id).map(Cursor))
         .transpose()?;
     query.end()?;
-    let page = page(&*api, list, state).await?;
+    let mut filter = FilterLine::all(kind);
+    (filter.select, filter.state) = (list.select.clone(), state);
+    let page = scan::page(&context, &*api, list, &filter).await?;
     let next = page.next.as_ref().map(|Cursor(key)| key.id());
     Ok(Json(json!({
         "items": page.items.iter().map(shown).collect::<Vec<_>>(),
@@ -82,48 +83,6 @@ pub(super) async fn list(
         "revision": page.revision.0,
     }))
     .into_response())
-}
-
-/// Reads a page; with a state, of deployments in that state.
-///
-/// States are not indexed, so a page of a rare state can be short, or even empty, and have a next
-/// one.
-pub(crate) async fn page(
-    api: &dyn DataApi,
-    mut list: List,
-    state: Option<DeploymentState>,
-) -> tko_core::Result<Page> {
-    let Some(state) = state else {
-        return api.list(&list).await;
-    };
-    state.narrow(&mut list.select);
-    let most = list.most();
-    list.limit = MAX_PAGE;
-    let mut found = None::<Page>;
-    for _ in 0..MAX_SCAN {
-        let page = api.list(&list).await?;
-        list.after.clone_from(&page.next);
-        let found = found.get_or_insert_with(|| Page::new(page.revision, Vec::new()));
-        found.next.clone_from(&page.next);
-        for record in page.items {
-            if DeploymentState::of(&record.entity) != Some(state) {
-                continue;
-            }
-            if found.items.len() == most {
-                let last = found
-                    .items
-                    .last()
-                    .map(|last| Cursor(last.entity.key.clone()));
-                found.next = last;
-                break;
-            }
-            found.items.push(record);
-        }
-        if found.items.len() == most || list.after.is_none() {
-            break;
-        }
-    }
-    found.ok_or_else(|| Error::internal("list deployments", "no page was read"))
 }
 
 /// An entity as JSON, without its package; deployments with their state.

@@ -124,11 +124,11 @@ impl BulkTarget {
     }
 
     /// How many it is about, and the first ids.
-    async fn preview(&self, api: &dyn DataApi) -> Result<Preview> {
+    async fn preview(&self, context: &SharedContext, api: &dyn DataApi) -> Result<Preview> {
         let found: Vec<Key> = if !self.picked.is_empty() {
             self.picked.clone()
         } else if self.filter.is_scanned() {
-            self.searched(api).await?
+            self.searched(context, api).await?
         } else {
             return Preview::of(api, &self.select()).await;
         };
@@ -144,11 +144,11 @@ impl BulkTarget {
     }
 
     /// The entities that a search finds.
-    async fn searched(&self, api: &dyn DataApi) -> Result<Vec<Key>> {
+    async fn searched(&self, context: &SharedContext, api: &dyn DataApi) -> Result<Vec<Key>> {
         let mut found = Vec::new();
         let mut list = List::new(self.select());
         loop {
-            let page = super::lists::filtered(api, list.clone(), &self.filter).await?;
+            let page = crate::scan::page(context, api, list.clone(), &self.filter).await?;
             found.extend(page.items.iter().map(|record| record.entity.key.clone()));
             if page.next.is_none() || found.len() >= MAX_SEARCHED {
                 found.truncate(MAX_SEARCHED);
@@ -158,12 +158,12 @@ impl BulkTarget {
         }
     }
 
-    async fn apply(&self, caller: &ApiCaller) -> Result<Bulk> {
+    async fn apply(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Bulk> {
         let api = &caller.api;
         let keys = if !self.picked.is_empty() {
             self.picked.clone()
         } else if self.filter.is_scanned() {
-            self.searched(&**api).await?
+            self.searched(context, &**api).await?
         } else {
             return match self.action {
                 BulkAction::Approve => api.approve(&self.select()).await,
@@ -222,7 +222,7 @@ pub(super) async fn ask(
     let kind = collection(&name)?;
     let target = BulkTarget::take(kind, &mut query)?;
     query.end()?;
-    let preview = target.preview(&*caller.api).await?;
+    let preview = target.preview(&context, &*caller.api).await?;
     question(&context, &caller, &target, preview, None).await
 }
 
@@ -316,13 +316,13 @@ pub(super) async fn apply(
     let target = BulkTarget::take(kind, &mut query)?;
     let confirmed = query.number::<u64>("count")?.unwrap_or(0);
     query.end()?;
-    let preview = target.preview(&*caller.api).await?;
+    let preview = target.preview(&context, &*caller.api).await?;
     if preview.count > confirmed {
         let text = format!("Meanwhile there are {}.", number(preview.count));
         let notice = Some(Notice { text, bad: true });
         return question(&context, &caller, &target, preview, notice).await;
     }
-    let bulk = target.apply(&caller).await?;
+    let bulk = target.apply(&context, &caller).await?;
     if let ([_], Some((_, reason))) = (&target.picked[..], bulk.skipped.first()) {
         let kind = "busy";
         return Err(ProblemResponse::new(http::StatusCode::CONFLICT, kind, reason).into());

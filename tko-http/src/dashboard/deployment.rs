@@ -4,6 +4,8 @@ use super::history::{HistoryRow, compare_link, rows};
 use super::html::{Html, age, marked, until, visible};
 use super::package::{PackageQuery, PackageView};
 use super::page::{PageResult, rendered};
+use super::reason::linked;
+use super::retry::waits;
 use super::shell::Shell;
 use super::{encoded, path};
 use crate::api::PathKey;
@@ -37,6 +39,7 @@ struct DeploymentPage {
     deleting: bool,
     can_change: bool,
     can_approve: bool,
+    can_retry: bool,
     steps: Vec<LifeStep>,
     family: Html,
     has_children: bool,
@@ -102,19 +105,30 @@ pub(super) async fn page(
     mut query: ApiQuery,
 ) -> PageResult {
     let shown = PackageQuery::take(&mut query)?;
+    let notice = super::retry::notice(&mut query)?;
     query.end()?;
     let api = &*caller.api;
     let want = Want::PACKAGE.with_work().with_deleting();
     let record = api.get(&key, want).await?;
     let entity = record.entity.clone();
     let scope = format!("deployments/{}", key.id());
-    let shell = Shell::new(&context, &caller, key.id(), "/deployments", scope).await?;
+    let mut shell = Shell::new(&context, &caller, key.id(), "/deployments", scope).await?;
+    shell.notice = notice;
     let now = shell.now;
     let deployment = entity.deployment().cloned().unwrap_or_default();
     let state = DeploymentState::of(&entity).unwrap_or(DeploymentState::Unprepared);
     let template = match &deployment.template {
         Some(id) if shown.needs_template() => package_of(api, &id.into()).await,
         _ => None,
+    };
+    // Sites are scheduled, not deployments: that work says when placing is tried next.
+    let site = deployment.placed.as_ref().map(|(site, _)| site);
+    let site = match site.or(deployment.site.as_ref()) {
+        Some(id) => {
+            let want = Want::ROW.with_work().with_deleting();
+            api.get(&id.into(), want).await.ok()
+        }
+        None => None,
     };
     let changes = api.history(&key, None, CHANGES).await?;
     let (family, has_children) = family(api, &key, &entity).await?;
@@ -128,7 +142,8 @@ pub(super) async fn page(
         deleting: entity.deleting,
         can_change: shell.rights.deployments,
         can_approve: deployment.prepared && !deployment.approved && !entity.deleting,
-        steps: steps(&record, &deployment, now),
+        can_retry: waits(&record, now) || site.as_ref().is_some_and(|site| waits(site, now)),
+        steps: steps(&context, &record, site.as_ref(), &deployment, now),
         family,
         has_children,
         metadata: metadata(&entity),
@@ -171,7 +186,14 @@ fn about(deployment: &Deployment) -> Html {
 }
 
 /// The four steps. Under the one that is stuck: why, and when it is tried again.
-fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<LifeStep> {
+fn steps(
+    context: &SharedContext,
+    record: &Record,
+    site: Option<&Record>,
+    deployment: &Deployment,
+    now: Timestamp,
+) -> Vec<LifeStep> {
+    let placing = site.and_then(|site| next_try(site, Stage::Schedule, now));
     let entity = &*record.entity;
     let fault = tko_core::view::fault(entity);
     let said = |kind: &str| {
@@ -181,16 +203,6 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<LifeSt
         condition
             .map(|condition| condition.message.clone())
             .unwrap_or_default()
-    };
-    let work = |stage: Stage| {
-        let work = record.work.iter().find(|work| work.stage == stage);
-        work.map(|work| match (work.leased, work.attempts) {
-            (Some(_), _) => " A worker has it now.".to_owned(),
-            (None, 0) => format!(" Due {}.", until(work.due, now)),
-            (None, attempts) => {
-                format!(" Attempt {attempts}; next try {}.", until(work.due, now))
-            }
-        })
     };
     let is_placed = deployment.placed.is_some();
     let done = [true, deployment.prepared, deployment.approved, is_placed];
@@ -207,9 +219,9 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<LifeSt
             } else {
                 "."
             };
-            Html::text(&why)
+            linked(&context.feeds.tally(), &why)
                 .with(end)
-                .with(&work(Stage::Prepare).unwrap_or_default())
+                .with(&next_try(record, Stage::Prepare, now).unwrap_or_default())
         },
         if deployment.approved {
             Html::text("approved")
@@ -227,7 +239,12 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<LifeSt
                 } else {
                     said
                 };
-                Html::text(&said).with(" on ").entity(&site.into())
+                let html = linked(&context.feeds.tally(), &said);
+                let html = html.with(" on ").entity(&site.into());
+                match placing {
+                    Some(placing) => html.with(".").with(&placing),
+                    None => html,
+                }
             }
             (Some((site, _)), _) | (None, Some(site)) => Html::text("on ").entity(&site.into()),
         },
@@ -262,6 +279,16 @@ fn steps(record: &Record, deployment: &Deployment, now: Timestamp) -> Vec<LifeSt
             }
         })
         .collect()
+}
+
+/// When the work of a stage is tried next, as a sentence; `None` if there is none.
+fn next_try(record: &Record, stage: Stage, now: Timestamp) -> Option<String> {
+    let work = record.work.iter().find(|work| work.stage == stage)?;
+    Some(match (work.leased, work.attempts) {
+        (Some(_), _) => " A worker has it now.".to_owned(),
+        (None, 0) => format!(" Due {}.", until(work.due, now)),
+        (None, attempts) => format!(" Attempt {attempts}; next try {}.", until(work.due, now)),
+    })
 }
 
 /// The parent, this deployment, and its children, as a tree.

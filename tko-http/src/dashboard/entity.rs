@@ -2,7 +2,7 @@
 
 use super::deployment::{ConditionRow, conditions, metadata};
 use super::history::{HistoryRow, rows};
-use super::html::{Html, age, bar, number};
+use super::html::{Html, age, bar, number, visible};
 use super::overview::{StateLink, state_links};
 use super::package::{PackageQuery, PackageView};
 use super::page::{PageResult, rendered};
@@ -21,6 +21,9 @@ use tko_core::{Key, Kind, List, Package, Plugin, Timestamp, Want, view};
 /// Changes on the page.
 const CHANGES: usize = 15;
 
+/// Reasons that name a plugin on its page.
+const FAILURES: usize = 10;
+
 /// Deployments on the page.
 const DEPLOYMENTS: usize = 20;
 
@@ -33,6 +36,9 @@ struct EntityPage {
     id_encoded: String,
     about: Html,
     can_change: bool,
+    can_retry: bool,
+    waits: bool,
+    path: String,
     show_states: bool,
     states_label: &'static str,
     total: String,
@@ -43,6 +49,8 @@ struct EntityPage {
     metadata: Vec<(String, String)>,
     conditions: Vec<ConditionRow>,
     has_package: bool,
+    is_plugin: bool,
+    failures: Vec<PluginFailure>,
     package: PackageView,
     deployments: Vec<ListRow>,
     all_deployments: String,
@@ -58,6 +66,7 @@ pub(super) async fn page(
     mut query: ApiQuery,
 ) -> PageResult {
     let shown = PackageQuery::take(&mut query)?;
+    let notice = super::retry::notice(&mut query)?;
     query.end()?;
     let api = &*caller.api;
     let kind = key.kind();
@@ -71,7 +80,8 @@ pub(super) async fn page(
         _ => ("/plugins", plural(kind)),
     };
     let scope = format!("{name}/{}", key.id());
-    let shell = Shell::new(&context, &caller, key.id(), active, scope).await?;
+    let mut shell = Shell::new(&context, &caller, key.id(), active, scope).await?;
+    shell.notice = notice;
     let now = shell.now;
     let changes = api.history(&key, None, CHANGES).await?;
     let page = match view::deployments_of(&key) {
@@ -107,6 +117,8 @@ pub(super) async fn page(
         id_encoded: encoded(key.id()),
         about: about(&key, &entity, now),
         can_change: shell.rights.may_change(kind) && !entity.deleting,
+        can_retry: shell.rights.deployments && kind == Kind::Site,
+        waits: super::retry::waits(&record, now),
         show_states: kind != Kind::Plugin && caller.scopes().is_none(),
         states_label: if kind == Kind::Site {
             "What it is to run"
@@ -125,6 +137,11 @@ pub(super) async fn page(
         metadata: metadata(&entity),
         conditions: conditions(&entity, now),
         has_package: kind != Kind::Plugin,
+        is_plugin: kind == Kind::Plugin,
+        failures: match &key {
+            Key::Plugin(id) if caller.scopes().is_none() => failures(&context, id.name(), now),
+            _ => Vec::new(),
+        },
         package: PackageView::new(
             &path,
             format!("/api/v1{path}/package"),
@@ -150,8 +167,32 @@ pub(super) async fn page(
             "History"
         },
         changes: rows(&key, &changes, now),
+        path,
         shell,
     })
+}
+
+/// A reason that names a plugin, and how many deployments it keeps from getting on.
+struct PluginFailure {
+    href: String,
+    count: String,
+    text: String,
+    since: String,
+}
+
+/// What a plugin does not do, by the words that it leaves.
+fn failures(context: &SharedContext, plugin: &str, now: Timestamp) -> Vec<PluginFailure> {
+    let reasons = context.feeds.tally().reasons_of(plugin, FAILURES);
+    let failure = |(text, counted): (std::sync::Arc<str>, crate::summary::ReasonCount)| {
+        let line = format!("--state failing --reason {}", quoted_filter(&text));
+        PluginFailure {
+            href: format!("/deployments?q={}", encoded(&line)),
+            count: number(counted.count),
+            text: visible(&text),
+            since: age(counted.since, now),
+        }
+    };
+    reasons.into_iter().map(failure).collect()
 }
 
 fn about(key: &Key, entity: &tko_core::Entity, now: Timestamp) -> Html {

@@ -107,11 +107,15 @@ pub(super) async fn compare(
         id: key.id().to_owned(),
         from: old.map_or(0, |old| old.revision.0),
         to: new.revision.0,
-        summary: format!(
-            "{} lines added, {} removed",
-            number_of(added),
-            number_of(removed)
-        ),
+        summary: match (added, removed) {
+            (0, 0) => "The package is the same".to_owned(),
+            (1, removed) => format!("1 line added, {} removed", number_of(removed)),
+            (added, removed) => format!(
+                "{} lines added, {} removed",
+                number_of(added),
+                number_of(removed)
+            ),
+        },
         diff,
     })
 }

@@ -2,17 +2,19 @@
 
 use super::html::{number, short};
 use super::page::{PageResult, rendered};
-use super::rows::{ListColumn, ListRow, Shown, columns, row};
+use super::rows::{ListRow, Shown, columns, row};
 use super::shell::{Notice, Shell};
+use super::sorted::latest;
 use super::{encoded, heading};
 use crate::api::{collection, plural};
 use crate::context::{ApiCaller, SharedContext};
 use crate::query::ApiQuery;
+use crate::scan;
 use askama::Template;
 use axum::extract::{Path, State};
 use futures_util::{StreamExt, stream};
 use tko_core::view::{DeploymentState, FilterLine};
-use tko_core::{Cursor, DataApi, Error, Key, Kind, List, Page, Record, Result, Want};
+use tko_core::{Cursor, Error, Key, Kind, List, Record, Result, Want};
 
 /// Rows of one page.
 const ROWS: usize = 100;
@@ -35,13 +37,58 @@ struct ListPage {
     placeholder: &'static str,
     problem: Option<String>,
     chips: Vec<Chip>,
-    columns: Vec<ListColumn>,
+    heads: Vec<ColumnHead>,
+    is_latest: bool,
+    has_older: bool,
     rows: Vec<ListRow>,
     nothing: &'static str,
     next: Option<String>,
     again: String,
     can_change: bool,
     can_approve: bool,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListSort {
+    /// By id, which for deployments is the order in which they were created.
+    Id,
+    /// What changed last comes first.
+    Updated,
+}
+
+impl ListSort {
+    fn take(query: &mut ApiQuery) -> Result<Self> {
+        match query.text("sort")?.as_deref() {
+            None | Some("" | "id") => Ok(Self::Id),
+            Some("updated") => Ok(Self::Updated),
+            Some(_) => Err(Error::bad("sort", "expected id or updated")),
+        }
+    }
+}
+
+/// The head of a column.
+struct ColumnHead {
+    label: &'static str,
+    class: &'static str,
+    /// The list in the order of this column, if it can be sorted by it.
+    href: Option<String>,
+    /// How the list is sorted by this column now; empty if it is not.
+    order: &'static str,
+}
+
+fn heads(kind: Kind, list: &str, sort: ListSort) -> Vec<ColumnHead> {
+    let head = |column: super::rows::ListColumn| ColumnHead {
+        label: column.label,
+        class: column.class,
+        href: column.sort.map(|sort| format!("{list}&sort={sort}")),
+        order: match (column.sort, sort) {
+            (Some("id"), ListSort::Id) => "ascending",
+            (Some("updated"), ListSort::Updated) => "descending",
+            _ => "",
+        },
+    };
+    columns(kind).into_iter().map(head).collect()
 }
 
 /// A link to the part of a list in one state.
@@ -69,6 +116,7 @@ pub(super) async fn page(
     let kind = collection(&name)?;
     let q = query.text("q")?.unwrap_or_default();
     let cursor = query.text("cursor")?;
+    let sort = ListSort::take(&mut query)?;
     let done = (
         query.text("done")?,
         query.number::<u64>("count")?,
@@ -96,7 +144,16 @@ pub(super) async fn page(
     } else {
         let mut list = List::new(filter.select.clone()).limit(ROWS);
         list.after = after;
-        Some(filtered(&*caller.api, list, &filter).await?)
+        Some(match sort {
+            ListSort::Id => {
+                let page = scan::page(&context, &*caller.api, list, &filter).await?;
+                (page.items, page.next, false)
+            }
+            ListSort::Updated => {
+                let latest = latest(&context, &caller, &filter, ROWS).await?;
+                (latest.records, None, latest.more)
+            }
+        })
     };
     let counts = caller.scopes().is_none();
     let shown = Shown {
@@ -105,13 +162,13 @@ pub(super) async fn page(
     };
     let records = found
         .as_ref()
-        .map(|page| page.items.as_slice())
+        .map(|(records, ..)| records.as_slice())
         .unwrap_or_default();
     let rows: Vec<ListRow> = records
         .iter()
         .map(|one| row(&context, &one.entity, shown))
         .collect();
-    let next = found.as_ref().and_then(|page| page.next.as_ref());
+    let next = found.as_ref().and_then(|(_, next, _)| next.as_ref());
     let q_encoded = encoded(&q);
     let next =
         next.map(|Cursor(key)| format!("/{name}?q={q_encoded}&cursor={}", encoded(key.id())));
@@ -133,10 +190,15 @@ pub(super) async fn page(
         } else {
             "Nothing matches."
         },
-        again: format!("/{name}?q={q_encoded}"),
+        again: match sort {
+            ListSort::Id => format!("/{name}?q={q_encoded}"),
+            ListSort::Updated => format!("/{name}?q={q_encoded}&sort=updated"),
+        },
+        heads: heads(kind, &format!("/{name}?q={q_encoded}"), sort),
+        is_latest: sort == ListSort::Updated,
+        has_older: found.as_ref().is_some_and(|(.., more)| *more),
         can_approve: can_change && kind == Kind::Deployment,
         can_change,
-        columns: columns(kind),
         shell,
         q,
         q_encoded,
@@ -144,28 +206,6 @@ pub(super) async fn page(
         rows,
         next,
     })
-}
-
-/// Reads a page of what the filter selects.
-pub(super) async fn filtered(
-    api: &dyn DataApi,
-    mut list: List,
-    filter: &FilterLine,
-) -> Result<Page> {
-    if filter.reason.is_none() {
-        return crate::api::entity::page(api, list, filter.state).await;
-    }
-    // Reasons are not indexed: a bounded number of pages is searched.
-    let most = list.most();
-    list.limit = tko_core::select::MAX_PAGE;
-    let mut page = crate::api::entity::page(api, list, filter.state).await?;
-    page.items.retain(|record| filter.fits(&record.entity));
-    if page.items.len() > most {
-        page.items.truncate(most);
-        let last = page.items.last().map(|last| last.entity.key.clone());
-        page.next = last.map(Cursor);
-    }
-    Ok(page)
 }
 
 /// The message after a bulk action.

@@ -3,6 +3,7 @@
 use super::activity::{ActivityRow, latest};
 use super::html::{Html, age, bar, chart, number, visible};
 use super::page::{PageResult, rendered};
+use super::reason::linked;
 use super::shell::{Notice, Shell};
 use super::{encoded, path};
 use crate::context::{ApiCaller, SharedContext};
@@ -52,6 +53,7 @@ struct ReasonRow {
     count: String,
     state: DeploymentState,
     text: String,
+    html: Html,
     since: String,
 }
 
@@ -134,6 +136,7 @@ pub(super) async fn page(
             href: format!("/deployments?q={}", encoded(&line)),
             count: number(counted.count),
             state,
+            html: linked(&tally, &text),
             text: visible(&text),
             since: age(counted.since, now),
         }

@@ -100,7 +100,11 @@ impl PackageView {
                 let by_stuck = package.iter().take(MAX_RESOURCES).position(|resource| {
                     !stuck.is_empty() && stuck.contains(&named(resource.identifier()))
                 });
-                by_find.or(by_stuck).unwrap_or(0)
+                let by_merge = package.iter().take(MAX_RESOURCES).position(|resource| {
+                    let base = template.and_then(|template| template.find(resource.identifier()));
+                    query.is_merge && base.is_none_or(|base| base.hash() != resource.hash())
+                });
+                by_find.or(by_merge).or(by_stuck).unwrap_or(0)
             });
         let mut resources: Vec<ResourceLink> = package
             .iter()

@@ -11,6 +11,8 @@ use tko_core::{Entity, Key, Kind, Timestamp};
 pub(super) struct ListColumn {
     pub(super) label: &'static str,
     pub(super) class: &'static str,
+    /// The order that a click on the head chooses: the value of `sort`.
+    pub(super) sort: Option<&'static str>,
 }
 
 /// A cell of a row.
@@ -38,7 +40,7 @@ pub(super) fn columns(kind: Kind) -> Vec<ListColumn> {
         ],
         Kind::Site => &[
             ("Site", "id long"),
-            ("Template", "wide"),
+            ("Template", "template wide"),
             ("Deployments", "count num"),
             ("States", "mini wide"),
             ("Condition", "wide"),
@@ -54,14 +56,24 @@ pub(super) fn columns(kind: Kind) -> Vec<ListColumn> {
         Kind::Plugin => &[
             ("Plugin", "id"),
             ("Executor", "count"),
-            ("Triggers", "id long"),
+            ("Triggers", "id plugin"),
             ("Arguments", "wide"),
             ("In the way of", "count num"),
         ],
     };
     columns
         .iter()
-        .map(|(label, class)| ListColumn { label, class })
+        .enumerate()
+        .map(|(at, (label, class))| ListColumn {
+            label,
+            class,
+            sort: match *label {
+                "Updated" => Some("updated"),
+                "Deployment" => Some("id"),
+                _ if at == 0 && kind != Kind::Deployment => Some("id"),
+                _ => None,
+            },
+        })
         .collect()
 }
 
@@ -111,7 +123,7 @@ pub(super) fn row(context: &SharedContext, entity: &Entity, shown: Shown) -> Lis
         Key::Site(id) => {
             let counts = context.feeds.tally().of_site(id.as_str());
             cell("id long one", named(&entity.key));
-            cell("wide one", optional(entity.template()));
+            cell("template wide one", optional(entity.template()));
             cell("count num", count(counts.total()));
             cell("mini wide", states(&counts));
             cell(
@@ -141,7 +153,7 @@ pub(super) fn row(context: &SharedContext, entity: &Entity, shown: Shown) -> Lis
             cell("id one", named(&entity.key));
             cell("count one", Html::text(&plugin.executor));
             cell(
-                "id long",
+                "id plugin",
                 Html::text(&triggers.collect::<Vec<_>>().join(", ")),
             );
             cell("wide one mono", words(Some(&plugin.arguments.join(" "))));

@@ -497,6 +497,22 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
     },
     OperationRow {
         method: "post",
+        path: "/api/v1/{collection}/{id}/retry",
+        id: "retry{Kind}",
+        summary: "Retry waiting work of a {kind} at once",
+        description: "Makes work due now that waits for its next attempt, for a deployment also \
+                      that of its site. The attempts still count.",
+        parameters: &[ID],
+        answers: &[(
+            "200",
+            "How many pieces of work are due now and were not",
+            JSON,
+            "Retried",
+        )],
+        ..NOTHING
+    },
+    OperationRow {
+        method: "post",
         path: "/api/v1/{collection}/{id}/modification",
         id: "startModification",
         summary: "Start a modification: until it ends, nobody else can change the package",

@@ -274,6 +274,13 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
             "CreatedDeployment",
             object(&[("deploymentId", text("The id"))], &["deploymentId"]),
         ),
+        (
+            "Retried",
+            object(
+                &[("count", count("The pieces of work that are due now"))],
+                &["count"],
+            ),
+        ),
         ("BatchAnswer", text("One JSON value on each line")),
         ("EventStream", text("Server-sent events")),
         (

@@ -1,6 +1,7 @@
 //! The server over real sockets.
 
 mod access;
+mod attention;
 mod compatible;
 mod dashboard;
 mod deployments;

@@ -3,6 +3,10 @@
 use crate::harness::{TIME, TestServer, answer, sent, store};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tko_core::{ApiCall, Caller, Guard, Guarded};
 use tko_http::HttpServerSettings;
 use tko_serve::Access;
 
@@ -164,4 +168,57 @@ async fn watches_are_limited_and_give_their_place_back() {
     tokio::time::timeout(TIME, reopened)
         .await
         .expect("the place is free again");
+}
+
+/// Counts the watches of the API.
+struct CountingGuard(Arc<AtomicUsize>);
+
+impl Guard for CountingGuard {
+    fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> tko_core::Result<()> {
+        if matches!(call, ApiCall::Watch(_)) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn many_watches_read_the_feed_once() {
+    let store = store();
+    let watches = Arc::new(AtomicUsize::new(0));
+    let api = Guarded::new(Arc::new(store.clone()), CountingGuard(watches.clone()));
+    let settings = HttpServerSettings::default();
+    let server = TestServer::serving(Arc::new(api), store, settings, Access::new(), 0).await;
+    let counted = async {
+        let summary = || server.get("/api/v1/summary");
+        while answer(summary(), StatusCode::OK).await["complete"] != true {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIME, counted).await.expect("in time");
+    let mut readers = Vec::new();
+    for _ in 0..50 {
+        readers.push(Events::open(server.get("/api/v1/watch?kind=site")).await);
+        sent(server.get("/events?scope=all"), StatusCode::OK).await;
+    }
+    server.register("/api/v1/sites/a", "").await;
+    for reader in &mut readers {
+        assert_eq!(reader.next().await.expect("an event").0, "added");
+    }
+    // One for each kind of entity.
+    assert_eq!(watches.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_quiet_watch_has_heartbeats() {
+    let mut settings = HttpServerSettings::default();
+    settings.heartbeat = Duration::from_millis(20);
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    let mut response = sent(server.get("/api/v1/watch?kind=site"), StatusCode::OK).await;
+    let mut text = String::new();
+    while text.matches(": heartbeat").count() < 3 {
+        let chunk = tokio::time::timeout(TIME, response.chunk()).await;
+        let chunk = chunk.expect("in time").expect("a stream").expect("no end");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+    }
 }

@@ -85,7 +85,7 @@ fn draw_reasons(frame: &mut Frame<'_>, view: &OverviewView, theme: ScreenTheme, 
         } else {
             theme.plain()
         };
-        let mark = if *is_fault { "✗" } else { "○" };
+        let mark = if *is_fault { "▲" } else { "○" };
         let line = Line::from(vec![
             Span::styled(format!(" {mark} {:>8}  ", number(*count)), style),
             Span::raw(safe(message).into_owned()),

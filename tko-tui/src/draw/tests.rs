@@ -39,7 +39,7 @@ async fn the_overview() {
 
 #[tokio::test]
 async fn the_list_of_deployments() {
-    snapshot("deployments", "d", "✗ failing").await;
+    snapshot("deployments", "d", "▲ failing").await;
 }
 
 #[tokio::test]

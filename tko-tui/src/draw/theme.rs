@@ -69,15 +69,16 @@ impl ScreenTheme {
             .add_modifier(Modifier::UNDERLINED)
     }
 
-    /// The style of a state, and a mark that tells states apart without colours.
+    /// The style of a state, and a mark that tells states apart without colours. The web dashboard
+    /// has the same marks.
     pub(crate) fn state(self, state: DeploymentState) -> (&'static str, Style) {
         match state {
             DeploymentState::Scheduled => ("●", self.coloured(Color::Green)),
             DeploymentState::Approved => ("◐", self.coloured(Color::Cyan)),
-            DeploymentState::Waiting => ("◇", self.coloured(Color::Yellow)),
-            DeploymentState::Unprepared => ("○", self.coloured(Color::Blue)),
-            DeploymentState::Failing => ("✗", self.bad()),
-            DeploymentState::Deleting => ("−", self.dim()),
+            DeploymentState::Waiting => ("◆", self.coloured(Color::Yellow)),
+            DeploymentState::Unprepared => ("○", self.dim()),
+            DeploymentState::Failing => ("▲", self.bad()),
+            DeploymentState::Deleting => ("×", self.coloured(Color::Magenta)),
         }
     }
 }

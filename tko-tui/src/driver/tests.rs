@@ -66,13 +66,13 @@ async fn what_is_marked_is_approved_and_deleted_after_a_question() {
     let store = TestStore::filled().await;
     let mut dashboard = TestDashboard::start(&store, 80, 24).await;
     dashboard.keys("d").await;
-    dashboard.until("◇ waiting").await;
+    dashboard.until("◆ waiting").await;
     dashboard.key(KeyCode::Down).await;
     dashboard.key(KeyCode::Down).await;
     dashboard.keys("A").await;
     dashboard.until("approve this?").await;
     dashboard.keys("n").await;
-    assert!(dashboard.text().contains("◇ waiting"));
+    assert!(dashboard.text().contains("◆ waiting"));
     dashboard.keys("Ay").await;
     dashboard.until("approved 1").await;
     dashboard
@@ -81,7 +81,7 @@ async fn what_is_marked_is_approved_and_deleted_after_a_question() {
                 .terminal()
                 .backend()
                 .to_string()
-                .contains("◇ waiting")
+                .contains("◆ waiting")
         })
         .await;
     dashboard.key(KeyCode::End).await;
@@ -225,4 +225,31 @@ async fn a_lost_connection_is_said_and_healed() {
         .await
         .expect("registered");
     dashboard.until("template nf/new:v1").await;
+}
+
+#[tokio::test]
+async fn waiting_work_is_retried_without_a_question() {
+    use tko_core::{ClaimRequest, Outcome, Stage, WorkerApi};
+    let store = TestStore::filled().await;
+    let id = DeploymentId::new("06h24sr0000000000005").expect("an id");
+    let work = tko_core::Enqueue::now(Stage::Prepare, &id, tko_core::Lane::new(0));
+    store.store.enqueue(vec![work]).await.expect("enqueued");
+    let claim = ClaimRequest::new(Stage::Prepare, "preparer");
+    let claimed = store.store.claim(&claim).await.expect("claims");
+    let later = Outcome::Retry {
+        after: std::time::Duration::from_hours(1),
+        reason: "refused".to_owned(),
+    };
+    let outcomes = [(claimed[0].token.clone(), later)];
+    let settled = store.store.settle(&outcomes).await;
+    assert_eq!(settled.expect("settled"), [true]);
+    let mut dashboard = TestDashboard::start(&store, 100, 24).await;
+    dashboard.keys("d").await;
+    dashboard.until("06h24sr0000000000005").await;
+    dashboard.key(KeyCode::End).await;
+    dashboard.keys("R").await;
+    dashboard.until("due now: 1").await;
+    assert_eq!(store.store.claim(&claim).await.expect("claims").len(), 1);
+    dashboard.keys("R").await;
+    dashboard.until("does not wait for its next attempt").await;
 }

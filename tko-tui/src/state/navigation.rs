@@ -127,15 +127,32 @@ impl Screen {
         self.fill()
     }
 
-    pub(super) fn ask(&mut self, verb: ChangeVerb) {
-        let keys = match &self.view {
+    /// The marked entities, or the one that is selected or shown.
+    fn chosen(&self) -> Vec<Key> {
+        match &self.view {
             ScreenView::List(list) if !list.marked.is_empty() => {
                 list.marked.iter().cloned().collect()
             }
             ScreenView::List(list) => list.selected_key().into_iter().collect(),
             ScreenView::Detail(detail) => vec![detail.key.clone()],
             _ => Vec::new(),
-        };
+        }
+    }
+
+    pub(super) fn retry(&mut self) -> Vec<FetchRequest> {
+        let keys = self.chosen();
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        if let ScreenView::List(list) = &mut self.view {
+            list.marked.clear();
+        }
+        let verb = ChangeVerb::Retry;
+        vec![FetchRequest::Change { verb, keys }]
+    }
+
+    pub(super) fn ask(&mut self, verb: ChangeVerb) {
+        let keys = self.chosen();
         if verb == ChangeVerb::Approve && keys.iter().any(|key| key.kind() != Kind::Deployment) {
             let text = "only deployments can be approved".to_owned();
             self.notice = Some((text, true));

@@ -184,6 +184,16 @@ pub(super) fn versioned() -> Vec<Row> {
         request.encode_to_vec(),
         OPERATORS,
     );
+    for (kind, roles) in [
+        (Kind::Deployment, OPERATORS),
+        (Kind::Site, OPERATORS),
+        (Kind::Template, AUTHORS),
+    ] {
+        let request = wire::RetryRequest {
+            key: Some(key(kind)),
+        };
+        row("Data", "Retry", request.encode_to_vec(), roles);
+    }
     row("Data", "Head", vec![], READERS);
     row("Data", "Changes", vec![], READERS);
 

@@ -1,0 +1,256 @@
+//! [`AttentionIndex`]: the deployments that fail, are being deleted, or have something in the way,
+//! in the order of their ids. No backend can find them by an index of its own.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use tko_core::view::DeploymentState;
+use tko_core::{Deployment, DeploymentId, Select, SiteId, TemplateId};
+
+/// Most deployments in the index. With more, it has those with the first ids: where so many need
+/// attention, looking at one after the other finds them soon.
+const MAX_INDEXED: usize = 100_000;
+
+/// What the index knows of a deployment.
+#[derive(Clone, Debug)]
+pub(crate) struct AttentionRow {
+    state: DeploymentState,
+    /// The words of what is in the way; `None` if they are not kept, or nothing is.
+    reason: Option<Arc<str>>,
+    template: Option<TemplateId>,
+    site: Option<SiteId>,
+}
+
+/// What is looked for in the index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttentionFilter<'a> {
+    pub(crate) state: Option<DeploymentState>,
+    /// A part of the reason.
+    pub(crate) reason: Option<&'a str>,
+    /// Other filters; those that the index cannot decide are ignored.
+    pub(crate) select: &'a Select,
+}
+
+impl AttentionFilter<'_> {
+    /// Whether the index has all deployments that this filter can match.
+    pub(crate) fn is_indexed(&self) -> bool {
+        let by_state = matches!(
+            self.state,
+            Some(DeploymentState::Failing | DeploymentState::Deleting)
+        );
+        (by_state || self.reason.is_some()) && self.select.is_watchable()
+    }
+
+    fn matches(&self, id: &str, row: &AttentionRow) -> bool {
+        let texts = |patterns: &[tko_core::Pattern], text: Option<&str>| {
+            patterns.is_empty()
+                || text.is_some_and(|text| patterns.iter().all(|one| one.matches(text)))
+        };
+        self.state.is_none_or(|state| row.state == state)
+            && (row.state != DeploymentState::Deleting || self.state == Some(row.state))
+            && self.reason.is_none_or(|part| {
+                let reason = row.reason.as_deref();
+                reason.is_none_or(|reason| reason.contains(part))
+            })
+            && texts(&self.select.ids, Some(id))
+            && texts(
+                &self.select.template_ids,
+                row.template.as_ref().map(TemplateId::as_str),
+            )
+            && texts(&self.select.site_ids, row.site.as_ref().map(SiteId::as_str))
+    }
+}
+
+/// A part of what the index has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttentionIds {
+    pub(crate) ids: Vec<DeploymentId>,
+    /// How the listing continues.
+    pub(crate) end: AttentionEnd,
+}
+
+/// The end of a part of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AttentionEnd {
+    /// Nothing else matches.
+    All,
+    /// More follow the last id.
+    More,
+    /// The index does not know deployments after this id, or any at all.
+    Unknown(Option<DeploymentId>),
+}
+
+/// Something that is in the way of a deployment: its words, if they are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Obstacle<'a>(pub(super) Option<&'a Arc<str>>);
+
+/// The index.
+#[derive(Debug, Default)]
+pub(crate) struct AttentionIndex {
+    rows: BTreeMap<DeploymentId, AttentionRow>,
+    /// The last id up to which the index has everything; `None` if it has all.
+    until: Option<DeploymentId>,
+}
+
+impl AttentionIndex {
+    /// Takes a deployment as it is now.
+    pub(super) fn put(
+        &mut self,
+        id: &DeploymentId,
+        state: DeploymentState,
+        obstacle: Option<Obstacle<'_>>,
+        deployment: &Deployment,
+    ) {
+        self.put_within(MAX_INDEXED, id, state, obstacle, deployment);
+    }
+
+    fn put_within(
+        &mut self,
+        most: usize,
+        id: &DeploymentId,
+        state: DeploymentState,
+        obstacle: Option<Obstacle<'_>>,
+        deployment: &Deployment,
+    ) {
+        let is_indexed = obstacle.is_some()
+            || matches!(state, DeploymentState::Failing | DeploymentState::Deleting);
+        if !is_indexed || self.until.as_ref().is_some_and(|until| id > until) {
+            self.rows.remove(id);
+            return;
+        }
+        let row = AttentionRow {
+            state,
+            reason: obstacle.and_then(|Obstacle(reason)| reason.cloned()),
+            template: deployment.template.clone(),
+            site: deployment.site.clone(),
+        };
+        self.rows.insert(id.clone(), row);
+        if self.rows.len() > most {
+            self.rows.pop_last();
+            self.until = self.rows.last_key_value().map(|(id, _)| id.clone());
+        }
+    }
+
+    /// Forgets a deployment that is gone.
+    pub(super) fn remove(&mut self, id: &DeploymentId) {
+        self.rows.remove(id);
+    }
+
+    /// At most `most` matching deployments after an id.
+    pub(crate) fn after(
+        &self,
+        after: Option<&DeploymentId>,
+        filter: AttentionFilter<'_>,
+        most: usize,
+    ) -> AttentionIds {
+        if let (Some(until), Some(after)) = (&self.until, after)
+            && after >= until
+        {
+            let end = AttentionEnd::Unknown(Some(after.clone()));
+            return AttentionIds {
+                ids: Vec::new(),
+                end,
+            };
+        }
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.range::<DeploymentId, _>((from, Bound::Unbounded));
+        let mut ids: Vec<_> = rows
+            .filter(|(id, row)| filter.matches(id.as_str(), row))
+            .map(|(id, _)| id.clone())
+            .take(most.saturating_add(1))
+            .collect();
+        let end = if ids.len() > most {
+            ids.truncate(most);
+            AttentionEnd::More
+        } else {
+            match &self.until {
+                None => AttentionEnd::All,
+                until => AttentionEnd::Unknown(until.clone()),
+            }
+        };
+        AttentionIds { ids, end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AttentionEnd, AttentionFilter, AttentionIndex, Obstacle};
+    use std::sync::Arc;
+    use tko_core::view::DeploymentState;
+    use tko_core::{Deployment, DeploymentId, Kind, Pattern, Select, TemplateId};
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::new(text).expect("an id")
+    }
+
+    fn ids(found: &[DeploymentId]) -> Vec<&str> {
+        found.iter().map(DeploymentId::as_str).collect()
+    }
+
+    fn index(most: usize, names: &[&str]) -> AttentionIndex {
+        let mut index = AttentionIndex::default();
+        let reason: Arc<str> = "no pool left".into();
+        for name in names {
+            let template = if *name < "c" { "nf/a" } else { "nf/b" };
+            let deployment = Deployment::default().template(TemplateId::new(template).ok());
+            let state = DeploymentState::Failing;
+            let obstacle = Some(Obstacle(Some(&reason)));
+            index.put_within(most, &id(name), state, obstacle, &deployment);
+        }
+        index
+    }
+
+    #[test]
+    fn matching_ids_come_in_order_and_in_parts() {
+        let mut index = index(10, &["d", "a", "c", "b"]);
+        index.put_within(
+            10,
+            &id("e"),
+            DeploymentState::Deleting,
+            None,
+            &Deployment::default(),
+        );
+        let select = Select::all(Kind::Deployment);
+        let failing = AttentionFilter {
+            state: Some(DeploymentState::Failing),
+            reason: None,
+            select: &select,
+        };
+        assert!(failing.is_indexed());
+        let first = index.after(None, failing, 3);
+        assert_eq!(
+            (ids(&first.ids), first.end),
+            (vec!["a", "b", "c"], AttentionEnd::More)
+        );
+        let next = index.after(Some(&id("c")), failing, 3);
+        assert_eq!((ids(&next.ids), next.end), (vec!["d"], AttentionEnd::All));
+        let pattern = Pattern::id("nf/b").expect("a pattern");
+        let of_template = Select::all(Kind::Deployment).template_id(pattern);
+        let of_template = AttentionFilter {
+            reason: Some("pool"),
+            state: None,
+            select: &of_template,
+        };
+        assert_eq!(ids(&index.after(None, of_template, 9).ids), ["c", "d"]);
+        let scheduled = Deployment::default();
+        index.put_within(10, &id("c"), DeploymentState::Scheduled, None, &scheduled);
+        index.remove(&id("d"));
+        assert!(index.after(None, of_template, 9).ids.is_empty());
+    }
+
+    #[test]
+    fn beyond_its_size_the_index_says_how_far_it_knows() {
+        let index = index(2, &["c", "a", "d", "b"]);
+        let select = Select::all(Kind::Deployment);
+        let filter = AttentionFilter {
+            state: Some(DeploymentState::Failing),
+            reason: None,
+            select: &select,
+        };
+        let found = index.after(None, filter, 9);
+        assert_eq!(ids(&found.ids), ["a", "b"]);
+        assert_eq!(found.end, AttentionEnd::Unknown(Some(id("b"))));
+        let later = index.after(Some(&id("c")), filter, 9);
+        assert_eq!(later.end, AttentionEnd::Unknown(Some(id("c"))));
+    }
+}
