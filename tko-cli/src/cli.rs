@@ -206,7 +206,7 @@ impl Cli {
             CliCommand::Fn(function) => function.run(console.out).await?,
             CliCommand::Tosca(tosca) => tosca.run(console.out, &mut std::io::stderr()).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
-            CliCommand::Backend(command) => command.run(&mut console).await?,
+            CliCommand::Backend(command) => Box::pin(command.run(&mut console)).await?,
             CliCommand::Data(DataCommand::Start(start)) => Box::pin(start.run()).await?,
             CliCommand::Preparer(PreparerCommand::Start(start)) => start.run().await?,
             CliCommand::Scheduler(SchedulerCommand::Start(start)) => start.run().await?,

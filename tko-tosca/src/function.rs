@@ -305,15 +305,14 @@ impl Instance<'_, '_> {
             let index = step
                 .as_integer()
                 .and_then(|index| usize::try_from(index).ok());
-            let inner = match (&value.content, index) {
-                (YamlContent::List(items), Some(index)) => items.get(index).cloned(),
-                _ => {
-                    let keys = value.as_map().map_or(0, |entries| entries.len());
-                    if !self.analysis.search(keys, whole.at, site.path) {
-                        return None;
-                    }
-                    value.get(key).cloned()
+            let inner = if let (YamlContent::List(items), Some(index)) = (&value.content, index) {
+                items.get(index).cloned()
+            } else {
+                let keys = value.as_map().map_or(0, |entries| entries.len());
+                if !self.analysis.search(keys, whole.at, site.path) {
+                    return None;
                 }
+                value.get(key).cloned()
             };
             let Some(inner) = inner else {
                 let message = format!("the value has no \"{key}\"");

@@ -113,15 +113,15 @@ impl ProblemList {
     /// Reports an error.
     pub(crate) fn error(&mut self, at: SourcePosition, path: &str, message: impl Into<String>) {
         self.errors += 1;
-        self.add(ProblemLevel::Error, at, path, message.into());
+        self.add(ProblemLevel::Error, at, path, &message.into());
     }
 
     /// Reports something that has no effect.
     pub(crate) fn warning(&mut self, at: SourcePosition, path: &str, message: impl Into<String>) {
-        self.add(ProblemLevel::Warning, at, path, message.into());
+        self.add(ProblemLevel::Warning, at, path, &message.into());
     }
 
-    fn add(&mut self, level: ProblemLevel, at: SourcePosition, path: &str, message: String) {
+    fn add(&mut self, level: ProblemLevel, at: SourcePosition, path: &str, message: &str) {
         if self.found.len() >= self.most {
             self.left_out += 1;
             return;
@@ -132,7 +132,7 @@ impl ProblemList {
             line: at.line,
             column: at.column,
             path: shortened(path, MOST_PATH),
-            message: shortened(&message, MOST_MESSAGE),
+            message: shortened(message, MOST_MESSAGE),
         };
         self.found.push((at, problem));
     }

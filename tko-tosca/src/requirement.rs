@@ -155,7 +155,13 @@ impl Instance<'_, '_> {
         let (mut capability, mut relationship) = (None, None);
         let name = if value.as_map().is_some() {
             let allowed = ["node", "capability", "relationship"];
-            let refused = ["node_filter", "directives", "count", "occurrences", "optional"];
+            let refused = [
+                "node_filter",
+                "directives",
+                "count",
+                "occurrences",
+                "optional",
+            ];
             let skipped = ["allocation"];
             self.analysis
                 .problems
@@ -226,23 +232,20 @@ impl Instance<'_, '_> {
         let offers = uses.offers.get(wanted).map_or(&[][..], Vec::as_slice);
         // A named target is looked up directly; its capabilities are few.
         let of_target: Vec<(usize, Rc<str>)>;
-        let candidates = match assignment.target {
-            RequirementTarget::Node(target) => {
-                let capabilities = &self.nodes[target].node_type.capabilities;
-                of_target = capabilities
-                    .keys()
-                    .map(|name| (target, Rc::clone(name)))
-                    .collect();
-                of_target.as_slice()
-            }
-            _ => {
-                let last = offers[..taken].last().filter(|(node, _)| {
-                    let other = &self.nodes[*node].node_type;
-                    definition.node.as_ref().is_none_or(|key| other.is_a(key))
-                });
-                full = last.cloned();
-                &offers[taken..]
-            }
+        let candidates = if let RequirementTarget::Node(target) = assignment.target {
+            let capabilities = &self.nodes[target].node_type.capabilities;
+            of_target = capabilities
+                .keys()
+                .map(|name| (target, Rc::clone(name)))
+                .collect();
+            of_target.as_slice()
+        } else {
+            let last = offers[..taken].last().filter(|(node, _)| {
+                let other = &self.nodes[*node].node_type;
+                definition.node.as_ref().is_none_or(|key| other.is_a(key))
+            });
+            full = last.cloned();
+            &offers[taken..]
         };
         for (candidate, name) in candidates {
             if !self.analysis.search(1, assignment.at, path) {

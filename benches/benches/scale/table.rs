@@ -18,15 +18,15 @@ pub(crate) struct Bar {
     found: f64,
     /// Whether the figure has to be at least this, or at most.
     at_least: bool,
-    bar: f64,
+    limit: f64,
 }
 
 impl Bar {
     pub(crate) fn is_met(&self) -> bool {
         if self.at_least {
-            self.found >= self.bar
+            self.found >= self.limit
         } else {
-            self.found <= self.bar
+            self.found <= self.limit
         }
     }
 }
@@ -65,12 +65,12 @@ impl Table {
             let at = |backend: &'static str, size| rates.get(&(backend, size)).copied();
             for size in &self.sizes {
                 if let Some((with, without)) = at("SQLite", *size).zip(at("SQLite alone", *size)) {
-                    let bar = if *job == Job::CreateAlone { 0.5 } else { 0.0 };
+                    let limit = if *job == Job::CreateAlone { 0.5 } else { 0.0 };
                     bars.push(Bar {
                         name: format!("{}, at {size}, as a share of SQLite alone", job.name()),
                         found: with / without,
                         at_least: true,
-                        bar,
+                        limit,
                     });
                 }
             }
@@ -83,7 +83,7 @@ impl Table {
                     name: format!("{}, growth of the cost", job.name()),
                     found: small / large,
                     at_least: false,
-                    bar: 1.5,
+                    limit: 1.5,
                 });
             }
         }
@@ -94,7 +94,7 @@ impl Table {
                 name: format!("KB a deployment, at {size}"),
                 found: kilobytes,
                 at_least: false,
-                bar: 2.0,
+                limit: 2.0,
             });
         }
         bars

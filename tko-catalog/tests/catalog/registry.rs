@@ -330,7 +330,7 @@ async fn an_archive_on_a_web_server_is_read_when_it_changes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_read_from_a_registry_and_compared_with_its_digest() {
-    let mut registry = Registry::default();
+    let mut registry = Registry::new(10);
     let wasm = "application/wasm";
     registry.push("v1", wasm, b"code".to_vec());
     registry.push("latest", wasm, b"newest".to_vec());
@@ -360,7 +360,10 @@ async fn a_file_is_read_from_a_registry_and_compared_with_its_digest() {
         (format!("oci://{place}:packed"), "the layer is an archive"),
         (format!("oci://{place}:forged"), "has the digest"),
         (format!("oci://{place}:a/b"), "neither a tag nor a digest"),
-        (format!("oci://{place}@sha256:12"), "neither a tag nor a digest"),
+        (
+            format!("oci://{place}@sha256:12"),
+            "neither a tag nor a digest",
+        ),
         ("oci:nothing".to_owned(), "not of the form"),
         (format!("oci://u:p@{place}"), "neither a tag nor a digest"),
     ] {

@@ -58,7 +58,7 @@ async fn the_first_steps_of_the_readme_survive_a_restart() {
             let is_step = |start: &&str| line.starts_with(start);
             ["tko template", "tko site", "tko deployment"]
                 .iter()
-                .any(|start| is_step(start))
+                .any(is_step)
         })
         .collect();
     assert_eq!(steps.len(), 4, "{steps:?}");

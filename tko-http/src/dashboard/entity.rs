@@ -29,6 +29,7 @@ const DEPLOYMENTS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "entity.html")]
+#[allow(clippy::struct_excessive_bools)] // Independent parts of the page.
 struct EntityPage {
     shell: Shell,
     name: String,

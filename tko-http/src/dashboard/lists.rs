@@ -27,6 +27,7 @@ const LOOKUPS: usize = 16;
 
 #[derive(Template)]
 #[template(path = "list.html")]
+#[allow(clippy::struct_excessive_bools)] // Independent parts of the page.
 struct ListPage {
     shell: Shell,
     heading: &'static str,

@@ -41,14 +41,14 @@ impl SshCredentials {
         // Nobody answers a question.
         let mut command = "ssh -oBatchMode=yes".to_owned();
         if let Some(key) = &self.key {
-            command += &format!(" -oIdentitiesOnly=yes -i {}", quoted(key));
+            command.extend([" -oIdentitiesOnly=yes -i ", &quoted(key)]);
         }
         if let Some(hosts) = &self.hosts {
-            let hosts = quoted(hosts);
-            command += &format!(
-                " -oStrictHostKeyChecking=yes -oGlobalKnownHostsFile=/dev/null \
-                 -oUserKnownHostsFile={hosts}"
-            );
+            command.extend([
+                " -oStrictHostKeyChecking=yes -oGlobalKnownHostsFile=/dev/null",
+                " -oUserKnownHostsFile=",
+                &quoted(hosts),
+            ]);
         }
         Some(command)
     }
