@@ -83,7 +83,10 @@ async fn deletions_that_arrive_together_are_judged_alone() {
     let mut late = late.into_iter();
     for (number, deleted) in deletions.into_iter().enumerate() {
         let key = Key::from(&id("top", number));
-        let found = backend.get(&[key.clone()], Want::ROW).await.expect("read");
+        let found = backend
+            .get(std::slice::from_ref(&key), Want::ROW)
+            .await
+            .expect("read");
         match number % 3 {
             0 => {
                 assert!(matches!(&deleted, Err(Error::Conflict(keys)) if *keys == [key]));
