@@ -17,7 +17,7 @@ use tko_core::{
 const MANY: usize = 60;
 
 fn id(name: &str, number: usize) -> DeploymentId {
-    DeploymentId::new(&format!("{name}-{number:03}")).expect("an id")
+    DeploymentId::new(&format!("{name}{number:03}")).expect("an id")
 }
 
 fn child(own: &DeploymentId, parent: Option<&DeploymentId>) -> Put {

@@ -20,7 +20,9 @@ const PATIENCE: (u32, u32) = (8, 256);
 #[derive(Debug)]
 pub(super) struct BatchPace {
     wanted: usize,
-    /// The batches until it waits for more, and those that it let pass the last time.
+    /// Whether these are more than came before.
+    is_attempt: bool,
+    /// The batches until the next attempt, and those before the last one.
     left: u32,
     patience: u32,
     last: Option<Instant>,
@@ -30,6 +32,7 @@ impl Default for BatchPace {
     fn default() -> Self {
         Self {
             wanted: 1,
+            is_attempt: false,
             left: 0,
             patience: PATIENCE.0,
             last: None,
@@ -56,18 +59,21 @@ impl BatchPace {
     pub(super) fn took(&mut self, sets: usize) {
         self.last = Some(Instant::now());
         if sets < self.wanted {
-            let was_attempt = self.left == 0;
-            self.wanted = sets;
-            if was_attempt {
+            if self.is_attempt {
                 self.patience = (self.patience * 2).min(PATIENCE.1);
             }
+            self.is_attempt = false;
+            self.wanted = sets;
             self.left = self.patience;
-        } else if self.left > 0 {
+        } else if self.is_attempt || self.left == 0 {
+            if self.is_attempt {
+                self.patience = PATIENCE.0;
+            }
+            self.is_attempt = true;
+            self.wanted = sets + sets / 2 + 1;
+        } else {
             self.left -= 1;
             self.wanted = self.wanted.max(sets);
-        } else {
-            self.wanted = sets + sets / 2 + 1;
-            self.patience = PATIENCE.0;
         }
     }
 }
