@@ -17,7 +17,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")).resolve()
 FOLDER = TARGET / "python"
 PYTHON = FOLDER / "venv" / "bin" / "python"
-TOOLS = ["maturin>=1.16,<2", "pytest>=8,<10", "mypy>=1.18,<3"]
+# A `tko` for the tests of plugins under `tko up`, relative to the folder where this was started.
+PROGRAM = os.environ.get("TKO_TEST_PROGRAM")
+TOOLS = ["maturin>=1.16,<2", "pytest>=8,<10", "mypy>=1.18,<3", "trustme>=1.2,<2"]
 
 
 def run(*command, **options):
@@ -38,7 +40,7 @@ def install_tools():
     if not PYTHON.exists():
         check(sys.executable, "-m", "venv", PYTHON.parent.parent)
     if run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *TOOLS) != 0:
-        sys.exit("pip cannot install maturin, pytest and mypy")
+        sys.exit(f"pip cannot install {', '.join(TOOLS)}")
 
 
 def main():
@@ -73,7 +75,9 @@ def main():
     work = FOLDER / "work"
     work.mkdir(exist_ok=True)
     environment["PATH"] = f"{PYTHON.parent}:{os.environ['PATH']}"
-    tests = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", HERE, "-c", HERE / "pyproject.toml"]
+    if PROGRAM:
+        environment["TKO_TEST_PROGRAM"] = str(pathlib.Path(PROGRAM).resolve())
+    tests = [PYTHON, "-m", "pytest", "-q", "-rs", "--durations=5", "-p", "no:cacheprovider", "--rootdir", HERE, "-c", HERE / "pyproject.toml"]
     check(*tests, HERE / "tests", *arguments, cwd=work, env=environment)
     if not arguments:
         check(*tests, "--doctest-modules", "--pyargs", "tko", cwd=work, env=environment)

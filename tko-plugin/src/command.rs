@@ -56,6 +56,7 @@ impl CommandExecutor {
         Ok(Arc::new(PluginHandler {
             stats: self.settings.metrics.plugin(&id),
             id,
+            executor: "command",
             program: program.path.clone(),
             timeouts: self.settings.timeouts,
             runner: CommandRunner {

@@ -6,16 +6,18 @@ use crate::log::LogSubject;
 use crate::metrics::PluginStats;
 use crate::settings::Timeouts;
 use crate::stderr::Tail;
+use crate::trace::CallSpan;
 use async_trait::async_trait;
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Condition, Error, Identifier, Limits, Package, PrepareCall, Preparer, Record, Result,
-    ScheduleCall, Scheduler, Validator, Violation,
+    Condition, Error, Identifier, Limits, Package, PluginType, PrepareCall, Preparer, Record,
+    Result, ScheduleCall, Scheduler, Validator, Violation,
 };
 use tokio::task::spawn_blocking;
+use tracing::Instrument;
 
 /// Makes the calls of one plugin.
 #[async_trait]
@@ -41,6 +43,8 @@ pub(crate) struct PluginReply {
 /// A handler of one plugin.
 pub(crate) struct PluginHandler<C> {
     pub(crate) id: String,
+    /// The name of the executor.
+    pub(crate) executor: &'static str,
     /// The program as the plugin names it.
     pub(crate) program: String,
     pub(crate) timeouts: Timeouts,
@@ -51,19 +55,21 @@ pub(crate) struct PluginHandler<C> {
 impl<C: CallRunner> PluginHandler<C> {
     async fn call(
         &self,
+        plugin_type: PluginType,
         subject: LogSubject,
         target: Option<&Identifier>,
         input: Input,
         timeout: Duration,
     ) -> Result<PluginReply, Failure> {
+        let traced = CallSpan::start(&subject, self.executor);
         let measured = self.stats.start();
         let reply = self
             .runner
             .run(Arc::new(subject), target, input, timeout)
+            .instrument(traced.span())
             .await;
         let took = measured.end(&reply);
-        let milliseconds = took.as_millis();
-        tracing::debug!(plugin = self.id, milliseconds, ok = reply.is_ok(), "called");
+        traced.end(plugin_type, &reply, took);
         reply
     }
 
@@ -114,7 +120,7 @@ impl<C: CallRunner> Preparer for PluginHandler<C> {
         };
         let timeout = self.timeouts.prepare;
         let reply = self
-            .call(subject, Some(call.target), input, timeout)
+            .call(PluginType::Prepare, subject, Some(call.target), input, timeout)
             .await
             .map(|reply| (reply.last_line.clone(), reply));
         let prepared = reply
@@ -160,7 +166,7 @@ impl<C: CallRunner> Validator for PluginHandler<C> {
         };
         let timeout = self.timeouts.validate;
         let reply = self
-            .call(subject, Some(target), input, timeout)
+            .call(PluginType::Validate, subject, Some(target), input, timeout)
             .await
             .map_err(|failure| self.failed("validate", target, failure))?;
         let violations = reply
@@ -190,7 +196,7 @@ impl<C: CallRunner> Scheduler for PluginHandler<C> {
             removed_deployments: packages_of(call.removed)?,
         };
         let timeout = self.timeouts.schedule;
-        self.call(subject, call.target, input, timeout)
+        self.call(PluginType::Schedule, subject, call.target, input, timeout)
             .await
             .and_then(said)
             .map_err(|failure| self.failed("schedule", key, failure))?;

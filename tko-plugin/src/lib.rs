@@ -23,6 +23,7 @@ mod program;
 mod redaction;
 pub mod settings;
 pub mod stderr;
+pub mod trace;
 pub mod worker;
 
 pub use command::CommandExecutor;

@@ -88,6 +88,7 @@ impl WorkerExecutor {
         pools.push(Arc::downgrade(&pool));
         Ok(Arc::new(PluginHandler {
             id,
+            executor: "worker",
             program: program.path,
             timeouts: self.call.timeouts,
             stats,

@@ -1,10 +1,10 @@
 //! Controllers in this process whose handlers are Python objects.
 
+use crate::data::PyData;
 use crate::identifier::{PyGvk, PyIdentifier};
 use crate::package::PyPackage;
 use crate::record::PyEntity;
 use crate::runtime::wait;
-use crate::store::EmbeddedStore;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -192,7 +192,7 @@ impl RunningController {
 impl RunningController {
     /// Starts a preparer with these handlers beside TKO's own.
     #[staticmethod]
-    fn prepare(store: &EmbeddedStore, preparers: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn prepare(store: &PyData, preparers: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut registry = tko_preparer::native();
         for (gvk, handler) in handlers(preparers)? {
             let name = gvk.kind.to_string();
@@ -205,7 +205,7 @@ impl RunningController {
 
     /// Starts a scheduler with these handlers.
     #[staticmethod]
-    fn schedule(store: &EmbeddedStore, schedulers: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn schedule(store: &PyData, schedulers: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut registry = Registry::new();
         for (gvk, handler) in handlers(schedulers)? {
             let name = gvk.kind.to_string();

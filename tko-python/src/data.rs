@@ -1,5 +1,6 @@
 //! The data API as operations that both kinds of client, and the embedded store, make.
 
+use crate::changes::{PyChanges, change};
 use crate::error::raised;
 use crate::identifier::PyGvk;
 use crate::package::package_of;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tko_core::{
     Bulk, DataApi, Expect, Key, Kind, List, Metadata, NewDeployment, NewPlugin, NewSite,
     NewTemplate, Package, PluginId, Record, Result as CoreResult, Revision, Select, SiteId,
-    TemplateId, Token, Version, Want, Watch, view,
+    TemplateId, Token, Version, Want, Watch, WorkerApi, view,
 };
 use tko_grpc::client::{Client, ClientSettings, ClientTls};
 
@@ -29,12 +30,12 @@ const MOST_IDS: usize = 1_000;
 /// A data service: a remote one, or an embedded store.
 #[pyclass(name = "Data", module = "tko", frozen)]
 pub(crate) struct PyData {
-    data: Arc<dyn DataApi>,
+    pub(crate) data: Arc<dyn WorkerApi>,
     client: Option<Client>,
 }
 
 impl PyData {
-    pub(crate) fn embedded(data: Arc<dyn DataApi>) -> Self {
+    pub(crate) fn embedded(data: Arc<dyn WorkerApi>) -> Self {
         Self { data, client: None }
     }
 
@@ -89,6 +90,41 @@ fn optional<T>(
 ) -> PyResult<Option<T>> {
     let text = text.filter(|text| !text.is_empty());
     text.map(parse).transpose().map_err(|error| raised(&error))
+}
+
+/// A deployment from the keyword arguments of `create_deployment`, as a dict.
+fn new_deployment(fields: &Bound<'_, PyDict>) -> PyResult<NewDeployment> {
+    let mut new = NewDeployment::new();
+    for (name, value) in fields {
+        if value.is_none() {
+            continue;
+        }
+        let name: String = name.extract()?;
+        new = match name.as_str() {
+            "parent_deployment_id" => {
+                let id: String = value.extract()?;
+                new.parent(optional(Some(&id), tko_core::DeploymentId::new)?)
+            }
+            "template_id" => {
+                let id: String = value.extract()?;
+                new.template(optional(Some(&id), TemplateId::new)?)
+            }
+            "site_id" => {
+                let id: String = value.extract()?;
+                new.site(optional(Some(&id), SiteId::new)?)
+            }
+            "merge_metadata" => new.metadata(metadata(value.extract()?)),
+            "prepared" => new.prepared(value.extract()?),
+            "approved" => new.approved(value.extract()?),
+            "merge_package" => new.merge(package_of(&value)?),
+            "idempotency_key" => new.idempotency_key(value.extract::<String>()?),
+            other => {
+                let message = format!("a new deployment has no {other:?}");
+                return Err(PyTypeError::new_err(message));
+            }
+        };
+    }
+    Ok(new)
 }
 
 fn metadata(metadata: Option<BTreeMap<String, String>>) -> Metadata {
@@ -293,6 +329,24 @@ impl PyData {
         ))
     }
 
+    /// Creates deployments in one stream; each gets its id or its error.
+    fn create_deployments(&self, deployments: Vec<Bound<'_, PyDict>>) -> PyResult<ApiOperation> {
+        let new = deployments
+            .iter()
+            .map(new_deployment)
+            .collect::<PyResult<_>>()?;
+        Ok(self.operation(
+            |data| Box::pin(async move { Ok(data.create_deployments(new).await) }),
+            |py, created| {
+                let created = created.into_iter().map(|created| match created {
+                    Ok(id) => id.as_str().into_py_any(py),
+                    Err(error) => Ok(raised(&error).into_value(py).into_any()),
+                });
+                created.collect::<PyResult<Vec<_>>>()?.into_py_any(py)
+            },
+        ))
+    }
+
     fn get(&self, kind: &str, id: &str) -> PyResult<ApiOperation> {
         let key = key(kind, id)?;
         Ok(self.operation(
@@ -404,19 +458,15 @@ impl PyData {
                 Box::pin(async move { data.history(&key, before.map(Revision), limit).await })
             },
             |py, changes| {
-                let changes = changes.into_iter().map(|change| {
-                    let entry = PyDict::new(py);
-                    entry.set_item("revision", change.revision.0)?;
-                    entry.set_item("at", view::rfc3339(change.at))?;
-                    entry.set_item("before", change.before.map(PyEntity::new))?;
-                    entry.set_item("after", change.after.map(PyEntity::new))?;
-                    let cause = change.cause.as_ref();
-                    entry.set_item("cause", cause.map(ToString::to_string))?;
-                    Ok(entry)
-                });
+                let changes = changes.into_iter().map(|record| change(py, record));
                 changes.collect::<PyResult<Vec<_>>>()?.into_py_any(py)
             },
         ))
+    }
+
+    #[pyo3(signature = (after=None))]
+    fn changes(&self, after: Option<u64>) -> PyChanges {
+        PyChanges::new(in_runtime(|| self.data.changes(after.map(Revision))))
     }
 
     fn list(

@@ -1,6 +1,7 @@
 //! The native part of the Python package `tko`: packages, validation, expressions, clients and
 //! embedded stores. The rest of the package is Python, in `python/tko`.
 
+mod changes;
 mod controller;
 mod data;
 mod error;
@@ -52,6 +53,7 @@ fn _tko(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::PyListing>()?;
     module.add_class::<stream::PyWatching>()?;
     module.add_class::<stream::PyEvent>()?;
+    module.add_class::<changes::PyChanges>()?;
     module.add_class::<runtime::ApiOperation>()?;
     module.add_class::<data::PyData>()?;
     module.add_class::<store::EmbeddedStore>()?;

@@ -5,14 +5,15 @@ use crate::data::PyData;
 use crate::error::raised;
 use crate::runtime::wait;
 use crate::validation;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Backend, Result as CoreResult, Store, WorkerApi};
-use tko_grpc::server::{Access, Listen, Server, Sockets};
+use std::path::PathBuf;
+use tko_grpc::server::{Access, BearerTokens, Listen, Server, ServerTls, Sockets};
 use tokio_util::sync::CancellationToken;
 
 /// A store in this process, with validation by TKO's built-in schemas.
@@ -26,6 +27,33 @@ fn open(backend: Arc<dyn Backend>) -> CoreResult<Arc<dyn WorkerApi>> {
     let validation = validation::built_in()?;
     let ids = Arc::new(TimeOrderedIds);
     Ok(Arc::new(Store::new(backend, validation, ids)))
+}
+
+/// TLS and authentication of a server.
+fn access(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+    tokens: Option<Vec<String>>,
+) -> PyResult<Access> {
+    let mut access = Access::new();
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let tls = ServerTls::read(&certificate, &key, client_ca.as_deref());
+            access = access.tls(tls.map_err(|error| raised(&error))?);
+        }
+        (None, None) if client_ca.is_none() => {}
+        _ => {
+            return Err(PyTypeError::new_err(
+                "certificate and key go together, and client_ca needs both",
+            ));
+        }
+    }
+    if let Some(tokens) = tokens {
+        let tokens = BearerTokens::parse(&tokens.join("\n")).map_err(|error| raised(&error))?;
+        access = access.authentication(Arc::new(tokens));
+    }
+    Ok(access)
 }
 
 #[pymethods]
@@ -67,12 +95,19 @@ impl EmbeddedStore {
     }
 
     /// Serves the store over gRPC; returns the server and its address.
+    #[pyo3(signature = (address, port, certificate=None, key=None, client_ca=None, tokens=None))]
+    #[allow(clippy::too_many_arguments)] // Keyword arguments of Python.
     fn serve(
         &self,
         py: Python<'_>,
         address: &str,
         port: u16,
+        certificate: Option<PathBuf>,
+        key: Option<PathBuf>,
+        client_ca: Option<PathBuf>,
+        tokens: Option<Vec<String>>,
     ) -> PyResult<(RunningController, String)> {
+        let access = access(certificate, key, client_ca, tokens)?;
         let listen = Listen {
             address: address.to_owned(),
             port,
@@ -81,12 +116,10 @@ impl EmbeddedStore {
         let bound = async { Sockets::bind(&listen).await };
         let sockets = wait(py, bound)?.map_err(|error| raised(&error))?;
         let addresses = sockets.addresses();
-        Access::new()
-            .check(&addresses)
-            .map_err(|error| raised(&error))?;
+        access.check(&addresses).map_err(|error| raised(&error))?;
         let shown = addresses.first().map(ToString::to_string);
         let stop = CancellationToken::new();
-        let server = Server::new(self.data.clone());
+        let server = Server::new(self.data.clone()).with_access(access);
         let served = server.serve(sockets, stop.clone());
         Ok((
             RunningController::spawn(stop, served),

@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tko_core::{BoxStream, Event, Page, Record, Result as CoreResult};
 
 /// A stream that is read by one reader at a time.
-type Shared<T> = Arc<tokio::sync::Mutex<Option<BoxStream<'static, CoreResult<T>>>>>;
+pub(crate) type Shared<T> = Arc<tokio::sync::Mutex<Option<BoxStream<'static, CoreResult<T>>>>>;
 
-fn shared<T>(stream: BoxStream<'static, CoreResult<T>>) -> Shared<T> {
+pub(crate) fn shared<T>(stream: BoxStream<'static, CoreResult<T>>) -> Shared<T> {
     Arc::new(tokio::sync::Mutex::new(Some(stream)))
 }
 
 /// The next item; `None` at the end, and after it was closed.
-async fn next<T>(stream: Shared<T>) -> Option<CoreResult<T>> {
+pub(crate) async fn next<T>(stream: Shared<T>) -> Option<CoreResult<T>> {
     stream.lock().await.as_mut()?.next().await
 }
 
@@ -135,7 +135,7 @@ impl PyListing {
 }
 
 /// Ends a stream, unless a reader waits for it: then the reader's end ends it.
-fn close<T>(stream: &Shared<T>) {
+pub(crate) fn close<T>(stream: &Shared<T>) {
     if let Ok(mut stream) = stream.try_lock() {
         *stream = None;
     }

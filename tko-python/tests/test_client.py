@@ -1,6 +1,8 @@
 """The client, blocking and asyncio, against an embedded server over gRPC."""
 
 import asyncio
+import pathlib
+import re
 import signal
 import threading
 import time
@@ -126,6 +128,81 @@ def test_modifications(client):
     assert client.count_deployments(prepared=False) == 1
 
 
+def test_many_deployments_are_created_in_one_call(client):
+    new = [{"merge_metadata": {"number": str(number)}, "merge_package": [port()]} for number in range(300)]
+    new[7] = {"template_id": "nowhere:v1"}
+    created = client.create_deployments(new)
+    assert len(created) == 300
+    assert isinstance(created[7], tko.NotFound)
+    ids = [id for id in created if isinstance(id, str)]
+    assert len(ids) == 299
+    assert client.get_deployment(created[8]).metadata["number"] == "8"
+    assert client.count_deployments() == 299
+    with pytest.raises(TypeError, match='no "template"'):
+        client.create_deployments([{"template": "a"}])
+
+
+def test_everything_is_counted(client):
+    client.register_template("nf/a:v1")
+    client.register_template("nf/b:v1")
+    client.register_site("edge/1")
+    client.register_plugin("prepare", "ports", "worker", ["/p.py"])
+    assert client.count_templates() == 2 and client.count_templates(["*/a:*"]) == 1
+    assert client.count_templates(bound=1) == 1
+    assert client.count_sites() == 1 and client.count_plugins(executor="command") == 0
+    assert client.count_plugins("prepare") == 1
+
+
+def test_changes_of_all_entities_are_listed(client):
+    revision = client.revision()
+    client.register_site("edge/1", metadata={"a": "b"})
+    client.register_template("nf/a:v1")
+    client.delete_site("edge/1")
+    changes = [(change["kind"], change["id"]) for change in client.changes(after=revision)]
+    assert changes == [("site", "edge/1"), ("template", "nf/a:v1"), ("site", "edge/1")]
+    [first, _, last] = client.changes(after=revision)
+    assert first["before"] is None and first["after"].metadata == {"a": "b"}
+    assert last["after"] is None and last["revision"] > first["revision"]
+    changes = client.changes(after=revision)
+    next(changes)
+    changes.close()
+    assert list(changes) == []
+
+
+RPCS = {
+    "About": "about",
+    "RegisterTemplate": "register_template",
+    "RegisterSite": "register_site",
+    "RegisterPlugin": "register_plugin",
+    "CreateDeployment": "create_deployment",
+    "CreateDeployments": "create_deployments",
+    "Get": "get_deployment",
+    "List": "list_deployments",
+    "Count": "count_deployments",
+    "Delete": "delete_deployment",
+    "Purge": "purge_deployments",
+    "Approve": "approve_deployments",
+    "Update": "update_deployment",
+    "StartModification": "start_deployment_modification",
+    "EndModification": "end_deployment_modification",
+    "CancelModification": "cancel_deployment_modification",
+    "Head": "revision",
+    "Watch": "watch",
+    "History": "history",
+    "Changes": "changes",
+}
+
+
+def test_the_client_has_every_call_of_v1alpha2():
+    proto = pathlib.Path(__file__).parent.parent.parent / "tko-grpc" / "proto" / "tko" / "v1alpha2" / "data.proto"
+    assert set(re.findall(r"^  rpc (\w+)", proto.read_text("utf-8"), re.MULTILINE)) == set(RPCS)
+    for name in RPCS.values():
+        assert callable(getattr(tko.Client, name)) and getattr(tko.AsyncClient, name).__doc__
+    for kind in ("template", "site", "deployment", "plugin"):
+        for verb in ("get_{}", "list_{}s", "count_{}s", "delete_{}", "purge_{}s"):
+            assert callable(getattr(tko.Client, verb.format(kind)))
+
+
 def test_plugins(client):
     client.register_plugin("prepare", "ports", "worker", ["/p.py"], {"_worker.size": "2"}, [PORT])
     plugin = client.get_plugin("prepare", "ports")
@@ -183,6 +260,11 @@ def test_asyncio(client, address):
                 await client.get_site("edge/99")
             watch = client.watch("site", after=revision)
             await client.delete_site("edge/3")
+            kinds = [change["kind"] async for change in client.changes(after=revision)]
+            assert kinds == ["site"]
+            assert await client.count_sites() == 9
+            [created] = await client.create_deployments([{"merge_package": [port()]}])
+            assert (await client.get_deployment(created)).prepared is False
             async for event in watch:
                 if event.type == "gone":
                     assert event.entity.id == "edge/3"

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -222,6 +223,37 @@ def test_recorded_calls_are_tests(tmp_path, capsys):
     assert testing.main([str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "-  vlan: 18" in out and "+  vlan: 17" in out
+
+
+@pytest.mark.parametrize("executor", ["command", "worker"])
+def test_calls_are_made_under_either_executor(executor):
+    options = {"package": [POOL, port()], "target": ("Port", "n3"), "executor": executor}
+    result = testing.run(str(PLUGINS / "prepare.py"), **options).check()
+    assert result.prepared and result.package[1]["spec"]["vlan"] == 17
+    assert "test: " in result.stderr
+    options["package"] = [POOL, port(behaviour="crash")]
+    with pytest.raises(testing.PluginError, match="exited with code 3"):
+        testing.run(str(PLUGINS / "prepare.py"), **options)
+    with pytest.raises(ValueError, match="unknown executor"):
+        testing.run("a", executor="kpt")
+
+
+def test_what_is_no_frame_is_shown(tmp_path):
+    script = tmp_path / "plugin.py"
+    script.write_text("print('Hello, world!')")
+    with pytest.raises(testing.PluginError, match="'Hello, world!' to stdout, where a frame should begin"):
+        testing.run(str(script), package=[port()], executor="worker")
+    script.write_text("")
+    with pytest.raises(testing.PluginError, match="ended without an answer"):
+        testing.run(str(script), package=[port()], executor="worker")
+
+
+def test_the_example_in_node_is_a_worker():
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    script = pathlib.Path(__file__).parent.parent.parent / "examples" / "plugins" / "worker.js"
+    result = testing.run("node", str(script), package=[port()], executor="worker").check()
+    assert result.prepared
 
 
 def test_snapshots_are_compared(tmp_path, plugin_snapshot):

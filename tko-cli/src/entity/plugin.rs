@@ -1,6 +1,7 @@
 //! `tko plugin`: manages plugins.
 
 mod diff;
+mod dry_call;
 mod recording;
 mod skeleton;
 mod workbench;
@@ -36,7 +37,8 @@ pub(crate) enum PluginCommand {
     Register(RegisterArgs),
     /// Delete a plugin
     Delete(PluginName),
-    /// Call a prepare plugin for one resource and show the difference; changes nothing
+    /// Call a plugin once and show its answer, log and time; stores nothing. A scheduler acts on its
+    /// site all the same
     Test(PluginTestArgs),
     /// Make recorded calls again; fails if an answer differs
     Replay(ReplayArgs),

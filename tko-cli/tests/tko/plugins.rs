@@ -10,7 +10,7 @@ use tko_core::{
 };
 
 /// Ways to misbehave: a plugin, its argument, and a part of the condition's message.
-const HOSTILE: [(&str, &str, &str); 8] = [
+const HOSTILE: [(&str, &str, &str); 11] = [
     ("hang.py", "", "did not finish within 2 s"),
     ("crash.py", "", "the address pool is exhausted"),
     ("rubbish.py", "text", "on stdout is invalid"),
@@ -19,6 +19,9 @@ const HOSTILE: [(&str, &str, &str); 8] = [
     ("rubbish.py", "empty", "it is empty"),
     ("flood.py", "", "printed more than"),
     ("killed.py", "", "SIGKILL"),
+    ("no_interpreter.py", "", "the interpreter that its first line (#!) names does not exist"),
+    ("no_sdk.py", "", "has no package tko; install TKO's SDK"),
+    ("raises.py", "", "IndexError: list index out of range"),
 ];
 
 fn deployment(id: &str) -> Key {

@@ -244,6 +244,7 @@ impl PluginPool {
         let failure = |end: &ProcessEnd| end.failure(&self.program.path, timeout);
         let mut deadline = None;
         let mut is_retry = false;
+        let mut retries = 0_u32;
         loop {
             let orders = self.checkout().await.map_err(|end| failure(&end))?;
             // The time of waiting for the first free process does not count.
@@ -289,6 +290,8 @@ impl PluginPool {
             }
             is_retry |= !end.is_collateral();
             self.stats.retried();
+            retries += 1;
+            tracing::Span::current().record("retries", retries);
             let error = tko_core::error::chain(&failure(&end));
             tracing::warn!(plugin = self.plugin, error, "making the call again");
         }

@@ -28,7 +28,7 @@ merging, validation and expressions are those of TKO itself, written in Rust.
 """
 
 from ._client import AsyncClient, Client
-from ._embed import PrepareController, ScheduleController, Server, Store
+from ._embed import PrepareController, Preparer, ScheduleController, Scheduler, Server, Store
 from ._plugin import (
     Cancelled,
     Deployments,
@@ -53,6 +53,7 @@ from ._tko import (
     AlreadyExists,
     BadArgument,
     Busy,
+    Changes,
     ClaimExpired,
     Conflict,
     Entity,
@@ -83,6 +84,7 @@ __all__ = [
     "BadArgument",
     "Busy",
     "Cancelled",
+    "Changes",
     "ClaimExpired",
     "Client",
     "Conflict",
@@ -100,7 +102,9 @@ __all__ = [
     "NotFound",
     "Package",
     "PrepareController",
+    "Preparer",
     "ScheduleController",
+    "Scheduler",
     "Server",
     "Store",
     "Unauthenticated",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ._plugin import _call
-from ._tko import GVK, ApiOperation, Data, Entity, Listing, Package, Watching
+from ._tko import GVK, ApiOperation, Changes, Data, Entity, Listing, Package, Watching
 
 PackageLike = Package | Iterable[dict[str, Any]]
 Patterns = Sequence[str] | None
@@ -24,6 +24,8 @@ class Bulk(TypedDict):
 class Change(TypedDict):
     """One change of an entity."""
 
+    kind: str
+    id: str
     revision: int
     at: str
     before: Entity | None
@@ -188,6 +190,12 @@ class _Calls:
             )
         )
 
+    def create_deployments(self, deployments: Iterable[Mapping[str, Any]]) -> Any:
+        """Creates deployments in one call: dicts of the arguments of `create_deployment`.
+
+        The result has, in the same order, the id of each, or its Error, which is not raised."""
+        return self._run(self._data.create_deployments([dict(deployment) for deployment in deployments]))
+
     def get_deployment(self, deployment_id: str) -> Any:
         """Reads a deployment with its package."""
         return self._run(self._data.get("deployment", deployment_id))
@@ -290,6 +298,61 @@ class _Calls:
             )
         )
 
+    def count_templates(
+        self,
+        template_id_patterns: Patterns = None,
+        metadata_patterns: Mapping[str, str] | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> Any:
+        """Counts the matching templates, up to `bound`."""
+        return self._run(
+            self._data.count(
+                "template",
+                _selection(template_id_patterns=template_id_patterns, metadata_patterns=metadata_patterns),
+                bound,
+            )
+        )
+
+    def count_sites(
+        self,
+        site_id_patterns: Patterns = None,
+        template_id_patterns: Patterns = None,
+        metadata_patterns: Mapping[str, str] | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> Any:
+        """Counts the matching sites, up to `bound`."""
+        return self._run(
+            self._data.count(
+                "site",
+                _selection(
+                    site_id_patterns=site_id_patterns,
+                    template_id_patterns=template_id_patterns,
+                    metadata_patterns=metadata_patterns,
+                ),
+                bound,
+            )
+        )
+
+    def count_plugins(
+        self,
+        type: str | None = None,
+        name_patterns: Patterns = None,
+        executor: str | None = None,
+        trigger: GVK | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> Any:
+        """Counts the matching plugins, up to `bound`."""
+        return self._run(
+            self._data.count(
+                "plugin",
+                _selection(type=type, name_patterns=name_patterns, executor=executor, trigger=trigger),
+                bound,
+            )
+        )
+
     def update_deployment(self, deployment_id: str, version: int, package: PackageLike) -> Any:
         """Replaces the package if the deployment still has this version; returns the new version."""
         return self._run(self._data.update(deployment_id, version, package))
@@ -348,8 +411,14 @@ class _Calls:
         return self._run(self._data.feed_position())
 
     def history(self, kind: str, id: str, before: int | None = None, limit: int = 100) -> Any:
-        """The changes of an entity, newest first, each with `revision`, `at`, `before`, `after` and `cause`."""
+        """The changes of an entity, newest first, each a Change."""
         return self._run(self._data.history(kind, id, before, limit))
+
+    def changes(self, after: int | None = None) -> Changes:
+        """Lists the changes of all entities after a revision, oldest first, up to the last one.
+
+        Each is a Change, without packages."""
+        return self._data.changes(after)
 
     def list_templates(
         self,

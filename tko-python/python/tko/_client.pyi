@@ -2,7 +2,7 @@ import os
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from ._tko import GVK, ApiOperation, Data, Entity, Listing, Modification, Package, Watching
+from ._tko import GVK, ApiOperation, Changes, Data, Entity, Error, Listing, Modification, Package, Watching
 
 PackageLike = Package | Iterable[dict[str, Any]]
 Patterns = Sequence[str] | None
@@ -13,6 +13,8 @@ class Bulk(TypedDict):
     skipped: list[tuple[str, str]]
 
 class Change(TypedDict):
+    kind: str
+    id: str
     revision: int
     at: str
     before: Entity | None
@@ -68,6 +70,7 @@ class _Calls:
         offset: int = 0,
         max_count: int = -1,
     ) -> Listing: ...
+    def changes(self, after: int | None = None) -> Changes: ...
     def watch(self, kind: str, after: int | None = None, packages: bool = False, **selection: Any) -> Watching: ...
 
 class _Blocking(_Calls):
@@ -112,6 +115,7 @@ class _Blocking(_Calls):
         merge_package: PackageLike | None = None,
         idempotency_key: str | None = None,
     ) -> str: ...
+    def create_deployments(self, deployments: Iterable[Mapping[str, Any]]) -> list[str | Error]: ...
     def get_deployment(self, deployment_id: str) -> Entity: ...
     def delete_deployment(self, deployment_id: str) -> None: ...
     def purge_deployments(
@@ -153,6 +157,30 @@ class _Blocking(_Calls):
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
+    ) -> int: ...
+    def count_templates(
+        self,
+        template_id_patterns: Patterns = None,
+        metadata_patterns: Mapping[str, str] | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> int: ...
+    def count_sites(
+        self,
+        site_id_patterns: Patterns = None,
+        template_id_patterns: Patterns = None,
+        metadata_patterns: Mapping[str, str] | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> int: ...
+    def count_plugins(
+        self,
+        type: str | None = None,
+        name_patterns: Patterns = None,
+        executor: str | None = None,
+        trigger: GVK | None = None,
+        *,
+        bound: int = 1_000_000,
     ) -> int: ...
     def update_deployment(self, deployment_id: str, version: int, package: PackageLike) -> int: ...
     def start_deployment_modification(self, deployment_id: str, seconds: float = 300.0) -> Modification: ...
@@ -252,6 +280,7 @@ class AsyncClient(_Calls):
         merge_package: PackageLike | None = None,
         idempotency_key: str | None = None,
     ) -> Awaitable[str]: ...
+    def create_deployments(self, deployments: Iterable[Mapping[str, Any]]) -> Awaitable[list[str | Error]]: ...
     def get_deployment(self, deployment_id: str) -> Awaitable[Entity]: ...
     def delete_deployment(self, deployment_id: str) -> Awaitable[None]: ...
     def purge_deployments(
@@ -293,6 +322,30 @@ class AsyncClient(_Calls):
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
+    ) -> Awaitable[int]: ...
+    def count_templates(
+        self,
+        template_id_patterns: Patterns = None,
+        metadata_patterns: Mapping[str, str] | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> Awaitable[int]: ...
+    def count_sites(
+        self,
+        site_id_patterns: Patterns = None,
+        template_id_patterns: Patterns = None,
+        metadata_patterns: Mapping[str, str] | None = None,
+        *,
+        bound: int = 1_000_000,
+    ) -> Awaitable[int]: ...
+    def count_plugins(
+        self,
+        type: str | None = None,
+        name_patterns: Patterns = None,
+        executor: str | None = None,
+        trigger: GVK | None = None,
+        *,
+        bound: int = 1_000_000,
     ) -> Awaitable[int]: ...
     def update_deployment(self, deployment_id: str, version: int, package: PackageLike) -> Awaitable[int]: ...
     def start_deployment_modification(self, deployment_id: str, seconds: float = 300.0) -> Awaitable[Modification]: ...

@@ -1,11 +1,15 @@
-"""The whole orchestrator in this process: a store, and controllers with Python handlers."""
+"""The whole orchestrator in this process: a store, and controllers with Python handlers.
+
+Controllers also work for a server, through a client.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ._client import _Blocking
+from ._client import AsyncClient, Client, _Blocking
 from ._tko import GVK, Controller, EmbeddedStore, HandlerCall
 
 if TYPE_CHECKING:
@@ -51,38 +55,93 @@ class Store(_Blocking):
         self._store = EmbeddedStore(backend)
         super().__init__(self._store.api())
 
-    def serve(self, address: str = "127.0.0.1", port: int = 0) -> Server:
-        """Serves the API over gRPC in plaintext, on loopback only. Port 0 chooses a free port.
+    def serve(
+        self,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        certificate: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
+        client_ca: str | os.PathLike[str] | None = None,
+        tokens: Sequence[str] | None = None,
+    ) -> Server:
+        """Serves the API over gRPC. Port 0 chooses a free port.
 
+        Without TLS (`certificate` and `key`, PEM files) and authentication (`tokens` of at least 16
+        characters, or certificates of clients that `client_ca` has signed), loopback addresses only.
         Use it as a context manager, or stop it.
         """
-        return Server(self._store.serve(address, port))
+        if isinstance(tokens, str):
+            raise TypeError("tokens are a list of str")
+        return Server(
+            self._store.serve(address, port, certificate, key, client_ca, None if tokens is None else list(tokens))
+        )
 
     def __repr__(self) -> str:
         return repr(self._store)
 
 
+class Preparer(Protocol):
+    """Prepares resources. `prepare` returns True if it is done."""
+
+    def prepare(self, call: HandlerCall, /) -> Any: ...
+
+
+class Scheduler(Protocol):
+    """Brings a site to the state that its deployments ask for."""
+
+    def schedule(self, call: HandlerCall, /) -> Any: ...
+
+
 Handler = Callable[[HandlerCall], Any]
 
 
-class PrepareController(_Running):
-    """Prepares the deployments of a store, until it is stopped. Use it as a context manager.
+def _functions(handlers: Mapping[GVK, Any] | None, method: str) -> dict[GVK, Any]:
+    """The functions of handlers: a class is instantiated, an object with the method gives its method."""
+    functions = {}
+    for gvk, handler in (handlers or {}).items():
+        if isinstance(handler, type):
+            handler = handler()
+        functions[gvk] = getattr(handler, method, handler)
+    return functions
 
-    `preparers` are functions by the type of resource that triggers them. Each gets a call with
-    `deployment`, `package` and `target`, changes the package in place, and returns True if it is
-    done. TKO's own preparers of topologies are always there.
+
+class PrepareController(_Running):
+    """Prepares the deployments of a store or server until it is stopped. Use it as a context manager.
+
+    `preparers` are handlers by the type of resource that triggers them: a function, an object with a
+    method `prepare`, or its class. It gets a call with `deployment`, `package` and `target`, changes
+    the package in place, and returns True if it is done. TKO's own preparers of topologies are always
+    there.
+
+    >>> class Ready:
+    ...     def prepare(self, call):
+    ...         call.package[call.target]["spec"] = {"ready": True}
+    ...         return True
+    >>> store = Store()
+    >>> with PrepareController(store, {GVK("example.org", "v1", "Port"): Ready}):
+    ...     pass
     """
 
-    def __init__(self, store: Store, preparers: Mapping[GVK, Handler] | None = None) -> None:
-        super().__init__(Controller.prepare(store._store, dict(preparers or {})))
+    def __init__(
+        self,
+        store: Store | Client | AsyncClient,
+        preparers: Mapping[GVK, Handler | Preparer | type[Preparer]] | None = None,
+    ) -> None:
+        super().__init__(Controller.prepare(store._data, _functions(preparers, "prepare")))
 
 
 class ScheduleController(_Running):
-    """Schedules the sites of a store, until it is stopped. Use it as a context manager.
+    """Schedules the sites of a store or server until it is stopped. Use it as a context manager.
 
-    `schedulers` are functions by the type of resource, in the package of a site, that triggers them.
-    Each gets a call with `site`, `package`, `target`, `deployments` and `removed_deployments`.
+    `schedulers` are handlers by the type of resource, in the package of a site, that triggers them: a
+    function, an object with a method `schedule`, or its class. It gets a call with `site`, `package`,
+    `target`, `deployments` and `removed_deployments`.
     """
 
-    def __init__(self, store: Store, schedulers: Mapping[GVK, Handler] | None = None) -> None:
-        super().__init__(Controller.schedule(store._store, dict(schedulers or {})))
+    def __init__(
+        self,
+        store: Store | Client | AsyncClient,
+        schedulers: Mapping[GVK, Handler | Scheduler | type[Scheduler]] | None = None,
+    ) -> None:
+        super().__init__(Controller.schedule(store._data, _functions(schedulers, "schedule")))

@@ -8,7 +8,7 @@
         plugin_snapshot(result.package)
 
 A recorded call is a folder with `call.json` (the input), `answer.json` (the output), and
-`plugin.json` (`type` and `arguments`): `tko plugin test --record DIR` writes it, and `tko plugin
+`plugin.json` (`type`, `executor` and `arguments`): `tko plugin test --record DIR` writes it, and `tko plugin
 replay DIR` runs it, as does this module.
 """
 
@@ -90,14 +90,27 @@ def find_target(package: Package, target: tuple[str, str] | None) -> dict[str, s
     raise LookupError(f"the package has no resource {target}")
 
 
-def run_call(arguments: Sequence[str], call: dict[str, Any], timeout: float = 30.0) -> Result:
-    """Runs a plugin once with this input document."""
+def run_call(
+    arguments: Sequence[str],
+    call: dict[str, Any],
+    timeout: float = 30.0,
+    *,
+    executor: str = "command",
+    type: str = "prepare",
+) -> Result:
+    """Runs a plugin once with this input document, as `command` or as a `worker`."""
     first = str(arguments[0])
     command = [sys.executable, *map(str, arguments)] if first.endswith(".py") else [*map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if name != "TKO_WORKER"}
+    document = json.dumps(call).encode()
+    if executor == "worker":
+        environment["TKO_WORKER"] = "1"
+        document = _conversation(type, document)
+    elif executor != "command":
+        raise ValueError(f"unknown executor {executor!r}; expected command or worker")
     done = subprocess.run(
         command,
-        input=json.dumps(call).encode(),
+        input=document,
         capture_output=True,
         timeout=timeout,
         check=False,
@@ -106,11 +119,46 @@ def run_call(arguments: Sequence[str], call: dict[str, Any], timeout: float = 30
     stderr = done.stderr.decode(errors="replace")
     if done.returncode != 0:
         raise PluginError(f"{first} exited with code {done.returncode}\n{stderr}")
+    output = done.stdout
+    if executor == "worker":
+        output, log = _answer_of_worker(first, output, stderr)
+        stderr += log
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(output)
     except ValueError as error:
         raise PluginError(f"the answer of {first} is not JSON: {error}\n{stderr}") from None
     return Result(answer, stderr)
+
+
+def _frame(kind: str, number: int, body: bytes = b"") -> bytes:
+    return b"%s %d %d\n%s" % (kind.encode(), number, len(body), body)
+
+
+def _conversation(type: str, document: bytes) -> bytes:
+    """The frames of one call: a worker answers the calls that it has before it stops."""
+    hello = {"protocol": 1, "plugin": f"{type}|test", "type": type, "inFlight": 1, "maximumBytes": 32 << 20}
+    frames = [_frame("hello", 0, json.dumps(hello).encode()), _frame("call", 1, document), _frame("stop", 0)]
+    return b"".join(frames)
+
+
+def _answer_of_worker(name: str, output: bytes, stderr: str) -> tuple[bytes, str]:
+    """The answer in the frames of a worker, and its log lines."""
+    answer, log = None, ""
+    while output:
+        line, _, rest = output.partition(b"\n")
+        try:
+            kind, _number, length = line.split()
+            body, output = rest[: int(length)], rest[int(length) :]
+        except ValueError:
+            shown = line[:100].decode(errors="replace")
+            raise PluginError(f"{name} wrote {shown!r} to stdout, where a frame should begin\n{stderr}") from None
+        if kind == b"answer":
+            answer = body
+        elif kind == b"log":
+            log += body.decode(errors="replace").rstrip("\n") + "\n"
+    if answer is None:
+        raise PluginError(f"{name} ended without an answer\n{stderr}{log}")
+    return answer, log
 
 
 def run(
@@ -122,8 +170,9 @@ def run(
     removed_deployments: dict[str, PackageSource] | None = None,
     complete: bool = True,
     timeout: float = 30.0,
+    executor: str = "command",
 ) -> Result:
-    """Runs a plugin once, as the executor `command` does, and returns its answer."""
+    """Runs a plugin once, as the executor `command` or `worker` does, and returns its answer."""
     before = read_package(package)
     call: dict[str, Any] = {
         "grpc": {"level2protocol": "", "address": "", "port": 0},
@@ -144,7 +193,7 @@ def run(
         }
     else:
         raise ValueError(f"unknown type {type!r}; expected prepare, validate or schedule")
-    result = run_call(arguments, call, timeout)
+    result = run_call(arguments, call, timeout, executor=executor, type=type)
     result.before = before
     return result
 
@@ -158,10 +207,12 @@ def difference(expected: str, found: str, name: str) -> str:
 
 
 def shown(answer: dict[str, Any]) -> str:
-    """An answer as text that is easy to compare."""
-    rest = {key: value for key, value in answer.items() if key != "package"}
-    text = json.dumps(rest, indent=2, sort_keys=True)
-    return text + "\n" + (str(Package(answer["package"])) if "package" in answer else "")
+    """An answer as text that is easy to compare. Keys that say nothing are left out."""
+    error = answer.get("error") or []
+    errors = [text for text in ([error] if isinstance(error, str) else error) if text]
+    rest = {"error": errors} if errors else {"prepared": True} if answer.get("prepared") else {}
+    text = json.dumps(rest, indent=2, sort_keys=True) + "\n"
+    return text + str(Package(answer["package"])) if rest.get("prepared") is True else text
 
 
 def replay(folder: str | os.PathLike[str], timeout: float = 30.0) -> None:
@@ -170,7 +221,8 @@ def replay(folder: str | os.PathLike[str], timeout: float = 30.0) -> None:
     plugin = json.loads((path / "plugin.json").read_text("utf-8"))
     call = json.loads((path / "call.json").read_text("utf-8"))
     expected = json.loads((path / "answer.json").read_text("utf-8"))
-    result = run_call(plugin["arguments"], call, timeout)
+    executor, type = plugin.get("executor", "command"), plugin.get("type", "prepare")
+    result = run_call(plugin["arguments"], call, timeout, executor=executor, type=type)
     text = difference(shown(expected), shown(result.answer), str(path))
     if text:
         raise PluginError(text)
@@ -220,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 replay(record, parsed.timeout)
                 print(f"ok      {record}")
-            except (PluginError, OSError, subprocess.TimeoutExpired) as error:
+            except (PluginError, ValueError, OSError, subprocess.TimeoutExpired) as error:
                 failed += 1
                 print(f"FAILED  {record}\n{error}")
     print(f"{total - failed} of {total} calls as recorded")

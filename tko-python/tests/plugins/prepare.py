@@ -27,6 +27,9 @@ def prepare():
         time.sleep(600)
     if behaviour == "set":
         port["spec"]["value"] = {1, 2}
+    if behaviour == "client":
+        with tko.Client() as client:
+            port["spec"]["seen"] = client.get_deployment(tko.get_deployment_id()).deployment_id
     if behaviour == "exit":
         sys.exit("gave up")
     port["spec"]["vlan"] = int(pool["data"]["first"])

@@ -1,37 +1,42 @@
 //! Recorded calls: a folder with the input, the output, and the plugin.
 
+use super::dry_call::DryInput;
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use tko_core::{Dialect, Format, Limits, Package, encoding};
-use tko_plugin::call::{Input, PackageResources, PluginCall, Target};
+use tko_core::{
+    Deployment, DeploymentId, Dialect, Entity, Facts, Format, Gvk, Identifier, Key, Limits,
+    Package, Plugin, PluginType, Record, SiteId, encoding,
+};
 
 /// Most levels of folders in which recorded calls are looked for.
 const MAX_FOLDERS: usize = 16;
 
-/// One recorded call of a preparer.
+/// Parts of the names of properties that are not recorded: their values may be secrets.
+const SECRETS: [&str; 4] = ["password", "secret", "token", "key"];
+
+/// One recorded call of a plugin.
 pub(super) struct PluginRecording {
-    /// The program and its arguments.
-    pub(super) arguments: Vec<String>,
-    /// The deployment's id.
-    pub(super) deployment: String,
-    /// The package before the call.
-    pub(super) package: Package,
-    /// The resource that triggered the call, as the protocol writes it.
-    pub(super) target: Value,
-    /// What the plugin answered.
+    /// The plugin: its executor, arguments and properties.
+    pub(super) plugin: Plugin,
+    /// The input of the call.
+    pub(super) input: DryInput,
+    /// The answer of the plugin.
     pub(super) answer: RecordedAnswer,
 }
 
-/// What a preparer answered.
+/// The answer of a plugin.
 pub(super) enum RecordedAnswer {
-    /// The new package.
+    /// The new package of a preparer.
     Prepared(Package),
-    /// The plugin is not ready.
+    /// The preparer is not ready.
     NotYet,
-    /// The plugin reported an error.
-    Failed(String),
+    /// A validator or scheduler has no error.
+    Fine,
+    /// The plugin reported errors.
+    Failed(Vec<String>),
 }
 
 impl RecordedAnswer {
@@ -40,7 +45,11 @@ impl RecordedAnswer {
         match self {
             Self::Prepared(package) => yaml(package),
             Self::NotYet => "not yet prepared\n".to_owned(),
-            Self::Failed(error) => format!("error: {error}\n"),
+            Self::Fine => "no error\n".to_owned(),
+            Self::Failed(errors) => errors
+                .iter()
+                .map(|error| format!("error: {error}\n"))
+                .collect(),
         }
     }
 
@@ -51,8 +60,27 @@ impl RecordedAnswer {
                 json!({"prepared": true, "package": resources.collect::<Value>()})
             }
             Self::NotYet => json!({"prepared": false}),
-            Self::Failed(error) => json!({"error": error}),
+            Self::Fine => json!({}),
+            Self::Failed(errors) => match &errors[..] {
+                [error] => json!({"error": error}),
+                _ => json!({"error": errors}),
+            },
         }
+    }
+
+    fn read(plugin_type: PluginType, mut answer: Value) -> anyhow::Result<Self> {
+        let errors: Vec<String> = match answer["error"].take() {
+            Value::Null => Vec::new(),
+            Value::String(error) => vec![error],
+            errors => serde_json::from_value(errors).context("the error is not text")?,
+        };
+        let errors: Vec<String> = errors.into_iter().filter(|e| !e.is_empty()).collect();
+        Ok(match (plugin_type, answer["prepared"].as_bool()) {
+            _ if !errors.is_empty() => Self::Failed(errors),
+            (PluginType::Prepare, Some(true)) => Self::Prepared(package(&answer["package"])?),
+            (PluginType::Prepare, _) => Self::NotYet,
+            _ => Self::Fine,
+        })
     }
 }
 
@@ -77,19 +105,19 @@ impl PluginRecording {
                 }
             }
         };
-        let call = PluginCall {
-            grpc: tko_plugin::Grpc::default(),
-            log_file: String::new(),
-            log_address_port: String::new(),
-            target_resource_identifier: Target::default(),
-            input: Input::Prepare {
-                deployment_id: self.deployment.clone(),
-                deployment_package: PackageResources(self.package.clone()),
-            },
-        };
-        let mut call: Value = serde_json::from_slice(&call.encode()?)?;
-        call["targetResourceIdentifier"] = self.target.clone();
-        let plugin = json!({"type": "prepare", "arguments": self.arguments});
+        let call: Value = serde_json::from_slice(&self.input.call().encode()?)?;
+        let shown: BTreeMap<&String, &String> = self
+            .plugin
+            .properties
+            .iter()
+            .filter(|(name, _)| !is_secret(name))
+            .collect();
+        let plugin = json!({
+            "type": self.input.plugin_type().as_str(),
+            "executor": self.plugin.executor,
+            "arguments": self.plugin.arguments,
+            "properties": shown,
+        });
         for (name, document) in [
             ("plugin.json", &plugin),
             ("call.json", &call),
@@ -110,33 +138,94 @@ impl PluginRecording {
             let bytes = fs::read(&file).with_context(shown)?;
             serde_json::from_slice(&bytes).with_context(shown)
         };
-        let (plugin, mut call, mut answer) = (
+        let (mut plugin, call, answer) = (
             read("plugin.json")?,
             read("call.json")?,
             read("answer.json")?,
         );
-        if plugin["type"] != "prepare" {
-            bail!(
-                "{} records a call of type {}; only prepare can be replayed",
-                folder.display(),
-                plugin["type"]
-            );
-        }
-        let arguments: Vec<String> = serde_json::from_value(plugin["arguments"].clone())
+        let shown = || format!("{} is no recorded call", folder.display());
+        let plugin_type: PluginType = plugin["type"]
+            .as_str()
+            .unwrap_or_default()
+            .parse()
+            .with_context(shown)?;
+        let arguments: Vec<String> = serde_json::from_value(plugin["arguments"].take())
             .with_context(|| format!("{}: plugin.json has no arguments", folder.display()))?;
-        let answer = match (answer["prepared"].as_bool(), &answer["error"]) {
-            (_, Value::String(error)) if !error.is_empty() => RecordedAnswer::Failed(error.clone()),
-            (Some(true), _) => RecordedAnswer::Prepared(package(&answer["package"].take())?),
-            _ => RecordedAnswer::NotYet,
-        };
+        let properties: Option<BTreeMap<String, String>> =
+            serde_json::from_value(plugin["properties"].take()).with_context(shown)?;
+        let executor = plugin["executor"].as_str().unwrap_or("command");
         Ok(Self {
-            arguments,
-            deployment: call["deploymentId"].as_str().unwrap_or_default().to_owned(),
-            target: call["targetResourceIdentifier"].take(),
-            package: package(&call["deploymentPackage"].take())?,
-            answer,
+            plugin: Plugin::new(executor)
+                .arguments(arguments)
+                .properties(properties.unwrap_or_default()),
+            input: input(plugin_type, call).with_context(shown)?,
+            answer: RecordedAnswer::read(plugin_type, answer).with_context(shown)?,
         })
     }
+}
+
+/// Whether the value of a property may be a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|part| name.contains(part))
+}
+
+/// The input of a recorded call.
+fn input(plugin_type: PluginType, mut call: Value) -> anyhow::Result<DryInput> {
+    let key = match plugin_type {
+        PluginType::Prepare => "deploymentPackage",
+        PluginType::Validate => "package",
+        PluginType::Schedule => "sitePackage",
+        other => bail!("calls of type {other} cannot be replayed"),
+    };
+    let package = package(&call[key].take())?;
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let wire = &call["targetResourceIdentifier"];
+    let [group, version, kind] = ["group", "version", "kind"].map(|key| text(wire, key));
+    let gvk = Gvk::new(&*group, &*version, &*kind);
+    let name = text(wire, "name");
+    // The protocol has no namespace; an empty name is no target.
+    let has_target = !name.is_empty();
+    let target = Identifier::new(gvk, &*name);
+    let target = match package.resolve(&target)? {
+        Some(resource) => resource.identifier().clone(),
+        None => target,
+    };
+    Ok(match plugin_type {
+        PluginType::Prepare => DryInput::Prepare {
+            deployment: deployment(DeploymentId::new(&text(&call, "deploymentId"))?, package),
+            target,
+        },
+        PluginType::Validate => DryInput::Validate {
+            package,
+            target,
+            complete: call["complete"].as_bool().unwrap_or(true),
+        },
+        _ => DryInput::Schedule {
+            site: site(SiteId::new(&text(&call, "siteId"))?, package),
+            target: has_target.then_some(target),
+            wanted: deployments(&call["deployments"])?,
+            removed: deployments(&call["removedDeployments"])?,
+        },
+    })
+}
+
+fn deployments(value: &Value) -> anyhow::Result<Vec<Record>> {
+    let none = Map::new();
+    let packages = value.as_object().unwrap_or(&none).iter();
+    packages
+        .map(|(id, value)| Ok(deployment(DeploymentId::new(id)?, package(value)?)))
+        .collect()
+}
+
+/// A deployment that does not exist, with this package.
+pub(super) fn deployment(id: DeploymentId, package: Package) -> Record {
+    Record::new(Entity::new(Key::from(id), Deployment::default())).package(package)
+}
+
+/// A site that does not exist, with this package.
+pub(super) fn site(id: SiteId, package: Package) -> Record {
+    Record::new(Entity::new(Key::Site(id), Facts::site(None, None))).package(package)
 }
 
 fn package(value: &Value) -> anyhow::Result<Package> {

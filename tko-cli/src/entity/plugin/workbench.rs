@@ -1,48 +1,66 @@
-//! `tko plugin test` and `tko plugin replay`: calls of plugins that change nothing.
+//! `tko plugin test` and `tko plugin replay`: calls of plugins that store nothing.
 
 use super::diff::difference;
-use super::recording::{PluginRecording, RecordedAnswer, recordings, yaml};
+use super::dry_call::{DryCall, DryInput, DryResult};
+use super::recording::{PluginRecording, RecordedAnswer, deployment, recordings, site, yaml};
 use crate::console::Console;
-use crate::services::controllers::executors;
-use crate::services::plugins::PluginHost;
 use crate::services::time;
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tko_ansible::AnsibleSettings;
-use tko_core::registry::made_by;
+use std::time::Duration;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Answer, DataApi, Deployment, DeploymentId, Entity, Executor, Gvk, Identifier, Ids, Key,
-    Package, Plugin, PluginId, PluginType, PrepareCall, Record, Want, annotation,
+    DataApi, DeploymentId, Entity, Facts, Identifier, Ids, Key, Kind, List, Package, Plugin,
+    PluginId, PluginType, Record, Select, SiteId, Want, annotation,
 };
-use tko_plugin::Timeouts;
-use tko_worker::close_executors;
+
+/// Types of plugins that can be called, in the order in which a name is looked for.
+const TYPES: [PluginType; 3] = [
+    PluginType::Prepare,
+    PluginType::Validate,
+    PluginType::Schedule,
+];
+
+/// Most deployments that concern a site.
+const MAX_DEPLOYMENTS: usize = 10_000;
 
 /// The flags of `plugin test`.
 #[derive(Debug, Args)]
 pub(crate) struct PluginTestArgs {
-    /// Name of a registered prepare plugin, or the file of a program
+    /// Name of a registered plugin, or the file of a program
     #[arg(value_name = "NAME|FILE")]
     plugin: String,
     /// Arguments for the program; only with a file
     #[arg(value_name = "ARG")]
     arguments: Vec<String>,
+    /// Type: prepare, validate or schedule; by default that of the registered plugin, or prepare
+    #[arg(long = "type", value_name = "TYPE")]
+    plugin_type: Option<PluginType>,
     /// Executor that runs the file
     #[arg(short, long, default_value = "command")]
     executor: String,
-    /// Take the package of this deployment
-    #[arg(short, long, value_name = "ID", required_unless_present = "input")]
+    /// Take the package of this deployment; a scheduler gets it with its site
+    #[arg(short, long, value_name = "ID", required_unless_present_any = ["input", "site"])]
     deployment: Option<DeploymentId>,
-    /// Take the package from a file, folder or URL
+    /// Take the package from a file, folder or URL; for a scheduler it is that of a site
     #[arg(short, long, value_name = "URL", conflicts_with = "deployment")]
     input: Option<String>,
-    /// Resource that triggers the call; by default the first unprepared one that the plugin is
-    /// registered for
+    /// Schedulers: take this site with its deployments
+    #[arg(long, value_name = "ID", conflicts_with_all = ["deployment", "input"])]
+    site: Option<SiteId>,
+    /// Schedulers: package of a deployment to run on the site of --input; may be repeated
+    #[arg(long, value_name = "URL", requires = "input")]
+    run: Vec<String>,
+    /// Schedulers: package of a deployment to remove from the site of --input; may be repeated
+    #[arg(long, value_name = "URL", requires = "input")]
+    remove: Vec<String>,
+    /// Validators: the package is not complete, so required fields may be missing
+    #[arg(long)]
+    partial: bool,
+    /// Resource that triggers the call; by default the first that the plugin is registered for, for
+    /// a preparer the first unprepared one
     #[arg(short, long, value_name = "KIND/NAME")]
     target: Option<String>,
     /// Time limit of the call
@@ -64,62 +82,6 @@ pub(crate) struct ReplayArgs {
     timeout: Duration,
 }
 
-/// A dry call: the plugin, and the deployment that it gets.
-struct DryCall<'a> {
-    plugin: Record,
-    deployment: Record,
-    target: Identifier,
-    timeout: Duration,
-    data: &'a dyn DataApi,
-}
-
-impl DryCall<'_> {
-    /// Makes the call and returns the answer with the time that it took.
-    async fn run(&self) -> anyhow::Result<(RecordedAnswer, String, Duration)> {
-        let timeouts = Timeouts {
-            prepare: self.timeout,
-            ..Timeouts::default()
-        };
-        let executors: Vec<Arc<dyn Executor>> = executors(
-            None,
-            timeouts,
-            PluginHost::default(),
-            AnsibleSettings::default(),
-        );
-        let preparer = made_by(&executors, &self.plugin, |executor, plugin| {
-            executor.preparer(plugin)
-        })?;
-        let package = self.deployment.package.clone().unwrap_or_default();
-        let call = PrepareCall::new(
-            &self.deployment,
-            &package,
-            &self.target,
-            self.data,
-            &TimeOrderedIds,
-        );
-        let started = Instant::now();
-        let answer = preparer.prepare(call).await;
-        let took = started.elapsed();
-        drop(preparer);
-        close_executors(&executors).await;
-        let (answer, message) = match answer {
-            Ok(Answer::Done { package, .. }) => (RecordedAnswer::Prepared(package), String::new()),
-            Ok(Answer::NotYet { reason, .. }) => (RecordedAnswer::NotYet, reason),
-            Ok(Answer::More { .. }) => {
-                bail!("the plugin has more to do; only TKO's own preparers may")
-            }
-            Err(error) => {
-                let text = error.chain();
-                let words = text
-                    .split_once("the plugin reported: ")
-                    .map_or(text.as_str(), |(_, words)| words);
-                (RecordedAnswer::Failed(words.to_owned()), text)
-            }
-        };
-        Ok((answer, message, took))
-    }
-}
-
 impl PluginTestArgs {
     /// Makes the call and prints the difference of the package. An error of the plugin is an error.
     pub(super) async fn run(
@@ -127,140 +89,242 @@ impl PluginTestArgs {
         data: &dyn DataApi,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        let plugin = self.plugin(data).await?;
-        let (deployment, package) = match (&self.deployment, &self.input) {
-            (Some(id), _) => {
-                let record = data.get(&Key::from(id.clone()), Want::PACKAGE).await?;
-                let package = record.package.clone().unwrap_or_default();
-                (record, package)
-            }
-            (None, Some(url)) => {
-                let package = crate::source::package(url, console).await?;
-                (deployment(TimeOrderedIds.next(), package.clone()), package)
-            }
-            (None, None) => bail!("give --deployment or --input"),
+        let (plugin_type, plugin) = self.plugin(data).await?;
+        let input = match plugin_type {
+            PluginType::Prepare => self.to_prepare(&plugin, data, console).await?,
+            PluginType::Validate => self.to_validate(&plugin, data, console).await?,
+            _ => self.to_schedule(&plugin, data, console).await?,
         };
-        let target = target(&package, &plugin, self.target.as_deref())?;
+        let before = input.package();
         let dry = DryCall {
             plugin,
-            deployment,
-            target,
+            input,
             timeout: self.timeout,
             data,
         };
-        let (answer, message, took) = dry.run().await?;
-        let milliseconds = took.as_secs_f64() * 1000.0;
+        let DryResult {
+            mut answer,
+            message,
+            took,
+        } = dry.run().await?;
         if let Some(folder) = &self.record {
-            let arguments = dry
-                .plugin
-                .entity
-                .plugin()
-                .map(|plugin| plugin.arguments.clone());
+            let plugin = dry.plugin.entity.plugin();
             let recording = PluginRecording {
-                arguments: arguments.unwrap_or_default(),
-                deployment: dry.deployment.entity.key.id().to_owned(),
-                target: wire(&dry.target),
-                package: package.clone(),
+                plugin: plugin.map(|plugin| (**plugin).clone()).unwrap_or_default(),
+                input: dry.input,
                 answer,
             };
             let path = recording.write(folder)?;
             console.done(&format!("recorded {}", path.display()));
-            return finish(&recording.answer, &package, &message, milliseconds, console);
+            answer = recording.answer;
         }
-        finish(&answer, &package, &message, milliseconds, console)
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        match answer {
+            RecordedAnswer::Prepared(package) => {
+                let colours = std::io::stdout().is_terminal();
+                let shown = difference(&yaml(&before), &yaml(&package), colours);
+                console.out.write_all(shown.as_bytes())?;
+                console.out.flush()?;
+                console.done(&format!("prepared in {milliseconds:.0} ms"));
+            }
+            RecordedAnswer::NotYet => {
+                console.done(&format!(
+                    "not yet prepared, in {milliseconds:.0} ms: {message}"
+                ));
+            }
+            RecordedAnswer::Fine => {
+                let verb = match plugin_type {
+                    PluginType::Validate => "valid, checked",
+                    _ => "scheduled",
+                };
+                console.done(&format!("{verb} in {milliseconds:.0} ms"));
+            }
+            RecordedAnswer::Failed(_) => bail!("{message} (after {milliseconds:.0} ms)"),
+        }
+        Ok(())
     }
 
     /// The registered plugin, or one that runs the file.
-    async fn plugin(&self, data: &dyn DataApi) -> anyhow::Result<Record> {
-        if !Path::new(&self.plugin).is_file() {
-            let id = PluginId::new(PluginType::Prepare, &self.plugin)?;
-            let found = data.get(&Key::Plugin(id), Want::ROW).await;
-            return found.with_context(|| {
-                format!(
-                    "{:?} is neither a file nor a registered prepare plugin",
-                    self.plugin
-                )
-            });
+    async fn plugin(&self, data: &dyn DataApi) -> anyhow::Result<(PluginType, Record)> {
+        if let Some(other) = self.plugin_type.filter(|other| !TYPES.contains(other)) {
+            bail!("plugins of type {other} cannot be tested; expected prepare, validate or schedule");
         }
-        let path = std::path::absolute(&self.plugin)?;
-        let path = path.to_str().context("the path is not UTF-8")?.to_owned();
-        let arguments = [vec![path], self.arguments.clone()].concat();
-        Ok(unregistered(&self.executor, arguments)?)
+        if Path::new(&self.plugin).is_file() {
+            let path = std::path::absolute(&self.plugin)?;
+            let path = path.to_str().context("the path is not UTF-8")?.to_owned();
+            let arguments = [vec![path], self.arguments.clone()].concat();
+            let plugin_type = self.plugin_type.unwrap_or(PluginType::Prepare);
+            let plugin = Plugin::new(&self.executor).arguments(arguments);
+            return Ok((plugin_type, unregistered(plugin_type, plugin)?));
+        }
+        for plugin_type in self.plugin_type.map_or(TYPES.to_vec(), |one| vec![one]) {
+            let id = PluginId::new(plugin_type, &self.plugin)?;
+            match data.get(&Key::Plugin(id), Want::ROW).await {
+                Ok(plugin) => return Ok((plugin_type, plugin)),
+                Err(tko_core::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bail!(
+            "{:?} is neither a file nor a registered plugin; see tko plugin list",
+            self.plugin
+        )
+    }
+
+    async fn to_prepare(
+        &self,
+        plugin: &Record,
+        data: &dyn DataApi,
+        console: &Console<'_>,
+    ) -> anyhow::Result<DryInput> {
+        let record = match (&self.deployment, &self.input) {
+            (Some(id), _) => data.get(&Key::from(id.clone()), Want::PACKAGE).await?,
+            (None, Some(url)) => from_url(url, console).await?,
+            (None, None) => bail!("give --deployment or --input"),
+        };
+        let package = record.package.clone().unwrap_or_default();
+        let target = self.target(&package, plugin, true)?.context(
+            "the package has no unprepared resource that the plugin is registered for; choose one with --target KIND/NAME",
+        )?;
+        Ok(DryInput::Prepare {
+            deployment: record,
+            target,
+        })
+    }
+
+    async fn to_validate(
+        &self,
+        plugin: &Record,
+        data: &dyn DataApi,
+        console: &Console<'_>,
+    ) -> anyhow::Result<DryInput> {
+        let package = match (&self.deployment, &self.site, &self.input) {
+            (Some(id), _, _) => {
+                let record = data.get(&Key::from(id.clone()), Want::PACKAGE).await?;
+                record.package.unwrap_or_default()
+            }
+            (None, Some(id), _) => {
+                let record = data.get(&Key::Site(id.clone()), Want::PACKAGE).await?;
+                record.package.unwrap_or_default()
+            }
+            (None, None, Some(url)) => crate::source::package(url, console).await?,
+            (None, None, None) => bail!("give --deployment, --site or --input"),
+        };
+        let target = self.target(&package, plugin, false)?.context(
+            "the package has no resource that the plugin is registered for; choose one with --target KIND/NAME",
+        )?;
+        Ok(DryInput::Validate {
+            package,
+            target,
+            complete: !self.partial,
+        })
+    }
+
+    async fn to_schedule(
+        &self,
+        plugin: &Record,
+        data: &dyn DataApi,
+        console: &Console<'_>,
+    ) -> anyhow::Result<DryInput> {
+        let (mut wanted, mut removed) = (Vec::new(), Vec::new());
+        let record = match (&self.deployment, &self.site, &self.input) {
+            (Some(id), _, _) => {
+                let record = data.get(&Key::from(id.clone()), Want::PACKAGE).await?;
+                let site = record.entity.deployment().and_then(|d| d.site.clone());
+                let site = site.with_context(|| format!("deployment {id} has no site"))?;
+                wanted.push(record);
+                data.get(&Key::Site(site), Want::PACKAGE).await?
+            }
+            (None, Some(id), _) => {
+                (wanted, removed) = of_site(data, id).await?;
+                data.get(&Key::Site(id.clone()), Want::PACKAGE).await?
+            }
+            (None, None, Some(url)) => {
+                for (urls, records) in [(&self.run, &mut wanted), (&self.remove, &mut removed)] {
+                    for url in urls {
+                        records.push(from_url(url, console).await?);
+                    }
+                }
+                let package = crate::source::package(url, console).await?;
+                site(SiteId::new("test")?, package)
+            }
+            (None, None, None) => bail!("give --site, --deployment or --input"),
+        };
+        let package = record.package.clone().unwrap_or_default();
+        Ok(DryInput::Schedule {
+            target: self.target(&package, plugin, false)?,
+            site: record,
+            wanted,
+            removed,
+        })
+    }
+
+    /// The resource that triggers the call: the one of `--target`, or the first that the plugin is
+    /// registered for.
+    fn target(
+        &self,
+        package: &Package,
+        plugin: &Record,
+        unprepared: bool,
+    ) -> anyhow::Result<Option<Identifier>> {
+        if let Some(wanted) = &self.target {
+            let mut identifiers = package.iter().map(|resource| resource.identifier());
+            let found = identifiers.find(|id| format!("{}/{}", id.gvk.kind, id.name) == *wanted);
+            return match found {
+                Some(found) => Ok(Some(found.clone())),
+                None => bail!("the package has no resource {wanted}; write KIND/NAME"),
+            };
+        }
+        let triggers = plugin.entity.plugin().map(|plugin| &plugin.triggers[..]);
+        let triggers = triggers.unwrap_or_default();
+        let found = package.iter().find(|resource| {
+            (triggers.is_empty() || triggers.contains(&resource.identifier().gvk))
+                && !(unprepared && annotation::is_true(resource, annotation::PREPARED))
+        });
+        Ok(found.map(|resource| resource.identifier().clone()))
+    }
+}
+
+/// A deployment that does not exist, with the package at a URL.
+async fn from_url(url: &str, console: &Console<'_>) -> anyhow::Result<Record> {
+    let package = crate::source::package(url, console).await?;
+    Ok(deployment(TimeOrderedIds.next(), package))
+}
+
+/// The deployments that should run on a site, and those to remove from it.
+async fn of_site(data: &dyn DataApi, id: &SiteId) -> anyhow::Result<(Vec<Record>, Vec<Record>)> {
+    let select = Select::all(Kind::Deployment)
+        .concerning(id.clone())
+        .deleting(true);
+    let mut list = List::new(select).want(Want::PACKAGE).limit(500);
+    let (mut wanted, mut removed) = (Vec::new(), Vec::new());
+    loop {
+        let page = data.list(&list).await?;
+        for record in page.items {
+            let placed = record.entity.deployment().and_then(|d| d.placed.as_ref());
+            if record.entity.wanted_on() == Some(id) {
+                wanted.push(record);
+            } else if placed.is_some_and(|(site, _)| site == id) {
+                removed.push(record);
+            }
+        }
+        if wanted.len() + removed.len() > MAX_DEPLOYMENTS {
+            bail!("site {id} has more than {MAX_DEPLOYMENTS} deployments");
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            return Ok((wanted, removed));
+        }
     }
 }
 
 /// A plugin that is not registered.
-fn unregistered(executor: &str, arguments: Vec<String>) -> tko_core::Result<Record> {
-    let id = PluginId::new(PluginType::Prepare, "test")?;
-    let facts = tko_core::entity::Facts::from(Plugin::new(executor).arguments(arguments));
-    Ok(Record::new(Entity::new(Key::Plugin(id), facts)))
-}
-
-/// A deployment that does not exist, with this package.
-fn deployment(id: DeploymentId, package: Package) -> Record {
-    Record::new(Entity::new(Key::from(id), Deployment::default())).package(package)
-}
-
-/// The target as the protocol writes it.
-fn wire(target: &Identifier) -> Value {
-    json!({
-        "group": &*target.gvk.group,
-        "version": &*target.gvk.version,
-        "kind": &*target.gvk.kind,
-        "name": &*target.name,
-    })
-}
-
-fn target(package: &Package, plugin: &Record, wanted: Option<&str>) -> anyhow::Result<Identifier> {
-    let triggers = plugin
-        .entity
-        .plugin()
-        .map(|plugin| plugin.triggers.as_slice());
-    let triggers = triggers.unwrap_or_default();
-    let is_wanted = |identifier: &Identifier| match wanted {
-        Some(wanted) => format!("{}/{}", identifier.gvk.kind, identifier.name) == wanted,
-        None => triggers.is_empty() || triggers.contains(&identifier.gvk),
-    };
-    let mut candidates = package
-        .iter()
-        .filter(|resource| is_wanted(resource.identifier()));
-    let found = match wanted {
-        Some(_) => candidates.next(),
-        None => candidates.find(|resource| !annotation::is_true(resource, annotation::PREPARED)),
-    };
-    match (found, wanted) {
-        (Some(resource), _) => Ok(resource.identifier().clone()),
-        (None, Some(wanted)) => bail!("the package has no resource {wanted}; write KIND/NAME"),
-        (None, None) => bail!(
-            "the package has no unprepared resource that the plugin is registered for; choose one with --target KIND/NAME"
-        ),
-    }
-}
-
-fn finish(
-    answer: &RecordedAnswer,
-    before: &Package,
-    message: &str,
-    milliseconds: f64,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
-    match answer {
-        RecordedAnswer::Prepared(package) => {
-            let colours = std::io::stdout().is_terminal();
-            let shown = difference(&yaml(before), &yaml(package), colours);
-            console.out.write_all(shown.as_bytes())?;
-            console.out.flush()?;
-            console.done(&format!("prepared in {milliseconds:.0} ms"));
-            Ok(())
-        }
-        RecordedAnswer::NotYet => {
-            console.done(&format!(
-                "not yet prepared, in {milliseconds:.0} ms: {message}"
-            ));
-            Ok(())
-        }
-        RecordedAnswer::Failed(_) => bail!("{message} (after {milliseconds:.0} ms)"),
-    }
+fn unregistered(plugin_type: PluginType, plugin: Plugin) -> tko_core::Result<Record> {
+    let id = PluginId::new(plugin_type, "test")?;
+    Ok(Record::new(Entity::new(
+        Key::Plugin(id),
+        Facts::from(plugin),
+    )))
 }
 
 impl ReplayArgs {
@@ -271,28 +335,17 @@ impl ReplayArgs {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let folders = recordings(&self.folder)?;
+        let colours = std::io::stdout().is_terminal();
         let mut different = 0;
         for folder in &folders {
             let recording = PluginRecording::read(folder)?;
-            let text = |key: &str| recording.target[key].as_str().unwrap_or_default();
-            let gvk = Gvk::new(text("group"), text("version"), text("kind"));
-            let target = Identifier::new(gvk, text("name"));
-            let target = match recording.package.resolve(&target)? {
-                Some(resource) => resource.identifier().clone(),
-                None => target,
-            };
             let dry = DryCall {
-                plugin: unregistered("command", recording.arguments.clone())?,
-                deployment: deployment(
-                    DeploymentId::new(&recording.deployment)?,
-                    recording.package.clone(),
-                ),
-                target,
+                plugin: unregistered(recording.input.plugin_type(), recording.plugin)?,
+                input: recording.input,
                 timeout: self.timeout,
                 data,
             };
-            let (answer, _, took) = dry.run().await?;
-            let colours = std::io::stdout().is_terminal();
+            let DryResult { answer, took, .. } = dry.run().await?;
             let shown = difference(&recording.answer.text(), &answer.text(), colours);
             let milliseconds = took.as_secs_f64() * 1000.0;
             let verdict = if shown.is_empty() { "ok" } else { "DIFFERENT" };

@@ -68,6 +68,15 @@ impl Service {
         })
     }
 
+    /// Waits for an event in the log and returns the span that it is in.
+    pub(crate) async fn span(&self, message: &str) -> Value {
+        self.event(message).await;
+        let log = self.log.borrow();
+        let found = log.lines.iter().find(|line| fields(line, message).is_some());
+        let event = found.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        event.expect("was found")["span"].take()
+    }
+
     /// Waits for a line on standard output with this prefix.
     pub(crate) async fn line(&self, start: &str) -> String {
         let mut out = self.stdout.clone();

@@ -1,0 +1,2 @@
+#!/nowhere/python3
+"""Names an interpreter that does not exist."""
