@@ -6,7 +6,7 @@ use crate::log::LogSubject;
 use crate::metrics::PluginStats;
 use crate::settings::Timeouts;
 use crate::stderr::Tail;
-use crate::trace::CallSpan;
+use crate::trace::{CallSpan, outcome};
 use async_trait::async_trait;
 use std::fmt::Display;
 use std::io;
@@ -69,7 +69,8 @@ impl<C: CallRunner> PluginHandler<C> {
             .instrument(traced.span())
             .await;
         let took = measured.end(&reply);
-        traced.end(plugin_type, &reply, took);
+        let (outcome, error) = outcome(plugin_type, &reply);
+        traced.end(outcome, error.as_deref(), took);
         reply
     }
 
@@ -120,7 +121,13 @@ impl<C: CallRunner> Preparer for PluginHandler<C> {
         };
         let timeout = self.timeouts.prepare;
         let reply = self
-            .call(PluginType::Prepare, subject, Some(call.target), input, timeout)
+            .call(
+                PluginType::Prepare,
+                subject,
+                Some(call.target),
+                input,
+                timeout,
+            )
             .await
             .map(|reply| (reply.last_line.clone(), reply));
         let prepared = reply

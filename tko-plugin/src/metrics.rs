@@ -143,6 +143,20 @@ pub(crate) struct MeasuredCall {
 impl MeasuredCall {
     /// Counts the call and returns its duration.
     pub(crate) fn end<T>(self, result: &Result<T, Failure>) -> Duration {
+        let counter = match result {
+            Ok(_) => None,
+            Err(Failure::Timeout { .. } | Failure::Cancelled { .. }) => Some(&self.stats.timed_out),
+            Err(_) => Some(&self.stats.failed),
+        };
+        self.count(counter)
+    }
+
+    /// Counts the call of a handler that is no program, and returns its duration.
+    pub(crate) fn end_of_handler(self, has_failed: bool) -> Duration {
+        self.count(has_failed.then_some(&self.stats.failed))
+    }
+
+    fn count(&self, also: Option<&AtomicU64>) -> Duration {
         let took = self.start.elapsed();
         let stats = &self.stats;
         let micros = took.as_micros();
@@ -150,14 +164,8 @@ impl MeasuredCall {
         stats.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         let nanoseconds = took.as_nanos().try_into().unwrap_or(u64::MAX);
         stats.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-        match result {
-            Ok(_) => {}
-            Err(Failure::Timeout { .. } | Failure::Cancelled { .. }) => {
-                stats.timed_out.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => {
-                stats.failed.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(counter) = also {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
         took
     }

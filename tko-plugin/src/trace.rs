@@ -6,7 +6,7 @@
 //! | field | value |
 //! |---|---|
 //! | `plugin` | id of the plugin, such as `prepare\|gateway` |
-//! | `executor` | `command` or `worker` |
+//! | `executor` | name of the executor, such as `worker` |
 //! | `deployment`, `site`, `resource` | subject of the call, as in its log lines |
 //! | `outcome` | `prepared`, `not-yet`, `valid`, `scheduled`, `refused` (the plugin reported an error), `failed`, `timed-out`, or `dropped` if nobody waited for the end |
 //! | `milliseconds` | duration of the call |
@@ -33,7 +33,7 @@ pub(crate) struct CallSpan {
 
 impl CallSpan {
     /// Starts the span of a call.
-    pub(crate) fn start(subject: &LogSubject, executor: &'static str) -> Self {
+    pub(crate) fn start(subject: &LogSubject, executor: &str) -> Self {
         let span = tracing::debug_span!(
             target: "tko_plugin::call",
             "plugin_call",
@@ -60,34 +60,12 @@ impl CallSpan {
     }
 
     /// Records the end of the call.
-    pub(crate) fn end(
-        mut self,
-        plugin_type: PluginType,
-        reply: &Result<PluginReply, Failure>,
-        took: Duration,
-    ) {
+    pub(crate) fn end(mut self, outcome: &'static str, error: Option<&str>, took: Duration) {
         self.has_ended = true;
-        match reply {
-            Ok(PluginReply { answer, .. }) if !answer.errors.is_empty() => {
-                self.span.record("error", answer.errors.join("; "));
-                self.record("refused", took);
-            }
-            Ok(PluginReply { answer, .. }) => self.record(
-                match plugin_type {
-                    PluginType::Prepare if answer.prepared => "prepared",
-                    PluginType::Prepare => "not-yet",
-                    PluginType::Validate => "valid",
-                    _ => "scheduled",
-                },
-                took,
-            ),
-            Err(failure) => {
-                self.span.record("error", tko_core::error::chain(failure));
-                let is_late =
-                    matches!(failure, Failure::Timeout { .. } | Failure::Cancelled { .. });
-                self.record(if is_late { "timed-out" } else { "failed" }, took);
-            }
+        if let Some(error) = error {
+            self.span.record("error", error);
         }
+        self.record(outcome, took);
     }
 
     fn record(&self, outcome: &'static str, took: Duration) {
@@ -105,5 +83,32 @@ impl Drop for CallSpan {
         if !self.has_ended {
             self.record("dropped", self.start.elapsed());
         }
+    }
+}
+
+/// The outcome of a program's call, and its error.
+pub(crate) fn outcome(
+    plugin_type: PluginType,
+    reply: &Result<PluginReply, Failure>,
+) -> (&'static str, Option<String>) {
+    match reply {
+        Ok(PluginReply { answer, .. }) if !answer.errors.is_empty() => {
+            ("refused", Some(answer.errors.join("; ")))
+        }
+        Ok(PluginReply { answer, .. }) => (good(plugin_type, answer.prepared), None),
+        Err(failure @ (Failure::Timeout { .. } | Failure::Cancelled { .. })) => {
+            ("timed-out", Some(tko_core::error::chain(failure)))
+        }
+        Err(failure) => ("failed", Some(tko_core::error::chain(failure))),
+    }
+}
+
+/// The outcome of a call without errors. Only preparers may be not ready.
+pub(crate) fn good(plugin_type: PluginType, is_ready: bool) -> &'static str {
+    match plugin_type {
+        PluginType::Prepare if is_ready => "prepared",
+        PluginType::Prepare => "not-yet",
+        PluginType::Validate => "valid",
+        _ => "scheduled",
     }
 }

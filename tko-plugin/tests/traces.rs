@@ -2,15 +2,18 @@
 
 mod fixture;
 
+use async_trait::async_trait;
 use fixture::{Fixture, network, plugin, target};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tko_core::{Package, PluginType};
-use tko_plugin::{CommandSettings, WorkerPoolSettings};
+use tko_core::{
+    Answer, Error, Executor, Package, PluginType, PrepareCall, Preparer, Record, Result,
+};
+use tko_plugin::{CommandSettings, ObservedExecutor, PluginMetrics, WorkerPoolSettings};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{Attributes, Id, Record as Values};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -51,7 +54,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Traces {
         span.extensions_mut().insert(trace);
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+    fn on_record(&self, id: &Id, values: &Values<'_>, context: Context<'_, S>) {
         let span = context.span(id).expect("is registered");
         let mut extensions = span.extensions_mut();
         values.record(extensions.get_mut::<CallTrace>().expect("was inserted"));
@@ -208,4 +211,62 @@ async fn a_dropped_call_ends_its_span() {
     }
     assert_eq!(traces.take().fields["outcome"], "dropped");
     fixture.executor.close().await;
+}
+
+/// A preparer that is no program.
+struct Native(bool);
+
+#[async_trait]
+impl Preparer for Native {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        if self.0 {
+            return Err(Error::unavailable("ask the pool", "it is empty".to_owned()));
+        }
+        Ok(Answer::Done {
+            package: call.package.clone(),
+            effects: Vec::new(),
+        })
+    }
+}
+
+/// An executor with native preparers.
+struct NativeExecutor(bool);
+
+impl Executor for NativeExecutor {
+    #[allow(clippy::unnecessary_literal_bound)] // The trait's signature.
+    fn name(&self) -> &str {
+        "native"
+    }
+
+    fn preparer(&self, _: &Record) -> Result<Arc<dyn Preparer>> {
+        Ok(Arc::new(Native(self.0)))
+    }
+}
+
+#[tokio::test]
+async fn other_executors_can_be_observed() {
+    let (traces, _listening) = Traces::listen();
+    let fixture = Fixture::new();
+    let metrics = PluginMetrics::default();
+    let deployment = fixture.deployment(vec![network()]).await;
+    let plugin = fixture.plugin(PluginType::Prepare, &["a"]).await;
+    for (has_failed, outcome) in [(false, "prepared"), (true, "failed")] {
+        let observed = ObservedExecutor::new(NativeExecutor(has_failed), metrics.clone());
+        assert!(observed.scheduler(&plugin).is_err());
+        let preparer = observed.preparer(&plugin).expect("a preparer");
+        let answer = fixture.call(&*preparer, &deployment).await;
+        assert_eq!(answer.is_err(), has_failed);
+        let trace = traces.take();
+        assert_eq!(trace.fields["outcome"], outcome);
+        assert_eq!(trace.fields["executor"], "native");
+        assert_eq!(trace.fields["plugin"], "prepare|test");
+        assert_eq!(trace.fields["deployment"], deployment.entity.key.id());
+        let error = trace.fields.get("error");
+        assert_eq!(error.is_some_and(|e| e.contains("it is empty")), has_failed);
+    }
+    let [totals] = &metrics.read()[..] else {
+        panic!("one plugin");
+    };
+    assert_eq!(totals.buckets.iter().sum::<u64>(), 2);
+    assert_eq!((totals.failed, totals.running), (1, 0));
 }

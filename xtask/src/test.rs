@@ -33,7 +33,10 @@ const WITHOUT: &str = "TKO_TEST_WITHOUT";
 /// The crate that is a Python package; a script builds and tests it.
 const PYTHON_CRATE: &str = "tko-python";
 
-/// Names the `tko` that the tests of the Ansible collection use.
+/// The crate of the program `tko`.
+const PROGRAM_CRATE: &str = "tko-cli";
+
+/// Names the `tko` that the tests of the Python package and of the Ansible collection use.
 const PROGRAM: &str = "TKO_TEST_PROGRAM";
 
 /// How long each test program took when it last ran, relative to the workspace.
@@ -179,12 +182,16 @@ impl TestArgs {
 
     /// The tests of the Python package have no files in `tests` that cargo knows.
     fn has_python_tests(&self) -> bool {
-        let is_selected = if self.package.is_empty() {
-            !self.exclude.iter().any(|name| name == PYTHON_CRATE)
+        self.selects(PYTHON_CRATE) && self.test.is_empty() && !self.lib
+    }
+
+    /// Whether the tests of this crate are built.
+    fn selects(&self, name: &str) -> bool {
+        if self.package.is_empty() {
+            !self.exclude.iter().any(|other| other == name)
         } else {
-            self.package.iter().any(|name| name == PYTHON_CRATE)
-        };
-        is_selected && self.test.is_empty() && !self.lib
+            self.package.iter().any(|other| other == name)
+        }
     }
 
     /// Builds the wheel with the tests' profile in the same target folder, and tests it.
@@ -196,7 +203,7 @@ impl TestArgs {
             command.args(["--profile", "release"]);
         }
         // Cargo builds the programs of all crates whose tests it builds.
-        if self.package.is_empty() && !self.exclude.iter().any(|name| name == "tko-cli") {
+        if self.selects(PROGRAM_CRATE) {
             let profile = if is_release { "release" } else { "debug" };
             let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
             command.env(PROGRAM, Path::new(&target).join(profile).join("tko"));
@@ -361,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_collection_is_tested_with_the_program_that_was_built() {
+    fn python_is_tested_with_the_program_that_was_built() {
         let program = |given: &[&str]| {
             let command = parsed(given).python_tests();
             let mut set = command.get_envs();
@@ -372,6 +379,7 @@ mod tests {
             |given: &[&str], end: &str| program(given).is_some_and(|path| path.ends_with(end));
         assert!(is_in(&[], "debug/tko"));
         assert!(is_in(&["--cargo", "--release"], "release/tko"));
+        assert!(is_in(&["-p", "tko-python", "-p", "tko-cli"], "debug/tko"));
         assert_eq!(program(&["-p", "tko-python"]), None);
         assert_eq!(program(&["--exclude", "tko-cli"]), None);
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tko_ansible::{AnsibleExecutor, AnsibleSettings};
 use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
 use tko_kpt::{KptExecutor, KptfilePreparer};
-use tko_plugin::{Grpc, PluginPolicy, Timeouts};
+use tko_plugin::{Grpc, ObservedExecutor, PluginPolicy, Timeouts};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
 use tko_scheduler::{GitSettings, Manifests, ScheduleController, ScheduleSettings};
 use tko_source::SecretFolder;
@@ -127,8 +127,11 @@ pub(crate) fn executors(
     // Functions and playbooks are programs and containers that no folder limits.
     if settings.policy == PluginPolicy::Any {
         let functions = functions::settings(timeouts.prepare);
-        executors.push(Arc::new(KptExecutor::new(functions)));
-        executors.push(Arc::new(AnsibleExecutor::new(ansible)));
+        let metrics = &settings.metrics;
+        let observed = ObservedExecutor::new(KptExecutor::new(functions), metrics.clone());
+        executors.push(Arc::new(observed));
+        let observed = ObservedExecutor::new(AnsibleExecutor::new(ansible), metrics.clone());
+        executors.push(Arc::new(observed));
     }
     executors
 }

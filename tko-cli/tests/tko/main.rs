@@ -23,11 +23,11 @@ mod replicas;
 mod roles;
 mod scenario;
 mod shutdown;
-mod sources;
 /// The skeleton of `tko plugin new rust`; its test is one of these tests.
 #[path = "../../src/entity/plugin/skeletons/lib.rs.txt"]
 #[allow(unreachable_pub)] // It is the root of a crate.
 mod skeleton;
+mod sources;
 mod sqlite;
 mod tosca;
 mod validate;

@@ -19,7 +19,11 @@ const HOSTILE: [(&str, &str, &str); 11] = [
     ("rubbish.py", "empty", "it is empty"),
     ("flood.py", "", "printed more than"),
     ("killed.py", "", "SIGKILL"),
-    ("no_interpreter.py", "", "the interpreter that its first line (#!) names does not exist"),
+    (
+        "no_interpreter.py",
+        "",
+        "the interpreter that its first line (#!) names does not exist",
+    ),
     ("no_sdk.py", "", "has no package tko; install TKO's SDK"),
     ("raises.py", "", "IndexError: list index out of range"),
 ];

@@ -187,7 +187,11 @@ async fn schedulers_are_tested_recorded_and_replayed() {
         .arg(format!("--remove={input}"))
         .good()
         .await;
-    for part in ["test deployments 2", "test removedDeployments 2", "scheduled in "] {
+    for part in [
+        "test deployments 2",
+        "test removedDeployments 2",
+        "scheduled in ",
+    ] {
         assert!(good.stderr.contains(part), "{good}");
     }
     let bad = test("").run().await;
@@ -195,9 +199,14 @@ async fn schedulers_are_tested_recorded_and_replayed() {
     assert!(bad.stderr.contains("reported: nothing to run"), "{bad}");
     let replay = tko("plugin replay").arg(&calls).good().await;
     assert_eq!(replay.text().matches("ok ").count(), 2, "{replay}");
-    let wrong = tko("plugin test --type catalog").arg(&script).arg("--input");
+    let wrong = tko("plugin test --type catalog")
+        .arg(&script)
+        .arg("--input");
     let wrong = wrong.arg(&input).run().await;
-    assert!(wrong.stderr.contains("expected prepare, validate"), "{wrong}");
+    assert!(
+        wrong.stderr.contains("expected prepare, validate"),
+        "{wrong}"
+    );
 }
 
 #[tokio::test]
@@ -236,7 +245,10 @@ async fn registered_plugins_are_tested_with_real_deployments_that_stay_as_they_a
     assert!(tested.stderr.contains("nothing to run"), "{tested}");
     let show = server.tko(&format!("deployment show {id} -ojson"));
     assert_eq!(show.good().await.json(), before);
-    let missing = server.tko(&format!("plugin test nowhere -d {id}")).run().await;
+    let missing = server
+        .tko(&format!("plugin test nowhere -d {id}"))
+        .run()
+        .await;
     let words = "neither a file nor a registered plugin";
     assert!(missing.stderr.contains(words), "{missing}");
     // Recorded calls need no server.
@@ -258,7 +270,8 @@ async fn a_worker_is_replayed_as_a_worker() {
 }
 
 /// Runs a program in a terminal of its own, and prints what it prints.
-const TERMINAL: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+const TERMINAL: &str =
+    "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
 #[tokio::test]
 async fn a_terminal_shows_the_difference_in_colour() {

@@ -21,7 +21,11 @@ const HOSTILE: [(&str, &str, &str); 10] = [
     ("worker.py", "large", "a frame of 1000000000 bytes"),
     ("worker.py", "invalid_package", "its package"),
     ("worker.py", "process", "the plugin reported: process"),
-    ("no_interpreter.py", "", "the interpreter that its first line (#!) names does not exist"),
+    (
+        "no_interpreter.py",
+        "",
+        "the interpreter that its first line (#!) names does not exist",
+    ),
     ("no_sdk.py", "", "has no package tko; install TKO's SDK"),
     ("raises.py", "", "in find_vlan"),
 ];

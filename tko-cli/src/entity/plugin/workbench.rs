@@ -147,7 +147,9 @@ impl PluginTestArgs {
     /// The registered plugin, or one that runs the file.
     async fn plugin(&self, data: &dyn DataApi) -> anyhow::Result<(PluginType, Record)> {
         if let Some(other) = self.plugin_type.filter(|other| !TYPES.contains(other)) {
-            bail!("plugins of type {other} cannot be tested; expected prepare, validate or schedule");
+            bail!(
+                "plugins of type {other} cannot be tested; expected prepare, validate or schedule"
+            );
         }
         if Path::new(&self.plugin).is_file() {
             let path = std::path::absolute(&self.plugin)?;

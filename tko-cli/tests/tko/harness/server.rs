@@ -72,7 +72,10 @@ impl Service {
     pub(crate) async fn span(&self, message: &str) -> Value {
         self.event(message).await;
         let log = self.log.borrow();
-        let found = log.lines.iter().find(|line| fields(line, message).is_some());
+        let found = log
+            .lines
+            .iter()
+            .find(|line| fields(line, message).is_some());
         let event = found.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         event.expect("was found")["span"].take()
     }
