@@ -330,6 +330,7 @@ impl PyData {
     }
 
     /// Creates deployments in one stream; each gets its id or its error.
+    #[allow(clippy::needless_pass_by_value)] // Lists of Python are extracted by value.
     fn create_deployments(&self, deployments: Vec<Bound<'_, PyDict>>) -> PyResult<ApiOperation> {
         let new = deployments
             .iter()

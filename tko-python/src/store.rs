@@ -7,12 +7,12 @@ use crate::runtime::wait;
 use crate::validation;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{Backend, Result as CoreResult, Store, WorkerApi};
-use std::path::PathBuf;
 use tko_grpc::server::{Access, BearerTokens, Listen, Server, ServerTls, Sockets};
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +33,13 @@ fn open(backend: Arc<dyn Backend>) -> CoreResult<Arc<dyn WorkerApi>> {
 fn access(
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    client_ca: Option<PathBuf>,
-    tokens: Option<Vec<String>>,
+    client_ca: Option<&Path>,
+    tokens: Option<&[String]>,
 ) -> PyResult<Access> {
     let mut access = Access::new();
     match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            let tls = ServerTls::read(&certificate, &key, client_ca.as_deref());
+            let tls = ServerTls::read(&certificate, &key, client_ca);
             access = access.tls(tls.map_err(|error| raised(&error))?);
         }
         (None, None) if client_ca.is_none() => {}
@@ -96,7 +96,7 @@ impl EmbeddedStore {
 
     /// Serves the store over gRPC; returns the server and its address.
     #[pyo3(signature = (address, port, certificate=None, key=None, client_ca=None, tokens=None))]
-    #[allow(clippy::too_many_arguments)] // Keyword arguments of Python.
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // Keyword arguments of Python.
     fn serve(
         &self,
         py: Python<'_>,
@@ -107,7 +107,7 @@ impl EmbeddedStore {
         client_ca: Option<PathBuf>,
         tokens: Option<Vec<String>>,
     ) -> PyResult<(RunningController, String)> {
-        let access = access(certificate, key, client_ca, tokens)?;
+        let access = access(certificate, key, client_ca.as_deref(), tokens.as_deref())?;
         let listen = Listen {
             address: address.to_owned(),
             port,

@@ -48,7 +48,7 @@ def postgres():
         account = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     options = {"cwd": "/", "env": {"LC_ALL": "C", "PATH": os.environ["PATH"]}, **account}
     data = folder / "data"
-    initdb = [programs / "initdb", "-D", data, "-U", "tko", "-A", "trust", "--no-sync"]
+    initdb = [programs / "initdb", "-D", data, "-U", "tko", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     subprocess.run(initdb, check=True, capture_output=True, timeout=PATIENCE, **options)
     command = [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
     with open(folder / "log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log, **options) as process:

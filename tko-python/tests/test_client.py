@@ -133,7 +133,7 @@ def test_many_deployments_are_created_in_one_call(client):
     new[7] = {"template_id": "nowhere:v1"}
     created = client.create_deployments(new)
     assert len(created) == 300
-    assert isinstance(created[7], tko.NotFound)
+    assert isinstance(created[7], tko.BadArgument)
     ids = [id for id in created if isinstance(id, str)]
     assert len(ids) == 299
     assert client.get_deployment(created[8]).metadata["number"] == "8"

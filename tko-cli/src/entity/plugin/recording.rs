@@ -46,10 +46,10 @@ impl RecordedAnswer {
             Self::Prepared(package) => yaml(package),
             Self::NotYet => "not yet prepared\n".to_owned(),
             Self::Fine => "no error\n".to_owned(),
-            Self::Failed(errors) => errors
-                .iter()
-                .map(|error| format!("error: {error}\n"))
-                .collect(),
+            Self::Failed(errors) => {
+                let lines: Vec<String> = errors.iter().map(|e| format!("error: {e}\n")).collect();
+                lines.concat()
+            }
         }
     }
 
@@ -182,11 +182,11 @@ fn input(plugin_type: PluginType, mut call: Value) -> anyhow::Result<DryInput> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let wire = &call["targetResourceIdentifier"];
     let [group, version, kind] = ["group", "version", "kind"].map(|key| text(wire, key));
-    let gvk = Gvk::new(&*group, &*version, &*kind);
+    let gvk = Gvk::new(&group, &version, &kind);
     let name = text(wire, "name");
     // The protocol has no namespace; an empty name is no target.
     let has_target = !name.is_empty();
-    let target = Identifier::new(gvk, &*name);
+    let target = Identifier::new(gvk, &name);
     let target = match package.resolve(&target)? {
         Some(resource) => resource.identifier().clone(),
         None => target,
