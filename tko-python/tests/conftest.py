@@ -148,8 +148,8 @@ def up(program, tmp_path):
     }
     with contextlib.ExitStack() as running:
 
-        def start(*flags):
-            command = [program, "up", "--grpc-ip-stack", "ipv4", "--grpc-port", "0", "--web-port", "0", *flags]
+        def start(*flags, command=("up", "--web-port", "0")):
+            command = [program, *command, "--grpc-ip-stack", "ipv4", "--grpc-port", "0", *flags]
             process = running.enter_context(
                 subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
             )

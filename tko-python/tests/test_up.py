@@ -87,7 +87,7 @@ def test_the_guide_is_true(up, tmp_path):
     notebook = [sys.executable, folder / "notebook.py"]
     done = subprocess.run(notebook, capture_output=True, text=True, timeout=60, check=True)
     assert "vlan: 17" in done.stdout
-    # Without kubectl, it fails with the words of the system.
+    # A program in place of kubectl, which keeps its arguments.
     site = {"apiVersion": "example.org/v1", "kind": "Cluster", "metadata": {"name": "a"}, "spec": {"context": "a"}}
     fake = folder / "kubectl"
     fake.write_text('#!/bin/sh\ncat >/dev/null\necho "$@" >> calls\n')
@@ -140,8 +140,9 @@ def test_calls_that_tko_recorded_are_replayed_in_python(program, tmp_path, execu
     assert done.returncode == 1 and "3 of 4 calls as recorded" in done.stdout, done.stdout + done.stderr
 
 
-def test_controllers_in_python_work_for_a_server(program, up):
-    server = up("--plugins", "off")
+def test_controllers_in_python_work_for_a_server(up):
+    # Without a preparer of its own, which would find nothing to prepare.
+    server = up(command=["data", "start"])
     prepared = threading.Event()
 
     class Preparer:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import IO, Any, Protocol
@@ -133,6 +130,8 @@ def execute(*args: str, env: Mapping[str, str] | None = None, input: str | None 
     >>> execute("cat", input="hello")
     'hello'
     """
+    import subprocess  # Rarely needed, and slow to import.
+
     done = subprocess.run(
         args,
         env=None if env is None else {**os.environ, **env},
@@ -222,6 +221,8 @@ def schedule(f: Callable[[], Any]) -> None:
 
 def _describe(error: BaseException) -> str:
     """The exception in one line, with the place in the plugin where it was raised."""
+    import traceback  # As in execute.
+
     text = str(error) if isinstance(error, ExecuteError) else f"{type(error).__name__}: {error}"
     frames = [
         frame
@@ -249,6 +250,8 @@ def _answered(document: bytes, answer: Answer, log: Log) -> bytes:
     except BaseException as error:
         if isinstance(error, SystemExit) and error.code in (None, 0):
             raise
+        import traceback  # As in execute.
+
         with contextlib.suppress(OSError):
             log("".join(traceback.format_exception(error)))
         return encode_answer({"error": _describe(error)})
@@ -297,6 +300,8 @@ class ChannelLog:
         if call is not None and call.input.log_file:
             return open(call.input.log_file, "w", encoding="utf-8")
         if call is not None and call.input.log_address_port:
+            import socket  # As in execute.
+
             host, _, port = call.input.log_address_port.rpartition(":")
             connection = socket.create_connection((host.strip("[]"), int(port)), timeout=5)
             return connection.makefile("w", encoding="utf-8")
