@@ -99,8 +99,13 @@ class Up:
                 self.address = found.group(0)
                 break
         # Nothing may block the server's log.
-        threading.Thread(target=lambda: self.lines.extend(process.stderr), daemon=True).start()
+        threading.Thread(target=self._follow, daemon=True).start()
         assert self.address, "".join(self.lines)
+
+    def _follow(self):
+        # The end of the test closes it.
+        with contextlib.suppress(ValueError):
+            self.lines.extend(self.process.stderr)
 
     def tko(self, *arguments, **options):
         """Runs a command of `tko` for this server; returns what it printed, with its messages."""
