@@ -36,9 +36,9 @@ impl fmt::Display for Bar {
         let sign = if self.at_least { "≥" } else { "≤" };
         let verdict = if self.is_met() { "" } else { ": missed" };
         let Self {
-            name, found, bar, ..
+            name, found, limit, ..
         } = self;
-        write!(f, "* {name}: {found:.2} (bar {sign} {bar}){verdict}")
+        write!(f, "* {name}: {found:.2} (bar {sign} {limit}){verdict}")
     }
 }
 

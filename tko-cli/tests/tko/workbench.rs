@@ -239,7 +239,7 @@ async fn registered_plugins_are_tested_with_real_deployments_that_stay_as_they_a
         .arg(&calls)
         .good()
         .await;
-    assert!(tested.stderr.contains("edge deployments 2"), "{tested}");
+    assert!(tested.stderr.contains("edge deployments 3"), "{tested}");
     // It is not prepared, so it is not to run there yet.
     let tested = server.tko("plugin test place --site edge").run().await;
     assert!(tested.stderr.contains("nothing to run"), "{tested}");
