@@ -19,8 +19,8 @@ pub(crate) mod sync;
 
 use crate::settings::CatalogSettings;
 use entry::CatalogEntry;
-use offer::CatalogSource;
 pub use oci::oci_file;
+use offer::CatalogSource;
 use tko_core::{Error, Result};
 
 /// The executors of catalogs.

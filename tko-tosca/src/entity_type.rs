@@ -58,7 +58,9 @@ impl EntityType {
 
 /// How much the definitions of properties are, in entries of maps: each property, and its metadata.
 pub(crate) fn weight_of(properties: &PropertyDefinitions) -> usize {
-    let metadata = properties.values().flat_map(|definition| &definition.metadata);
+    let metadata = properties
+        .values()
+        .flat_map(|definition| &definition.metadata);
     let metadata = metadata.map(|(key, text)| 1 + (key.len() + text.len()) / BYTES);
     properties.len() + metadata.sum::<usize>()
 }

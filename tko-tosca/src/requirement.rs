@@ -155,7 +155,13 @@ impl Instance<'_, '_> {
         let (mut capability, mut relationship) = (None, None);
         let name = if value.as_map().is_some() {
             let allowed = ["node", "capability", "relationship"];
-            let refused = ["node_filter", "directives", "count", "occurrences", "optional"];
+            let refused = [
+                "node_filter",
+                "directives",
+                "count",
+                "occurrences",
+                "optional",
+            ];
             let skipped = ["allocation"];
             self.analysis
                 .problems

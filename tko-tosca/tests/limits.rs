@@ -347,7 +347,10 @@ fn node_templates_that_get_too_much_from_their_types_are_refused() {
             let _ = match definition {
                 "properties" => writeln!(text, "      p{number}: {{type: string, default: x}}"),
                 "capabilities" => writeln!(text, "      p{number}: C"),
-                _ => writeln!(text, "      - p{number}: {{capability: C, occurrences: [0, 1]}}"),
+                _ => writeln!(
+                    text,
+                    "      - p{number}: {{capability: C, occurrences: [0, 1]}}"
+                ),
             };
         }
         text.push_str("topology_template:\n  node_templates:\n");
@@ -381,7 +384,10 @@ fn relationships_that_multiply_are_refused() {
          topology_template:\n  node_templates:\n"
     );
     for number in 0..3_000 {
-        let _ = writeln!(text, "    h{number}: {{type: H}}\n    a{number}: {{type: A}}");
+        let _ = writeln!(
+            text,
+            "    h{number}: {{type: H}}\n    a{number}: {{type: A}}"
+        );
     }
     too_much(&text, ENTRIES);
 }
@@ -395,7 +401,10 @@ fn searches_that_multiply_are_refused() {
          topology_template:\n  node_templates:\n    last: {{type: K}}\n"
     );
     for number in 0..12_000 {
-        let _ = writeln!(text, "    h{number}: {{type: H}}\n    a{number}: {{type: A}}");
+        let _ = writeln!(
+            text,
+            "    h{number}: {{type: H}}\n    a{number}: {{type: A}}"
+        );
     }
     too_much(&text, STEPS);
 

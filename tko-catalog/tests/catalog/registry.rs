@@ -265,7 +265,10 @@ async fn a_file_is_read_from_a_registry_and_compared_with_its_digest() {
         (format!("oci://{place}:packed"), "the layer is an archive"),
         (format!("oci://{place}:forged"), "has the digest"),
         (format!("oci://{place}:a/b"), "neither a tag nor a digest"),
-        (format!("oci://{place}@sha256:12"), "neither a tag nor a digest"),
+        (
+            format!("oci://{place}@sha256:12"),
+            "neither a tag nor a digest",
+        ),
         ("oci:nothing".to_owned(), "not of the form"),
         (format!("oci://u:p@{place}"), "neither a tag nor a digest"),
     ] {

@@ -38,7 +38,9 @@ const MOST_BYTES: u64 = 64 << 20;
 async fn fetch(place: String) -> Result<Vec<u8>> {
     if place.starts_with("oci:") {
         let credentials = SourceCredentials::from_environment()?;
-        let credentials = credentials.as_ref().map(|known| (&*known.host, &*known.token));
+        let credentials = credentials
+            .as_ref()
+            .map(|known| (&*known.host, &*known.token));
         let settings = CatalogSettings::default();
         return tko_catalog::oci_file(&place, credentials, MOST_BYTES, &settings).await;
     }

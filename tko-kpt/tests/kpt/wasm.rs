@@ -27,7 +27,10 @@ async fn the_example_changes_resources_and_is_compiled_once() {
     let cache = tempfile::tempdir().expect("a directory");
     let settings = KptSettings::default().with_wasm_cache(cache.path().to_owned());
     // The built file does the same as its source.
-    for (round, name) in ["set-zone.wat", "set-zone.wat", "set-zone.wasm"].iter().enumerate() {
+    for (round, name) in ["set-zone.wat", "set-zone.wat", "set-zone.wasm"]
+        .iter()
+        .enumerate()
+    {
         let world = World::new(settings.clone());
         let function = wasm(&format!("../examples/kpt/{name}"));
         world.plugin(&function, &[]).await;

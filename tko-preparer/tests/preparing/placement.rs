@@ -562,10 +562,12 @@ async fn a_condition_decides_whether_a_resource_is_merged() {
     let topology = |condition: &str| {
         vec![
             topo("Template", "upf", &json!({"templateId": "nf/upf"})),
-            placement(&json!([{"template": "upf", "sites": ["one", "new"], "merge": [
-                when("Extra", "x", "yes"), when("Extra", "y", "no"), when("Extra", "z", condition),
-                when("Extra", "missing", "no"),
-            ]}])),
+            placement(
+                &json!([{"template": "upf", "sites": ["one", "new"], "merge": [
+                    when("Extra", "x", "yes"), when("Extra", "y", "no"), when("Extra", "z", condition),
+                    when("Extra", "missing", "no"),
+                ]}]),
+            ),
             topo("Site", "one", &json!({"siteId": "edge/1"})),
             topo(
                 "Site",

@@ -60,7 +60,12 @@ impl Analysis<'_> {
             TypeKind::Node => allowed.extend(["capabilities", "requirements"]),
             TypeKind::Capability => {
                 allowed.extend(["valid_source_types", "valid_source_node_types"]);
-                allowed.extend(self.documents[key.document].grammar.is_2_0().then_some("valid_relationship_types"));
+                allowed.extend(
+                    self.documents[key.document]
+                        .grammar
+                        .is_2_0()
+                        .then_some("valid_relationship_types"),
+                );
             }
             _ => allowed.extend([
                 "valid_target_types",

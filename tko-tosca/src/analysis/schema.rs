@@ -162,8 +162,13 @@ impl Analysis<'_> {
             "entry_schema",
             "metadata",
         ];
-        self.problems
-            .keys(value, path, &allowed, &["value", "mapping"], &["external-schema"]);
+        self.problems.keys(
+            value,
+            path,
+            &allowed,
+            &["value", "mapping"],
+            &["external-schema"],
+        );
         value.as_map()?;
         let value_type = match (value.get("type"), inherited) {
             (Some(name), _) => self.value_type(document, name, &format!("{path}.type"))?,
