@@ -147,6 +147,24 @@ try {
   assert.match(await page.locator(".notice").textContent(), new RegExp(`^${all - 2} approved`));
   assert.equal(await page.locator("tbody tr").count(), 0);
 
+  at("retry now");
+  await page.goto(url + "/deployments/" + failing);
+  await page.getByRole("button", { name: "Retry now" }).click();
+  assert.match(await page.locator(".notice").textContent(), /due now/);
+
+  at("sort by time");
+  await page.goto(url + "/deployments");
+  await page.getByRole("link", { name: "Updated" }).click();
+  await page.locator("th[aria-sort=descending]").waitFor();
+  const times = await page.locator("td.age time").evaluateAll((all) => all.map((one) => Date.parse(one.dateTime)));
+  assert.ok(times.length > 50 && times.every((time, at) => at === 0 || time <= times[at - 1]));
+
+  at("print");
+  await page.emulateMedia({ media: "print" });
+  assert.equal(await page.locator("nav.main").isVisible(), false);
+  assert.equal(await page.locator("table.list").isVisible(), true);
+  await page.emulateMedia({ media: "screen", colorScheme: "light" });
+
   at("delete");
   await page.goto(url + "/deployments/" + failing);
   await page.getByRole("link", { name: "Delete…" }).click();
@@ -243,6 +261,7 @@ try {
   assert.equal(await guest.locator(".bulk").count(), 0);
   await guest.goto(closedUrl + "/deployments/" + topology);
   assert.equal(await guest.getByRole("button", { name: "Edit" }).count(), 0);
+  assert.equal(await guest.getByRole("button", { name: "Retry now" }).count(), 0);
   await guest.getByRole("button", { name: "Sign out" }).click();
   await guest.waitForURL(/\/sign-in/);
   await guest.getByLabel("Token").fill(process.env.TKO_OPERATOR);
