@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(5);
 /// The pause between two changes: 1,000 changes a second.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The longest that a redraw may take.
+/// The longest that 95 of 100 redraws may take.
 const MOST: Duration = Duration::from_millis(16);
 
 fn scale() -> u32 {
@@ -57,12 +57,10 @@ async fn redraws_are_short_under_a_thousand_changes_a_second() {
         let made = storm.await.expect("it ends");
         let times = &mut dashboard.driver.draw_times;
         times.sort();
-        let (frames, slowest) = (times.len(), times.last().copied().unwrap_or_default());
-        let median = times[frames / 2];
-        println!(
-            "{made} changes in {LONG:?}: {frames} frames, median {median:?}, slowest {slowest:?}"
-        );
-        assert!(slowest < MOST, "{slowest:?}");
+        let frames = times.len();
+        let (median, p95) = (times[frames / 2], times[frames * 95 / 100]);
+        println!("{made} changes in {LONG:?}: {frames} frames, median {median:?}, p95 {p95:?}");
+        assert!(p95 < MOST, "{p95:?}");
     }
 }
 
