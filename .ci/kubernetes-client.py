@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""The Python client of Kubernetes against `tko`: a cache must end equal to the data.
+"""Clients of Kubernetes against `tko`: the cache of each must end equal to the data.
 
-    python3 .ci/kubernetes-client.py TKO [DEPLOYMENTS] [SECONDS] [SEED]
+    python3 .ci/kubernetes-client.py TKO [DEPLOYMENTS] [SECONDS] [SEED] [--with PROGRAM...]
 
 It needs the package `kubernetes` of PyPI. A reflector lists and watches deployments through a
 proxy that cuts its connections, while others create, change and delete them, and the server is
 killed and started again. Watches are resumed where they ended; the history is short, so some
 positions have expired, and the reflector lists again. It checks that resource versions only rise,
 that no event is missing or repeated, and that the cache ends equal to a new list.
+
+`--with` adds a client in another language, which gets the address of the proxy: a program, and its
+other arguments after commas. For each line of its input it prints a line of JSON with its `store`,
+the resource versions by name, and with what is `wrong`. Such are tko-krm/examples/reflector.rs and
+.ci/informer/main.go.
 """
 
 import json
@@ -221,6 +226,56 @@ class Reflector(threading.Thread):
         self.store, self.position = store, position
 
 
+class Program:
+    """A client in another language."""
+
+    def __init__(self, command, proxy, folder):
+        self.name = command.split("/")[-1]
+        program, *arguments = command.split(",")
+        self.log = f"{folder}/{re.sub('[^a-z0-9]', '-', self.name)}.log"
+        self.process = subprocess.Popen(
+            [program, f"http://127.0.0.1:{proxy.port}", *arguments], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.log, "wb"))
+
+    def ask(self):
+        try:
+            self.process.stdin.write("dump\n")
+            self.process.stdin.flush()
+            said = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"{self.name} has ended: {error}\n{self.said()}") from error
+        if said["wrong"]:
+            raise SystemExit(f"{self.name}: {said['wrong'][:5]}")
+        return said
+
+    def said(self):
+        """The end of its log."""
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()[-5000:]
+
+    def check(self, wanted):
+        """Waits until its store equals the data."""
+        deadline = time.monotonic() + 120
+        while True:
+            said = self.ask()
+            if said["store"] == wanted:
+                break
+            if time.monotonic() > deadline:
+                counts = {key: said[key] for key in said if key != "store"}
+                raise SystemExit(f"{self.name}: {counts}: {difference(said['store'], wanted)}\n"
+                                 f"{self.said()}")
+            time.sleep(0.5)
+        del said["store"], said["wrong"]
+        print(f"{self.name}: {said}: equal at the end")
+
+
+def difference(store, wanted):
+    missing = sorted(set(wanted) - set(store))[:5]
+    surplus = sorted(set(store) - set(wanted))[:5]
+    stale = [name for name in wanted if name in store and store[name] != wanted[name]][:5]
+    return f"the cache differs: missing {missing}, surplus {surplus}, stale {stale}"
+
+
 def body(name, number):
     resource = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"},
                 "data": {"number": str(number)}}
@@ -263,21 +318,25 @@ class Writer(threading.Thread):
 
 
 def main():
-    program = sys.argv[1]
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 60
-    seed = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 30)
+    arguments, others = sys.argv[1:], []
+    if "--with" in arguments:
+        at = arguments.index("--with")
+        arguments, others = arguments[:at], arguments[at + 1:]
+    program = arguments[0]
+    count = int(arguments[1]) if len(arguments) > 1 else 2000
+    seconds = float(arguments[2]) if len(arguments) > 2 else 60
+    seed = int(arguments[3]) if len(arguments) > 3 else random.randrange(1 << 30)
     print(f"seed {seed}", flush=True)
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         server = Server(program, folder)
         try:
-            run(server, dice, count, seconds, seed)
+            run(server, dice, count, seconds, seed, others, folder)
         finally:
             server.process.kill()
 
 
-def run(server, dice, count, seconds, seed):
+def run(server, dice, count, seconds, seed, others, folder):
     proxy = Proxy(server)
     names = [f"deployment-{number}" for number in range(count)]
     first = api(server.port)
@@ -287,6 +346,15 @@ def run(server, dice, count, seconds, seed):
     names += [f"another-{number}" for number in range(count // 4)]
     reflector = Reflector(proxy, seed)
     reflector.start()
+    programs = [Program(command, proxy, folder) for command in others]
+    try:
+        compare(server, proxy, reflector, programs, names, dice, seconds, seed)
+    finally:
+        for program in programs:
+            program.process.kill()
+
+
+def compare(server, proxy, reflector, programs, names, dice, seconds, seed):
     end = time.monotonic() + seconds
     writers = [Writer(server, index, names, seed + index, end) for index in range(4)]
     for writer in writers:
@@ -312,6 +380,8 @@ def run(server, dice, count, seconds, seed):
             proxy.is_open = True
         if reflector.failure:
             raise reflector.failure
+        for program in programs:
+            program.ask()
     for writer in writers:
         writer.join(60)
         if writer.failure:
@@ -326,10 +396,9 @@ def run(server, dice, count, seconds, seed):
     if reflector.failure:
         raise reflector.failure
     if reflector.store != wanted:
-        missing = sorted(set(wanted) - set(reflector.store))[:5]
-        surplus = sorted(set(reflector.store) - set(wanted))[:5]
-        stale = [name for name in wanted if reflector.store.get(name) != wanted[name]][:5]
-        raise SystemExit(f"the cache differs: missing {missing}, surplus {surplus}, stale {stale}")
+        raise SystemExit(difference(reflector.store, wanted))
+    for program in programs:
+        program.check(wanted)
     # A position from long ago has expired; the error is an event of the watch.
     writes = sum(writer.writes for writer in writers)
     assert reflector.expired, "no position of the reflector has expired; try more seconds"

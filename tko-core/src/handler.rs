@@ -9,13 +9,14 @@ use crate::clock::Ids;
 use crate::entity::{Condition, Record};
 use crate::error::{Error, Result, Violation};
 use crate::hash::ContentHash;
-use crate::id::PluginType;
+use crate::id::{Key, PluginType};
 use crate::package::Package;
 use crate::resource::{Identifier, Resource};
 use crate::subscription::Subscription;
 use async_trait::async_trait;
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The check that every package passes before it is stored.
 ///
@@ -184,6 +185,8 @@ pub struct ScheduleCall<'a> {
     pub removed: &'a [Record],
     /// A number that rises with every call for this site, so the site can reject an earlier call.
     pub fence: u64,
+    /// Where the scheduler [reports](Self::report) conditions.
+    reports: Option<&'a ScheduleReports>,
 }
 
 impl<'a> ScheduleCall<'a> {
@@ -195,6 +198,19 @@ impl<'a> ScheduleCall<'a> {
             wanted: &[],
             removed: &[],
             fence,
+            reports: None,
+        }
+    }
+
+    /// Reports a condition of the site or of one of its deployments, such as whether the objects of
+    /// the deployment are ready.
+    ///
+    /// It is stored even if the call fails. A later report of the same kind replaces an earlier one.
+    /// The controller ignores keys that are not in this call, and the kinds of condition that are
+    /// its own. A call whose maker collects no reports ignores all.
+    pub fn report(&self, key: &Key, condition: Condition) {
+        if let Some(reports) = self.reports {
+            reports.add(key, condition);
         }
     }
 
@@ -205,6 +221,28 @@ impl<'a> ScheduleCall<'a> {
         wanted: &'a [Record];
         /// Sets the deployments to take off the site.
         removed: &'a [Record];
+        /// Sets where reported conditions are collected.
+        reports: into Option<&'a ScheduleReports>;
+    }
+}
+
+/// The conditions that schedulers [reported](ScheduleCall::report) in their calls for one site.
+#[derive(Debug, Default)]
+pub struct ScheduleReports(Mutex<BTreeMap<Key, BTreeMap<String, Condition>>>);
+
+impl ScheduleReports {
+    fn add(&self, key: &Key, condition: Condition) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = all.entry(key.clone()).or_default();
+        of.insert(condition.kind.clone(), condition);
+    }
+
+    /// The conditions of an entity, one of each kind, in the order of their kinds.
+    pub fn of(&self, key: &Key) -> Vec<Condition> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = all.get(key);
+        of.map(|kinds| kinds.values().cloned().collect())
+            .unwrap_or_default()
     }
 }
 

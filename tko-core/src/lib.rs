@@ -59,7 +59,8 @@ pub use error::{BoxError, Error, ErrorKind, Result, Subject, Violation};
 pub use futures_core::future::BoxFuture;
 pub use futures_core::stream::BoxStream;
 pub use handler::{
-    Admission, Answer, Executor, PrepareCall, Preparer, ScheduleCall, Scheduler, Validator,
+    Admission, Answer, Executor, PrepareCall, Preparer, ScheduleCall, ScheduleReports, Scheduler,
+    Validator,
 };
 pub use hash::ContentHash;
 pub use id::{DeploymentId, Key, Kind, PluginId, PluginType, SiteId, TemplateId};

@@ -1,7 +1,7 @@
 //! Entities as Kubernetes objects.
 
 use crate::names;
-use crate::ready::ready;
+use crate::ready::{READY, ready};
 use crate::resource::{API_VERSION, ResourceType};
 use crate::stored::StoredMetadata;
 use serde_json::{Map, Value, json};
@@ -192,12 +192,9 @@ pub(crate) fn status(entity: &Entity) -> Value {
     if !metadata.is_empty() {
         status.insert("metadata".into(), Value::Object(metadata));
     }
-    let mut conditions: Vec<Value> = entity.conditions.iter().map(condition).collect();
-    if entity.condition("Ready").is_none()
-        && let Some(ready) = ready(entity)
-    {
-        conditions.push(condition(&ready));
-    }
+    let others = entity.conditions.iter().filter(|one| one.kind != READY);
+    let all = others.cloned().chain(ready(entity));
+    let conditions: Vec<Value> = all.map(|one| condition(&one)).collect();
     if !conditions.is_empty() {
         status.insert("conditions".into(), conditions.into());
     }

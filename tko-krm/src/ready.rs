@@ -3,11 +3,21 @@
 use tko_core::entity::{PREPARED, SCHEDULED};
 use tko_core::{Condition, Deployment, Entity, Facts};
 
+/// The kind of the condition.
+pub(crate) const READY: &str = "Ready";
+
 /// The `Ready` condition of an entity; `None` for kinds that have none.
 ///
 /// It names the first thing that a deployment still needs, with the reason and the message of the
 /// condition that is about it.
+///
+/// A scheduler that knows the state of the objects on the site stores the condition `Ready` itself.
+/// It decides as long as it is about what is on the site now.
 pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
+    let stored = entity.condition(READY);
+    if let Some(stored) = stored.filter(|stored| is_current(entity, stored)) {
+        return Some(stored.clone());
+    }
     let (status, reason, message, since) = match &entity.facts {
         Facts::Deployment(deployment) => deployment_ready(entity, deployment),
         Facts::Site { .. } => {
@@ -17,8 +27,38 @@ pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
         }
         Facts::Template | Facts::Plugin(_) => return None,
     };
-    let condition = Condition::new("Ready", status, reason, message, entity.generation);
+    let condition = Condition::new(READY, status, reason, message, entity.generation);
     Some(condition.since(since))
+}
+
+/// Whether a stored condition is about what is on the site now.
+fn is_current(entity: &Entity, stored: &Condition) -> bool {
+    match &entity.facts {
+        Facts::Deployment(deployment) => {
+            !entity.deleting
+                && deployment.prepared
+                && deployment.approved
+                && stored.observed == entity.generation
+                && is_placed(entity, deployment)
+        }
+        // What was ready before a failure says nothing about the present.
+        Facts::Site { .. } => {
+            let scheduled = entity.condition(SCHEDULED);
+            stored.status != Some(true)
+                || scheduled.is_none_or(|scheduled| scheduled.status == Some(true))
+        }
+        Facts::Template | Facts::Plugin(_) => true,
+    }
+}
+
+/// Whether its newest generation is placed on its site.
+fn is_placed(entity: &Entity, deployment: &Deployment) -> bool {
+    deployment
+        .placed
+        .as_ref()
+        .is_some_and(|(site, generation)| {
+            Some(site) == deployment.site.as_ref() && *generation == entity.generation
+        })
 }
 
 type Verdict = (Option<bool>, String, String, tko_core::Timestamp);
@@ -63,13 +103,7 @@ fn deployment_ready(entity: &Entity, deployment: &Deployment) -> Verdict {
     if deployment.site.is_none() {
         return blocked(SCHEDULED, "NoSite", "it has no site: set spec.siteId");
     }
-    let current = deployment
-        .placed
-        .as_ref()
-        .is_some_and(|(site, generation)| {
-            Some(site) == deployment.site.as_ref() && *generation == entity.generation
-        });
-    if !current {
+    if !is_placed(entity, deployment) {
         return blocked(SCHEDULED, "NotScheduled", "waiting for a scheduler");
     }
     match entity.condition(SCHEDULED) {
@@ -85,5 +119,68 @@ fn deployment_ready(entity: &Entity, deployment: &Deployment) -> Verdict {
             "it is placed on its site".to_owned(),
             entity.updated,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{READY, ready};
+    use tko_core::entity::SCHEDULED;
+    use tko_core::{Condition, Deployment, DeploymentId, Entity, Facts, Generation, Key, SiteId};
+
+    fn placed() -> Entity {
+        let site = SiteId::new("a").expect("an id");
+        let deployment = Deployment::default()
+            .prepared(true)
+            .approved(true)
+            .site(site.clone())
+            .placed((site, Generation(1)));
+        let key = Key::Deployment(DeploymentId::new("d").expect("an id"));
+        let mut entity = Entity::new(key, Facts::Deployment(Box::new(deployment)));
+        let condition = |kind: &str, status, reason: &str| {
+            Condition::new(kind, status, reason, "", Generation(1))
+        };
+        entity.conditions = vec![
+            condition(SCHEDULED, true, "Scheduled"),
+            condition(READY, false, "Progressing"),
+        ];
+        entity
+    }
+
+    fn said(entity: &Entity) -> (Option<bool>, String) {
+        let ready = ready(entity).expect("it has one");
+        (ready.status, ready.reason)
+    }
+
+    #[test]
+    fn the_state_of_the_objects_decides_while_they_are_those_of_the_deployment() {
+        let entity = placed();
+        assert_eq!(said(&entity), (Some(false), "Progressing".to_owned()));
+        let mut changed = entity.clone();
+        changed.generation = Generation(2);
+        assert_eq!(said(&changed).0, Some(false));
+        assert_ne!(said(&changed).1, "Progressing");
+        let mut deleting = entity.clone();
+        deleting.deleting = true;
+        assert_ne!(said(&deleting).1, "Progressing");
+        let mut without = entity;
+        without.conditions.truncate(1);
+        assert_eq!(said(&without), (Some(true), "Scheduled".to_owned()));
+    }
+
+    #[test]
+    fn a_site_that_cannot_be_scheduled_is_not_ready_although_it_was() {
+        let id = SiteId::new("a").expect("an id");
+        let mut site = Entity::new(Key::Site(id), Facts::site(None, None));
+        let condition = |kind: &str, status, reason: &str| {
+            Condition::new(kind, status, reason, "", Generation(1))
+        };
+        site.conditions = vec![
+            condition(SCHEDULED, false, "SchedulerFailed"),
+            condition(READY, true, "Ready"),
+        ];
+        assert_eq!(said(&site), (Some(false), "SchedulerFailed".to_owned()));
+        site.conditions[1] = condition(READY, false, "NotApplied");
+        assert_eq!(said(&site), (Some(false), "NotApplied".to_owned()));
     }
 }

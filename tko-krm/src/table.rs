@@ -146,7 +146,7 @@ fn cells(record: &Record, now: Timestamp) -> Vec<Value> {
     let age = Value::from(human(now.since(entity.created)));
     let updated = Value::from(time(entity.updated));
     let template = text(entity.template().map(TemplateId::as_str));
-    let (status, message) = match entity.condition("Ready").cloned().or_else(|| ready(entity)) {
+    let (status, message) = match ready(entity) {
         Some(condition) => (text(Some(&condition.reason)), message(&condition)),
         None => (text(None), text(None)),
     };

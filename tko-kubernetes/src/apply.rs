@@ -16,9 +16,11 @@ use crate::kinds::{GroupKind, ServedKind};
 use crate::memory::SiteMemory;
 use crate::ownership::{HASH, has_hash, owns};
 use crate::settings::KubernetesSettings;
+use crate::watch::SeenObjects;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tko_core::{Error, Result};
@@ -61,10 +63,12 @@ pub(crate) struct ApplyReport {
     /// The number of objects that were wanted.
     pub(crate) wanted: usize,
     pub(crate) failures: Vec<ObjectFailure>,
-    /// Objects that others keep changing, which are left as they are.
-    pub(crate) contested: Vec<String>,
+    /// Objects that others keep changing, which are left as they are, with their deployments.
+    pub(crate) contested: Vec<(ObjectKey, String)>,
     /// The health of each object that is there, with its deployment.
     pub(crate) health: Vec<(ObjectKey, String, Health)>,
+    /// What to watch from now on.
+    pub(crate) seen: SeenObjects,
 }
 
 /// One run for one set of objects.
@@ -76,6 +80,8 @@ pub(crate) struct Application<'a> {
     pub(crate) force: bool,
     /// Set once the cluster does not answer: nothing else is tried then.
     pub(crate) lost: AtomicBool,
+    /// The version of each list that was read, by path.
+    pub(crate) lists: Mutex<BTreeMap<String, String>>,
 }
 
 /// The identity of an object in a package: kind, namespace if any, and name.
@@ -140,11 +146,12 @@ impl Application<'_> {
                 match result {
                     Ok(Some(AppliedObject {
                         key,
+                        owner,
                         object,
                         contested,
                     })) => {
                         if contested {
-                            report.contested.push(key.to_string());
+                            report.contested.push((key.clone(), owner));
                         }
                         live.insert(key, object);
                     }
@@ -165,6 +172,7 @@ impl Application<'_> {
         self.finish(&scope, inventory.parent.as_ref(), &objects, &report)
             .await?;
         report.health = health_of(&objects, &live);
+        report.seen = self.seen(&objects, &live);
         Ok(report)
     }
 
@@ -239,6 +247,7 @@ impl Application<'_> {
         })?;
         let mut applied = AppliedObject {
             key: object.key.clone(),
+            owner: object.owner.clone(),
             object: LiveObject {
                 served: object.served.clone(),
                 value,
@@ -434,6 +443,7 @@ impl Application<'_> {
 
 struct AppliedObject {
     key: ObjectKey,
+    owner: String,
     object: LiveObject,
     contested: bool,
 }

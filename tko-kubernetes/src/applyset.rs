@@ -17,7 +17,7 @@ pub(crate) const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// The label of the members and of the parent, so that one list has both.
 pub(crate) const SET: &str = "tko.nephio.org/set";
 /// The label of the parent.
-const ID: &str = "applyset.kubernetes.io/id";
+pub(crate) const ID: &str = "applyset.kubernetes.io/id";
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
 const KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";

@@ -38,65 +38,118 @@ pub(crate) fn failure(report: &ApplyReport) -> Option<Error> {
     Some(Error::unavailable(action, text))
 }
 
-/// The condition of a site whose objects are all applied.
+/// The state of a site's objects as a whole.
 pub(crate) fn ready(report: &ApplyReport, site: &Entity) -> Condition {
-    let condition = |status: bool, reason: &str, message: String| {
-        Condition::new(READY, status, reason, message, site.generation)
-    };
-    if !report.contested.is_empty() {
-        return condition(
-            false,
-            "Contested",
-            format!(
-                "something else keeps changing {}; TKO leaves {} as {} for an hour; find out which \
-                 program it is by metadata.managedFields",
-                listed(&report.contested),
-                if report.contested.len() == 1 {
-                    "it"
-                } else {
-                    "them"
-                },
-                if report.contested.len() == 1 {
-                    "it is"
-                } else {
-                    "they are"
-                },
-            ),
-        );
+    ObjectsState::of(report, None).condition(site, "the site has no objects")
+}
+
+/// The state of one deployment's objects. Objects that another deployment of the site has, too, are
+/// the other's if that is applied last.
+pub(crate) fn deployment_ready(report: &ApplyReport, deployment: &Entity) -> Condition {
+    let state = ObjectsState::of(report, Some(deployment.key.id()));
+    state.condition(deployment, "the deployment has no objects on the site")
+}
+
+/// The objects could not be asked for.
+pub(crate) fn unknown(entity: &Entity) -> Condition {
+    let message = "the objects could not be read; see the condition Scheduled of the site";
+    Condition::new(READY, None, "Unknown", message, entity.generation)
+}
+
+/// The deployment was removed from the site.
+pub(crate) fn removed(entity: &Entity, site: &str) -> Condition {
+    let message = format!("removed from site {site}");
+    Condition::new(READY, false, "Removed", message, entity.generation)
+}
+
+/// What a report says about the objects of a site, or of one deployment.
+struct ObjectsState {
+    failures: Vec<String>,
+    contested: Vec<String>,
+    failed: Vec<String>,
+    waiting: Vec<String>,
+    /// The number of objects that are there.
+    all: usize,
+}
+
+impl ObjectsState {
+    fn of(report: &ApplyReport, deployment: Option<&str>) -> Self {
+        let is_of = |owner: &str| deployment.is_none_or(|wanted| wanted == owner);
+        // In a deployment's own condition its id needs no mention.
+        let of = |owner: &str| match deployment {
+            None if !owner.is_empty() => format!(" of {owner}"),
+            _ => String::new(),
+        };
+        let failures = report.failures.iter().filter(|one| is_of(&one.owner));
+        let contested = report.contested.iter().filter(|(_, owner)| is_of(owner));
+        let health: Vec<_> = report
+            .health
+            .iter()
+            .filter(|(_, owner, _)| is_of(owner))
+            .collect();
+        let unhealthy = |wanted: fn(&Health) -> Option<&str>| -> Vec<String> {
+            let matching = health.iter().filter_map(|(key, owner, health)| {
+                let why = wanted(health)?;
+                Some(format!("{key}{}: {}", of(owner), shown(why)))
+            });
+            matching.collect()
+        };
+        Self {
+            failures: failures
+                .map(|one| format!("{}{}: {}", shown(&one.object), of(&one.owner), one.why))
+                .collect(),
+            contested: contested.map(|(key, _)| key.to_string()).collect(),
+            failed: unhealthy(|health| match health {
+                Health::Failed(why) => Some(why),
+                _ => None,
+            }),
+            waiting: unhealthy(|health| match health {
+                Health::InProgress(why) => Some(why),
+                Health::Terminating => Some("it is being deleted"),
+                _ => None,
+            }),
+            all: health.len(),
+        }
     }
-    let of = |wanted: fn(&Health) -> Option<&String>| -> Vec<String> {
-        let matching = report.health.iter().filter_map(|(key, owner, health)| {
-            let why = wanted(health)?;
-            Some(format!("{key} of {owner}: {}", shown(why)))
-        });
-        matching.collect()
-    };
-    let failed = of(|health| match health {
-        Health::Failed(why) => Some(why),
-        _ => None,
-    });
-    let waiting = of(|health| match health {
-        Health::InProgress(why) => Some(why),
-        _ => None,
-    });
-    let all = report.health.len();
-    if !failed.is_empty() {
-        return condition(false, "ObjectsFailed", listed(&failed));
+
+    fn condition(&self, entity: &Entity, nothing: &str) -> Condition {
+        let condition = |status: bool, reason: &str, message: String| {
+            Condition::new(READY, status, reason, message, entity.generation)
+        };
+        if !self.failures.is_empty() {
+            return condition(false, "NotApplied", listed(&self.failures));
+        }
+        if !self.contested.is_empty() {
+            let (them, they_are) = match self.contested.len() {
+                1 => ("it", "it is"),
+                _ => ("them", "they are"),
+            };
+            let message = format!(
+                "something else keeps changing {}; TKO leaves {them} as {they_are} for an hour; \
+                 find out which program it is by metadata.managedFields",
+                listed(&self.contested),
+            );
+            return condition(false, "Contested", message);
+        }
+        if !self.failed.is_empty() {
+            return condition(false, "ObjectsFailed", listed(&self.failed));
+        }
+        let all = self.all;
+        if !self.waiting.is_empty() {
+            let message = format!(
+                "{} of {all} objects are not ready: {}",
+                self.waiting.len(),
+                listed(&self.waiting)
+            );
+            return condition(false, "Progressing", message);
+        }
+        let message = match all {
+            0 => nothing.to_owned(),
+            1 => "1 object is ready".to_owned(),
+            all => format!("all {all} objects are ready"),
+        };
+        condition(true, "Ready", message)
     }
-    if !waiting.is_empty() {
-        let message = format!(
-            "{} of {all} objects are not ready: {}",
-            waiting.len(),
-            listed(&waiting)
-        );
-        return condition(false, "Progressing", message);
-    }
-    let message = match all {
-        0 => "the site has no objects".to_owned(),
-        1 => "1 object is ready".to_owned(),
-        all => format!("all {all} objects are ready"),
-    };
-    condition(true, "Ready", message)
 }
 
 fn listed(all: &[String]) -> String {
@@ -110,12 +163,12 @@ fn listed(all: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{failure, ready};
+    use super::{deployment_ready, failure, ready};
     use crate::apply::{ApplyReport, ObjectFailure};
     use crate::desired::ObjectKey;
     use crate::health::Health;
     use crate::kinds::GroupKind;
-    use tko_core::{Entity, Facts, Key, SiteId};
+    use tko_core::{Deployment, DeploymentId, Entity, Facts, Key, SiteId};
 
     fn site() -> Entity {
         let id = SiteId::new("a").expect("an id");
@@ -179,5 +232,49 @@ mod tests {
         );
         let condition = ready(&health(Health::Failed("crash".to_owned())), &site());
         assert_eq!(condition.reason, "ObjectsFailed");
+    }
+
+    #[test]
+    fn each_deployment_has_the_state_of_its_own_objects() {
+        let report = ApplyReport {
+            failures: vec![ObjectFailure {
+                object: "ConfigMap edge/c".to_owned(),
+                owner: "amf".to_owned(),
+                why: "quota exceeded".to_owned(),
+            }],
+            contested: vec![(key("x"), "nwdaf".to_owned())],
+            health: vec![
+                (key("a"), "smf".to_owned(), Health::Current),
+                (
+                    key("b"),
+                    "upf".to_owned(),
+                    Health::InProgress("0 of 1".to_owned()),
+                ),
+            ],
+            ..ApplyReport::default()
+        };
+        for (id, status, reason) in [
+            ("smf", true, "Ready"),
+            ("upf", false, "Progressing"),
+            ("amf", false, "NotApplied"),
+            ("nwdaf", false, "Contested"),
+            ("none", true, "Ready"),
+        ] {
+            let key = Key::Deployment(DeploymentId::new(id).expect("an id"));
+            let entity = Entity::new(key, Facts::Deployment(Box::new(Deployment::default())));
+            let condition = deployment_ready(&report, &entity);
+            assert_eq!(
+                (condition.status, &*condition.reason),
+                (Some(status), reason),
+                "{id}: {}",
+                condition.message
+            );
+            assert!(
+                !condition.message.contains(&format!(" of {id}")),
+                "{}",
+                condition.message
+            );
+        }
+        assert_eq!(ready(&report, &site()).reason, "NotApplied");
     }
 }

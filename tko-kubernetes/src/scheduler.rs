@@ -3,18 +3,24 @@
 use crate::apply::{Application, ApplyReport, RemovedKeys};
 use crate::applyset::ApplySet;
 use crate::clusters::{Clusters, SiteCluster};
-use crate::conditions::{failure, ready};
+use crate::conditions::{
+    READY, deployment_ready, failure, ready, removed as removed_from, unknown,
+};
 use crate::desired::{WantedResource, wanted_resources};
 use crate::infrastructure::Infrastructure;
 use crate::kinds::GroupKind;
 use crate::metrics::ClusterCounters;
 use crate::settings::KubernetesSettings;
 use crate::target::{SiteTarget, triggers};
+use crate::watch::{SetRole, SiteWatches};
 use async_trait::async_trait;
 use serde_json::Value;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tko_core::{Condition, Error, Package, Record, Registry, Result, ScheduleCall, Scheduler};
+use std::sync::{Arc, Mutex};
+use tko_core::{
+    Condition, Error, Key, Package, Record, Registry, Result, ScheduleCall, Scheduler, SiteId,
+    WorkerApi,
+};
 use tko_scheduler::apply::to_apply;
 
 /// Applies the deployments of each site to the site's cluster.
@@ -25,6 +31,7 @@ pub struct KubernetesScheduler {
     settings: Arc<KubernetesSettings>,
     counters: Arc<ClusterCounters>,
     clusters: Clusters,
+    watches: SiteWatches,
 }
 
 impl KubernetesScheduler {
@@ -37,9 +44,21 @@ impl KubernetesScheduler {
         let counters = Arc::new(ClusterCounters::default());
         Self {
             clusters: Clusters::new(settings.clone(), counters.clone()),
+            watches: SiteWatches::new(&settings),
             settings,
             counters,
         }
+    }
+
+    /// Watches the objects of sites, and makes a site due through this API when something else
+    /// changes its objects. Without it, drift is seen when a site is scheduled again.
+    ///
+    /// [`KubernetesSettings::watches`] limits the number of watches. Needs a tokio runtime when
+    /// sites are scheduled.
+    #[must_use]
+    pub fn with_watches(mut self, data: Arc<dyn WorkerApi>) -> Self {
+        self.watches.enable(data);
+        self
     }
 
     /// What it has asked of all clusters together.
@@ -62,13 +81,44 @@ impl KubernetesScheduler {
         if !call.target.is_some_and(is_mine) {
             return Ok(Vec::new());
         }
+        let Key::Site(id) = &call.site.entity.key else {
+            return Ok(Vec::new());
+        };
+        let site = &call.site.entity;
+        let report = match self.bring(id, package, call).await {
+            Ok(report) => report,
+            Err(why) => {
+                report_unknown(call);
+                return Err(why);
+            }
+        };
+        report_deployments(call, &report);
+        let ready = ready(&report, site);
+        if let Some(why) = failure(&report) {
+            call.report(&site.key, ready);
+            return Err(why);
+        }
+        if site.deleting {
+            self.clusters.forget(id.as_str());
+            self.watches.forget(id);
+        }
+        Ok(vec![ready])
+    }
+
+    /// Brings the site's cluster, and its infrastructure if it has some, to what is wanted.
+    async fn bring(
+        &self,
+        id: &SiteId,
+        package: &Package,
+        call: &ScheduleCall<'_>,
+    ) -> Result<ApplyReport> {
         let target = SiteTarget::of(package)?;
-        let site = id_of(call.site);
         let deleting = call.site.entity.deleting;
         let infrastructure = target.provisioned.as_ref().map(|cluster| Infrastructure {
             clusters: &self.clusters,
+            watches: &self.watches,
             settings: &self.settings,
-            site: &site,
+            site: id,
             package,
             cluster,
         });
@@ -77,32 +127,27 @@ impl KubernetesScheduler {
         {
             infrastructure.provision().await?;
         }
-        let cluster = match self.clusters.site(&site, &target).await {
+        let cluster = match self.clusters.site(id.as_str(), &target).await {
             // The cluster goes with its infrastructure, if it has ever been there.
             Err(Error::BadArgument { .. }) if deleting && infrastructure.is_some() => None,
             cluster => Some(cluster?),
         };
         let report = match &cluster {
-            Some(cluster) => self.apply(&site, cluster, &target, call).await?,
+            Some(cluster) => self.apply(id, cluster, &target, call).await?,
             None => ApplyReport::default(),
         };
-        if let Some(why) = failure(&report) {
-            return Err(why);
-        }
         if let Some(infrastructure) = &infrastructure
             && deleting
+            && report.failures.is_empty()
         {
             infrastructure.remove().await?;
         }
-        if deleting {
-            self.clusters.forget(&site);
-        }
-        Ok(vec![ready(&report, &call.site.entity)])
+        Ok(report)
     }
 
     async fn apply(
         &self,
-        site: &str,
+        site: &SiteId,
         cluster: &SiteCluster,
         target: &SiteTarget,
         call: &ScheduleCall<'_>,
@@ -113,15 +158,21 @@ impl KubernetesScheduler {
             .unwrap_or(&cluster.client.namespace);
         let application = Application {
             client: &cluster.client,
-            set: ApplySet::new("site", site, namespace),
+            set: ApplySet::new("site", site.as_str(), namespace),
             settings: &self.settings,
             memory: &cluster.memory,
             force: target.force,
             lost: AtomicBool::new(false),
+            lists: Mutex::default(),
         };
-        let ran = application
+        let pass = self.watches.begin(SetRole::Site, site);
+        let mut ran = application
             .run(&wanted(call.wanted), &removed(call.removed))
             .await;
+        if let Ok(report) = &mut ran {
+            let seen = std::mem::take(&mut report.seen);
+            pass.finish(&cluster.client, application.set.selector(), seen);
+        }
         if ran.as_ref().is_ok_and(|report| report.failures.is_empty()) {
             return ran;
         }
@@ -137,18 +188,42 @@ impl Scheduler for KubernetesScheduler {
         let deadline = self.settings.deadline;
         match tokio::time::timeout(deadline, Box::pin(self.run(&call))).await {
             Ok(done) => done,
-            Err(_) => Err(Error::unavailable(
-                "finish the site in time",
-                format!("{deadline:?} are over; the next attempt continues"),
-            )),
+            Err(_) => {
+                report_unknown(&call);
+                Err(Error::unavailable(
+                    "finish the site in time",
+                    format!("{deadline:?} are over; the next attempt continues"),
+                ))
+            }
         }
     }
 }
 
-fn id_of(record: &Record) -> String {
-    match &record.entity.key {
-        tko_core::Key::Site(id) => id.to_string(),
-        key => key.to_string(),
+/// Reports the state of each deployment's objects.
+fn report_deployments(call: &ScheduleCall<'_>, report: &ApplyReport) {
+    for record in call.wanted {
+        let entity = &record.entity;
+        call.report(&entity.key, deployment_ready(report, entity));
+    }
+    if !report.failures.is_empty() {
+        return;
+    }
+    for record in call.removed {
+        let entity = &record.entity;
+        if entity.condition(READY).is_some() {
+            call.report(&entity.key, removed_from(entity, call.site.entity.key.id()));
+        }
+    }
+}
+
+/// Reports that nothing is known of the objects, where it was known before.
+fn report_unknown(call: &ScheduleCall<'_>) {
+    let records = call.wanted.iter().chain([call.site]);
+    for record in records {
+        let entity = &record.entity;
+        if entity.condition(READY).is_some() {
+            call.report(&entity.key, unknown(entity));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::context::ScheduleContext;
 use crate::gather::SiteDeployments;
 use tko_core::registry::{Handler, Table};
-use tko_core::{Condition, Identifier, Package, Record, ScheduleCall, Scheduler};
+use tko_core::{Condition, Identifier, Package, Record, ScheduleCall, ScheduleReports, Scheduler};
 use tko_worker::guarded;
 
 /// One scheduler to call for a site.
@@ -41,6 +41,7 @@ impl SchedulerCall<'_> {
         site: &Record,
         deployments: &SiteDeployments,
         fence: u64,
+        reports: &ScheduleReports,
     ) -> Result<Vec<Condition>, String> {
         let name = &self.scheduler.name;
         let failed = |why: &str| match self.target {
@@ -52,7 +53,8 @@ impl SchedulerCall<'_> {
             ScheduleCall::new(site, fence)
                 .target(self.target)
                 .wanted(&deployments.wanted)
-                .removed(&deployments.removed),
+                .removed(&deployments.removed)
+                .reports(reports),
         );
         match guarded(&*context.clock, context.settings.timeout, call).await {
             Ok(answer) => answer.map_err(|error| failed(&error.chain())),

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Record, Result, ScheduleStep,
-    SiteId, Stage, Want,
+    Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Record, Result, ScheduleReports,
+    ScheduleStep, SiteId, Stage, Want,
 };
 use tko_worker::{Handle, async_trait, claim_backoff, jitter};
 
@@ -78,6 +78,7 @@ struct SiteReconciliation<'a> {
 impl SiteReconciliation<'_> {
     /// Works until a commit has settled the claim.
     async fn run(&self, site: Record) -> Result<()> {
+        let reports = ScheduleReports::default();
         let deployments = match gather(self.context, self.id, site.entity.deleting).await {
             Err(Error::BadArgument { message, .. }) => {
                 let report = SiteReport {
@@ -85,6 +86,7 @@ impl SiteReconciliation<'_> {
                     site: &site,
                     deployments: &SiteDeployments::default(),
                     conflicts: &SiteConflicts::default(),
+                    reports: &reports,
                 };
                 return self.failed(&report, &message, Vec::new()).await;
             }
@@ -93,6 +95,7 @@ impl SiteReconciliation<'_> {
         let conflicts = SiteConflicts::find(&deployments.wanted);
         let report = SiteReport {
             conflicts: &conflicts,
+            reports: &reports,
             id: self.id,
             site: &site,
             deployments: &deployments,
@@ -110,7 +113,8 @@ impl SiteReconciliation<'_> {
         let mut failures = Vec::new();
         // A scheduler that fails does not hold back the others.
         for call in &calls {
-            let made = call.make(self.context, &site, &deployments, self.claim.fence);
+            let fence = self.claim.fence;
+            let made = call.make(self.context, &site, &deployments, fence, &reports);
             match made.await {
                 Ok(reported) => conditions.extend(reported),
                 Err(failure) => failures.push(failure),

@@ -1,12 +1,15 @@
 //! The commits that report how scheduling a site went.
 
 use crate::conditions;
-use crate::conflicts::SiteConflicts;
+use crate::conflicts::{EXCLUSIVE, SiteConflicts};
 use crate::gather::{SiteDeployments, placed};
 use crate::manifests;
 use std::collections::BTreeMap;
-use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
-use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, Record, ScheduleStep, SiteId};
+use tko_core::entity::{APPROVED, NO_SCHEDULER, PREPARED, SCHEDULED};
+use tko_core::{
+    Condition, DeploymentId, Generation, Key, Outcome, Record, ScheduleReports, ScheduleStep,
+    SiteId,
+};
 
 /// A site and its deployments, as they were read.
 pub(crate) struct SiteReport<'a> {
@@ -14,6 +17,8 @@ pub(crate) struct SiteReport<'a> {
     pub(crate) site: &'a Record,
     pub(crate) deployments: &'a SiteDeployments,
     pub(crate) conflicts: &'a SiteConflicts,
+    /// What the schedulers reported of the site and of single deployments.
+    pub(crate) reports: &'a ScheduleReports,
 }
 
 impl SiteReport<'_> {
@@ -44,8 +49,9 @@ impl SiteReport<'_> {
     /// All schedulers succeeded, and reported these conditions of the site.
     pub(crate) fn succeeded(&self, reported: Vec<Condition>, settle: Outcome) -> ScheduleStep {
         let own = conditions::site_scheduled(&self.site.entity);
+        let of_site = self.reported(self.site);
         let conditions = self.conditions(
-            one_of_each_kind(reported.into_iter().chain([own])),
+            one_of_each_kind(reported.into_iter().chain(of_site).chain([own])),
             |wanted| conditions::scheduled(&wanted.entity, self.id),
             |removed| conditions::removed(&removed.entity, self.id),
         );
@@ -72,8 +78,15 @@ impl SiteReport<'_> {
             .filter(|condition| condition.status == Some(true))
             .map(|_| conditions::manifests_unknown(site));
         let own = conditions::failed(site, why);
+        let of_site = self.reported(self.site);
         let conditions = self.conditions(
-            one_of_each_kind(stale.into_iter().chain(reported).chain([own])),
+            one_of_each_kind(
+                stale
+                    .into_iter()
+                    .chain(reported)
+                    .chain(of_site)
+                    .chain([own]),
+            ),
             |wanted| conditions::failed_on(&wanted.entity, self.id, why),
             |removed| conditions::removal_failed(&removed.entity, self.id, why),
         );
@@ -113,10 +126,13 @@ impl SiteReport<'_> {
         let wanted = all.wanted.iter().map(|record| {
             let conflict = self.conflicts.condition(record, self.id);
             let new = [wanted(record)].into_iter().chain(conflict);
-            (record, new.collect())
+            (record, new.chain(self.reported(record)).collect())
         });
         let off = all.removed.iter();
-        let removed = off.map(|record| (record, vec![removed(record)]));
+        let removed = off.map(|record| {
+            let new = [removed(record)].into_iter().chain(self.reported(record));
+            (record, new.collect())
+        });
         let coming = all.moving.iter();
         let moving = coming.map(|record| (record, vec![moving(record)]));
         let each = wanted.chain(removed).chain(moving);
@@ -125,6 +141,15 @@ impl SiteReport<'_> {
             .into_iter()
             .chain(new)
             .collect()
+    }
+
+    /// What schedulers reported of the site or a deployment, without the kinds that others write.
+    fn reported(&self, record: &Record) -> Vec<Condition> {
+        let mut conditions = self.reports.of(&record.entity.key);
+        conditions.retain(|condition| {
+            ![APPROVED, EXCLUSIVE, PREPARED, SCHEDULED].contains(&condition.kind.as_str())
+        });
+        conditions
     }
 
     /// The wanted deployments whose placement is to be recorded, as of their current generation.

@@ -5,7 +5,9 @@
 
 mod applying;
 mod crashes;
+mod fleet;
 mod infrastructure;
 mod removing;
 mod trouble;
+mod watching;
 mod world;

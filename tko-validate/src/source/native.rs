@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tko_core::Gvk;
 
 const TOPOLOGY: &str = "topology.nephio.org/v1alpha1";
-const KINDS: [(&str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str); 8] = [
     (
         TOPOLOGY,
         "Template",
@@ -31,6 +31,11 @@ const KINDS: [(&str, &str, &str); 7] = [
         TOPOLOGY,
         "TOSCA",
         include_str!("../../schemas/tko/tosca.json"),
+    ),
+    (
+        "cluster.nephio.org/v1alpha1",
+        "KubernetesCluster",
+        include_str!("../../schemas/tko/kubernetes-cluster.json"),
     ),
     (
         "deployment.nephio.org/v1alpha1",

@@ -3,7 +3,8 @@
 use tko_core::Gvk;
 
 /// The groups of the kinds that are built in.
-pub(crate) const OWN_GROUPS: [&str; 3] = [
+pub(crate) const OWN_GROUPS: [&str; 4] = [
+    "cluster.nephio.org",
     "deployment.nephio.org",
     "topology.nephio.org",
     "workload.nephio.org",

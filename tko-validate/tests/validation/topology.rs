@@ -53,6 +53,11 @@ kind: HelmChart
 metadata: {name: nginx}
 spec: {chart: 'oci://host/nginx', version: 1.2.3, parameters: {replicas: 3, tolerations: []}}
 ---
+apiVersion: cluster.nephio.org/v1alpha1
+kind: KubernetesCluster
+metadata: {name: cluster}
+spec: {kubeconfig: {secretRef: {name: a, namespace: b, key: value}}, context: c, namespace: d}
+---
 apiVersion: metadata.nephio.org/v1alpha1
 kind: WhateverPeopleCallIt
 metadata: {name: _}
@@ -142,6 +147,18 @@ async fn violations_in_tko_kinds_are_reported() {
             "HelmChart",
             "{repository: a}",
             "spec.chart: is required and missing",
+        ),
+        (
+            "cluster.nephio.org/v1alpha1",
+            "KubernetesCluster",
+            "{kubeconfig: {}}",
+            "spec.kubeconfig: must have one of file, secretRef",
+        ),
+        (
+            "cluster.nephio.org/v1alpha1",
+            "KubernetesCluster",
+            "{kubeconfig: {file: a}, contxt: b}",
+            "spec.contxt: is not a known property; did you mean context?",
         ),
         (
             "metadata.nephio.org/v1alpha1",
