@@ -14,12 +14,10 @@ mod entity_change;
 
 use crate::context::PrepareContext;
 use entity_change::{EntityChange, load_prior_states};
-use futures_util::future::{BoxFuture, pending};
-use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt, select};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, select};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tko_core::pattern::Pattern;
 use tko_core::subscription::{
     cares, is_persistent, selection_keys, waits_for_entity, waits_for_preparer,
@@ -37,9 +35,6 @@ const BATCH: usize = 1_000;
 const LOOKUPS: usize = 200;
 /// Maximum number of histories that are read at the same time.
 const HISTORIES: usize = 16;
-/// Least time from the start of one batch to the start of the next: while much changes, a batch of
-/// many changes costs little more than one of a few.
-const GAP: Duration = Duration::from_millis(100);
 /// The kinds whose changes are followed.
 const KINDS: [Kind; 2] = [Kind::Site, Kind::Template];
 
@@ -104,13 +99,10 @@ impl SubscriberFeed {
         let mut events = events.ready_chunks(BATCH);
         let mut resync = context.clock.sleep(context.settings.resync);
         let mut plugins = Vec::new();
-        let mut gap: Option<BoxFuture<'static, ()>> = None;
         loop {
             tokio::select! {
-                () = elapsed(&mut gap) => {}
-                events = events.next(), if gap.is_none() => {
+                events = events.next() => {
                     let Some(events) = events else { return Ok(()) };
-                    gap = Some(context.clock.sleep(GAP));
                     self.process(events).await?;
                     retry.reset();
                 }
@@ -222,14 +214,7 @@ impl SubscriberFeed {
 
     /// Calls `found` with every deployment that has this metadata key, and its value.
     async fn for_each(&self, key: &str, mut found: impl FnMut(&Entity, &str)) -> Result<()> {
-        // Mostly there are none, which a single call finds at much less cost than a stream.
-        let list = with(key);
-        let first = self.context.data.list(&list).await?;
-        let rest = match first.next.clone() {
-            Some(after) => self.context.data.clone().pages(list.after(after)),
-            None => stream::empty().boxed(),
-        };
-        let mut pages = stream::iter([Ok(first)]).chain(rest);
+        let mut pages = self.context.data.clone().pages(with(key));
         while let Some(page) = pages.try_next().await? {
             for record in &page.items {
                 if let Some(value) = record.entity.metadata.get(key) {
@@ -249,15 +234,6 @@ impl SubscriberFeed {
         }
         Ok(())
     }
-}
-
-/// The end of a pause, which is then gone. Never ends without one.
-async fn elapsed(pause: &mut Option<BoxFuture<'static, ()>>) {
-    match pause {
-        Some(waiting) => waiting.await,
-        None => pending().await,
-    }
-    *pause = None;
 }
 
 /// The listing of all deployments that have this metadata key.
