@@ -214,10 +214,10 @@ async fn a_dropped_call_ends_its_span() {
 }
 
 /// A preparer that is no program.
-struct Native(bool);
+struct NativePreparer(bool);
 
 #[async_trait]
-impl Preparer for Native {
+impl Preparer for NativePreparer {
     async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
         if self.0 {
             return Err(Error::unavailable("ask the pool", "it is empty".to_owned()));
@@ -239,7 +239,7 @@ impl Executor for NativeExecutor {
     }
 
     fn preparer(&self, _: &Record) -> Result<Arc<dyn Preparer>> {
-        Ok(Arc::new(Native(self.0)))
+        Ok(Arc::new(NativePreparer(self.0)))
     }
 }
 

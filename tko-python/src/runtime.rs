@@ -5,7 +5,6 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3_async_runtimes::tokio::{future_into_py, get_runtime};
 use std::pin::pin;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tko_core::{BoxFuture, Result as CoreResult};
@@ -25,33 +24,6 @@ pub(crate) fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = T> + Se
         match done {
             Ok(value) => return Ok(value),
             Err(_) => py.check_signals()?,
-        }
-    }
-}
-
-/// Runs a future on the runtime and waits for it without the interpreter's lock. Ctrl-C ends both.
-///
-/// Compared with [`wait`], the threads of the runtime wake this one only once, when the future has
-/// ended, and no timer is set.
-fn run<T: Send + 'static>(py: Python<'_>, future: BoxFuture<'static, T>) -> PyResult<T> {
-    let (sender, mut receiver) = sync_channel(1);
-    let task = get_runtime().spawn(async move {
-        // Without a receiver, nobody waits any more.
-        let _ = sender.send(future.await);
-    });
-    loop {
-        let waiting = &mut receiver;
-        match py.detach(move || waiting.recv_timeout(SIGNALS)) {
-            Ok(value) => return Ok(value),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Err(interrupt) = py.check_signals() {
-                    task.abort();
-                    return Err(interrupt);
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(PyRuntimeError::new_err("the call ended without a result"));
-            }
         }
     }
 }
@@ -84,7 +56,7 @@ impl ApiOperation {
 impl ApiOperation {
     /// Makes the call and waits for its result.
     fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let finish = run(py, self.take()?)?.map_err(|error| raised(&error))?;
+        let finish = wait(py, self.take()?)?.map_err(|error| raised(&error))?;
         finish(py)
     }
 
