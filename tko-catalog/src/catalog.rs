@@ -21,7 +21,6 @@ pub(crate) mod sync;
 
 use crate::settings::CatalogSettings;
 use entry::CatalogEntry;
-pub use oci::oci_file;
 use offer::CatalogSource;
 use tko_core::{Error, Result};
 
@@ -32,9 +31,7 @@ pub const CATALOG_EXECUTORS: [&str; 4] = ["directory", "git", "http", "oci"];
 pub fn catalog_executor_of(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let path = path.trim_end_matches('/');
-    let is_repository = path
-        .rsplit_once('.')
-        .is_some_and(|(_, ending)| ending == "git");
+    let is_repository = path.strip_suffix(".git").is_some();
     match url.split_once("://") {
         Some(("oci", _)) => Some("oci"),
         Some(("ssh", _)) => Some("git"),

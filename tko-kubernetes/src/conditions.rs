@@ -261,7 +261,7 @@ mod tests {
             ("none", true, "Ready"),
         ] {
             let key = Key::Deployment(DeploymentId::new(id).expect("an id"));
-            let entity = Entity::new(key, Facts::Deployment(Box::new(Deployment::default())));
+            let entity = Entity::new(key, Facts::Deployment(Box::default()));
             let condition = deployment_ready(&report, &entity);
             assert_eq!(
                 (condition.status, &*condition.reason),

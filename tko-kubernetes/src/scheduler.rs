@@ -186,16 +186,14 @@ impl KubernetesScheduler {
 impl Scheduler for KubernetesScheduler {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let deadline = self.settings.deadline;
-        match tokio::time::timeout(deadline, Box::pin(self.run(&call))).await {
-            Ok(done) => done,
-            Err(_) => {
-                report_unknown(&call);
-                Err(Error::unavailable(
-                    "finish the site in time",
-                    format!("{deadline:?} are over; the next attempt continues"),
-                ))
-            }
+        if let Ok(done) = tokio::time::timeout(deadline, Box::pin(self.run(&call))).await {
+            return done;
         }
+        report_unknown(&call);
+        Err(Error::unavailable(
+            "finish the site in time",
+            format!("{deadline:?} are over; the next attempt continues"),
+        ))
     }
 }
 

@@ -78,6 +78,8 @@ impl AnsibleInventory {
         // Only Ansible knows all of its formats.
         let mut command = Command::new(&self.program);
         command.arg("-i").arg(path).arg("--list");
+        // A file that is broken must not look like one without hosts.
+        command.env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1");
         output(command, "run ansible-inventory", most).await
     }
 }

@@ -17,6 +17,9 @@ const ID: &str = "catalog|core";
 /// `git:letmein` in base64.
 const BASIC: &str = "Basic Z2l0OmxldG1laW4=";
 
+/// The templates of the repository at first.
+const FIRST: [&str; 3] = ["nf/smf:v1.0", "nf/upf:v1", "nf/upf:v1.0"];
+
 /// The sizes of the packs that a server sent.
 type Sent = Arc<Mutex<Vec<usize>>>;
 
@@ -105,7 +108,7 @@ fn repository() -> Repository {
     repository.write("nf/smf/smf.yaml", &config("smf", "1"));
     repository.commit();
     repository.git(&["tag", "nf/upf/v1"]);
-    repository.git(&["tag", "v1"]);
+    repository.git(&["tag", "v1.0"]);
     repository
 }
 
@@ -121,32 +124,32 @@ fn settings(folder: &Path, pem: &str) -> CatalogSettings {
 
 /// What any server of git has to show: new, moved, deleted and broken versions.
 async fn versions(fixture: &Fixture, repository: &Repository) {
-    assert_eq!(
-        fixture.templates().await,
-        ["nf/smf:v1", "nf/upf:v1"],
-        "a tag of a package comes before one of all"
-    );
+    assert_eq!(fixture.templates().await, FIRST);
     fixture.sync_unchanged(ID).await;
     repository.write("nf/upf/upf.yaml", &config("upf", "2"));
     repository.write("nf/torn/torn.yaml", "a: [\n");
     repository.commit();
-    repository.git(&["tag", "v2"]);
+    repository.git(&["tag", "v2.0"]);
     repository.git(&["tag", "--force", "nf/upf/v1"]);
     let entity = fixture.sync(ID).await;
-    assert_eq!(
-        fixture.templates().await,
-        ["nf/smf:v1", "nf/smf:v2", "nf/upf:v1", "nf/upf:v2"]
-    );
+    let ids = [
+        "nf/smf:v1.0",
+        "nf/smf:v2.0",
+        "nf/upf:v1",
+        "nf/upf:v1.0",
+        "nf/upf:v2.0",
+    ];
+    assert_eq!(fixture.templates().await, ids);
     let message = &condition(&entity, "Complete").message;
     assert!(message.starts_with("2 problems; nf/torn: "), "{message}");
     assert!(message.contains("torn.yaml: "), "{message}");
     assert!(message.contains("nf/upf:v1 has other content"), "{message}");
     let kept = fixture.template("nf/upf:v1").await.expect("it stays");
     assert_eq!(value(kept.package.as_ref()), "1");
-    repository.git(&["tag", "--delete", "v2"]);
-    repository.git(&["tag", "--force", "nf/upf/v1", "v1"]);
+    repository.git(&["tag", "--delete", "v2.0"]);
+    repository.git(&["tag", "--force", "nf/upf/v1", "v1.0"]);
     assert_synced(&fixture.sync(ID).await);
-    let gone = fixture.template("nf/upf:v2").await.expect("it stays");
+    let gone = fixture.template("nf/upf:v2.0").await.expect("it stays");
     assert_eq!(gone.entity.given.get("Catalog.gone"), Some("true"));
 }
 
@@ -211,7 +214,7 @@ async fn a_repository_on_a_plain_web_server_is_read() {
     });
     let fixture = Fixture::with(CatalogSettings::default());
     assert_synced(&fixture.add(ID, "git", &[("url", &server.url(""))]).await);
-    assert_eq!(fixture.templates().await, ["nf/smf:v1", "nf/upf:v1"]);
+    assert_eq!(fixture.templates().await, FIRST);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,7 +229,7 @@ async fn a_repository_over_ssh_is_read_with_a_key_by_reference() {
     let secrets = folder.path().join("secrets");
     fs::write(secrets.join("key"), server.key()).expect("a file");
     fs::write(secrets.join("hosts"), server.known_hosts()).expect("a file");
-    fs::write(secrets.join("strangers"), "").expect("a file");
+    fs::write(secrets.join("strangers"), "# nobody\n").expect("a file");
     let fixture = Fixture::with(settings);
     let url = server.url(repository.path());
     let properties = [

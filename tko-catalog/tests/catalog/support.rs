@@ -15,7 +15,7 @@ use tko_validate::{SchemaValidator, Validation};
 use tko_worker::CancellationToken;
 
 /// The longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Admits every package.
 struct AdmitAll;

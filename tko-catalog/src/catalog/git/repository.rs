@@ -77,7 +77,7 @@ pub(crate) struct GitRepository {
     is_local: bool,
     /// The header that authenticates, and the URL that it is sent to.
     authorization: Option<(String, String)>,
-    /// Certificates of authorities to trust besides those of the machine, in PEM.
+    /// Certificates of authorities to trust in place of those of the machine, in PEM.
     ca: Option<tempfile::NamedTempFile>,
     ssh: SshCredentials,
     /// A file that is listed besides YAML files.
@@ -136,11 +136,6 @@ impl GitRepository {
         for setting in CONFIGURATION {
             command.args(["-c", setting]);
         }
-        if let Some(ca) = &self.ca {
-            let mut setting = std::ffi::OsString::from("http.sslCAInfo=");
-            setting.push(ca.path());
-            command.arg("-c").arg(setting);
-        }
         if self.is_local {
             command.args(["-c", "protocol.file.allow=always"]);
         }
@@ -156,6 +151,10 @@ impl GitRepository {
             .env_remove("GIT_WORK_TREE")
             .env_remove("GIT_INDEX_FILE")
             .env_remove("GIT_EXTERNAL_DIFF");
+        if let Some(ca) = &self.ca {
+            // It wins over the configuration, which the environment may override.
+            command.env("GIT_SSL_CAINFO", ca.path());
+        }
         if let Some(ssh) = self.ssh.command() {
             command.env("GIT_SSH_COMMAND", ssh);
         }
@@ -484,7 +483,7 @@ fn explained(error: Error, url: &str) -> Error {
         "Authentication failed",
         "could not read Username",
         "Permission denied",
-        "403",
+        "error: 403",
     ];
     if is_refused.iter().any(|part| text.contains(part)) {
         return Error::Unauthenticated(format!(

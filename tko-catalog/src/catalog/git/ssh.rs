@@ -39,18 +39,20 @@ impl SshCredentials {
             return None;
         }
         // Nobody answers a question.
-        let mut command = "ssh -oBatchMode=yes".to_owned();
+        let mut words = vec!["ssh".to_owned(), "-oBatchMode=yes".to_owned()];
         if let Some(key) = &self.key {
-            command.extend([" -oIdentitiesOnly=yes -i ", &quoted(key)]);
+            words.extend(["-oIdentitiesOnly=yes", "-i"].map(str::to_owned));
+            words.push(quoted(key));
         }
         if let Some(hosts) = &self.hosts {
-            command.extend([
-                " -oStrictHostKeyChecking=yes -oGlobalKnownHostsFile=/dev/null",
-                " -oUserKnownHostsFile=",
-                &quoted(hosts),
-            ]);
+            let strict = [
+                "-oStrictHostKeyChecking=yes",
+                "-oGlobalKnownHostsFile=/dev/null",
+            ];
+            words.extend(strict.map(str::to_owned));
+            words.push(format!("-oUserKnownHostsFile={}", quoted(hosts)));
         }
-        Some(command)
+        Some(words.join(" "))
     }
 }
 
