@@ -254,8 +254,10 @@ class Program:
             return file.read()[-5000:]
 
     def check(self, wanted):
-        """Waits until its store equals the data."""
-        deadline = time.monotonic() + 120
+        """Waits until its store equals the data. client-go pauses for up to a minute at a time after
+        so many cut connections."""
+        start = time.monotonic()
+        deadline = start + 300
         while True:
             said = self.ask()
             if said["store"] == wanted:
@@ -266,7 +268,7 @@ class Program:
                                  f"{self.said()}")
             time.sleep(0.5)
         del said["store"], said["wrong"]
-        print(f"{self.name}: {said}: equal at the end")
+        print(f"{self.name}: {said}: equal at the end, after {time.monotonic() - start:.0f} s")
 
 
 def difference(store, wanted):

@@ -71,6 +71,7 @@ impl ClusterArgs {
             tracing::error!(
                 kubeconfigs = ?self.kubeconfigs,
                 management = ?self.management_kubeconfig,
+                watches = self.cluster_watches,
                 "--clusters has no effect: this program was built without the feature kubernetes"
             );
         }
