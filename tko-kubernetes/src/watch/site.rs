@@ -2,7 +2,7 @@
 
 use super::SeenObjects;
 use super::limits::WatchLimits;
-use super::stream::{WatchEvent, MetadataWatch};
+use super::stream::{MetadataWatch, WatchEvent};
 use crate::client::ClusterClient;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
