@@ -19,13 +19,8 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "FILE", requires = "clusters")]
     management_kubeconfig: Option<PathBuf>,
     /// Maximum number of watches on one cluster, one for each kind of object of each site, so that
-    /// drift is corrected within seconds; 0 leaves drift to the resync
-    #[arg(
-        long,
-        value_name = "COUNT",
-        requires = "clusters",
-        default_value_t = 64
-    )]
+    /// drift is corrected within seconds, such as 64; 0 leaves drift to the resync
+    #[arg(long, value_name = "COUNT", requires = "clusters", default_value_t = 0)]
     cluster_watches: usize,
 }
 

@@ -84,7 +84,8 @@ async fn drift_and_health_are_seen_within_seconds_and_each_deployment_has_its_ow
     );
     let data: Arc<dyn WorkerApi> = Arc::new(store);
     let scheduler =
-        KubernetesScheduler::new(world.settings().with_corrections(100)).with_watches(data.clone());
+        KubernetesScheduler::new(world.settings().with_corrections(100).with_watches(64))
+            .with_watches(data.clone());
     let counters = scheduler.counters();
     let registry = Arc::new(scheduler).add_to(Registry::new());
     let stop = CancellationToken::new();
