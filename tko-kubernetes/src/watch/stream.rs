@@ -119,9 +119,8 @@ impl MetadataWatch {
         let until = Instant::now() + SERVER_TIMEOUT + PATIENCE;
         let mut buffer: Vec<u8> = Vec::new();
         loop {
-            let frame = match timeout_at(until, body.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                _ => return StreamEnd::Resume,
+            let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await else {
+                return StreamEnd::Resume;
             };
             let Ok(data) = frame.into_data() else {
                 continue;
