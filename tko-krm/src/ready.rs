@@ -137,7 +137,7 @@ mod tests {
             .placed((site, Generation(1)));
         let key = Key::Deployment(DeploymentId::new("d").expect("an id"));
         let mut entity = Entity::new(key, Facts::Deployment(Box::new(deployment)));
-        let condition = |kind: &str, status, reason: &str| {
+        let condition = |kind: &str, status: bool, reason: &str| {
             Condition::new(kind, status, reason, "", Generation(1))
         };
         entity.conditions = vec![
@@ -172,7 +172,7 @@ mod tests {
     fn a_site_that_cannot_be_scheduled_is_not_ready_although_it_was() {
         let id = SiteId::new("a").expect("an id");
         let mut site = Entity::new(Key::Site(id), Facts::site(None, None));
-        let condition = |kind: &str, status, reason: &str| {
+        let condition = |kind: &str, status: bool, reason: &str| {
             Condition::new(kind, status, reason, "", Generation(1))
         };
         site.conditions = vec![

@@ -32,7 +32,7 @@ pub struct KubernetesSettings {
     /// and a condition says so. Default: 6.
     pub corrections: usize,
     /// Maximum number of watches on one cluster, one for each kind of object of each site. Sites
-    /// beyond it are looked at by their resync. 0: nothing is watched. Default: 64.
+    /// beyond it are looked at by their resync. 0: nothing is watched. Default: 0.
     pub watches: usize,
 }
 
@@ -49,7 +49,7 @@ impl Default for KubernetesSettings {
             deadline: Duration::from_mins(4),
             patience: Duration::from_mins(1),
             corrections: 6,
-            watches: 64,
+            watches: 0,
         }
     }
 }

@@ -326,3 +326,44 @@ async fn a_crashed_worker_is_followed_by_one_with_a_higher_fence() {
     assert_eq!(world.recorder.overlaps.load(Ordering::Relaxed), 0);
     world.stop().await;
 }
+
+/// Reports about each deployment, and fails.
+struct Reporter;
+
+#[async_trait]
+impl Scheduler for Reporter {
+    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        for deployment in call.wanted {
+            let entity = &deployment.entity;
+            let condition =
+                |kind: &str| Condition::new(kind, true, "Reported", "by itself", entity.generation);
+            call.report(&entity.key, condition("Ready"));
+            call.report(&entity.key, condition(tko_core::entity::SCHEDULED));
+        }
+        let stray = tko_core::DeploymentId::new("stray").expect("an id");
+        let generation = call.site.entity.generation;
+        let condition = Condition::new("Ready", true, "Reported", "", generation);
+        call.report(&(&stray).into(), condition.clone());
+        call.report(&call.site.entity.key, condition);
+        Err(tko_core::Error::unavailable("go on", "one of many failed"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_scheduler_reports_is_stored_although_it_fails() {
+    let mut world = World::new();
+    world.site("a").await;
+    let id = world.deployment("a", "one", true).await;
+    let registry =
+        Registry::new().with_everywhere("reporter", Arc::new(Reporter) as Arc<dyn Scheduler>);
+    world.start(registry, ScheduleSettings::default());
+    world.settle().await;
+    for key in [key("a"), (&id).into()] {
+        let entity = world.find(key.clone()).await.expect("there");
+        let ready = entity.condition("Ready").expect("reported");
+        assert_eq!((ready.status, &*ready.reason), (Some(true), "Reported"));
+        let (status, reason, _) = world.condition(key).await.expect("the controller's own");
+        assert_eq!((status, reason.as_str()), (Some(false), "SchedulerFailed"));
+    }
+    world.stop().await;
+}

@@ -19,13 +19,8 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "FILE", requires = "clusters")]
     management_kubeconfig: Option<PathBuf>,
     /// Maximum number of watches on one cluster, one for each kind of object of each site, so that
-    /// drift is corrected within seconds; 0 leaves drift to the resync
-    #[arg(
-        long,
-        value_name = "COUNT",
-        requires = "clusters",
-        default_value_t = 64
-    )]
+    /// drift is corrected within seconds, such as 64; 0 leaves drift to the resync
+    #[arg(long, value_name = "COUNT", requires = "clusters", default_value_t = 0)]
     cluster_watches: usize,
 }
 
@@ -71,6 +66,7 @@ impl ClusterArgs {
             tracing::error!(
                 kubeconfigs = ?self.kubeconfigs,
                 management = ?self.management_kubeconfig,
+                watches = self.cluster_watches,
                 "--clusters has no effect: this program was built without the feature kubernetes"
             );
         }

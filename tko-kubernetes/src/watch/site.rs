@@ -2,7 +2,7 @@
 
 use super::SeenObjects;
 use super::limits::WatchLimits;
-use super::stream::{WatchEvent, WatchStream};
+use super::stream::{MetadataWatch, WatchEvent};
 use crate::client::ClusterClient;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -284,7 +284,7 @@ impl SiteTask {
                 );
                 continue;
             };
-            let stream = WatchStream {
+            let stream = MetadataWatch {
                 client: client.clone(),
                 path: path.clone(),
                 selector: selector.to_owned(),

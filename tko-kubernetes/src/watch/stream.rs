@@ -1,4 +1,4 @@
-//! [`WatchStream`]: one watch, which is opened again where it ended.
+//! [`MetadataWatch`]: one watch, which is opened again where it ended.
 
 use super::limits::WatchPermit;
 use crate::client::ClusterClient;
@@ -43,7 +43,7 @@ pub(crate) enum WatchEvent {
 }
 
 /// One watch.
-pub(crate) struct WatchStream {
+pub(crate) struct MetadataWatch {
     pub(crate) client: Arc<ClusterClient>,
     pub(crate) path: String,
     pub(crate) selector: String,
@@ -63,7 +63,7 @@ enum StreamEnd {
     Closed,
 }
 
-impl WatchStream {
+impl MetadataWatch {
     pub(crate) async fn run(mut self) {
         let mut failed = 0;
         loop {

@@ -5,9 +5,7 @@
 
 mod applying;
 mod crashes;
-mod fleet;
 mod infrastructure;
 mod removing;
 mod trouble;
-mod watching;
 mod world;

@@ -130,8 +130,7 @@ impl World {
              ServiceAccount\nmetadata: {{name: tko, namespace: {name}}}\n---\napiVersion: \
              rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tko, namespace: \
              {name}}}\nrules: [{{apiGroups: ['', apps], resources: [configmaps, secrets, \
-             deployments], verbs: [get, list, create, patch, delete]}}, {{apiGroups: [x.example], \
-             resources: [slices], verbs: [get, list, create, patch, delete]}}]\n---\napiVersion: \
+             deployments], verbs: [get, list, create, patch, delete]}}]\n---\napiVersion: \
              rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tko, namespace: \
              {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
              tko}}\nsubjects: [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
