@@ -21,6 +21,7 @@ pub(crate) mod sync;
 
 use crate::settings::CatalogSettings;
 use entry::CatalogEntry;
+pub use oci::oci_file;
 use offer::CatalogSource;
 use tko_core::{Error, Result};
 

@@ -168,7 +168,7 @@ mod tests {
     use crate::desired::ObjectKey;
     use crate::health::Health;
     use crate::kinds::GroupKind;
-    use tko_core::{Deployment, DeploymentId, Entity, Facts, Key, SiteId};
+    use tko_core::{DeploymentId, Entity, Facts, Key, SiteId};
 
     fn site() -> Entity {
         let id = SiteId::new("a").expect("an id");
