@@ -387,6 +387,14 @@ impl PyData {
         ))
     }
 
+    fn retry(&self, kind: &str, id: &str) -> PyResult<ApiOperation> {
+        let key = key(kind, id)?;
+        Ok(self.operation(
+            |data| Box::pin(async move { data.retry(&key).await }),
+            |py, count| count.into_py_any(py),
+        ))
+    }
+
     fn count(
         &self,
         kind: &str,

@@ -126,6 +126,10 @@ def test_modifications(client):
         client.update_deployment(id, version, [port(vlan=7)])
     assert [change["after"].version for change in client.history("deployment", id)][-1] < version
     assert client.count_deployments(prepared=False) == 1
+    # Its work is due already.
+    assert client.retry_deployment(id) == 0
+    with pytest.raises(tko.NotFound):
+        client.retry_site("no/such")
 
 
 def test_many_deployments_are_created_in_one_call(client):
@@ -186,6 +190,7 @@ RPCS = {
     "StartModification": "start_deployment_modification",
     "EndModification": "end_deployment_modification",
     "CancelModification": "cancel_deployment_modification",
+    "Retry": "retry_deployment",
     "Head": "revision",
     "Watch": "watch",
     "History": "history",

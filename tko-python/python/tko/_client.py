@@ -369,6 +369,20 @@ class _Calls:
         """Gives up a modification."""
         return self._run(self._data.cancel_modification(modification_token))
 
+    def retry_deployment(self, deployment_id: str) -> Any:
+        """Makes work of a deployment and its site that waits for its next attempt due at once.
+
+        Returns how many pieces of work that were.
+        """
+        return self._run(self._data.retry("deployment", deployment_id))
+
+    def retry_site(self, site_id: str) -> Any:
+        """Makes work of a site that waits for its next attempt due at once.
+
+        Returns how many pieces of work that were.
+        """
+        return self._run(self._data.retry("site", site_id))
+
     def register_plugin(
         self,
         type: str,
