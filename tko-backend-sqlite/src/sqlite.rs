@@ -1,7 +1,7 @@
 //! The backend: assembles its parts, and implements [`Backend`] by them.
 
 use crate::check::SqliteCheckReport;
-use crate::connect::{SqliteParts, connect};
+use crate::connect::{SqliteParts, connect, options};
 use crate::settings::SqliteSettings;
 use crate::signal::{WriteSignal, follow};
 use crate::writer::{WriteJob, Writer};
@@ -9,6 +9,7 @@ use crate::{check, feed, read, retention, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;
+use sqlx::{ConnectOptions, Connection};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
@@ -22,6 +23,10 @@ use tko_core::{
 };
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+
+/// How often, and with which pause, a closed file is looked at until all is in it.
+const CLOSE_TRIES: u32 = 20;
+const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A storage backend in one SQLite file. Several processes of one machine may share the file.
 ///
@@ -113,13 +118,23 @@ impl Sqlite {
         closed.await;
         let mut wal = shared.file.settings.path.clone().into_os_string();
         wal.push("-wal");
-        if std::path::Path::new(&wal).exists() {
-            return Err(Error::unavailable(
-                "close the file",
-                "it is in use elsewhere",
-            ));
+        // A read that was given up may close its connection a moment later. Whoever closes last
+        // moves the content, so that is done once more.
+        for _ in 0..CLOSE_TRIES {
+            if !std::path::Path::new(&wal).exists() {
+                return Ok(());
+            }
+            tokio::time::sleep(CLOSE_PAUSE).await;
+            let last = options(&shared.file.settings).connect().await;
+            if let Ok(last) = last {
+                // What remains is seen in the next round.
+                let _ = last.close().await;
+            }
         }
-        Ok(())
+        Err(Error::unavailable(
+            "close the file",
+            "it is in use elsewhere",
+        ))
     }
 
     /// Deletes old changes now. A background task does so every few seconds.

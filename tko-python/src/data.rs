@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Bulk, DataApi, Expect, Key, Kind, List, Metadata, NewDeployment, NewPlugin, NewSite,
-    NewTemplate, Package, PluginId, Record, Result as CoreResult, Revision, Select, SiteId,
-    TemplateId, Token, Version, Want, Watch, WorkerApi, view,
+    Bulk, DataApi, EntityUpdate, Expect, Key, Kind, List, Metadata, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Package, PluginId, Record, Result as CoreResult, Revision, Select,
+    SiteId, TemplateId, Token, Version, Want, Watch, WorkerApi, view,
 };
 use tko_grpc::client::{Client, ClientSettings, ClientTls};
 
@@ -412,6 +412,21 @@ impl PyData {
         let (id, package) = (deployment_id(id)?, package_of(package)?);
         Ok(self.operation(
             move |data| Box::pin(async move { data.update(&id, Version(version), package).await }),
+            self::version,
+        ))
+    }
+
+    fn update_metadata(
+        &self,
+        kind: &str,
+        id: &str,
+        version: u64,
+        metadata: BTreeMap<String, String>,
+    ) -> PyResult<ApiOperation> {
+        let update = EntityUpdate::new(key(kind, id)?, Version(version))
+            .metadata(self::metadata(Some(metadata)));
+        Ok(self.operation(
+            move |data| Box::pin(async move { data.update_entity(update).await }),
             self::version,
         ))
     }

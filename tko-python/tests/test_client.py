@@ -130,6 +130,11 @@ def test_modifications(client):
     assert client.retry_deployment(id) == 0
     with pytest.raises(tko.NotFound):
         client.retry_site("no/such")
+    version = client.get_deployment(id).version
+    client.update_metadata("deployment", id, version, {"stage": "lab"})
+    assert client.get_deployment(id).metadata["stage"] == "lab"
+    with pytest.raises(tko.Conflict):
+        client.update_metadata("deployment", id, version, {})
 
 
 def test_many_deployments_are_created_in_one_call(client):
@@ -187,6 +192,7 @@ RPCS = {
     "Purge": "purge_deployments",
     "Approve": "approve_deployments",
     "Update": "update_deployment",
+    "UpdateEntity": "update_metadata",
     "StartModification": "start_deployment_modification",
     "EndModification": "end_deployment_modification",
     "CancelModification": "cancel_deployment_modification",

@@ -144,7 +144,9 @@ fn draw_title(frame: &mut Frame<'_>, screen: &Screen, theme: ScreenTheme, area: 
         Span::raw(heading.into_owned()),
     ]);
     frame.render_widget(title, area);
-    frame.render_widget(Line::styled(link, style).right_aligned(), area);
+    // The style of a line would be that of the whole area.
+    let link = Line::from(Span::styled(link, style));
+    frame.render_widget(link.right_aligned(), area);
 }
 
 fn draw_menu(

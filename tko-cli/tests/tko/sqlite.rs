@@ -149,9 +149,10 @@ async fn a_file_that_is_damaged_in_the_middle_is_told_with_a_remedy() {
     let check = tko("backend check --backend sqlite --data").arg(folder.path());
     let checked = check.run().await;
     assert_ne!(checked.code(), Some(0), "{checked}");
-    for part in ["damaged", "tko backend restore"] {
-        assert!(checked.stderr.contains(part), "{part:?}: {checked}");
+    for part in ["damaged pages of the file", "tko backend restore"] {
+        assert!(checked.text().contains(part), "{part:?}: {checked}");
     }
+    assert!(checked.stderr.contains("inconsistent"), "{checked}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::Client;
 use super::call::garbled;
 use crate::proto::v1alpha2 as wire;
-use crate::wire::change::{pack_deployment, pack_plugin, pack_site, pack_template};
+use crate::wire::change::{pack_deployment, pack_plugin, pack_site, pack_template, pack_update};
 use crate::wire::entity::{pack_want, unpack_record};
 use crate::wire::scalar::{duration, key, required, unpack_key, unpack_timestamp};
 use crate::wire::select::pack_select;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Bulk, Caller, ChangeRecord, Count, DataApi, DeploymentId, Event, Key, List, Modification,
-    NewDeployment, NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result, Revision,
-    Select, Token, Version, Want, Watch,
+    Bulk, Caller, ChangeRecord, Count, DataApi, DeploymentId, EntityUpdate, Event, Key, List,
+    Modification, NewDeployment, NewPlugin, NewSite, NewTemplate, Package, Page, Record, Result,
+    Revision, Select, Token, Version, Want, Watch,
 };
 
 fn version(answer: wire::VersionResponse) -> Version {
@@ -198,6 +198,16 @@ impl DataApi for Client {
             "update a deployment",
             request,
             |mut data, request| async move { data.update(request).await },
+        )
+        .await
+        .map(version)
+    }
+
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        self.write(
+            "update an entity",
+            pack_update(&update),
+            |mut data, request| async move { data.update_entity(request).await },
         )
         .await
         .map(version)

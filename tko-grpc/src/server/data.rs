@@ -8,7 +8,7 @@ use super::oversize::skip;
 use crate::proto::v1alpha2::data_server;
 use crate::proto::v1alpha2::{self as wire};
 use crate::wire::change::{
-    pack_event, unpack_deployment, unpack_plugin, unpack_site, unpack_template,
+    pack_event, unpack_deployment, unpack_plugin, unpack_site, unpack_template, unpack_update,
 };
 use crate::wire::entity::{pack_record, unpack_want};
 use crate::wire::scalar::{key, required, required_key, timestamp, unpack_duration};
@@ -248,6 +248,22 @@ impl data_server::Data for DataService {
                     api.update(&id, Version(request.expect), package)
                         .await
                         .map(version)
+                },
+            )
+            .await
+    }
+
+    async fn update_entity(
+        &self,
+        request: Request<wire::UpdateEntityRequest>,
+    ) -> Result<Response<wire::VersionResponse>, Status> {
+        self.0
+            .answer_packages(
+                request,
+                |r| table_weight(r.package.as_slice()),
+                |api, request| async move {
+                    let update = unpack_update(request, &self.0.settings.limits)?;
+                    api.update_entity(update).await.map(version)
                 },
             )
             .await

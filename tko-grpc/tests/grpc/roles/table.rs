@@ -157,6 +157,18 @@ pub(super) fn versioned() -> Vec<Row> {
         ..Default::default()
     };
     row("Data", "Update", request.encode_to_vec(), OPERATORS);
+    for kind in Kind::ALL {
+        let request = wire::UpdateEntityRequest {
+            key: Some(key(kind)),
+            ..Default::default()
+        };
+        let roles = if kind == Kind::Deployment {
+            OPERATORS
+        } else {
+            AUTHORS
+        };
+        row("Data", "UpdateEntity", request.encode_to_vec(), roles);
+    }
     let request = wire::StartModificationRequest {
         deployment: "none".to_owned(),
         ..Default::default()
