@@ -82,9 +82,18 @@ impl World {
             assert!(start.elapsed() < Duration::from_mins(1), "sessions end");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // PostgreSQL 18 counts them with other input and output.
+        let version = "SHOW server_version_num";
+        let version = self.server.psql("postgres", version).expect("it runs");
+        let version: u32 = version.trim().parse().expect("a number");
+        let syncs = if version < 180_000 {
+            "SELECT wal_sync FROM pg_stat_wal"
+        } else {
+            "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'"
+        };
         let counters = format!(
             "SELECT (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = '{}'), \
-             (SELECT wal_sync FROM pg_stat_wal)",
+             ({syncs})",
             self.database
         );
         let counters = self.server.psql("postgres", &counters).expect("it runs");

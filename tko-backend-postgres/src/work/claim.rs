@@ -186,7 +186,7 @@ pub(crate) async fn claim(
         has_searched = true;
         listener.clear();
         let claims = take(database, turns, request, max).await?;
-        pace.searched(claims.len());
+        pace.searched(claims.len(), max);
         drop(pace);
         if !claims.is_empty() {
             return Ok(claims);

@@ -2,7 +2,8 @@
 //!
 //! Under load, work becomes due piece by piece. So claims that wait search one after the other, and
 //! the more work they find, the longer the pauses: each search then finds many pieces. The first
-//! search of a claim runs at once, unless many pieces were found just before.
+//! search of a claim runs at once, unless many pieces were found just before. A search that found as
+//! many as it may take left some, so the next one does not wait.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,12 +28,17 @@ pub(super) struct SearchPace {
     window: Option<(Instant, usize)>,
     /// Whether many pieces were found in the window before.
     is_loaded: bool,
+    /// Whether the last search found as many as it may take.
+    was_full: bool,
 }
 
 impl SearchPace {
     /// Waits until the next search of a claim, which may have searched before.
     pub(super) async fn wait(&mut self, has_searched: bool) {
         let Some(last) = self.last else { return };
+        if self.was_full {
+            return;
+        }
         self.turn_over(Instant::now());
         let pause = match (self.is_loaded, has_searched) {
             (true, _) => LONG_PAUSE,
@@ -42,11 +48,12 @@ impl SearchPace {
         tokio::time::sleep_until(last + pause).await;
     }
 
-    /// Counts what a search found.
-    pub(super) fn searched(&mut self, found: usize) {
+    /// Counts what a search found, which took at most `max`.
+    pub(super) fn searched(&mut self, found: usize, max: usize) {
         let now = Instant::now();
         self.turn_over(now);
         self.last = Some(now);
+        self.was_full = found >= max;
         if let Some((_, count)) = &mut self.window {
             *count += found;
         }
@@ -81,16 +88,19 @@ mod tests {
     async fn searches_are_further_apart_while_many_pieces_are_found() {
         let mut pace = SearchPace::default();
         assert_eq!(waited(&mut pace, false).await, Duration::ZERO);
-        pace.searched(1);
+        pace.searched(1, 200);
         assert_eq!(waited(&mut pace, false).await, Duration::ZERO);
         assert_eq!(waited(&mut pace, true).await, PAUSE);
-        pace.searched(100);
+        pace.searched(100, 200);
         advance(WINDOW).await;
-        pace.searched(100);
+        pace.searched(100, 200);
         assert_eq!(waited(&mut pace, false).await, LONG_PAUSE);
+        // There is more than one search may take.
+        pace.searched(200, 200);
+        assert_eq!(waited(&mut pace, true).await, Duration::ZERO);
         // Little was found since.
         advance(WINDOW * 3).await;
-        pace.searched(1);
+        pace.searched(1, 200);
         assert_eq!(waited(&mut pace, false).await, Duration::ZERO);
     }
 }
