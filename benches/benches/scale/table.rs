@@ -16,7 +16,7 @@ pub(crate) struct Table {
 pub(crate) struct Bar {
     name: String,
     found: f64,
-    /// Whether the figure has to be at least this, or at most.
+    /// Whether the figure has to be at least the limit, or at most. At least 0 is no bar.
     at_least: bool,
     limit: f64,
 }
@@ -38,6 +38,9 @@ impl fmt::Display for Bar {
         let Self {
             name, found, limit, ..
         } = self;
+        if *limit <= 0.0 {
+            return write!(f, "* {name}: {found:.2}");
+        }
         write!(f, "* {name}: {found:.2} (bar {sign} {limit}){verdict}")
     }
 }
