@@ -6,7 +6,7 @@ use crate::sql::SqlBuilder;
 use tko_core::commit::Step;
 
 /// The columns of a change, beside its numbers.
-pub(super) const COLUMNS: &str = "kind, gone, body_before, version, at, id, before, cause";
+const COLUMNS: &str = "kind, gone, body_before, version, at, id, before, cause";
 
 /// Adds the parts that insert the changes of all steps.
 pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
@@ -54,19 +54,6 @@ pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<
         return Ok(());
     };
     sql.with_materialized("changes", changes);
-    number(sql, low, plan.staged.steps.len(), "c.ordinal + 1", None)
-}
-
-/// Adds the parts that give revisions to `changes`, or leave them to a numbering pass. `place` is the
-/// place of a change among all, from 1, and `last` that of the last one of its set, if there are
-/// several sets.
-pub(super) fn number(
-    sql: &mut SqlBuilder,
-    low: i64,
-    steps: usize,
-    place: &str,
-    last: Option<&str>,
-) -> sqlx::Result<()> {
     let low = sql.bind(low)?;
     // After the last row lock. It never waits: a transaction that holds the head may wait for rows
     // that are locked here.
@@ -79,13 +66,12 @@ pub(super) fn number(
              FOR UPDATE OF h SKIP LOCKED"
         ),
     );
-    let steps = sql.bind(count(steps))?;
-    let last = last.map_or_else(|| steps.to_string(), str::to_owned);
+    let steps = sql.bind(count(plan.staged.steps.len()))?;
     sql.with(
         "events",
         format_args!(
             "INSERT INTO event (revision, set_revision, {COLUMNS}) \
-             SELECT t.revision + {place}, t.revision + {last}, {COLUMNS} \
+             SELECT t.revision + 1 + c.ordinal, t.revision + {steps}, {COLUMNS} \
              FROM top t CROSS JOIN changes c"
         ),
     );
