@@ -24,8 +24,10 @@ use tko_core::{
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often, and with which pause, a closed file is looked at until all is in it.
+/// How often another connection is opened and closed until the closed file is whole.
 const CLOSE_TRIES: u32 = 20;
+
+/// The pause before each of these.
 const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A storage backend in one SQLite file. Several processes of one machine may share the file.
@@ -118,17 +120,21 @@ impl Sqlite {
         closed.await;
         let mut wal = shared.file.settings.path.clone().into_os_string();
         wal.push("-wal");
-        // A read that was given up may close its connection a moment later. Whoever closes last
-        // moves the content, so that is done once more.
-        for _ in 0..CLOSE_TRIES {
+        // A read that was given up closes its connection a little later. Only the last connection
+        // that is closed moves everything into the file, so another one is opened and closed.
+        let options = options(&shared.file.settings)
+            .create_if_missing(false)
+            .busy_timeout(CLOSE_PAUSE);
+        for attempt in 0..=CLOSE_TRIES {
             if !std::path::Path::new(&wal).exists() {
                 return Ok(());
             }
-            tokio::time::sleep(CLOSE_PAUSE).await;
-            let last = options(&shared.file.settings).connect().await;
-            if let Ok(last) = last {
-                // What remains is seen in the next round.
-                let _ = last.close().await;
+            if attempt < CLOSE_TRIES {
+                tokio::time::sleep(CLOSE_PAUSE).await;
+                if let Ok(last) = options.connect().await {
+                    // The next check says whether it worked.
+                    let _ = last.close().await;
+                }
             }
         }
         Err(Error::unavailable(

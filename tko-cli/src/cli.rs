@@ -73,7 +73,7 @@ enum CliCommand {
     /// Manage inventories: sites from folders, Ansible, Kubernetes, NetBox and programs
     #[cfg(feature = "catalog")]
     Inventory(Remote<InventoryCommand>),
-    /// Write all templates and sites to a folder, for backups, reviews and GitOps
+    /// Write all templates and sites to a folder or a git repository, for reviews and GitOps
     #[cfg(feature = "catalog")]
     Export(ExportArgs),
     /// Register the templates and sites of an export; what is the same stays untouched

@@ -119,9 +119,8 @@ async fn list(
 /// Makes work that waits for its next attempt due.
 async fn retry(data: &dyn DataApi, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
     let message = match data.retry(key).await? {
-        0 => format!("nothing of {key} waits for its next attempt"),
-        1 => format!("the next attempt of {key} is due now"),
-        count => format!("the next attempts of {key} are due now: {count}"),
+        0 => format!("no work of {key} waits for another attempt"),
+        _ => format!("retrying {key} now"),
     };
     console.done(&message);
     Ok(())

@@ -11,7 +11,8 @@ use tko_catalog::export::{export, import};
 /// The arguments of `export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Folder, or URL of a git repository, to write to; an earlier export is brought up to date
+    /// Folder to write to, or URL of a git repository to commit and push to; an earlier export is
+    /// brought up to date
     #[arg(value_name = "DIR|URL")]
     target: String,
     /// Commit the changes to the git repository that the folder is, and make one if it is none
@@ -46,7 +47,7 @@ struct ExportFolder {
 impl ExportFolder {
     /// The folder of this name, or a copy of the repository that the URL names.
     fn open(text: &str) -> anyhow::Result<Self> {
-        if !is_url(text) {
+        if !is_url(text) || Path::new(text).exists() {
             return Ok(Self {
                 path: PathBuf::from(text),
                 copy: None,
@@ -73,11 +74,23 @@ fn is_url(text: &str) -> bool {
     text.contains("://") || is_short
 }
 
+/// A URL without what may be a credential, to be printed.
+fn without_user(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = place.rsplit('@').next().unwrap_or(place);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 impl ExportArgs {
     pub(crate) async fn run(self, console: &Console<'_>) -> anyhow::Result<()> {
         let client = self.connect.client().await?;
         let folder = ExportFolder::open(&self.target)?;
-        let message = || format!("exporting to {}", self.target);
+        let message = || format!("exporting to {}", without_user(&self.target));
         let exported = console.during(message, export(&client, &folder.path)).await;
         let report = self.connect.explain(exported.map_err(Into::into)).await?;
         console.done(&format!(
@@ -92,7 +105,7 @@ impl ExportArgs {
         }
         if folder.copy.is_some() {
             git(&folder.path, &["push", "--quiet", "origin", "HEAD"])?;
-            console.done(&format!("pushed to {}", self.target));
+            console.done(&format!("pushed to {}", without_user(&self.target)));
         }
         Ok(())
     }
@@ -102,7 +115,7 @@ impl ImportArgs {
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         let client = self.connect.client().await?;
         let folder = ExportFolder::open(&self.source)?;
-        let message = || format!("importing {}", self.source);
+        let message = || format!("importing {}", without_user(&self.source));
         let importing = import(&client, &folder.path, self.dry_run);
         let imported = console.during(message, importing).await;
         let report = self.connect.explain(imported.map_err(Into::into)).await?;
@@ -160,6 +173,8 @@ fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         .arg("-C")
         .arg(folder)
         .args(arguments)
+        // Nobody answers a question.
+        .env("GIT_TERMINAL_PROMPT", "0")
         .output()
         .context("cannot run git; install it")?;
     if !output.status.success() {
@@ -171,7 +186,19 @@ fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_url;
+    use super::{is_url, without_user};
+
+    #[test]
+    fn credentials_are_not_printed() {
+        for (url, shown) in [
+            ("https://u:token@h/a.git", "https://h/a.git"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("git@h:a/b", "git@h:a/b"),
+            ("folder", "folder"),
+        ] {
+            assert_eq!(without_user(url), shown);
+        }
+    }
 
     #[test]
     fn urls_are_not_folders() {

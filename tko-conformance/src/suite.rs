@@ -312,6 +312,7 @@ macro_rules! __data_checks {
             update {
                 an_update_requires_the_version_read
                 a_missing_entity_is_not_found
+                metadata_and_package_change_separately
             }
             approve {
                 matching_prepared_deployments_are_approved

@@ -61,7 +61,12 @@ impl Scope {
         site: Option<&SiteId>,
         metadata: &Metadata,
     ) -> bool {
-        self.covers_relations(template, site) && metadata_match(&self.metadata, metadata)
+        self.covers_relations(template, site) && self.covers_metadata(metadata)
+    }
+
+    /// Whether the scope covers an entity with this metadata, whatever its template and site.
+    pub fn covers_metadata(&self, metadata: &Metadata) -> bool {
+        metadata_match(&self.metadata, metadata)
     }
 
     /// Whether the scope covers a deployment of this template and site, whatever its metadata.

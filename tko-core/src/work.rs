@@ -142,6 +142,16 @@ pub struct Work {
 }
 
 impl Work {
+    /// Whether it waits at this time: no worker has it, and it is due later.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        !self.is_leased(now) && self.due > now
+    }
+
+    /// Whether a worker has it at this time.
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        self.leased.is_some_and(|until| until > now)
+    }
+
     /// Work that was never claimed.
     pub fn new(stage: Stage, key: impl Into<Key>, lane: Lane, due: Timestamp) -> Self {
         Self {

@@ -4,8 +4,8 @@
 //! [`AttentionIndex`](crate::summary::AttentionIndex); others are found by looking at a bounded
 //! number of rows.
 
-use crate::context::SharedContext;
-use crate::summary::{AttentionEnd, AttentionFilter};
+use crate::context::{ApiCaller, SharedContext};
+use crate::summary::{AttentionEnd, AttentionFilter, AttentionIds};
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 use tko_core::select::MAX_PAGE;
@@ -21,6 +21,9 @@ const MAX_LOOKUPS: usize = 1_000;
 /// Deployments that are looked up at the same time.
 const AT_ONCE: usize = 32;
 
+/// Most changes in which the last one of a deployment is looked for.
+const MAX_UNREAD: usize = 500;
+
 /// The longest wait for the index to have the latest changes.
 const CATCH_UP: Duration = Duration::from_millis(300);
 
@@ -30,10 +33,11 @@ const CATCH_UP: Duration = Duration::from_millis(300);
 /// one.
 pub(crate) async fn page(
     context: &SharedContext,
-    api: &dyn DataApi,
+    caller: &ApiCaller,
     mut list: List,
     filter: &FilterLine,
 ) -> Result<Page> {
+    let api = &*caller.api;
     if !filter.is_scanned() {
         return api.list(&list).await;
     }
@@ -43,7 +47,8 @@ pub(crate) async fn page(
         reason: filter.reason.as_deref(),
         select: &list.select,
     };
-    if !indexed.is_indexed() {
+    // The index has deployments that a restricted caller must not see.
+    if !indexed.is_indexed() || caller.scopes().is_some() {
         return scanned(api, list, filter).await;
     }
     let Some(revision) = caught_up(context, api).await? else {
@@ -52,21 +57,48 @@ pub(crate) async fn page(
     looked_up(context, api, list, filter, revision).await
 }
 
-/// Waits until the index has every change up to now, and returns the revision that it has; `None`
-/// if it falls behind, or does not have everything yet.
+/// Waits until the index has every change of a deployment up to now, and returns the revision that
+/// it has; `None` if it falls behind, or does not have everything yet.
 async fn caught_up(context: &SharedContext, api: &dyn DataApi) -> Result<Option<Revision>> {
+    let Some(read) = context.feeds.tally().read(Kind::Deployment) else {
+        return Ok(None);
+    };
     let latest = api.feed_position().await?.revision;
+    let wanted = if read < latest {
+        last_change(api, read, latest).await?
+    } else {
+        read
+    };
     let mut changes = context.feeds.changes();
     let wait = async {
         loop {
             let read = context.feeds.tally().read(Kind::Deployment)?;
-            if read >= latest {
+            if read >= wanted {
                 return Some(read);
             }
             changes.changed().await.ok()?;
         }
     };
     Ok(tokio::time::timeout(CATCH_UP, wait).await.ok().flatten())
+}
+
+/// The revision of the last change of a deployment after `read`, or `read` if there is none. Where
+/// that is not found soon: `latest`.
+///
+/// The index reads changes of deployments only, so it does not know when others are the last ones.
+async fn last_change(api: &dyn DataApi, read: Revision, latest: Revision) -> Result<Revision> {
+    let mut changes = api.changes(Some(read)).take(MAX_UNREAD);
+    let (mut last, mut seen) = (read, 0);
+    while let Some(change) = changes.next().await {
+        match change {
+            Ok(change) if change.key.kind() == Kind::Deployment => last = change.revision,
+            Ok(_) => {}
+            Err(Error::Expired { .. } | Error::NotImplemented(_)) => return Ok(latest),
+            Err(error) => return Err(error),
+        }
+        seen += 1;
+    }
+    Ok(if seen < MAX_UNREAD { last } else { latest })
 }
 
 /// A page by the index.
@@ -89,32 +121,39 @@ async fn looked_up(
                 reason: filter.reason.as_deref(),
                 select: &list.select,
             };
+            let wanted = most - page.items.len();
             let tally = context.feeds.tally();
-            tally.attention().after(after.as_ref(), indexed, most)
+            if tally.read(Kind::Deployment).is_some() {
+                tally.attention().after(after.as_ref(), indexed, wanted)
+            } else {
+                // The feed has expired meanwhile, and the index is filled anew.
+                AttentionIds::unknown(after.clone())
+            }
         };
         let mut records = stream::iter(found.ids)
-            .map(async |id| {
-                let record = api.get(&Key::from(&id), want).await;
-                (id, record)
-            })
+            .map(async |id| api.get(&Key::from(&id), want).await)
             .buffered(AT_ONCE);
-        while let Some((id, record)) = records.next().await {
+        while let Some(record) = records.next().await {
             match record {
                 Ok(record) if fits(&list, filter, &record.entity) => page.items.push(record),
                 Ok(_) | Err(Error::NotFound(_) | Error::Forbidden(_)) => {}
                 Err(error) => return Err(error),
             }
-            after = Some(id);
-            if page.items.len() == most {
-                break;
-            }
         }
         drop(records);
         match found.end {
-            _ if page.items.len() == most => break,
-            AttentionEnd::More => {}
             AttentionEnd::All => return Ok(page),
+            AttentionEnd::More => {
+                after = found.last;
+                if page.items.len() == most {
+                    break;
+                }
+            }
             AttentionEnd::Unknown(until) => {
+                if page.items.len() == most {
+                    after = until;
+                    break;
+                }
                 // The rest is looked at one by one.
                 list.after = until.as_ref().map(|id| Cursor(id.into()));
                 list.limit = most - page.items.len();

@@ -7,7 +7,7 @@ mod attention;
 mod rates;
 mod states;
 
-pub(crate) use attention::{AttentionEnd, AttentionFilter};
+pub(crate) use attention::{AttentionEnd, AttentionFilter, AttentionIds};
 use attention::{AttentionIndex, Obstacle};
 pub(crate) use rates::Rates;
 pub(crate) use states::StateCounts;
@@ -420,11 +420,12 @@ impl Tally {
     /// A plugin that a text names: its id, and where in the text its name is: start and length.
     pub(crate) fn plugin_named(&self, text: &str) -> Option<(Arc<str>, usize, usize)> {
         let plugins = self.plugins.iter().take(MAX_NAMED);
-        let mut named = plugins.filter_map(|id| {
+        let named = plugins.filter_map(|id| {
             let name = id.split_once('|').map_or(&**id, |(_, name)| name);
             Some((id.clone(), named_at(text, name)?, name.len()))
         });
-        named.next()
+        // The name that comes first in the text; of equal ones always the same plugin.
+        named.min_by_key(|(id, at, _)| (*at, id.clone()))
     }
 
     /// Sites that need attention, and how many there are (at most 1,000).

@@ -6,6 +6,9 @@ use tko_core::{Condition, Deployment, Entity, Facts};
 /// The kind of the condition.
 pub(crate) const READY: &str = "Ready";
 
+/// The reason of a stored condition of a deployment that left a site.
+const REMOVED: &str = "Removed";
+
 /// The `Ready` condition of an entity; `None` for kinds that have none.
 ///
 /// It names the first thing that a deployment still needs, with the reason and the message of the
@@ -39,16 +42,20 @@ fn is_current(entity: &Entity, stored: &Condition) -> bool {
                 && deployment.prepared
                 && deployment.approved
                 && stored.observed == entity.generation
+                // It may run on another site, whose scheduler does not know the state of objects.
+                && stored.reason != REMOVED
                 && is_placed(entity, deployment)
+                && is_still_true(entity, stored)
         }
-        // What was ready before a failure says nothing about the present.
-        Facts::Site { .. } => {
-            let scheduled = entity.condition(SCHEDULED);
-            stored.status != Some(true)
-                || scheduled.is_none_or(|scheduled| scheduled.status == Some(true))
-        }
+        Facts::Site { .. } => is_still_true(entity, stored),
         Facts::Template | Facts::Plugin(_) => true,
     }
+}
+
+/// Whether nothing has failed since: what was ready before says nothing about the present.
+fn is_still_true(entity: &Entity, stored: &Condition) -> bool {
+    let scheduled = entity.condition(SCHEDULED);
+    stored.status != Some(true) || scheduled.is_none_or(|scheduled| scheduled.status == Some(true))
 }
 
 /// Whether its newest generation is placed on its site.

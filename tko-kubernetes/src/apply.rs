@@ -16,11 +16,9 @@ use crate::kinds::{GroupKind, ServedKind};
 use crate::memory::SiteMemory;
 use crate::ownership::{HASH, has_hash, owns};
 use crate::settings::KubernetesSettings;
-use crate::watch::SeenObjects;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tko_core::{Error, Result};
@@ -67,8 +65,6 @@ pub(crate) struct ApplyReport {
     pub(crate) contested: Vec<(ObjectKey, String)>,
     /// The health of each object that is there, with its deployment.
     pub(crate) health: Vec<(ObjectKey, String, Health)>,
-    /// What to watch from now on.
-    pub(crate) seen: SeenObjects,
 }
 
 /// One run for one set of objects.
@@ -80,8 +76,6 @@ pub(crate) struct Application<'a> {
     pub(crate) force: bool,
     /// Set once the cluster does not answer: nothing else is tried then.
     pub(crate) lost: AtomicBool,
-    /// The version of each list that was read, by path.
-    pub(crate) lists: Mutex<BTreeMap<String, String>>,
 }
 
 /// The identity of an object in a package: kind, namespace if any, and name.
@@ -172,7 +166,6 @@ impl Application<'_> {
         self.finish(&scope, inventory.parent.as_ref(), &objects, &report)
             .await?;
         report.health = health_of(&objects, &live);
-        report.seen = self.seen(&objects, &live);
         Ok(report)
     }
 

@@ -26,10 +26,6 @@ const ATTEMPTS: u32 = 5;
 /// The longest pause that a cluster may ask for before the second attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Asks for the metadata of objects only.
-const METADATA: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 
@@ -38,8 +34,6 @@ type ClusterAnswer<T> = std::result::Result<T, RequestFailure>;
 /// Requests to one cluster.
 pub(crate) struct ClusterClient {
     client: kube::Client,
-    /// The address of the cluster.
-    address: String,
     /// The namespace of objects that name none.
     pub(crate) namespace: String,
     pub(crate) kinds: KindCache,
@@ -60,7 +54,6 @@ pub(crate) enum Deletion {
 impl ClusterClient {
     pub(crate) fn new(
         client: kube::Client,
-        address: String,
         namespace: String,
         limit: Arc<RequestLimit>,
         timeout: Duration,
@@ -68,17 +61,12 @@ impl ClusterClient {
     ) -> Self {
         Self {
             client,
-            address,
             namespace,
             kinds: KindCache::default(),
             limit,
             timeout,
             counters,
         }
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.address
     }
 
     pub(crate) fn counters(&self) -> &ClusterCounters {
@@ -95,16 +83,14 @@ impl ClusterClient {
         }
     }
 
-    /// Lists the objects with a label, in pages; at most `max` of them. Returns them with the version
-    /// of the list.
+    /// Lists the objects with a label, in pages; at most `max` of them.
     pub(crate) async fn list(
         &self,
         path: &str,
         selector: &str,
         max: usize,
-    ) -> ClusterAnswer<(Vec<Value>, String)> {
+    ) -> ClusterAnswer<Vec<Value>> {
         let mut all = Vec::new();
-        let mut version = String::new();
         let mut next = String::new();
         loop {
             self.counters.read();
@@ -116,11 +102,6 @@ impl ClusterClient {
             let mut page = self.send(Method::GET, &query, None, "").await?;
             let token = page.pointer("/metadata/continue").and_then(Value::as_str);
             token.unwrap_or_default().clone_into(&mut next);
-            if version.is_empty() {
-                let first = page.pointer("/metadata/resourceVersion");
-                let first = first.and_then(Value::as_str);
-                first.unwrap_or_default().clone_into(&mut version);
-            }
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 all.extend(items);
             }
@@ -129,48 +110,8 @@ impl ClusterClient {
                 return Err(RequestFailure::Unreadable(why));
             }
             if next.is_empty() {
-                return Ok((all, version));
+                return Ok(all);
             }
-        }
-    }
-
-    /// Opens a watch of the metadata of objects with a label, after this version. Its answer ends by
-    /// itself after a time.
-    pub(crate) async fn open_watch(
-        &self,
-        path: &str,
-        selector: &str,
-        version: &str,
-        lasting: Duration,
-    ) -> ClusterAnswer<Body> {
-        self.counters.watched();
-        let query = format!(
-            "{path}?watch=1&allowWatchBookmarks=true&labelSelector={}&resourceVersion={}&\
-             timeoutSeconds={}",
-            escaped(selector),
-            escaped(version),
-            lasting.as_secs()
-        );
-        let request = Request::get(query)
-            .header(http::header::ACCEPT, METADATA)
-            .body(Body::empty())
-            .map_err(|error| RequestFailure::Unreadable(error.to_string()))?;
-        // The turn ends with the head of the answer: watches have a limit of their own.
-        let _turn = self.limit.turn().await;
-        let opening = async {
-            let answer = self.client.send(request).await;
-            let answer = answer.map_err(|error| of_kube(&error))?;
-            if answer.status().is_success() {
-                return Ok(answer.into_body());
-            }
-            let status = answer.status();
-            let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            let bytes = bytes.map_err(|error| RequestFailure::Unreachable(error.to_string()))?;
-            Err(refusal(status, &bytes.to_bytes()))
-        };
-        match tokio::time::timeout(self.timeout, opening).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.late()),
         }
     }
 
@@ -269,12 +210,11 @@ impl ClusterClient {
         };
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.late()),
+            Err(_) => Err(RequestFailure::Unreachable(format!(
+                "no answer within {:?}",
+                self.timeout
+            ))),
         }
-    }
-
-    fn late(&self) -> RequestFailure {
-        RequestFailure::Unreachable(format!("no answer within {:?}", self.timeout))
     }
 }
 
@@ -291,18 +231,13 @@ fn understood(status: StatusCode, bytes: &[u8]) -> ClusterAnswer<Value> {
         return serde_json::from_slice(bytes)
             .map_err(|error| RequestFailure::Unreadable(error.to_string()));
     }
-    Err(refusal(status, bytes))
-}
-
-/// The failure that an answer says.
-fn refusal(status: StatusCode, bytes: &[u8]) -> RequestFailure {
     let said = serde_json::from_slice::<Status>(bytes).ok();
     let mut refusal = said.unwrap_or_else(|| {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
         Status::failure(&text, "")
     });
     refusal.code = status.as_u16();
-    RequestFailure::Refused(Box::new(refusal))
+    Err(RequestFailure::Refused(Box::new(refusal)))
 }
 
 /// Escapes a value of a query.

@@ -167,15 +167,13 @@ impl Clusters {
             return Ok(known.clone());
         }
         let ClusterCredentials { config, hash } = credentials;
-        let address = config.cluster_url.to_string();
-        let limit = self.limit(&address);
+        let limit = self.limit(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
         let client = kube::Client::try_from(config)
             .map_err(|error| Error::bad("kubeconfig", chain(&error)))?;
         let made = SiteCluster {
             client: Arc::new(ClusterClient::new(
                 client,
-                address,
                 namespace,
                 limit,
                 self.settings.request_timeout,

@@ -10,18 +10,15 @@ use crate::desired::{WantedResource, wanted_resources};
 use crate::health::{Health, health};
 use crate::settings::KubernetesSettings;
 use crate::target::{CLUSTER_API, ProvisionedCluster};
-use crate::watch::{SetRole, SiteWatches};
 use serde_json::Value;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use tko_core::{Error, Package, Result, SiteId};
+use tko_core::{Error, Package, Result};
 
 /// The infrastructure of one site.
 pub(crate) struct Infrastructure<'a> {
     pub(crate) clusters: &'a Clusters,
-    pub(crate) watches: &'a SiteWatches,
     pub(crate) settings: &'a KubernetesSettings,
-    pub(crate) site: &'a SiteId,
+    pub(crate) site: &'a str,
     pub(crate) package: &'a Package,
     pub(crate) cluster: &'a ProvisionedCluster,
 }
@@ -60,21 +57,14 @@ impl Infrastructure<'_> {
         let namespace = &management.client.namespace;
         let application = Application {
             client: &management.client,
-            set: ApplySet::new("infra", self.site.as_str(), namespace),
+            set: ApplySet::new("infra", self.site, namespace),
             settings: self.settings,
             // The memory of the management cluster is that of no site.
-            memory: &self.clusters.infrastructure_memory(self.site.as_str()),
+            memory: &self.clusters.infrastructure_memory(self.site),
             force: false,
             lost: AtomicBool::new(false),
-            lists: Mutex::default(),
         };
-        let pass = self.watches.begin(SetRole::Infrastructure, self.site);
-        let mut ran = application.run(wanted, &RemovedKeys::new()).await;
-        if let Ok(report) = &mut ran {
-            let seen = std::mem::take(&mut report.seen);
-            pass.finish(&management.client, application.set.selector(), seen);
-        }
-        ran
+        application.run(wanted, &RemovedKeys::new()).await
     }
 
     /// Whether the cluster is provisioned. Its own status says what is missing.

@@ -5,11 +5,9 @@ use crate::applyset::SetScope;
 use crate::desired::{DesiredObject, ObjectKey};
 use crate::failure::RequestFailure;
 use crate::kinds::{GroupKind, ServedKind};
-use crate::watch::SeenObjects;
 use futures_util::future::join_all;
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::PoisonError;
+use std::collections::HashMap;
 use tko_core::{Error, Result};
 
 /// The parent of a set, and what was read with it.
@@ -29,7 +27,9 @@ impl Application<'_> {
         let list = async |namespace: Option<&str>| {
             let path = served.path(namespace, None);
             let selector = self.set.selector();
-            self.listed(&path, &selector).await
+            self.client
+                .list(&path, &selector, self.settings.max_objects)
+                .await
         };
         let mut is_wide = self.memory.is_wide() && !self.memory.is_confined();
         let listed = if is_wide {
@@ -186,9 +186,10 @@ impl Application<'_> {
         scope: &SetScope,
     ) -> Result<Vec<Value>, RequestFailure> {
         let selector = self.set.selector();
+        let max = self.settings.max_objects;
         let list = async |namespace: Option<&str>| {
             let path = served.path(namespace, None);
-            match self.listed(&path, &selector).await {
+            match self.client.list(&path, &selector, max).await {
                 // The kind went away since it was discovered.
                 Err(failure) if failure.code() == 404 => Ok(Vec::new()),
                 listed => listed,
@@ -208,53 +209,6 @@ impl Application<'_> {
             all.extend(list(Some(namespace)).await?);
         }
         Ok(all)
-    }
-
-    /// Lists objects, and notes the version of the list.
-    async fn listed(&self, path: &str, selector: &str) -> Result<Vec<Value>, RequestFailure> {
-        let max = self.settings.max_objects;
-        let (items, version) = self.client.list(path, selector, max).await?;
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.insert(path.to_owned(), version);
-        Ok(items)
-    }
-
-    /// What this run has read and written, and which lists have it.
-    pub(crate) fn seen(
-        &self,
-        objects: &[DesiredObject],
-        live: &HashMap<ObjectKey, LiveObject>,
-    ) -> SeenObjects {
-        let target = self.scope_of(objects);
-        let is_wide = target.namespaces.len() > 1 && !self.memory.is_confined();
-        let mut paths = BTreeSet::new();
-        for one in objects {
-            if one.served.namespaced && !is_wide {
-                let each = target.namespaces.iter();
-                paths.extend(each.map(|namespace| one.served.path(Some(namespace), None)));
-            } else {
-                paths.insert(one.served.path(None, None));
-            }
-        }
-        // The inventory.
-        let maps = ServedKind::config_map();
-        if !paths.contains(&maps.path(None, None)) {
-            paths.insert(maps.path(Some(&self.set.namespace), None));
-        }
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let lists = paths.into_iter().map(|path| {
-            let version = lists.get(&path).cloned().unwrap_or_default();
-            (path, version)
-        });
-        let versions = objects.iter().filter_map(|one| {
-            let metadata = &live.get(&one.key)?.value["metadata"];
-            let text = |name: &str| metadata[name].as_str().map(str::to_owned);
-            Some((text("uid")?, text("resourceVersion")?))
-        });
-        SeenObjects {
-            lists: lists.collect(),
-            versions: versions.collect(),
-        }
     }
 
     /// Reduces the parent to what is there, or removes it with the last object.

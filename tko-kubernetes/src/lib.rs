@@ -22,7 +22,6 @@ mod prune;
 mod scheduler;
 mod settings;
 mod target;
-mod watch;
 
 pub use self::metrics::{ClusterCounters, ClusterTotals};
 pub use self::pod::{PodCommand, PodExecutor, PodFailure, PodProgram};

@@ -9,7 +9,6 @@ pub struct ClusterCounters {
     writes: AtomicU64,
     corrections: AtomicU64,
     pruned: AtomicU64,
-    watches: AtomicU64,
 }
 
 /// The values of [`ClusterCounters`] at one time.
@@ -24,8 +23,6 @@ pub struct ClusterTotals {
     pub corrections: u64,
     /// Objects that were deleted because no deployment has them any more.
     pub pruned: u64,
-    /// Requests that open a watch, or open it again.
-    pub watches: u64,
 }
 
 impl ClusterCounters {
@@ -36,7 +33,6 @@ impl ClusterCounters {
             writes: self.writes.load(Ordering::Relaxed),
             corrections: self.corrections.load(Ordering::Relaxed),
             pruned: self.pruned.load(Ordering::Relaxed),
-            watches: self.watches.load(Ordering::Relaxed),
         }
     }
 
@@ -50,10 +46,6 @@ impl ClusterCounters {
 
     pub(crate) fn corrected(&self) {
         self.corrections.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn watched(&self) {
-        self.watches.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn pruned(&self) {

@@ -12,14 +12,12 @@ use crate::kinds::GroupKind;
 use crate::metrics::ClusterCounters;
 use crate::settings::KubernetesSettings;
 use crate::target::{SiteTarget, triggers};
-use crate::watch::{SetRole, SiteWatches};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use tko_core::{
     Condition, Error, Key, Package, Record, Registry, Result, ScheduleCall, Scheduler, SiteId,
-    WorkerApi,
 };
 use tko_scheduler::apply::to_apply;
 
@@ -31,7 +29,6 @@ pub struct KubernetesScheduler {
     settings: Arc<KubernetesSettings>,
     counters: Arc<ClusterCounters>,
     clusters: Clusters,
-    watches: SiteWatches,
 }
 
 impl KubernetesScheduler {
@@ -44,21 +41,9 @@ impl KubernetesScheduler {
         let counters = Arc::new(ClusterCounters::default());
         Self {
             clusters: Clusters::new(settings.clone(), counters.clone()),
-            watches: SiteWatches::new(&settings),
             settings,
             counters,
         }
-    }
-
-    /// Watches the objects of sites, and makes a site due through this API when something else
-    /// changes its objects. Without it, drift is seen when a site is scheduled again.
-    ///
-    /// [`KubernetesSettings::watches`] limits the number of watches. Needs a tokio runtime when
-    /// sites are scheduled.
-    #[must_use]
-    pub fn with_watches(mut self, data: Arc<dyn WorkerApi>) -> Self {
-        self.watches.enable(data);
-        self
     }
 
     /// What it has asked of all clusters together.
@@ -100,7 +85,6 @@ impl KubernetesScheduler {
         }
         if site.deleting {
             self.clusters.forget(id.as_str());
-            self.watches.forget(id);
         }
         Ok(vec![ready])
     }
@@ -116,9 +100,8 @@ impl KubernetesScheduler {
         let deleting = call.site.entity.deleting;
         let infrastructure = target.provisioned.as_ref().map(|cluster| Infrastructure {
             clusters: &self.clusters,
-            watches: &self.watches,
             settings: &self.settings,
-            site: id,
+            site: id.as_str(),
             package,
             cluster,
         });
@@ -163,16 +146,10 @@ impl KubernetesScheduler {
             memory: &cluster.memory,
             force: target.force,
             lost: AtomicBool::new(false),
-            lists: Mutex::default(),
         };
-        let pass = self.watches.begin(SetRole::Site, site);
-        let mut ran = application
+        let ran = application
             .run(&wanted(call.wanted), &removed(call.removed))
             .await;
-        if let Ok(report) = &mut ran {
-            let seen = std::mem::take(&mut report.seen);
-            pass.finish(&cluster.client, application.set.selector(), seen);
-        }
         if ran.as_ref().is_ok_and(|report| report.failures.is_empty()) {
             return ran;
         }

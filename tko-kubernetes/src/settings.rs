@@ -31,9 +31,6 @@ pub struct KubernetesSettings {
     /// Maximum number of corrections of one object in an hour. Beyond it the object is left as it is,
     /// and a condition says so. Default: 6.
     pub corrections: usize,
-    /// Maximum number of watches on one cluster, one for each kind of object of each site. Sites
-    /// beyond it are looked at by their resync. 0: nothing is watched. Default: 0.
-    pub watches: usize,
 }
 
 impl Default for KubernetesSettings {
@@ -49,7 +46,6 @@ impl Default for KubernetesSettings {
             deadline: Duration::from_mins(4),
             patience: Duration::from_mins(1),
             corrections: 6,
-            watches: 0,
         }
     }
 }
@@ -115,13 +111,6 @@ impl KubernetesSettings {
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
-        self
-    }
-
-    /// Sets the [maximum number of watches](Self::watches) on one cluster.
-    #[must_use]
-    pub fn with_watches(mut self, count: usize) -> Self {
-        self.watches = count;
         self
     }
 

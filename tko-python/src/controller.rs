@@ -190,7 +190,8 @@ impl RunningController {
 
 #[pymethods]
 impl RunningController {
-    /// Starts a preparer with these handlers beside TKO's own.
+    /// Starts a preparer with these handlers beside TKO's own. Conditions of merges are refused:
+    /// their language is in `tko-helm`, which the package does without.
     #[staticmethod]
     fn prepare(store: &PyData, preparers: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut registry = tko_preparer::native();

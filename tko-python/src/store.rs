@@ -50,6 +50,15 @@ fn access(
         }
     }
     if let Some(tokens) = tokens {
+        // They are read as a file of tokens is, with a token on each line.
+        if tokens
+            .iter()
+            .any(|one| one.starts_with('#') || one.contains(['\n', '\r']))
+        {
+            return Err(PyTypeError::new_err(
+                "a token has one line and does not begin with #",
+            ));
+        }
         let tokens = BearerTokens::parse(&tokens.join("\n")).map_err(|error| raised(&error))?;
         access = access.authentication(Arc::new(tokens));
     }

@@ -93,11 +93,15 @@ class Up:
         self.program, self.process, self.environment = program, process, environment
         self.lines = []
         self.address = None
+        # A server that says nothing ends, and with it its log.
+        timer = threading.Timer(PATIENCE, process.kill)
+        timer.start()
         for line in process.stderr:
             self.lines.append(line)
             if "serving gRPC" in line and (found := re.search(r"127\.0\.0\.1:\d+", line)):
                 self.address = found.group(0)
                 break
+        timer.cancel()
         # Nothing may block the server's log.
         threading.Thread(target=self._follow, daemon=True).start()
         assert self.address, "".join(self.lines)
@@ -106,6 +110,13 @@ class Up:
         # The end of the test closes it.
         with contextlib.suppress(ValueError):
             self.lines.extend(self.process.stderr)
+
+    def logged(self, text):
+        """Waits until the log has this text."""
+        end = time.monotonic() + PATIENCE
+        while text not in "".join(self.lines):
+            assert time.monotonic() < end, f"{text!r} is not in the log:\n{''.join(self.lines)}"
+            time.sleep(0.05)
 
     def tko(self, *arguments, **options):
         """Runs a command of `tko` for this server; returns what it printed, with its messages."""

@@ -1,11 +1,9 @@
 //! The deployments that concern one site.
 
-use crate::context::ScheduleContext;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::sync::Arc;
 use tko_core::entity::{APPROVED, EDITED};
 use tko_core::{
-    Entity, Error, Generation, Kind, List, Package, Record, Result, Select, SiteId, Want,
+    DataApi, Entity, Error, Generation, Kind, List, Package, Record, Result, Select, SiteId, Want,
 };
 
 /// Deployments on one page. They come with their packages.
@@ -15,27 +13,29 @@ const PAGE: usize = 200;
 const HISTORY: usize = 100;
 
 /// The deployments that concern one site, in key order.
-#[derive(Default)]
-pub(crate) struct SiteDeployments {
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct SiteDeployments {
     /// Deployments to run here: prepared, approved, and not placed on another site. One that was edited
     /// after its approval is here as it was placed.
-    pub(crate) wanted: Vec<Record>,
+    pub wanted: Vec<Record>,
     /// Deployments placed here that are to be removed.
-    pub(crate) removed: Vec<Record>,
+    pub removed: Vec<Record>,
     /// Deployments to run here once another site has reported them removed. Without packages.
-    pub(crate) moving: Vec<Record>,
+    pub moving: Vec<Record>,
 }
 
 /// Reads the deployments that concern a site, page by page. Nothing is wanted on a site that is
 /// being deleted.
 ///
 /// # Errors
-///
-/// `BadArgument` if there are too many; else as [`tko_core::DataApi::list`].
-pub(crate) async fn gather(
-    context: &ScheduleContext,
+/// `BadArgument`: more than `max` are to run or to be removed, or the package on the site is no longer
+/// in history. Otherwise as [`DataApi::list`].
+pub async fn gather(
+    data: &dyn DataApi,
     site: &SiteId,
     deleting: bool,
+    max: usize,
 ) -> Result<SiteDeployments> {
     let mut found = SiteDeployments::default();
     let mut list = List::new(
@@ -45,15 +45,8 @@ pub(crate) async fn gather(
     )
     .limit(PAGE)
     .want(Want::PACKAGE);
-    // Nearly every site has one page, and a single call costs much less than a stream.
-    let first = context.data.list(&list).await?;
-    list.after.clone_from(&first.next);
-    let rest = match list.after {
-        Some(_) => context.data.clone().pages(list),
-        None => stream::empty().boxed(),
-    };
-    let mut pages = stream::iter([Ok(first)]).chain(rest);
-    while let Some(page) = pages.try_next().await? {
+    loop {
+        let page = data.list(&list).await?;
         for mut record in page.items {
             let placed = placed(&record.entity);
             let here = placed.is_some_and(|(at, _)| at == site);
@@ -65,12 +58,11 @@ pub(crate) async fn gather(
                     found.moving.push(record);
                 }
             } else if here && !deleting && awaits_approval(&record.entity, site) {
-                found.wanted.push(as_placed(context, record).await?);
+                found.wanted.push(as_placed(data, record).await?);
             } else if here {
-                found.removed.push(as_scheduled(context, record).await?);
+                found.removed.push(as_scheduled(data, record).await?);
             }
         }
-        let max = context.settings.max_deployments;
         if found.wanted.len() + found.removed.len() > max {
             return Err(Error::bad(
                 "site",
@@ -80,8 +72,11 @@ pub(crate) async fn gather(
                 ),
             ));
         }
+        list.after = page.next;
+        if list.after.is_none() {
+            return Ok(found);
+        }
     }
-    Ok(found)
 }
 
 /// The site that a deployment is placed on, and the generation that was placed there.
@@ -107,10 +102,10 @@ fn awaits_approval(entity: &Entity, site: &SiteId) -> bool {
 /// # Errors
 ///
 /// `BadArgument` if history does not reach back so far: nothing on the site may change then.
-async fn as_placed(context: &ScheduleContext, record: Record) -> Result<Record> {
+async fn as_placed(data: &dyn DataApi, record: Record) -> Result<Record> {
     let at = placed(&record.entity).map(|(_, at)| *at);
     let package = match at {
-        Some(at) => history_package(context, &record, at).await?,
+        Some(at) => history_package(data, &record, at).await?,
         None => None,
     };
     let (Some(at), Some(package)) = (at, package) else {
@@ -130,14 +125,11 @@ async fn as_placed(context: &ScheduleContext, record: Record) -> Result<Record> 
 
 /// The package of a generation, if history reaches back so far.
 async fn history_package(
-    context: &ScheduleContext,
+    data: &dyn DataApi,
     record: &Record,
     generation: Generation,
 ) -> Result<Option<Package>> {
-    let changes = context
-        .data
-        .history(&record.entity.key, None, HISTORY)
-        .await?;
+    let changes = data.history(&record.entity.key, None, HISTORY).await?;
     // The state before the oldest change is known, too.
     let states = changes
         .into_iter()
@@ -151,7 +143,7 @@ async fn history_package(
 
 /// The record with the package that was scheduled, if history reaches back so far; else with its
 /// current package.
-async fn as_scheduled(context: &ScheduleContext, record: Record) -> Result<Record> {
+async fn as_scheduled(data: &dyn DataApi, record: Record) -> Result<Record> {
     let generation = record.entity.generation;
     let Some(scheduled) = placed(&record.entity).map(|(_, at)| *at) else {
         return Ok(record);
@@ -159,7 +151,7 @@ async fn as_scheduled(context: &ScheduleContext, record: Record) -> Result<Recor
     if scheduled == generation {
         return Ok(record);
     }
-    let package = history_package(context, &record, scheduled).await?;
+    let package = history_package(data, &record, scheduled).await?;
     Ok(match package {
         Some(package) => record.package(package),
         None => record,

@@ -16,6 +16,7 @@ mod steps;
 mod sweep;
 
 pub use controller::ScheduleController;
+pub use gather::{SiteDeployments, gather};
 pub use manifests::Manifests;
 pub use manifests::git::GitSettings;
 pub use settings::ScheduleSettings;

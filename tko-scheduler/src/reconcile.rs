@@ -79,7 +79,9 @@ impl SiteReconciliation<'_> {
     /// Works until a commit has settled the claim.
     async fn run(&self, site: Record) -> Result<()> {
         let reports = ScheduleReports::default();
-        let deployments = match gather(self.context, self.id, site.entity.deleting).await {
+        let max = self.context.settings.max_deployments;
+        let gathered = gather(&*self.context.data, self.id, site.entity.deleting, max).await;
+        let deployments = match gathered {
             Err(Error::BadArgument { message, .. }) => {
                 let report = SiteReport {
                     id: self.id,

@@ -1,8 +1,8 @@
 //! Secrets by reference: what a plugin's property names is read where the plugin runs.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
+use tokio::io::AsyncReadExt;
 
 /// Most bytes of a secret.
 const MOST_BYTES: u64 = 64 << 10;
@@ -14,15 +14,9 @@ const PREFIX: &str = "secret:";
 ///
 /// A plugin's property with the value `secret:NAME` stands for the content of the file NAME. People
 /// who can read the plugin see only the name. Names have letters, digits, `-`, `_` and `.` only.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SecretFolder {
     path: Option<PathBuf>,
-}
-
-impl fmt::Debug for SecretFolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SecretFolder").field(&self.path).finish()
-    }
 }
 
 impl SecretFolder {
@@ -63,12 +57,14 @@ impl SecretFolder {
 /// # Errors
 /// The file cannot be read, is not UTF-8, or has more than 64 KiB.
 pub async fn secret_in(path: &Path) -> std::io::Result<String> {
-    let size = tokio::fs::metadata(path).await?.len();
-    if size > MOST_BYTES {
+    let mut text = String::new();
+    // The length of a file says nothing of pipes and devices.
+    let file = tokio::fs::File::open(path).await?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text).await?;
+    if text.len() as u64 > MOST_BYTES {
         let message = format!("more than {MOST_BYTES} bytes");
         return Err(std::io::Error::other(message));
     }
-    let text = tokio::fs::read_to_string(path).await?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

@@ -228,6 +228,29 @@ impl Instance<'_, '_> {
         let named_type = by_name.map(|name| self.analysis.lookup(TypeKind::Capability, 0, name));
         let mut found: Option<(usize, Rc<str>)> = None;
         let mut full = None;
+        // Whether the capability of a node is one that the requirement and its assignment allow.
+        let nodes = &self.nodes;
+        let suits = |candidate: usize, name: &Rc<str>| {
+            let other = &nodes[candidate].node_type;
+            let Some(offered) = other.capabilities.get(name) else {
+                return false;
+            };
+            let right_capability = offered.capability.is_a(wanted)
+                && by_name.is_none_or(|text| {
+                    **name == *text
+                        || named_type
+                            .iter()
+                            .flatten()
+                            .any(|key| offered.capability.is_a(key))
+                });
+            let right_node = match &assignment.target {
+                RequirementTarget::Any => candidate != node,
+                RequirementTarget::Node(_) => true,
+                RequirementTarget::OfType(key) => candidate != node && other.is_a(key),
+            };
+            let right_type = definition.node.as_ref().is_none_or(|key| other.is_a(key));
+            right_capability && right_node && right_type
+        };
         let taken = uses.taken(&self.nodes, wanted);
         let offers = uses.offers.get(wanted).map_or(&[][..], Vec::as_slice);
         // A named target is looked up directly; its capabilities are few.
@@ -240,36 +263,15 @@ impl Instance<'_, '_> {
                 .collect();
             of_target.as_slice()
         } else {
-            let last = offers[..taken].last().filter(|(node, _)| {
-                let other = &self.nodes[*node].node_type;
-                definition.node.as_ref().is_none_or(|key| other.is_a(key))
-            });
-            full = last.cloned();
+            let last = offers[..taken].last();
+            full = last.filter(|(at, name)| suits(*at, name)).cloned();
             &offers[taken..]
         };
         for (candidate, name) in candidates {
             if !self.analysis.search(1, assignment.at, path) {
                 return None;
             }
-            let other = &self.nodes[*candidate].node_type;
-            let Some(offered) = other.capabilities.get(name) else {
-                continue;
-            };
-            let right_capability = offered.capability.is_a(wanted)
-                && by_name.is_none_or(|text| {
-                    **name == *text
-                        || named_type
-                            .iter()
-                            .flatten()
-                            .any(|key| offered.capability.is_a(key))
-                });
-            let right_node = match &assignment.target {
-                RequirementTarget::Any => *candidate != node,
-                RequirementTarget::Node(_) => true,
-                RequirementTarget::OfType(key) => *candidate != node && other.is_a(key),
-            };
-            let right_type = definition.node.as_ref().is_none_or(|key| other.is_a(key));
-            if !(right_capability && right_node && right_type) {
+            if !suits(*candidate, name) {
                 continue;
             }
             if uses.is_full(&self.nodes, *candidate, name) {

@@ -200,6 +200,19 @@ impl TestDashboard {
         }
     }
 
+    /// Types keys one by one, as a person who looks at each screen does; a line feed is Enter.
+    pub(crate) async fn keys_in_turn(&mut self, text: &str) {
+        for c in text.chars() {
+            self.key(match c {
+                '\n' => KeyCode::Enter,
+                c => KeyCode::Char(c),
+            })
+            .await;
+            self.until_that("the replies", |driver| !driver.screen.is_waiting())
+                .await;
+        }
+    }
+
     /// Sends an event, handles it and draws.
     pub(crate) async fn send(&mut self, event: Event) {
         self.inputs.send(event).await.expect("the driver lives");

@@ -89,6 +89,8 @@ pub(crate) mod fake {
                 .with("node --version", "v20.19.2\n")
                 .with("npm --version", "9.2.0\n")
                 .with("sh -c test -x /usr/sbin/sshd && ssh -V", "")
+                .with("tmux -V", "tmux 3.3a\n")
+                .with("jq --version", "jq-1.6\n")
         }
 
         pub(crate) fn with(self, command: &str, says: &str) -> Self {

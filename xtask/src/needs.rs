@@ -24,20 +24,24 @@ pub(crate) enum Need {
     Browser,
     /// A server of SSH. Its test is skipped where it cannot be had.
     Ssh,
+    /// A terminal without a screen, and a reader of JSON for scripts. Their tests are skipped where
+    /// they cannot be had.
+    Terminal,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Python,
         Self::Git,
         Self::Postgres,
         Self::Browser,
         Self::Ssh,
+        Self::Terminal,
     ];
 
     /// Whether the other tests run without it.
     pub(crate) fn is_optional(self) -> bool {
-        matches!(self, Self::Browser | Self::Ssh)
+        matches!(self, Self::Browser | Self::Ssh | Self::Terminal)
     }
 
     /// Its name in `TKO_TEST_WITHOUT`, which tells tests that it is absent.
@@ -48,6 +52,7 @@ impl Need {
             Self::Postgres => "postgres",
             Self::Browser => "browser",
             Self::Ssh => "ssh",
+            Self::Terminal => "terminal",
         }
     }
 
@@ -59,6 +64,7 @@ impl Need {
             Self::Postgres => &["postgresql"],
             Self::Browser => &["chromium", "nodejs", "npm"],
             Self::Ssh => &["openssh-server", "openssh-client"],
+            Self::Terminal => &["tmux", "jq"],
         }
     }
 
@@ -72,6 +78,7 @@ impl Need {
             Self::Postgres => "the tests of the PostgreSQL backend",
             Self::Browser => "the tests of the web dashboard",
             Self::Ssh => "the test of Git repositories over SSH",
+            Self::Terminal => "the tests of the terminal dashboard and of plugins in sh",
         }
     }
 
@@ -87,6 +94,9 @@ impl Need {
                 .iter()
                 .all(|program| machine.ask(program, &["--version"]).is_some()),
             Self::Ssh => machine.ask("sh", &["-c", SSH]).is_some(),
+            Self::Terminal => [("tmux", "-V"), ("jq", "--version")]
+                .iter()
+                .all(|(program, version)| machine.ask(program, &[version]).is_some()),
         }
     }
 }
@@ -99,6 +109,7 @@ impl fmt::Display for Need {
             Self::Postgres => write!(f, "a PostgreSQL server, {POSTGRES} or newer"),
             Self::Browser => f.write_str("Chromium and Node"),
             Self::Ssh => f.write_str("a server of OpenSSH"),
+            Self::Terminal => f.write_str("tmux and jq"),
         }
     }
 }
@@ -164,6 +175,8 @@ mod tests {
         assert_eq!(without("chromium --version"), [Need::Browser]);
         assert_eq!(without("npm --version"), [Need::Browser]);
         assert_eq!(without(&format!("sh -c {SSH}")), [Need::Ssh]);
+        assert_eq!(without("tmux -V"), [Need::Terminal]);
+        assert_eq!(without("jq --version"), [Need::Terminal]);
         // Python 3 without these modules is not enough.
         let venv = Fake::complete().without("python3 -c import ensurepip, venv");
         assert_eq!(missing(&venv.with("python3 --version", "")), [Need::Python]);

@@ -16,18 +16,21 @@ pub(crate) struct Table {
 pub(crate) struct Bar {
     name: String,
     found: f64,
-    /// Whether the figure has to be at least the limit, or at most. At least 0 is no bar.
+    /// Whether the figure has to be at least the limit, or at most.
     at_least: bool,
-    limit: f64,
+    /// `None` for a figure without a bar.
+    limit: Option<f64>,
 }
 
 impl Bar {
     pub(crate) fn is_met(&self) -> bool {
-        if self.at_least {
-            self.found >= self.limit
-        } else {
-            self.found <= self.limit
-        }
+        self.limit.is_none_or(|limit| {
+            if self.at_least {
+                self.found >= limit
+            } else {
+                self.found <= limit
+            }
+        })
     }
 }
 
@@ -38,9 +41,9 @@ impl fmt::Display for Bar {
         let Self {
             name, found, limit, ..
         } = self;
-        if *limit <= 0.0 {
+        let Some(limit) = limit else {
             return write!(f, "* {name}: {found:.2}");
-        }
+        };
         write!(f, "* {name}: {found:.2} (bar {sign} {limit}){verdict}")
     }
 }
@@ -68,7 +71,7 @@ impl Table {
             let at = |backend: &'static str, size| rates.get(&(backend, size)).copied();
             for size in &self.sizes {
                 if let Some((with, without)) = at("SQLite", *size).zip(at("SQLite alone", *size)) {
-                    let limit = if *job == Job::CreateAlone { 0.5 } else { 0.0 };
+                    let limit = (*job == Job::CreateAlone).then_some(0.5);
                     bars.push(Bar {
                         name: format!("{}, at {size}, as a share of SQLite alone", job.name()),
                         found: with / without,
@@ -86,7 +89,7 @@ impl Table {
                     name: format!("{}, growth of the cost", job.name()),
                     found: small / large,
                     at_least: false,
-                    limit: 1.5,
+                    limit: Some(1.5),
                 });
             }
         }
@@ -97,7 +100,7 @@ impl Table {
                 name: format!("KB a deployment, at {size}"),
                 found: kilobytes,
                 at_least: false,
-                limit: 2.0,
+                limit: Some(2.0),
             });
         }
         bars

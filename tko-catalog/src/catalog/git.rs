@@ -35,8 +35,12 @@ pub(super) struct GitCatalog {
 impl GitCatalog {
     pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         Ok(Self {
-            repository: GitRepository::open(&entry.name, Properties(&entry.properties), settings)
-                .await?,
+            repository: GitRepository::open(
+                &format!("catalog|{}", entry.name),
+                Properties(&entry.properties),
+                settings,
+            )
+            .await?,
             contents: Vec::new(),
             last: None,
         })

@@ -91,9 +91,13 @@ impl CatalogSource for OciCatalog {
         entry: &CatalogEntry,
         settings: &CatalogSettings,
     ) -> Result<CatalogListing> {
-        if let Some(digest) = self.registry.pinned() {
-            let digest = self.registry.digest(digest).await?;
-            return Ok(self.one(digest, entry, settings));
+        if let Some(pinned) = self.registry.pinned() {
+            let pinned = pinned.to_owned();
+            if self.registry.digest(&pinned).await? != pinned {
+                let why = format!("the registry answers {pinned} with another digest");
+                return Err(Error::bad("url", why));
+            }
+            return Ok(self.one(pinned, entry, settings));
         }
         let mut tags = self.registry.tags(settings).await?;
         tags.retain(|tag| match &entry.tags {

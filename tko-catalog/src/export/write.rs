@@ -53,7 +53,7 @@ pub async fn export(data: &dyn DataApi, into: &Path) -> Result<ExportReport> {
                 let package = record.package.unwrap_or_default().encode(Format::Yaml);
                 for (name, bytes) in [(name, descriptor(entity)), (PACKAGE, package)] {
                     let path = folder.join(name);
-                    report.written += usize::from(write(&into.join(&path), &bytes)?);
+                    report.written += usize::from(write(into, &path, &bytes)?);
                     kept.insert(path);
                 }
             }
@@ -89,17 +89,18 @@ fn begin(into: &Path) -> Result<()> {
             return Err(Error::bad("folder", why));
         }
     }
-    write(&marker, format!("{{\"version\": {VERSION}}}\n").as_bytes()).map(|_| ())
+    let version = format!("{{\"version\": {VERSION}}}\n");
+    write(into, Path::new(MARKER), version.as_bytes()).map(|_| ())
 }
 
-/// Writes a file whole or not at all. Returns whether its content is new.
-fn write(path: &Path, bytes: &[u8]) -> Result<bool> {
+/// Writes a file below the root whole or not at all. Returns whether its content is new.
+fn write(root: &Path, name: &Path, bytes: &[u8]) -> Result<bool> {
+    let path = &root.join(name);
+    let folder = make_folders(root, name.parent().unwrap_or(Path::new("")))?;
     if is_plain(path) && fs::read(path).is_ok_and(|known| known == bytes) {
         return Ok(false);
     }
     let failed = |error: std::io::Error| cannot("write", path, &error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make_folder(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     // Readable for others, as files of a repository are.
@@ -117,15 +118,22 @@ fn is_plain(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Makes a folder. A link in its place is refused: it could lead elsewhere.
-fn make_folder(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|error| cannot("make", folder, &error))?;
-    let kind = fs::symlink_metadata(folder).map_err(|error| cannot("read", folder, &error))?;
-    if kind.is_dir() {
-        return Ok(());
+/// Makes the folders of this name below the root, and returns the last one. A link in the place of
+/// one is refused: it could lead elsewhere.
+fn make_folders(root: &Path, name: &Path) -> Result<PathBuf> {
+    let mut folder = root.to_owned();
+    for part in name.components() {
+        folder.push(part);
+        match fs::symlink_metadata(&folder) {
+            Ok(kind) if kind.is_dir() => {}
+            Ok(_) => {
+                let why = format!("{} is no folder; replace it with one", folder.display());
+                return Err(Error::bad("folder", why));
+            }
+            Err(_) => fs::create_dir(&folder).map_err(|error| cannot("make", &folder, &error))?,
+        }
     }
-    let why = format!("{} is a link; replace it with a folder", folder.display());
-    Err(Error::bad("folder", why))
+    Ok(folder)
 }
 
 /// Removes the files of entities that no longer exist, and the folders that get empty.
@@ -135,6 +143,10 @@ fn sweep(root: &Path, part: &Path, descriptor: &str, kept: &HashSet<PathBuf>) ->
     let mut visited = Vec::new();
     while let Some(folder) = folders.pop() {
         let path = root.join(&folder);
+        // What a link leads to is not part of the export.
+        if !fs::symlink_metadata(&path).is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
         let Ok(entries) = fs::read_dir(&path) else {
             continue;
         };

@@ -29,7 +29,8 @@ impl GitInventory {
     /// `BadArgument`: a property is not valid.
     pub(super) async fn new(entry: &InventoryEntry, settings: &CatalogSettings) -> Result<Self> {
         let properties = entry.properties();
-        let mut repository = GitRepository::open(&entry.name, properties, settings).await?;
+        let mut repository =
+            GitRepository::open(&format!("inventory|{}", entry.name), properties, settings).await?;
         repository.list_also(DESCRIPTOR);
         let root = properties.text("root").unwrap_or_default();
         Ok(Self {
@@ -86,6 +87,14 @@ impl GitInventory {
             }
             let site = site_of(name, |folder| described.contains(folder));
             sites.entry(site).or_default().push(file.clone());
+        }
+        if sites.len() > settings.max_sites {
+            let why = format!(
+                "the repository has {} sites; at most {} are allowed",
+                sites.len(),
+                settings.max_sites
+            );
+            return Err(Error::bad("url", why));
         }
         let mut items = Vec::with_capacity(sites.len());
         for (name, files) in sites {

@@ -87,9 +87,11 @@ async fn ten_thousand_hosts_of_the_real_program_are_sites() {
     assert!(synced.message.starts_with("3000 of 10000 sites vanished"));
     let site = fixture.site("south/edge-s-04999").await.expect("it stays");
     assert!(!site.entity.given.contains_key("Inventory.gone"));
-    // A file that the program refuses changes nothing.
+    // A file that the program refuses changes nothing, and is not taken for an empty one.
     fs::write(&file, "[south\n").expect("a file");
     let entity = fixture.sync(ID).await;
-    assert_eq!(condition(&entity, "Synced").status, Some(false));
+    let synced = condition(&entity, "Synced");
+    assert_eq!(synced.status, Some(false));
+    assert_ne!(&*synced.reason, "MassDisappearance", "{}", synced.message);
     assert_eq!(fixture.sites().await.len(), 10_000);
 }

@@ -177,6 +177,20 @@ async fn what_is_no_export_is_refused_and_broken_parts_are_named() {
         "{:?}",
         report.problems
     );
+    // Links in the place of folders lead nowhere, to write or to remove.
+    let outside = tempfile::tempdir().expect("a folder");
+    let kept = outside.path().join("upf@v3/package.yaml");
+    fs::create_dir_all(kept.parent().expect("a folder")).expect("a folder");
+    fs::write(&kept, "kept").expect("a file");
+    let nf = folder.path().join("templates/nf");
+    fs::remove_dir_all(&nf).expect("removed");
+    std::os::unix::fs::symlink(outside.path(), &nf).expect("a link");
+    let error = export(&fixture.store, folder.path())
+        .await
+        .expect_err("a link");
+    assert!(error.to_string().contains("is no folder"), "{error}");
+    assert_eq!(fs::read(&kept).expect("it stays"), b"kept");
+    assert_eq!(fs::read_dir(outside.path()).expect("a folder").count(), 1);
     fs::write(folder.path().join("tko-export.json"), r#"{"version": 9}"#).expect("a file");
     let error = import(&fixture.store, folder.path(), false)
         .await

@@ -258,6 +258,19 @@ async fn indexes_digests_and_a_registry_that_goes_away() {
     let read = fixture.template(&id).await.expect("a template");
     assert_eq!(read.entity.given.get("Catalog.digest"), Some(&*artifact));
     fixture.sync_unchanged("catalog|pinned").await;
+    // A registry that answers the digest with something else.
+    let forged = |digest: Option<&String>| {
+        let mut registry = registry.lock().expect("the registry");
+        match digest {
+            Some(other) => registry.tags.insert(artifact.clone(), other.clone()),
+            None => registry.tags.remove(&artifact),
+        };
+    };
+    forged(Some(&other));
+    let entity = fixture.sync("catalog|pinned").await;
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.contains("with another digest"), "{message}");
+    forged(None);
     // Away, and back.
     registry.lock().expect("the registry").is_away = true;
     let before = fixture.templates().await;

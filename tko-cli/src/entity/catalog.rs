@@ -75,8 +75,8 @@ pub(crate) struct EntryName {
 pub(crate) struct AddArgs {
     /// Name, such as core
     name: String,
-    /// Kind of source; for a catalog: directory, git, http or oci, by default what the URL says; for
-    /// an inventory: directory, git, ansible, kubernetes, netbox or command
+    /// Kind of source; for a catalog: directory, git, http or oci, by default derived from the URL;
+    /// for an inventory: directory, git, ansible, kubernetes, netbox or command
     #[arg(short, long, value_name = "EXECUTOR")]
     executor: Option<String>,
     /// Address of the source: a URL or an absolute path
@@ -107,7 +107,7 @@ pub(crate) struct AddArgs {
 pub(crate) struct CatalogAddArgs {
     #[command(flatten)]
     add: AddArgs,
-    /// Let versions get other content
+    /// Allow a version to change its content
     #[arg(long)]
     mutable: bool,
     /// Remove versions that vanished, once no deployment and no site refers to them
@@ -215,7 +215,14 @@ impl AddArgs {
     ) -> anyhow::Result<()> {
         let id = PluginId::new(plugin_type, &self.name)?;
         let Some(executor) = self.executor else {
-            let why = "the URL does not say what kind of source it is; name an executor";
+            let why = match plugin_type {
+                PluginType::Catalog => {
+                    "the URL does not tell the kind of source; name it: directory, git, http or oci"
+                }
+                _ => {
+                    "name the kind of source: directory, git, ansible, kubernetes, netbox or command"
+                }
+            };
             return Err(Error::bad("--executor", why).into());
         };
         let named = [

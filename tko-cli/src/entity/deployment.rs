@@ -85,7 +85,7 @@ pub(crate) enum DeploymentCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Retry at once what waits for its next attempt; also placing it on its site
+    /// Retry the failed work of a deployment and of its site now
     Retry {
         /// Id, as printed by create
         id: DeploymentId,

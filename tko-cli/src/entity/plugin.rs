@@ -37,8 +37,8 @@ pub(crate) enum PluginCommand {
     Register(RegisterArgs),
     /// Delete a plugin
     Delete(PluginName),
-    /// Call a plugin once and show its answer, log and time; stores nothing. A scheduler acts on its
-    /// site all the same
+    /// Call a plugin once and print its answer, its log and its duration; TKO stores nothing, but a
+    /// scheduler does change its site
     Test(PluginTestArgs),
     /// Make recorded calls again; fails if an answer differs
     Replay(ReplayArgs),

@@ -40,7 +40,7 @@ pub(crate) enum SiteCommand {
         #[command(flatten)]
         source: SourceArgs,
     },
-    /// Retry at once what waits for its next attempt
+    /// Retry the failed work of a site now
     Retry {
         /// Id, such as india/bangalore/south-100
         id: SiteId,

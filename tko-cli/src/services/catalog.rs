@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_catalog::{CatalogController, CatalogMetrics, CatalogSettings, WebhookServer};
-use tko_core::{Result, WorkerApi};
+use tko_core::{Error, Result, WorkerApi};
 use tko_plugin::PluginPolicy;
-use tko_serve::{Listen, Sockets};
+use tko_serve::{Access, Listen, Sockets};
 use tko_source::SecretFolder;
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +75,9 @@ impl CatalogArgs {
             port: address.port(),
             ..Listen::default()
         };
-        let sockets = Sockets::bind(&listen).await?;
+        let flag = |error: Error| Error::bad("--catalog-webhooks", error.chain().clone());
+        let sockets = Sockets::bind(&listen).await.map_err(flag)?;
+        Access::new().check(&sockets.addresses()).map_err(flag)?;
         tracing::info!(addresses = ?sockets.addresses(), "serving webhooks");
         Ok(Some(sockets))
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use std::path::PathBuf;
-use tko_core::{Registry, Scheduler, WorkerApi};
+use tko_core::{Registry, Scheduler};
 
 /// Whether and how to apply deployments to the clusters of sites
 #[derive(Clone, Debug, Default, Args)]
@@ -18,10 +18,6 @@ pub(crate) struct ClusterArgs {
     /// kubeconfigs in Secrets [default: the service account of the pod]
     #[arg(long, value_name = "FILE", requires = "clusters")]
     management_kubeconfig: Option<PathBuf>,
-    /// Maximum number of watches on one cluster, one for each kind of object of each site, so that
-    /// drift is corrected within seconds, such as 64; 0 leaves drift to the resync
-    #[arg(long, value_name = "COUNT", requires = "clusters", default_value_t = 0)]
-    cluster_watches: usize,
 }
 
 impl ClusterArgs {
@@ -30,7 +26,6 @@ impl ClusterArgs {
     pub(super) fn add_to(
         &self,
         registry: Registry<dyn Scheduler>,
-        data: &std::sync::Arc<dyn WorkerApi>,
         timeout: std::time::Duration,
     ) -> Registry<dyn Scheduler> {
         use std::sync::Arc;
@@ -41,7 +36,6 @@ impl ClusterArgs {
         let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         let mut settings = KubernetesSettings::default()
             .with_in_cluster(in_cluster)
-            .with_watches(self.cluster_watches)
             // Its own error says more than that of the controller's timeout.
             .with_deadline(timeout.mul_f64(0.9));
         if let Some(folder) = &self.kubeconfigs {
@@ -50,8 +44,7 @@ impl ClusterArgs {
         if let Some(file) = &self.management_kubeconfig {
             settings = settings.with_management(file);
         }
-        let scheduler = KubernetesScheduler::new(settings).with_watches(data.clone());
-        Arc::new(scheduler).add_to(registry)
+        Arc::new(KubernetesScheduler::new(settings)).add_to(registry)
     }
 
     /// Refuses the flag: this program was built without the scheduler.
@@ -59,14 +52,12 @@ impl ClusterArgs {
     pub(super) fn add_to(
         &self,
         registry: Registry<dyn Scheduler>,
-        _data: &std::sync::Arc<dyn WorkerApi>,
         _timeout: std::time::Duration,
     ) -> Registry<dyn Scheduler> {
         if self.clusters {
             tracing::error!(
                 kubeconfigs = ?self.kubeconfigs,
                 management = ?self.management_kubeconfig,
-                watches = self.cluster_watches,
                 "--clusters has no effect: this program was built without the feature kubernetes"
             );
         }

@@ -231,9 +231,7 @@ impl SchedulerArgs {
             .with_resync(controller.interval);
         // Clusters come before charts: they bring the namespaces of releases.
         let mut registry = native(destination);
-        registry = self
-            .clusters
-            .add_to(registry, &data, self.scheduler_timeout);
+        registry = self.clusters.add_to(registry, self.scheduler_timeout);
         if let Some(folder) = &self.helm_kubeconfigs {
             let timeout = self.scheduler_timeout;
             let cache = functions::cache_folder();

@@ -4,7 +4,6 @@ use std::env::{home_dir, var_os};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_catalog::CatalogSettings;
 use tko_core::{Error, Result};
 use tko_kpt::executor::KptSettings;
 use tko_source::{Source, SourceCredentials, SourceReader};
@@ -31,18 +30,10 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
     cache.is_absolute().then(|| cache.join("tko"))
 }
 
-/// Most bytes of a function in a registry.
-const MOST_BYTES: u64 = 64 << 20;
-
 /// Reads WebAssembly from a URL or from an OCI registry.
 async fn fetch(place: String) -> Result<Vec<u8>> {
     if place.starts_with("oci:") {
-        let credentials = SourceCredentials::from_environment()?;
-        let credentials = credentials
-            .as_ref()
-            .map(|known| (&*known.host, &*known.token));
-        let settings = CatalogSettings::default();
-        return tko_catalog::oci_file(&place, credentials, MOST_BYTES, &settings).await;
+        return pulled(&place).await;
     }
     let source: Source = place.parse()?;
     let reader = SourceReader::new().with_credentials(SourceCredentials::from_environment()?);
@@ -51,4 +42,25 @@ async fn fetch(place: String) -> Result<Vec<u8>> {
         (Some(file), true) => Ok(file.bytes),
         _ => Err(Error::bad("function", format!("{place:?} is not one file"))),
     }
+}
+
+/// Reads WebAssembly from an OCI registry.
+#[cfg(feature = "catalog")]
+async fn pulled(place: &str) -> Result<Vec<u8>> {
+    /// Most bytes of a function.
+    const MOST: u64 = 64 << 20;
+    let credentials = SourceCredentials::from_environment()?;
+    let credentials = credentials
+        .as_ref()
+        .map(|known| (&*known.host, &*known.token));
+    let settings = tko_catalog::CatalogSettings::default();
+    tko_catalog::oci_file(place, credentials, MOST, &settings).await
+}
+
+/// Refuses the reference: this program was built without registries.
+#[cfg(not(feature = "catalog"))]
+#[allow(clippy::unused_async)] // As with the feature.
+async fn pulled(place: &str) -> Result<Vec<u8>> {
+    let why = format!("{place:?}: this program was built without the feature catalog");
+    Err(Error::bad("function", why))
 }

@@ -33,8 +33,8 @@ async fn content(backend: &str) -> Vec<String> {
     all
 }
 
-/// The size that a command printed, and whether the check finds nothing.
-async fn is_sound(backend_name: &str) {
+/// Checks that a backend has no findings, and the four entities.
+async fn assert_sound(backend_name: &str) {
     let report = backend("check -o json", backend_name).good().await.json();
     assert_eq!(report["findings"].as_array().map(Vec::len), Some(0));
     assert_eq!(report["entities"], 4, "{report}");
@@ -63,10 +63,10 @@ async fn data_go_from_sqlite_to_postgresql_and_back() {
     let (postgres, last) = (database(), sqlite(&folder.path().join("last.db")));
     let copy = |from: &str, to: &str| tko("backend copy").arg(from).arg(to);
     copy(&first, &postgres).good().await;
-    is_sound(&postgres).await;
+    assert_sound(&postgres).await;
     assert_eq!(content(&postgres).await, expected);
     copy(&postgres, &last).good().await;
-    is_sound(&last).await;
+    assert_sound(&last).await;
     assert_eq!(content(&last).await, expected);
 
     // Backups of each, restored into the other.

@@ -1,6 +1,6 @@
 //! `tko dashboard` on a terminal made by `tmux`, while its server goes away and comes back.
 
-use crate::harness::{Server, TIME};
+use crate::harness::{Server, TIME, is_without};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,11 +13,14 @@ struct DashboardSession {
 }
 
 impl DashboardSession {
-    /// Starts the dashboard; `None` if `tmux` cannot be run.
+    /// Starts the dashboard; `None` where tests of terminals are switched off.
     fn start(server: &Server) -> Option<Self> {
         let version = Command::new("tmux").arg("-V").output();
         if !version.is_ok_and(|out| out.status.success()) {
-            println!("skipped: the dashboard on a terminal: tmux is not installed");
+            assert!(
+                is_without("terminal"),
+                "tmux is not installed; TKO_TEST_WITHOUT=terminal skips its tests"
+            );
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");

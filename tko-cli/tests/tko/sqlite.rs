@@ -88,7 +88,7 @@ async fn the_first_steps_of_the_readme_survive_a_restart() {
     let list = |flags: &str| tko(&format!("deployment list -o json{flags}"));
     let before = list(&flags).good().await.column("deploymentId");
     assert_eq!(before.len(), 1);
-    // Not at leisure: as a loss of power would.
+    // Killed, not stopped.
     service.kill().await;
     let (service, flags) = begin().await;
     assert_eq!(list(&flags).good().await.column("deploymentId"), before);

@@ -1,6 +1,6 @@
 //! `tko plugin test`, `replay` and `new`.
 
-use crate::harness::{Server, TIME, example, plugin, tko};
+use crate::harness::{Server, TIME, example, is_without, plugin, tko};
 use crate::skeleton::Example;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -323,7 +323,10 @@ async fn skeletons_are_written_once() {
     let _: &dyn Preparer = &Example;
     let has_jq = Command::new("jq").arg("--version").output().is_ok();
     if !has_jq {
-        println!("skipped the test of the sh skeleton: jq is not installed");
+        assert!(
+            is_without("terminal"),
+            "jq is not installed; TKO_TEST_WITHOUT=terminal skips its tests"
+        );
         return;
     }
     let script = folder.path().join("sh/test_port.sh");

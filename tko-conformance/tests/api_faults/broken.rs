@@ -8,9 +8,10 @@ use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Admission, Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Count, DataApi, DeploymentId,
-    Enqueue, Event, Generation, Key, Lane, List, MAX_CHANGES, Modification, NewDeployment,
-    NewPlugin, NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
-    ScheduleStep, Select, Stage, Token, Version, Violation, Want, Watch, WorkerApi,
+    Enqueue, EntityUpdate, Event, Generation, Key, Lane, List, MAX_CHANGES, Modification,
+    NewDeployment, NewPlugin, NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record,
+    Result, Revision, ScheduleStep, Select, Stage, Token, Version, Violation, Want, Watch,
+    WorkerApi,
 };
 
 /// An admission that may accept too much or too little.
@@ -191,6 +192,13 @@ impl DataApi for Broken {
             return Ok(());
         }
         self.inner.cancel_modification(token).await
+    }
+
+    async fn update_entity(&self, mut update: EntityUpdate) -> Result<Version> {
+        if self.is("metadata do not change") {
+            update.metadata = None;
+        }
+        self.inner.update_entity(update).await
     }
 
     async fn retry(&self, key: &Key) -> Result<usize> {

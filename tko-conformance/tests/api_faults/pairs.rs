@@ -35,6 +35,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("a cancellation has no effect", "modification::a_token_works_once"),
     ("a modification shows no package", "modification::a_modification_replaces_the_package"),
     ("updates ignore versions", "update::an_update_requires_the_version_read"),
+    ("metadata do not change", "update::metadata_and_package_change_separately"),
     ("a retry has no effect", "claim::a_retry_makes_waiting_work_due"),
     ("everything is approved", "approve::matching_prepared_deployments_are_approved"),
     ("other kinds are approved", "approve::only_deployments_are_approved"),

@@ -327,6 +327,9 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
     async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
         let call = ApiCall::UpdateEntity(&update);
         let scopes = self.check_entity(call, &update.key).await?;
+        if let Some(metadata) = &update.metadata {
+            scopes.cover_metadata(metadata)?;
+        }
         match &update.package {
             Some(PackageUpdate::Replace(package)) => scopes.cover_package(package)?,
             Some(PackageUpdate::Merge { site, .. }) if scopes.restricted() => {

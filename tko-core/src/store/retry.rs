@@ -42,10 +42,7 @@ impl<B: Backend + ?Sized> Store<B> {
 
 /// The work of an entity that no worker has and that is due later.
 fn waiting(record: &Record, now: Timestamp) -> Vec<Enqueue> {
-    let waits = record.work.iter().filter(|work| {
-        let is_leased = work.leased.is_some_and(|until| until > now);
-        !is_leased && work.due > now
-    });
+    let waits = record.work.iter().filter(|work| work.waits(now));
     waits
         .map(|work| Enqueue::now(work.stage, &work.key, work.lane))
         .collect()

@@ -34,7 +34,7 @@ const HISTORY: (usize, usize) = (50, 500);
 pub(super) async fn list(
     PathKind(kind): PathKind,
     State(context): State<SharedContext>,
-    ApiCaller { api, .. }: ApiCaller,
+    caller: ApiCaller,
     headers: HeaderMap,
     mut query: ApiQuery,
 ) -> HttpResult {
@@ -58,7 +58,7 @@ pub(super) async fn list(
             state.is_none_or(|state| DeploymentState::of(&record.entity) == Some(state))
         };
         list.select.deleting = state == Some(DeploymentState::Deleting);
-        let found = records(api, list)
+        let found = records(caller.api, list)
             .try_filter(move |record| std::future::ready(matching(record)))
             .map_ok(|record| shown(&record));
         return streamed(found, Framing::Lines).await;
@@ -75,7 +75,7 @@ pub(super) async fn list(
     query.end()?;
     let mut filter = FilterLine::all(kind);
     (filter.select, filter.state) = (list.select.clone(), state);
-    let page = scan::page(&context, &*api, list, &filter).await?;
+    let page = scan::page(&context, &caller, list, &filter).await?;
     let next = page.next.as_ref().map(|Cursor(key)| key.id());
     Ok(Json(json!({
         "items": page.items.iter().map(shown).collect::<Vec<_>>(),

@@ -124,13 +124,13 @@ impl BulkTarget {
     }
 
     /// How many it is about, and the first ids.
-    async fn preview(&self, context: &SharedContext, api: &dyn DataApi) -> Result<Preview> {
+    async fn preview(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Preview> {
         let found: Vec<Key> = if !self.picked.is_empty() {
             self.picked.clone()
         } else if self.filter.is_scanned() {
-            self.searched(context, api).await?
+            self.searched(context, caller).await?
         } else {
-            return Preview::of(api, &self.select()).await;
+            return Preview::of(&*caller.api, &self.select()).await;
         };
         Ok(Preview {
             count: u64::try_from(found.len()).unwrap_or(u64::MAX),
@@ -144,11 +144,11 @@ impl BulkTarget {
     }
 
     /// The entities that a search finds.
-    async fn searched(&self, context: &SharedContext, api: &dyn DataApi) -> Result<Vec<Key>> {
+    async fn searched(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Vec<Key>> {
         let mut found = Vec::new();
         let mut list = List::new(self.select());
         loop {
-            let page = crate::scan::page(context, api, list.clone(), &self.filter).await?;
+            let page = crate::scan::page(context, caller, list.clone(), &self.filter).await?;
             found.extend(page.items.iter().map(|record| record.entity.key.clone()));
             if page.next.is_none() || found.len() >= MAX_SEARCHED {
                 found.truncate(MAX_SEARCHED);
@@ -163,7 +163,7 @@ impl BulkTarget {
         let keys = if !self.picked.is_empty() {
             self.picked.clone()
         } else if self.filter.is_scanned() {
-            self.searched(context, &**api).await?
+            self.searched(context, caller).await?
         } else {
             return match self.action {
                 BulkAction::Approve => api.approve(&self.select()).await,
@@ -222,7 +222,7 @@ pub(super) async fn ask(
     let kind = collection(&name)?;
     let target = BulkTarget::take(kind, &mut query)?;
     query.end()?;
-    let preview = target.preview(&context, &*caller.api).await?;
+    let preview = target.preview(&context, &caller).await?;
     question(&context, &caller, &target, preview, None).await
 }
 
@@ -316,7 +316,7 @@ pub(super) async fn apply(
     let target = BulkTarget::take(kind, &mut query)?;
     let confirmed = query.number::<u64>("count")?.unwrap_or(0);
     query.end()?;
-    let preview = target.preview(&context, &*caller.api).await?;
+    let preview = target.preview(&context, &caller).await?;
     if preview.count > confirmed {
         let text = format!("Meanwhile there are {}.", number(preview.count));
         let notice = Some(Notice { text, bad: true });

@@ -284,10 +284,10 @@ fn steps(
 /// When the work of a stage is tried next, as a sentence; `None` if there is none.
 fn next_try(record: &Record, stage: Stage, now: Timestamp) -> Option<String> {
     let work = record.work.iter().find(|work| work.stage == stage)?;
-    Some(match (work.leased, work.attempts) {
-        (Some(_), _) => " A worker has it now.".to_owned(),
-        (None, 0) => format!(" Due {}.", until(work.due, now)),
-        (None, attempts) => format!(" Attempt {attempts}; next try {}.", until(work.due, now)),
+    Some(match work.attempts {
+        _ if work.is_leased(now) => " A worker has it now.".to_owned(),
+        0 => format!(" Due {}.", until(work.due, now)),
+        attempts => format!(" Attempt {attempts}; next try {}.", until(work.due, now)),
     })
 }
 

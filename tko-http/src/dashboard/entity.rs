@@ -181,7 +181,7 @@ struct PluginFailure {
     since: String,
 }
 
-/// What a plugin does not do, by the words that it leaves.
+/// The reasons of failing deployments that name a plugin.
 fn failures(context: &SharedContext, plugin: &str, now: Timestamp) -> Vec<PluginFailure> {
     let reasons = context.feeds.tally().reasons_of(plugin, FAILURES);
     let failure = |(text, counted): (std::sync::Arc<str>, crate::summary::ReasonCount)| {

@@ -147,7 +147,7 @@ pub(super) async fn page(
         list.after = after;
         Some(match sort {
             ListSort::Id => {
-                let page = scan::page(&context, &*caller.api, list, &filter).await?;
+                let page = scan::page(&context, &caller, list, &filter).await?;
                 (page.items, page.next, false)
             }
             ListSort::Updated => {

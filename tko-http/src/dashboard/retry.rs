@@ -33,6 +33,5 @@ pub(super) fn notice(query: &mut ApiQuery) -> Result<Option<Notice>> {
 
 /// Whether work of this entity waits for its next attempt.
 pub(super) fn waits(record: &Record, now: Timestamp) -> bool {
-    let mut work = record.work.iter();
-    work.any(|work| work.leased.is_none_or(|until| until <= now) && work.due > now)
+    record.work.iter().any(|work| work.waits(now))
 }

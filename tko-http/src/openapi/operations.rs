@@ -500,8 +500,8 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         path: "/api/v1/{collection}/{id}/retry",
         id: "retry{Kind}",
         summary: "Retry waiting work of a {kind} at once",
-        description: "Makes work due now that waits for its next attempt, for a deployment also \
-                      that of its site. The attempts still count.",
+        description: "Makes work that waits for its next attempt due now. For a deployment, that \
+                      includes the work of its site. The attempts still count.",
         parameters: &[ID],
         answers: &[(
             "200",

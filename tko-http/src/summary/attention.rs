@@ -7,9 +7,12 @@ use std::sync::Arc;
 use tko_core::view::DeploymentState;
 use tko_core::{Deployment, DeploymentId, Select, SiteId, TemplateId};
 
-/// Most deployments in the index. With more, it has those with the first ids: where so many need
-/// attention, looking at one after the other finds them soon.
+/// Most deployments in the index. With more, it has those with the first ids until it is filled anew:
+/// where so many need attention, looking at one after the other finds them soon.
 const MAX_INDEXED: usize = 100_000;
+
+/// Most rows that are looked at in one call, because others wait for the index meanwhile.
+const MAX_LOOKED_AT: usize = 5_000;
 
 /// What the index knows of a deployment.
 #[derive(Clone, Debug)]
@@ -65,8 +68,21 @@ impl AttentionFilter<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AttentionIds {
     pub(crate) ids: Vec<DeploymentId>,
+    /// The last id that was looked at.
+    pub(crate) last: Option<DeploymentId>,
     /// How the listing continues.
     pub(crate) end: AttentionEnd,
+}
+
+impl AttentionIds {
+    /// Nothing is known of deployments after this id.
+    pub(crate) fn unknown(after: Option<DeploymentId>) -> Self {
+        Self {
+            ids: Vec::new(),
+            last: after.clone(),
+            end: AttentionEnd::Unknown(after),
+        }
+    }
 }
 
 /// The end of a part of the index.
@@ -74,7 +90,7 @@ pub(crate) struct AttentionIds {
 pub(crate) enum AttentionEnd {
     /// Nothing else matches.
     All,
-    /// More follow the last id.
+    /// More may follow the last id that was looked at.
     More,
     /// The index does not know deployments after this id, or any at all.
     Unknown(Option<DeploymentId>),
@@ -146,29 +162,34 @@ impl AttentionIndex {
         if let (Some(until), Some(after)) = (&self.until, after)
             && after >= until
         {
-            let end = AttentionEnd::Unknown(Some(after.clone()));
-            return AttentionIds {
-                ids: Vec::new(),
-                end,
-            };
+            return AttentionIds::unknown(Some(after.clone()));
         }
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = self.rows.range::<DeploymentId, _>((from, Bound::Unbounded));
-        let mut ids: Vec<_> = rows
-            .filter(|(id, row)| filter.matches(id.as_str(), row))
-            .map(|(id, _)| id.clone())
-            .take(most.saturating_add(1))
-            .collect();
-        let end = if ids.len() > most {
-            ids.truncate(most);
-            AttentionEnd::More
-        } else {
-            match &self.until {
+        let (mut ids, mut last) = (Vec::new(), after);
+        for (looked_at, (id, row)) in rows.enumerate() {
+            let is_enough = looked_at == MAX_LOOKED_AT;
+            let is_match = !is_enough && filter.matches(id.as_str(), row);
+            if is_enough || (is_match && ids.len() == most) {
+                return AttentionIds {
+                    ids,
+                    last: last.cloned(),
+                    end: AttentionEnd::More,
+                };
+            }
+            if is_match {
+                ids.push(id.clone());
+            }
+            last = Some(id);
+        }
+        AttentionIds {
+            ids,
+            last: last.cloned(),
+            end: match &self.until {
                 None => AttentionEnd::All,
                 until => AttentionEnd::Unknown(until.clone()),
-            }
-        };
-        AttentionIds { ids, end }
+            },
+        }
     }
 }
 

@@ -112,7 +112,7 @@ class PrepareController(_Running):
     `preparers` are handlers by the type of resource that triggers them: a function, an object with a
     method `prepare`, or its class. It gets a call with `deployment`, `package` and `target`, changes
     the package in place, and returns True if it is done. TKO's own preparers of topologies are always
-    there.
+    there; unlike those of the program `tko`, they refuse conditions of merges.
 
     >>> class Ready:
     ...     def prepare(self, call):

@@ -209,10 +209,12 @@ def difference(expected: str, found: str, name: str) -> str:
 def shown(answer: dict[str, Any]) -> str:
     """An answer as text that is easy to compare. Keys that say nothing are left out."""
     error = answer.get("error") or []
-    errors = [text for text in ([error] if isinstance(error, str) else error) if text]
-    rest = {"error": errors} if errors else {"prepared": True} if answer.get("prepared") else {}
+    # Several errors are recorded as one text.
+    joined = "; ".join(text for text in ([error] if isinstance(error, str) else error) if text)
+    rest = {"error": joined} if joined else {"prepared": True} if answer.get("prepared") else {}
     text = json.dumps(rest, indent=2, sort_keys=True) + "\n"
-    return text + str(Package(answer["package"])) if rest.get("prepared") is True else text
+    has_package = rest.get("prepared") is True and "package" in answer
+    return text + str(Package(answer["package"])) if has_package else text
 
 
 def replay(folder: str | os.PathLike[str], timeout: float = 30.0) -> None:

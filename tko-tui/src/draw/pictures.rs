@@ -5,7 +5,6 @@
 
 use crate::fixture::{TestDashboard, TestStore};
 use ratatui::buffer::{Buffer, Cell};
-use ratatui::crossterm::event::KeyCode;
 use ratatui::style::{Color, Modifier};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -216,17 +215,9 @@ async fn pictures_of_the_documentation_are_up_to_date() {
     ] {
         let mut dashboard = TestDashboard::start(&store, 132, 30).await;
         dashboard.until("Why deployments").await;
-        for c in keys.chars() {
-            let code = if c == '\n' {
-                KeyCode::Enter
-            } else {
-                KeyCode::Char(c)
-            };
-            dashboard.key(code).await;
-            dashboard
-                .until_that("the replies", |driver| !driver.screen.is_waiting())
-                .await;
-            if c == '\n' {
+        for keys in keys.split_inclusive('\n') {
+            dashboard.keys_in_turn(keys).await;
+            if keys.ends_with('\n') {
                 dashboard.until("deploymentId").await;
             }
         }

@@ -1,7 +1,6 @@
 //! Snapshots of every page at 80 × 24 and 200 × 60.
 
 use crate::fixture::{TestDashboard, TestStore};
-use ratatui::crossterm::event::KeyCode;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 60)];
 
@@ -11,17 +10,7 @@ async fn snapshot(name: &str, keys: &str, text: &str) {
         let store = TestStore::filled().await;
         let mut dashboard = TestDashboard::start(&store, width, height).await;
         dashboard.until("Why deployments").await;
-        for c in keys.chars() {
-            let code = if c == '\n' {
-                KeyCode::Enter
-            } else {
-                KeyCode::Char(c)
-            };
-            dashboard.key(code).await;
-            dashboard
-                .until_that("the replies", |driver| !driver.screen.is_waiting())
-                .await;
-        }
+        dashboard.keys_in_turn(keys).await;
         dashboard.until(text).await;
         let screen = dashboard.text();
         assert!(

@@ -89,12 +89,13 @@ pub(crate) struct GitRepository {
 }
 
 impl GitRepository {
-    /// The copy of the repository that the properties of an entry name.
+    /// The copy of the repository that the properties of an entry name. `owner` tells entries apart
+    /// that have the same repository: each has a copy of its own.
     ///
     /// # Errors
     /// `BadArgument`: the URL or a credential is not valid.
     pub(crate) async fn open(
-        name: &str,
+        owner: &str,
         properties: Properties<'_>,
         settings: &CatalogSettings,
     ) -> Result<Self> {
@@ -109,7 +110,7 @@ impl GitRepository {
         };
         let ssh = SshCredentials::open(properties, settings).await?;
         let (path, temporary) = if let Some(cache) = &settings.cache {
-            let digest = blake3::hash(format!("{name}\0{url}").as_bytes());
+            let digest = blake3::hash(format!("{owner}\0{url}").as_bytes());
             let name: String = digest.to_hex().chars().take(32).collect();
             (cache.join(name), None)
         } else {
@@ -451,12 +452,14 @@ impl GitRepository {
 
     /// Reads one blob, by a process that stays for the next one.
     async fn blob(&mut self, file: &TreeFile) -> Result<Vec<u8>> {
-        let reader = match self.reader.take() {
+        let mut reader = match self.reader.take() {
             Some(reader) => reader,
             None => ObjectReader::start(self.git(&["cat-file", "--batch"]))?,
         };
-        // After a failure, the next file gets a new process.
-        self.reader.insert(reader).read(file).await
+        // After a failure, or if it is given up, the next file gets a new process.
+        let bytes = reader.read(file).await?;
+        self.reader = Some(reader);
+        Ok(bytes)
     }
 
     /// Lists files of this name besides YAML files.

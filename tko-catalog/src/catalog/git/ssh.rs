@@ -38,11 +38,13 @@ impl SshCredentials {
         if !is_own && std::env::var_os("GIT_SSH_COMMAND").is_some() {
             return None;
         }
-        // Nobody answers a question.
-        let mut words = vec!["ssh".to_owned(), "-oBatchMode=yes".to_owned()];
+        // Nobody answers a question, and nobody waits for a host that is away.
+        let mut words: Vec<String> = ["ssh", "-oBatchMode=yes", "-oConnectTimeout=30"]
+            .map(str::to_owned)
+            .into();
         if let Some(key) = &self.key {
             words.extend(["-oIdentitiesOnly=yes", "-i"].map(str::to_owned));
-            words.push(quoted(key));
+            words.push(quoted("", key));
         }
         if let Some(hosts) = &self.hosts {
             let strict = [
@@ -50,15 +52,21 @@ impl SshCredentials {
                 "-oGlobalKnownHostsFile=/dev/null",
             ];
             words.extend(strict.map(str::to_owned));
-            words.push(format!("-oUserKnownHostsFile={}", quoted(hosts)));
+            words.push(quoted("-oUserKnownHostsFile=", hosts));
         }
         Some(words.join(" "))
     }
 }
 
-/// The path of a file as a word of the shell.
-fn quoted(file: &NamedTempFile) -> String {
-    format!("'{}'", file.path().to_string_lossy().replace('\'', "'\\''"))
+/// An option with the path of a file, as a word of the shell. ssh itself takes spaces apart and
+/// replaces what follows `%`, so the path of an option is in quotes, and each `%` is doubled.
+fn quoted(option: &str, file: &NamedTempFile) -> String {
+    let path = file.path().to_string_lossy().replace('%', "%%");
+    let word = match option {
+        "" => path,
+        option => format!("{option}\"{path}\""),
+    };
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// A file that only this user can read, with this text.

@@ -7,7 +7,7 @@ use tko_core::{Error, Result};
 /// Media types of layers that are archives of files.
 const ARCHIVE: &str = ".tar";
 
-/// Reads the file of an artifact: its only layer, whatever the media type of that.
+/// Reads the file of an artifact: its only layer, which must not be an archive.
 ///
 /// The reference is `oci://HOST/REPOSITORY`, with `:TAG` or `@sha256:DIGEST`; `oci:HOST/REPOSITORY`
 /// means the same, and a reference with neither the tag `latest`. The manifest and the layer are

@@ -16,6 +16,9 @@ use tko_plugin::Timeouts;
 use tko_plugin::call::{Deployments, Input, PackageResources, PluginCall, Target};
 use tko_worker::close_executors;
 
+/// What an executor gets beyond the time limit to say so itself.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The part of a dry call that depends on the plugin's type.
 pub(super) enum DryInput {
     /// A deployment to prepare, with its package, and the resource that triggers the call.
@@ -142,9 +145,13 @@ impl DryCall<'_> {
             AnsibleSettings::default(),
         );
         let started = Instant::now();
-        let answered = self.answer(&executors).await;
+        // Not every executor has a time limit of its own.
+        let answered = tokio::time::timeout(self.timeout + GRACE, self.answer(&executors)).await;
         let took = started.elapsed();
         close_executors(&executors).await;
+        let Ok(answered) = answered else {
+            bail!("the plugin did not answer within {:?}", self.timeout);
+        };
         let (answer, message) = answered?;
         Ok(DryResult {
             answer,

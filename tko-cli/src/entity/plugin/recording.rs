@@ -110,7 +110,7 @@ impl PluginRecording {
             .plugin
             .properties
             .iter()
-            .filter(|(name, _)| !is_secret(name))
+            .filter(|(name, value)| !is_secret(name, value))
             .collect();
         let plugin = json!({
             "type": self.input.plugin_type().as_str(),
@@ -164,10 +164,10 @@ impl PluginRecording {
     }
 }
 
-/// Whether the value of a property may be a secret.
-fn is_secret(name: &str) -> bool {
+/// Whether the value of a property may be a secret. A reference to one is none.
+fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRETS.iter().any(|part| name.contains(part))
+    !value.starts_with("secret:") && SECRETS.iter().any(|part| name.contains(part))
 }
 
 /// The input of a recorded call.

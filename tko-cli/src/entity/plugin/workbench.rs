@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    DataApi, DeploymentId, Entity, Facts, Identifier, Ids, Key, Kind, List, Package, Plugin,
-    PluginId, PluginType, Record, Select, SiteId, Want, annotation,
+    DataApi, DeploymentId, Entity, Facts, Identifier, Ids, Key, Package, Plugin, PluginId,
+    PluginType, Record, SiteId, Want, annotation,
 };
+use tko_scheduler::{ScheduleSettings, SiteDeployments, gather};
 
 /// Types of plugins that can be called, in the order in which a name is looked for.
 const TYPES: [PluginType; 3] = [
@@ -22,9 +23,6 @@ const TYPES: [PluginType; 3] = [
     PluginType::Validate,
     PluginType::Schedule,
 ];
-
-/// Most deployments that concern a site.
-const MAX_DEPLOYMENTS: usize = 10_000;
 
 /// The flags of `plugin test`.
 #[derive(Debug, Args)]
@@ -41,7 +39,7 @@ pub(crate) struct PluginTestArgs {
     /// Executor that runs the file
     #[arg(short, long, default_value = "command")]
     executor: String,
-    /// Take the package of this deployment; a scheduler gets it with its site
+    /// Take the package of this deployment; a scheduler gets it with its site and all that runs there
     #[arg(short, long, value_name = "ID", required_unless_present_any = ["input", "site"])]
     deployment: Option<DeploymentId>,
     /// Take the package from a file, folder or URL; for a scheduler it is that of a site
@@ -90,6 +88,7 @@ impl PluginTestArgs {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (plugin_type, plugin) = self.plugin(data).await?;
+        self.check_flags(plugin_type)?;
         let input = match plugin_type {
             PluginType::Prepare => self.to_prepare(&plugin, data, console).await?,
             PluginType::Validate => self.to_validate(&plugin, data, console).await?,
@@ -140,6 +139,23 @@ impl PluginTestArgs {
                 console.done(&format!("{verb} in {milliseconds:.0} ms"));
             }
             RecordedAnswer::Failed(_) => bail!("{message} (after {milliseconds:.0} ms)"),
+        }
+        Ok(())
+    }
+
+    /// Refuses flags that mean nothing for this type of plugin.
+    fn check_flags(&self, plugin_type: PluginType) -> anyhow::Result<()> {
+        let schedules = plugin_type == PluginType::Schedule;
+        let validates = plugin_type == PluginType::Validate;
+        for (flag, is_given, has_effect) in [
+            ("--run", !self.run.is_empty(), schedules),
+            ("--remove", !self.remove.is_empty(), schedules),
+            ("--site", self.site.is_some(), schedules || validates),
+            ("--partial", self.partial, validates),
+        ] {
+            if is_given && !has_effect {
+                bail!("{flag} has no effect on a {plugin_type} plugin; leave it out");
+            }
         }
         Ok(())
     }
@@ -228,27 +244,35 @@ impl PluginTestArgs {
         data: &dyn DataApi,
         console: &Console<'_>,
     ) -> anyhow::Result<DryInput> {
-        let (mut wanted, mut removed) = (Vec::new(), Vec::new());
-        let record = match (&self.deployment, &self.site, &self.input) {
+        let (record, wanted, removed) = match (&self.deployment, &self.site, &self.input) {
             (Some(id), _, _) => {
                 let record = data.get(&Key::from(id.clone()), Want::PACKAGE).await?;
                 let site = record.entity.deployment().and_then(|d| d.site.clone());
                 let site = site.with_context(|| format!("deployment {id} has no site"))?;
-                wanted.push(record);
-                data.get(&Key::Site(site), Want::PACKAGE).await?
+                let (site, mut found) = gathered(data, &site).await?;
+                // It may be one that is not to run there yet.
+                if !found
+                    .wanted
+                    .iter()
+                    .any(|of| of.entity.key == record.entity.key)
+                {
+                    found.wanted.push(record);
+                }
+                (site, found.wanted, found.removed)
             }
             (None, Some(id), _) => {
-                (wanted, removed) = of_site(data, id).await?;
-                data.get(&Key::Site(id.clone()), Want::PACKAGE).await?
+                let (site, found) = gathered(data, id).await?;
+                (site, found.wanted, found.removed)
             }
             (None, None, Some(url)) => {
+                let (mut wanted, mut removed) = (Vec::new(), Vec::new());
                 for (urls, records) in [(&self.run, &mut wanted), (&self.remove, &mut removed)] {
                     for url in urls {
                         records.push(from_url(url, console).await?);
                     }
                 }
                 let package = crate::source::package(url, console).await?;
-                site(SiteId::new("test")?, package)
+                (site(SiteId::new("test")?, package), wanted, removed)
             }
             (None, None, None) => bail!("give --site, --deployment or --input"),
         };
@@ -293,31 +317,12 @@ async fn from_url(url: &str, console: &Console<'_>) -> anyhow::Result<Record> {
     Ok(deployment(TimeOrderedIds.next(), package))
 }
 
-/// The deployments that should run on a site, and those to remove from it.
-async fn of_site(data: &dyn DataApi, id: &SiteId) -> anyhow::Result<(Vec<Record>, Vec<Record>)> {
-    let select = Select::all(Kind::Deployment)
-        .concerning(id.clone())
-        .deleting(true);
-    let mut list = List::new(select).want(Want::PACKAGE).limit(500);
-    let (mut wanted, mut removed) = (Vec::new(), Vec::new());
-    loop {
-        let page = data.list(&list).await?;
-        for record in page.items {
-            let placed = record.entity.deployment().and_then(|d| d.placed.as_ref());
-            if record.entity.wanted_on() == Some(id) {
-                wanted.push(record);
-            } else if placed.is_some_and(|(site, _)| site == id) {
-                removed.push(record);
-            }
-        }
-        if wanted.len() + removed.len() > MAX_DEPLOYMENTS {
-            bail!("site {id} has more than {MAX_DEPLOYMENTS} deployments");
-        }
-        list.after = page.next;
-        if list.after.is_none() {
-            return Ok((wanted, removed));
-        }
-    }
+/// A site, and its deployments as a controller would give them to the scheduler.
+async fn gathered(data: &dyn DataApi, id: &SiteId) -> anyhow::Result<(Record, SiteDeployments)> {
+    let site = data.get(&Key::Site(id.clone()), Want::PACKAGE).await?;
+    let max = ScheduleSettings::default().max_deployments;
+    let deployments = gather(data, id, site.entity.deleting, max).await?;
+    Ok((site, deployments))
 }
 
 /// A plugin that is not registered.

@@ -196,6 +196,12 @@ impl std::fmt::Display for Output {
     }
 }
 
+/// Whether `TKO_TEST_WITHOUT` names programs whose tests are switched off.
+pub(crate) fn is_without(programs: &str) -> bool {
+    let without = std::env::var("TKO_TEST_WITHOUT").unwrap_or_default();
+    without.split(',').any(|name| name == programs)
+}
+
 /// The path of an example package or plugin, such as `packages/upf`.
 pub(crate) fn example(path: &str) -> String {
     format!("{}/../examples/{path}", env!("CARGO_MANIFEST_DIR"))

@@ -87,6 +87,12 @@ impl CallScopes {
         self.require(|scope| scope.covers_new(template, site, metadata))
     }
 
+    /// Checks that the new metadata of an entity do not move it out of the scopes. As for a new
+    /// entity, the metadata that are given have to match.
+    pub(super) fn cover_metadata(&self, metadata: &Metadata) -> Result<()> {
+        self.require(|scope| scope.covers_metadata(metadata))
+    }
+
     /// Checks that the new package of a deployment does not move it out of the scopes.
     pub(super) fn cover_package(&self, package: &Package) -> Result<()> {
         let own = deployment_resource::identifier();
