@@ -33,6 +33,7 @@ pub(crate) struct PluginHost {
     pub(crate) policy: PluginPolicy,
     pub(crate) environment: Vec<String>,
     /// The kubeconfig of the cluster for plugins that run in pods.
+    #[cfg_attr(not(feature = "kubernetes"), allow(dead_code))]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
