@@ -139,14 +139,21 @@ async fn a_file_that_is_damaged_in_the_middle_is_told_with_a_remedy() {
         register.arg(example("packages/upf")).good().await;
     }
     server.service.stop().await;
-    let path = folder.path().join("tko.db");
+    // Beside the file of a server there may be another with its last changes, and pages there would
+    // hide the damage. A restored file is whole.
+    let (backup, restored) = (folder.path().join("backup"), folder.path().join("restored"));
+    let keep = tko("backend backup --backend sqlite --data").arg(folder.path());
+    keep.arg(&backup).good().await;
+    let restore = tko("backend restore --backend sqlite --data").arg(&restored);
+    restore.arg(&backup).good().await;
+    let path = restored.join("tko.db");
     let mut bytes = fs::read(&path).expect("a file");
     // All but the first page, which has the schema.
     for byte in bytes.iter_mut().skip(8_192).step_by(7) {
         *byte ^= 0x5a;
     }
     fs::write(&path, bytes).expect("written");
-    let check = tko("backend check --backend sqlite --data").arg(folder.path());
+    let check = tko("backend check --backend sqlite --data").arg(&restored);
     let checked = check.run().await;
     assert_ne!(checked.code(), Some(0), "{checked}");
     for part in ["damaged pages of the file", "tko backend restore"] {

@@ -101,11 +101,12 @@ async fn faults_are_conditions_that_hold_nothing_else_back() {
     for line in [
         "tko_plugin_call_seconds_count{plugin=\"prepare|good\"} 1",
         "tko_plugin_failed_calls_total{plugin=\"prepare|good\"} 0",
-        "tko_plugin_processes{plugin=\"prepare|good\"} 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
+    // On a busy machine the pool may have started a second process.
     for series in [
+        "tko_plugin_processes{plugin=\"prepare|good\"}",
         "tko_plugin_timed_out_calls_total{plugin=\"prepare|hang\"}",
         "tko_plugin_restarts_total{plugin=\"prepare|crash\"}",
         "tko_plugin_retried_calls_total{plugin=\"prepare|garbage\"}",

@@ -100,7 +100,8 @@ impl Feed {
         *self.0.borrow()
     }
 
-    /// Waits for a condition. Fails if there is no progress for too long.
+    /// Waits for a condition. Fails if there is no progress for too long. Work that is tried again
+    /// waits longer each time, so that is twice the time that others get.
     pub(crate) async fn until(&self, what: &str, is: impl Fn(&FeedCounts) -> bool) -> FeedCounts {
         let mut counts = self.0.clone();
         loop {
@@ -108,10 +109,13 @@ impl Feed {
             if is(&now) {
                 return now;
             }
-            let changed = tokio::time::timeout(TIME, counts.changed()).await;
+            let changed = tokio::time::timeout(2 * TIME, counts.changed()).await;
             changed
                 .unwrap_or_else(|_| {
-                    panic!("not {what}, and nothing happened for {TIME:?}: {now:?}")
+                    panic!(
+                        "not {what}, and nothing happened for {:?}: {now:?}",
+                        2 * TIME
+                    )
                 })
                 .unwrap_or_else(|_| panic!("the feed ended before {what}: {now:?}"));
         }
