@@ -52,7 +52,8 @@ fn type_names_are_unique() {
 
 #[test]
 fn source_files_are_short() {
-    let long = sources().into_iter().filter_map(|(path, text)| {
+    let files = files_with(&["rs", "py", "pyi", "js"]);
+    let long = files.into_iter().filter_map(|(path, text)| {
         let lines = text.lines().count();
         (lines > MOST_LINES).then(|| format!("{path}: {lines} lines"))
     });
@@ -125,6 +126,11 @@ fn root() -> PathBuf {
 
 /// Every Rust file of the repository with its text, by its path relative to the repository.
 fn sources() -> Vec<(String, String)> {
+    files_with(&["rs"])
+}
+
+/// The path and text of each file whose name ends in one of these.
+fn files_with(endings: &[&str]) -> Vec<(String, String)> {
     let root = root();
     let mut folders = vec![root.clone()];
     let mut files = Vec::new();
@@ -134,10 +140,13 @@ fn sources() -> Vec<(String, String)> {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.expect("names are text");
             if path.is_dir() {
-                if name != "target" && !name.starts_with('.') {
+                if !["target", "node_modules"].contains(&name) && !name.starts_with('.') {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|ending| endings.iter().any(|known| ending == *known))
+            {
                 let text = fs::read_to_string(&path).expect("sources are text");
                 let path = path.strip_prefix(&root).expect("it is below");
                 files.push((path.display().to_string(), text));

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from ._plugin import _call
+from ._connection import _connect
 from ._tko import GVK, ApiOperation, Changes, Data, Entity, Listing, Package, Watching
 
 PackageLike = Package | Iterable[dict[str, Any]]
@@ -43,45 +43,6 @@ def _selection(**selection: Any) -> dict[str, Any]:
         for name, value in selection.items()
         if value is not None
     }
-
-
-def _read(path: str | os.PathLike[str] | None) -> bytes | None:
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _address() -> str:
-    """The server of the call that a plugin works on, $TKO_GRPC_SERVER, or the default."""
-    call = _call.get()
-    if call is not None and call.input.grpc.get("port"):
-        grpc = call.input.grpc
-        address = grpc["address"]
-        return f"[{address}]:{grpc['port']}" if ":" in address else f"{address}:{grpc['port']}"
-    return os.environ.get("TKO_GRPC_SERVER") or "[::1]:50050"
-
-
-def _connect(
-    server: str | None,
-    token: str | None,
-    ca: str | os.PathLike[str] | None,
-    certificate: str | os.PathLike[str] | None,
-    key: str | os.PathLike[str] | None,
-    server_name: str | None,
-    tls: bool,
-    timeout: float | None,
-) -> Data:
-    return Data.connect(
-        server or _address(),
-        token=token,
-        ca=_read(ca),
-        certificate=_read(certificate),
-        key=_read(key),
-        name=server_name,
-        tls=tls,
-        timeout=timeout,
-    )
 
 
 class _Calls:

@@ -11,6 +11,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ._plugin import Log
 
 CANCEL = signal.SIGUSR1
+# Between two signals to the same call, in seconds.
+PAUSE = 0.05
 CANCELLED = encode_answer({"error": "the call was cancelled"})
 
 
@@ -111,7 +114,17 @@ class Worker:
                 self._cancelled.add(number)
                 is_running = self._running == number
             if is_running:
+                threading.Thread(target=self._interrupt, args=(number,), daemon=True).start()
+
+    def _interrupt(self, number: int) -> None:
+        # The first signal may arrive when Python has looked for signals and the system call that will
+        # wait has not begun: that call then waits on. So the signal is sent until it was handled.
+        while True:
+            with self._state:
+                if self._running != number or number not in self._cancelled:
+                    return
                 signal.pthread_kill(self._main, CANCEL)
+            time.sleep(PAUSE)
 
     def _send(self, kind: bytes, number: int, body: bytes) -> None:
         is_main = threading.get_ident() == self._main
