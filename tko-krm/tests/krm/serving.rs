@@ -61,8 +61,7 @@ impl Serving {
 
     /// A server that remembers this many changes, and its store hardly more.
     pub(crate) async fn remembering(changes: usize) -> Self {
-        let mut history = MemorySettings::default();
-        history.history = changes;
+        let history = MemorySettings { history: changes };
         let mut settings = KrmSettings::default();
         settings.kept_changes = changes;
         Self::over(store(history), 0, settings, Access::new(), None).await
