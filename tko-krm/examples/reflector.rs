@@ -12,10 +12,12 @@ use futures_util::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// What the stream of events had.
@@ -62,6 +64,22 @@ impl Seen {
     }
 }
 
+/// A short pause after every failure. The default of up to half a minute would see little of what
+/// happens, as connections are cut all the time.
+struct SteadyPause;
+
+impl Iterator for SteadyPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(250))
+    }
+}
+
+impl Backoff for SteadyPause {
+    fn reset(&mut self) {}
+}
+
 fn identity(object: &DynamicObject) -> (String, u64) {
     let metadata = &object.metadata;
     let version = metadata.resource_version.as_deref().unwrap_or_default();
@@ -88,8 +106,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = writer.as_reader();
     let seen = Arc::new(Mutex::new(Seen::default()));
     let noted = seen.clone();
-    // Connections are cut all the time: a short timeout keeps the run short.
-    let events = watcher(api, config.timeout(20)).default_backoff();
+    let events = watcher(api, config.timeout(20)).backoff(SteadyPause);
     let mut events = reflector::reflector(writer, events).boxed();
     tokio::spawn(async move {
         while let Some(event) = events.next().await {

@@ -154,7 +154,7 @@ async fn fifty_sites_whose_schedulers_die_at_random_end_exact() {
         .iter()
         .map(|name| map(Some(name), "own", "1").to_string())
         .collect();
-    world.kubectl("apply -f -", &others.join("\n---\n")).await;
+    world.kubectl("apply -f -", &others.join("\n")).await;
     let everything = "get configmap,secret,deployment,serviceaccount,crd -A -o json";
     let before = foreign(&world.kubectl(everything, "").await);
     let everyone: Vec<Record> = names
