@@ -11,7 +11,8 @@ that no event is missing or repeated, and that the cache ends equal to a new lis
 
 `--with` adds a client in another language, which gets the address of the proxy: a program, and its
 other arguments after commas. For each line of its input it prints a line of JSON with its `store`,
-the resource versions by name, and with what is `wrong`. Such a one is .ci/informer/main.go.
+the resource versions by name, and with what is `wrong`. Such are .ci/informer/main.go and
+tko-krm/examples/reflector.rs.
 """
 
 import json

@@ -1,32 +1,52 @@
 // An informer of client-go over TKO's deployments, which prints its store on demand.
 //
-//	informer http://127.0.0.1:PORT
+//	informer http://127.0.0.1:PORT [pages] [metadata]
 //
 // For each line of its input it prints one line of JSON: the resource version of each object by
-// name, and what it has seen. .ci/kubernetes-client.py compares that with the data. With
-// KUBE_WATCHLIST_INCONSISTENCY_DETECTOR=true client-go itself compares what it streamed with a list,
-// and panics if they differ.
+// name, and what it has seen. .ci/kubernetes-client.py compares that with the data.
+//
+// It has the watch begin with the objects, as client-go does; with `pages` it lists them in pages.
+// With `metadata` it asks for the metadata of the objects only. With
+// KUBE_WATCHLIST_INCONSISTENCY_DETECTOR=true client-go itself compares what it streamed with a list
+// of the same resource version, and panics if they differ. That list never succeeds once the version
+// has expired, and client-go asks for it for ever: then the informer begins anew.
 package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
+var deployments = schema.GroupVersionResource{
+	Group: "tko.nephio.org", Version: "v1alpha1", Resource: "deployments",
+}
+
+// What one life of the informer has seen, and the counts of all of them.
 type seen struct {
 	sync.Mutex
+	informer cache.SharedIndexInformer
 	events   int
+	lists    int
+	compared int
+	restarts int
 	wrong    []string
 	versions map[string]uint64
 }
@@ -35,7 +55,10 @@ func identity(object any) (string, uint64) {
 	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
 	}
-	one := object.(*unstructured.Unstructured)
+	one, err := meta.Accessor(object)
+	if err != nil {
+		panic(err)
+	}
 	version, err := strconv.ParseUint(one.GetResourceVersion(), 10, 64)
 	if err != nil {
 		panic(err)
@@ -43,9 +66,21 @@ func identity(object any) (string, uint64) {
 	return one.GetName(), version
 }
 
-func (s *seen) note(what string, object any) {
+// A handler of the events of one life.
+func (s *seen) handler(life int) cache.ResourceEventHandlerFuncs {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { s.note(life, "add", object) },
+		UpdateFunc: func(_, object any) { s.note(life, "update", object) },
+		DeleteFunc: func(object any) { s.note(life, "delete", object) },
+	}
+}
+
+func (s *seen) note(life int, what string, object any) {
 	s.Lock()
 	defer s.Unlock()
+	if life != s.restarts {
+		return
+	}
 	s.events++
 	name, version := identity(object)
 	known, isKnown := s.versions[name]
@@ -69,34 +104,96 @@ func (s *seen) note(what string, object any) {
 	}
 }
 
-func main() {
-	client := dynamic.NewForConfigOrDie(&rest.Config{Host: os.Args[1], QPS: 100, Burst: 100})
-	resource := schema.GroupVersionResource{
-		Group: "tko.nephio.org", Version: "v1alpha1", Resource: "deployments",
+// Counts a list; says whether the comparison with a list can never succeed.
+func (s *seen) listed(options metav1.ListOptions, err error) bool {
+	isComparison := options.ResourceVersionMatch == metav1.ResourceVersionMatchExact
+	if err == nil {
+		s.Lock()
+		defer s.Unlock()
+		if isComparison {
+			s.compared++
+		} else {
+			s.lists++
+		}
 	}
-	informer := dynamicinformer.NewDynamicSharedInformerFactory(client, 0).ForResource(resource).Informer()
-	all := &seen{versions: map[string]uint64{}}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { all.note("add", object) },
-		UpdateFunc: func(_, object any) { all.note("update", object) },
-		DeleteFunc: func(object any) { all.note("delete", object) },
+	return isComparison && apierrors.IsResourceExpired(err)
+}
+
+// The calls of a client: a list and a watch.
+type calls struct {
+	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	kind  runtime.Object
+}
+
+func callsOf(config *rest.Config, onlyMetadata bool) calls {
+	if onlyMetadata {
+		client := metadata.NewForConfigOrDie(config).Resource(deployments)
+		list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, options)
+		}
+		return calls{list, client.Watch, &metav1.PartialObjectMetadata{}}
+	}
+	client := dynamic.NewForConfigOrDie(config).Resource(deployments)
+	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return client.List(ctx, options)
+	}
+	return calls{list, client.Watch, &unstructured.Unstructured{}}
+}
+
+// Runs informers, one after the other.
+func (s *seen) run(calls calls) {
+	for life := 0; ; life++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		source := &cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+				list, err := calls.list(ctx, options)
+				if s.listed(options, err) {
+					cancel()
+				}
+				return list, err
+			},
+			WatchFuncWithContext: calls.watch,
+		}
+		informer := cache.NewSharedIndexInformer(source, calls.kind, 0, cache.Indexers{})
+		if _, err := informer.AddEventHandler(s.handler(life)); err != nil {
+			panic(err)
+		}
+		s.Lock()
+		s.informer, s.restarts, s.versions = informer, life, map[string]uint64{}
+		s.Unlock()
+		informer.RunWithContext(ctx)
+		cancel()
+	}
+}
+
+func (s *seen) said() ([]byte, error) {
+	s.Lock()
+	defer s.Unlock()
+	store := map[string]string{}
+	if s.informer != nil {
+		for _, object := range s.informer.GetStore().List() {
+			name, version := identity(object)
+			store[name] = strconv.FormatUint(version, 10)
+		}
+	}
+	return json.Marshal(map[string]any{
+		"store": store, "events": s.events, "lists": s.lists, "compared": s.compared,
+		"restarts": s.restarts, "wrong": append([]string{}, s.wrong...),
 	})
-	if err != nil {
-		panic(err)
+}
+
+func main() {
+	arguments := os.Args[2:]
+	if slices.Contains(arguments, "pages") {
+		os.Setenv("KUBE_FEATURE_WatchListClient", "false")
 	}
-	go informer.Run(make(chan struct{}))
+	config := &rest.Config{Host: os.Args[1], QPS: 100, Burst: 100}
+	all := &seen{}
+	go all.run(callsOf(config, slices.Contains(arguments, "metadata")))
 	input := bufio.NewScanner(os.Stdin)
 	for input.Scan() {
-		store := map[string]string{}
-		for _, object := range informer.GetStore().List() {
-			one := object.(*unstructured.Unstructured)
-			store[one.GetName()] = one.GetResourceVersion()
-		}
-		all.Lock()
-		said, err := json.Marshal(map[string]any{
-			"store": store, "events": all.events, "wrong": append([]string{}, all.wrong...),
-		})
-		all.Unlock()
+		said, err := all.said()
 		if err != nil {
 			panic(err)
 		}

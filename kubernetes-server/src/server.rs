@@ -23,6 +23,13 @@ const ADMIN_TOKEN: &str = "admin-token-of-a-test-server";
 /// The name in the certificate of the front proxy.
 const FRONT_PROXY: &str = "front-proxy-client";
 
+/// The file with what is logged of requests.
+const AUDIT_LOG: &str = "audit.log";
+
+/// What is logged of requests: who asked for what, when it is answered.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, \
+                            ResponseStarted]\nrules: [{level: Metadata}]\n";
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterStartError {
@@ -111,6 +118,7 @@ impl ApiServer {
                 Self::token("bob")
             ),
         )?;
+        let audit_policy = put("audit-policy.yaml", AUDIT_POLICY)?;
         let mut kube_api_command = Command::new(programs.api_server());
         kube_api_command
             .args(["--etcd-servers", &etcd_url])
@@ -134,6 +142,8 @@ impl ApiServer {
             ("--requestheader-client-ca-file", &front_proxy_ca),
             ("--proxy-client-cert-file", &proxy_certificate),
             ("--proxy-client-key-file", &proxy_key),
+            ("--audit-policy-file", &audit_policy),
+            ("--audit-log-path", &path(AUDIT_LOG)),
         ] {
             kube_api_command.arg(flag).arg(file);
         }
@@ -284,6 +294,15 @@ impl ApiServer {
     pub fn log(&self) -> String {
         let running = self.kube_api.as_ref();
         running.map(RunningProgram::output).unwrap_or_default()
+    }
+
+    /// The requests that were answered so far: a line with an `Event` of `audit.k8s.io/v1` in JSON for
+    /// each. A line may come a moment after its answer.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn audit(&self) -> io::Result<String> {
+        std::fs::read_to_string(self.folder.path().join(AUDIT_LOG))
     }
 
     /// Stops the API server. Its data stay: etcd goes on.

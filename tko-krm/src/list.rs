@@ -140,7 +140,11 @@ impl ListedForm {
     fn item(self, context: &KrmContext, record: &Record) -> Value {
         match self.representation {
             Representation::Object | Representation::Discovery => object::object(record),
-            Representation::Metadata(meta) => table::partial(record, meta),
+            // Without a kind, as Kubernetes has it: clients compare it with the objects of a watch,
+            // from which they take the kind away.
+            Representation::Metadata(_) => {
+                serde_json::json!({"metadata": object::metadata(record)})
+            }
             Representation::Table(meta) => row(context, record, meta, self.include),
         }
     }
@@ -197,6 +201,18 @@ pub(crate) async fn list(
     Ok(reply::json(StatusCode::OK, &value))
 }
 
+/// Adds to an expired state where the list continues in the present one: after what the client has.
+fn continued(failure: Box<KrmFailure>, after: Option<Cursor>) -> Box<KrmFailure> {
+    match after {
+        Some(after) if failure.code == 410 => {
+            let version = None;
+            let token = Continuation { version, after }.to_token();
+            failure.with_metadata("continue", token.into())
+        }
+        _ => failure,
+    }
+}
+
 fn partial_list(meta: MetaVersion, metadata: &Value, items: &Value) -> Value {
     serde_json::json!({
         "kind": "PartialObjectMetadataList",
@@ -229,17 +245,7 @@ pub(crate) async fn read(
         let missing = limit.map_or(usize::MAX, |limit| limit.saturating_sub(items.len()));
         let page = match reader.page(at, after.clone(), missing.min(CHUNK)).await {
             Ok(page) => page,
-            Err(failure) if failure.code == 410 => {
-                return Err(match after {
-                    Some(after) => {
-                        let version = None;
-                        let token = Continuation { version, after }.to_token();
-                        failure.with_metadata("continue", token.into())
-                    }
-                    None => failure,
-                });
-            }
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(continued(failure, options.after.clone())),
         };
         // All pages are of the state of the first.
         at = Some(page.revision);

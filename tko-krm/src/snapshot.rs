@@ -71,7 +71,9 @@ impl StateReader<'_> {
         let revision = at.unwrap_or(page.revision);
         if page.revision > revision {
             let range = (after.map(|cursor| cursor.0), page.next.as_ref());
-            let changed = changed(feed, selector.kind(), revision, page.revision).await?;
+            let expired = expired(revision, range.0.is_some());
+            let between = (revision, page.revision);
+            let changed = changed(feed, selector.kind(), between, expired).await?;
             let changed = changed
                 .into_iter()
                 .filter(|(key, _)| range.0.as_ref().is_none_or(|after| key > after))
@@ -100,23 +102,32 @@ impl StateReader<'_> {
     }
 }
 
+/// The state of this revision is no longer kept, for the first page or for a later one.
+fn expired(revision: Revision, is_continued: bool) -> Box<KrmFailure> {
+    let version = object::resource_version(revision);
+    KrmFailure::expired(if is_continued {
+        format!(
+            "The provided continue parameter is too old: the state at resource version {version} is \
+             no longer kept. Start the list anew, or use the token in this answer for the rest of \
+             the present state, which is inconsistent with the part that was read"
+        )
+    } else {
+        format!(
+            "The resourceVersion for the provided list is too old: the state at resource version \
+             {version} is no longer kept; list the present state"
+        )
+    })
+}
+
 /// The entities of a kind that changed between two revisions, each with the first change.
 async fn changed(
     feed: &WatchFeed,
     kind: Kind,
-    after: Revision,
-    upto: Revision,
+    (after, upto): (Revision, Revision),
+    expired: Box<KrmFailure>,
 ) -> KrmAnswer<BTreeMap<Key, Revision>> {
-    let expired = || {
-        let version = object::resource_version(after);
-        KrmFailure::expired(format!(
-            "The provided continue parameter is too old: the state at resource version {version} is \
-             no longer kept. Start the list anew, or use the token in this answer for the rest of \
-             the present state, which is inconsistent with the part that was read"
-        ))
-    };
     if upto.0 - after.0 > MAX_UNDONE {
-        return Err(expired());
+        return Err(expired);
     }
     let mut changed = BTreeMap::new();
     let mut note = |key: &Key, revision: Revision| {
@@ -148,7 +159,7 @@ async fn changed(
                         note(&change.record.entity.key, change.revision);
                         at = change.revision;
                     }
-                    Err(Error::Expired { .. }) => return Err(expired()),
+                    Err(Error::Expired { .. }) => return Err(expired),
                     Err(error) => return Err(KrmFailure::from_other(&error)),
                 }
             }

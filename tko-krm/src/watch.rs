@@ -275,7 +275,11 @@ impl Watching {
             selector: &self.options.selector,
             want: WHOLE,
         };
-        let page = reader.page(Some(revision), after, PAGE).await?;
+        let page = reader.page(Some(revision), after, PAGE).await;
+        let page = page.map_err(|failure| match failure.code {
+            410 => too_old(revision),
+            _ => failure,
+        })?;
         for record in &page.items {
             let version = record.revision.unwrap_or_default();
             self.pending
@@ -379,10 +383,14 @@ async fn reach(feed: &WatchFeed, version: u64) -> KrmAnswer<()> {
 
 fn expired(error: &Error, at: Revision) -> Box<KrmFailure> {
     match error {
-        Error::Expired { .. } => KrmFailure::expired(format!(
-            "too old resource version: {}; list again",
-            object::resource_version(at)
-        )),
+        Error::Expired { .. } => too_old(at),
         error => KrmFailure::from_other(error),
     }
+}
+
+fn too_old(at: Revision) -> Box<KrmFailure> {
+    KrmFailure::expired(format!(
+        "too old resource version: {}; list again",
+        object::resource_version(at)
+    ))
 }

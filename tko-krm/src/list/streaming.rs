@@ -1,6 +1,6 @@
 //! Lists without a limit, which are written page by page.
 
-use super::{ListedForm, partial_list};
+use super::{ListedForm, continued, partial_list};
 use crate::accept::Representation;
 use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
@@ -88,7 +88,8 @@ pub(super) async fn all(
         is_done: false,
     };
     // A failure of the first page is an ordinary answer; a later one breaks the connection.
-    let first = writing.page().await?;
+    let first = writing.page().await;
+    let first = first.map_err(|failure| continued(failure, writing.after.clone()))?;
     let version = object::resource_version(first.revision);
     let metadata = table::list_metadata(version, None, None);
     let head = match writing.form.representation {

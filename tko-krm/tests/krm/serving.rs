@@ -55,13 +55,16 @@ impl Serving {
         access: Access,
         cluster: Option<Arc<dyn ClusterReviews>>,
     ) -> Self {
-        let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
-        let data = Arc::new(Store::new(
-            Arc::new(memory),
-            Arc::new(AdmitMost),
-            Arc::new(TimeOrderedIds),
-        ));
+        let data = store(MemorySettings::default());
         Self::over(data, 0, settings, access, cluster).await
+    }
+
+    /// A server that remembers this many changes, and its store hardly more.
+    pub(crate) async fn remembering(changes: usize) -> Self {
+        let history = MemorySettings { history: changes };
+        let mut settings = KrmSettings::default();
+        settings.kept_changes = changes;
+        Self::over(store(history), 0, settings, Access::new(), None).await
     }
 
     /// A server over data that are there already, on this port.
@@ -120,6 +123,15 @@ impl Serving {
         let id = data.create_deployment(new).await.expect("valid");
         id.to_string()
     }
+}
+
+fn store(settings: MemorySettings) -> Arc<Store<Memory>> {
+    let memory = Memory::new(Arc::new(SystemClock::new()), settings);
+    Arc::new(Store::new(
+        Arc::new(memory),
+        Arc::new(AdmitMost),
+        Arc::new(TimeOrderedIds),
+    ))
 }
 
 /// A package of one resource.

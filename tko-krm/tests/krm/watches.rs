@@ -250,6 +250,68 @@ async fn versions_that_are_not_kept_are_expired_within_the_stream() {
     serving.stop().await;
 }
 
+/// A state that is gone: where the list goes on, and what it says, depend on what the client has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_not_kept_is_expired_for_lists() {
+    let serving = Serving::remembering(100).await;
+    for at in 0..600 {
+        register(&serving, &format!("t{at:03}"), "a", &[]).await;
+    }
+    let (_, first) = get(&serving, "templates?limit=3").await;
+    let (_, wide) = get(&serving, "templates?limit=550").await;
+    for at in 0..1_300_u32 {
+        register(&serving, "t999", &at.to_string(), &[]).await;
+    }
+    for (first, has) in [(&first, 3), (&wide, 550)] {
+        let token = first["metadata"]["continue"].as_str().expect("more");
+        // With the limit, without one, and with one that is read in several parts.
+        for limit in ["limit=3&", "", "limit=1000&"] {
+            let (status, failure) =
+                get(&serving, &format!("templates?{limit}continue={token}")).await;
+            assert_eq!((status, &failure["reason"]), (410, &json!("Expired")));
+            let fresh = failure["metadata"]["continue"].as_str().expect("a token");
+            let (status, rest) = get(&serving, &format!("templates?continue={fresh}")).await;
+            assert_eq!(status, 200);
+            assert_eq!(rest["items"].as_array().map(Vec::len), Some(601 - has));
+        }
+    }
+    // The client has nothing yet, so nothing can be continued.
+    for limit in ["", "&limit=1000"] {
+        let exact = format!(
+            "templates?resourceVersion={}&resourceVersionMatch=Exact{limit}",
+            version(&first)
+        );
+        let (status, failure) = get(&serving, &exact).await;
+        assert_eq!((status, &failure["reason"]), (410, &json!("Expired")));
+        assert_eq!(failure["metadata"]["continue"], Value::Null, "{failure}");
+        let said = failure["message"].as_str().expect("a message");
+        assert!(said.starts_with("The resourceVersion for the provided list is too old"));
+    }
+    serving.stop().await;
+}
+
+/// client-go's check of consistency compares the objects of a watch with the items of a list.
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_a_list_of_metadata_have_no_kind_as_in_kubernetes() {
+    let serving = Serving::start().await;
+    register(&serving, "a", "a", &[]).await;
+    let list = client()
+        .get(url(&serving, "templates"))
+        .header(
+            "accept",
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        )
+        .send()
+        .await
+        .expect("it is there");
+    let list: Value = list.json().await.expect("JSON");
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    let item = list["items"][0].as_object().expect("an item");
+    assert_eq!(item.keys().collect::<Vec<_>>(), ["metadata"]);
+    assert_eq!(item["metadata"]["name"], "a");
+    serving.stop().await;
+}
+
 /// A client that lists, watches, loses its connection at any time, and resumes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_loses_connections_ends_with_the_same_objects() {

@@ -174,7 +174,7 @@ async fn many_sites_get_their_own_objects_and_nothing_else_is_touched() {
 }
 
 /// The objects, with their versions, that are not of a test's site.
-fn foreign(list: &str) -> Vec<String> {
+pub(crate) fn foreign(list: &str) -> Vec<String> {
     let list: serde_json::Value = serde_json::from_str(list).expect("JSON");
     let items = list["items"].as_array().expect("a list").iter();
     let named = items.filter(|item| !item["metadata"]["labels"].to_string().contains("applyset"));

@@ -5,6 +5,7 @@
 
 mod applying;
 mod crashes;
+mod fleet;
 mod infrastructure;
 mod removing;
 mod trouble;

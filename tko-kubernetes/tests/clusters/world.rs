@@ -124,22 +124,19 @@ impl World {
     /// A namespace with a user of its own, who may do everything there and nothing elsewhere. The
     /// kubeconfig is `NAME.yaml`.
     pub(crate) async fn tenant(&self, name: &str) {
-        // The ClusterRole `admin` is filled by a controller that does not run here.
-        let objects = format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\napiVersion: v1\nkind: \
-             ServiceAccount\nmetadata: {{name: tko, namespace: {name}}}\n---\napiVersion: \
-             rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tko, namespace: \
-             {name}}}\nrules: [{{apiGroups: ['', apps], resources: [configmaps, secrets, \
-             deployments], verbs: [get, list, create, patch, delete]}}]\n---\napiVersion: \
-             rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tko, namespace: \
-             {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
-             tko}}\nsubjects: [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
-        );
-        self.kubectl("apply -f -", &objects).await;
-        let token = self
-            .kubectl(&format!("create token tko -n {name}"), "")
-            .await;
-        self.tenant_kubeconfig(name, token.trim());
+        self.tenants(&[name.to_owned()]).await;
+    }
+
+    /// Several such namespaces.
+    pub(crate) async fn tenants(&self, names: &[String]) {
+        let objects: Vec<String> = names.iter().map(|name| tenant_objects(name)).collect();
+        self.kubectl("apply -f -", &objects.join("---\n")).await;
+        for name in names {
+            let token = self
+                .kubectl(&format!("create token tko -n {name} --duration 6h"), "")
+                .await;
+            self.tenant_kubeconfig(name, token.trim());
+        }
     }
 
     /// Stops the API server; etcd goes on.
@@ -169,6 +166,20 @@ impl World {
         let path = self.folder.path().join(format!("{name}.yaml"));
         std::fs::write(path, text).expect("a folder");
     }
+}
+
+/// The objects of a tenant. The ClusterRole `admin` has no custom resources, so it is not used.
+fn tenant_objects(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\napiVersion: v1\nkind: \
+         ServiceAccount\nmetadata: {{name: tko, namespace: {name}}}\n---\napiVersion: \
+         rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tko, namespace: {name}}}\nrules:\n- \
+         apiGroups: ['', apps, x.example]\n  resources: [configmaps, secrets, deployments, slices]\n  \
+         verbs: [get, list, create, patch, delete]\n---\napiVersion: \
+         rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tko, namespace: \
+         {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tko}}\nsubjects: \
+         [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
+    )
 }
 
 fn target(site: &Record) -> Identifier {
