@@ -104,7 +104,8 @@ impl AwxScheduler {
         AwxClient::new(&self.plugin.host, login, self.http.clone())
     }
 
-    /// What the last job here said, if nothing can have happened to the site since.
+    /// The message of the site's last job, if this process ran it and nothing can have changed the
+    /// site since.
     fn remembered(&self, change: &SiteChange) -> Option<String> {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         let last = finished.get_mut(&change.site)?;

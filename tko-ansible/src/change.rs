@@ -1,4 +1,4 @@
-//! What a job is given, and the change that it stands for.
+//! The variables of a job, and the change that it makes.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

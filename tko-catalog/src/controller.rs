@@ -30,12 +30,12 @@ pub struct CatalogController {
     metrics: CatalogMetrics,
 }
 
-/// What the controller knows about one entry.
+/// The controller's state of one entry.
 struct Tracked {
     entity: Arc<Entity>,
     /// When it syncs next.
     due: Timestamp,
-    /// What it keeps between syncs; `None` while it syncs.
+    /// The state between syncs; `None` during a sync.
     worker: Option<Box<EntryWorker>>,
     failures: u32,
     /// Whether it changed or was asked for while it synced.
@@ -248,7 +248,7 @@ impl Entries {
     }
 }
 
-/// What people asked of an entry: its given metadata without the controller's own answer.
+/// The request of an operator: the entry's given metadata without the controller's own answer.
 fn asked(entity: &Entity) -> Metadata {
     let mut given = entity.given.clone();
     given.retain(|key, _| key != SYNC_DONE);

@@ -55,7 +55,7 @@ pub struct SyncReport {
     pub gone: usize,
     /// How many were removed.
     pub removed: usize,
-    /// What could not be registered.
+    /// The packages that could not be registered.
     pub problems: Vec<SyncProblem>,
     /// The disappearance that stopped the sync, if one did.
     pub stopped: Option<MassDisappearance>,

@@ -18,14 +18,14 @@ use tko_core::{Condition, Entity, EntityUpdate, Error, Result, Timestamp, Want, 
 /// How often the answer to a request is written again after a conflict.
 const ANSWER_TRIES: usize = 3;
 
-/// What all syncs of a controller share.
+/// The parts that all syncs of a controller share.
 pub(crate) struct SyncContext {
     pub(crate) data: Arc<dyn WorkerApi>,
     pub(crate) settings: CatalogSettings,
     pub(crate) metrics: CatalogMetrics,
 }
 
-/// What an entry keeps between its syncs.
+/// The state of an entry between its syncs.
 #[derive(Default)]
 pub(crate) struct EntryWorker {
     catalog: Option<(CatalogEntry, Box<dyn CatalogSource>)>,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub const PREPARE: &str = "nephio.org/prepare";
 /// Whether this resource is prepared: `false` (default) or `true`.
 pub const PREPARED: &str = "nephio.org/prepared";
-/// Who approves the deployment: [`Approve`]. On the Deployment resource.
+/// The way of approval: [`Approve`]. On the Deployment resource.
 pub const APPROVE: &str = "nephio.org/approve";
 /// Whether the deployment is approved: `false` (default) or `true`. On the Deployment resource.
 pub const APPROVED: &str = "nephio.org/approved";

@@ -149,7 +149,7 @@ pub(crate) fn with_etag(mut response: Response, version: Version) -> Response {
     response
 }
 
-/// What a request requires of the state of an entity.
+/// The precondition of a request on the state of an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Precondition {
     /// `If-Match: "VERSION"`.

@@ -189,7 +189,7 @@ fn parameter_of(parameter: &Parameter) -> utoipa::openapi::path::Parameter {
         .build()
 }
 
-/// What a status of a problem means.
+/// The meaning of a problem's status.
 fn meaning(status: &str) -> &'static str {
     match status {
         "400" => "The request is wrong",

@@ -1,4 +1,4 @@
-//! What protects browsers: response headers, the same-origin check, and the check of the host.
+//! Protection of browsers: response headers, the same-origin check, and the check of the host.
 
 use crate::context::SharedContext;
 use crate::problem::ProblemResponse;

@@ -47,7 +47,7 @@ pub(crate) struct Tally {
     read: [Option<Revision>; 4],
 }
 
-/// What one deployment counted for.
+/// The counts to which one deployment belongs.
 struct Trace {
     state: DeploymentState,
     prepared: bool,

@@ -14,7 +14,7 @@ use tko_core::{Condition, DeploymentId, Facts, Key, Kind, Record, SiteId, Templa
 pub(crate) enum IncludeObject {
     /// Nothing.
     None,
-    /// Its metadata.
+    /// The metadata of the object only.
     #[default]
     Metadata,
     /// The whole object.

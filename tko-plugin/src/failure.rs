@@ -15,7 +15,7 @@ pub enum Failure {
     Start {
         /// The program as the plugin names it.
         program: String,
-        /// What to do about it.
+        /// The remedy.
         advice: String,
         /// The operating system's error.
         source: io::Error,
@@ -106,7 +106,7 @@ pub enum Failure {
     Answer {
         /// The program as the plugin names it.
         program: String,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         why: String,
         /// The end of stderr.
         stderr: Tail,
@@ -198,7 +198,7 @@ fn hint(signal: i32) -> &'static str {
     }
 }
 
-/// What to do if the program is a Python script whose interpreter has no SDK.
+/// The remedy for a Python script whose interpreter has no SDK.
 fn missing_sdk(stderr: &Tail) -> &'static str {
     if stderr.contains("No module named 'tko'") {
         ": its Python interpreter has no package tko; install TKO's SDK for it with pip, or name an environment that has it in PYTHON_ENV"

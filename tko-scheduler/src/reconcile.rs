@@ -23,7 +23,7 @@ use tko_core::{
 };
 use tko_worker::{Handle, async_trait, claim_backoff, jitter};
 
-/// What is read of a site.
+/// The parts of a site that are read.
 const SITE: Want = Want::PACKAGE.with_deleting();
 
 /// Interval at which a site checks whether deployments that move to it may come, in case the event

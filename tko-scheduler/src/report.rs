@@ -17,7 +17,7 @@ pub(crate) struct SiteReport<'a> {
     pub(crate) site: &'a Record,
     pub(crate) deployments: &'a SiteDeployments,
     pub(crate) conflicts: &'a SiteConflicts,
-    /// What the schedulers reported of the site and of single deployments.
+    /// Reports of the schedulers on the site and on single deployments.
     pub(crate) reports: &'a ScheduleReports,
 }
 
@@ -143,7 +143,9 @@ impl SiteReport<'_> {
             .collect()
     }
 
-    /// What schedulers reported of the site or a deployment, without the kinds that others write.
+    /// Conditions that schedulers reported on the site or a deployment, without the kinds that
+
+    /// others write.
     fn reported(&self, record: &Record) -> Vec<Condition> {
         let mut conditions = self.reports.of(&record.entity.key);
         conditions.retain(|condition| {

@@ -1,4 +1,4 @@
-//! What certificates say: their subjects and their ends.
+//! Reads certificates: their subjects, and when they expire.
 
 use rustls::pki_types::CertificateDer;
 

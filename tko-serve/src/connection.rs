@@ -29,7 +29,7 @@ pub struct Peer {
     link: Option<PeerLink>,
 }
 
-/// What the requests of a connection share with it.
+/// The state that a connection shares with its requests.
 #[derive(Clone, Debug)]
 struct PeerLink {
     progress: Arc<ConnectionProgress>,

@@ -22,7 +22,7 @@ struct ReloadState<T> {
     checked: Instant,
 }
 
-/// What tells one content of a file from the next: time, size, and the file itself.
+/// The mark of one content of a file: time, size, and the file itself.
 type FileStamp = (Option<SystemTime>, u64, u64);
 
 impl<T> Reloaded<T> {

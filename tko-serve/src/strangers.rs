@@ -59,7 +59,7 @@ impl Strangers {
     }
 }
 
-/// What a connection has shown so far.
+/// The behaviour of a connection so far.
 #[derive(Debug)]
 pub(crate) struct ConnectionProgress {
     id: u64,

@@ -19,7 +19,7 @@ pub(crate) struct Analysis<'a> {
     pub limits: &'a ToscaLimits,
     /// All files; the first is the service template.
     pub documents: Vec<ToscaDocument>,
-    /// What was found wrong so far.
+    /// The problems that were found so far.
     pub problems: ProblemList,
     /// Data types that were resolved; `None` if they have problems.
     pub data_types: HashMap<TypeKey, Option<Rc<DataType>>>,

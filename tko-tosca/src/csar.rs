@@ -24,7 +24,7 @@ pub enum CsarError {
     /// A limit of [`ToscaLimits`] is exceeded.
     #[error("{what} is too large: the limit is {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The part that is too large.
         what: String,
         /// The limit, with its unit.
         limit: String,
@@ -36,7 +36,7 @@ pub enum CsarError {
         file: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// Nothing says which file holds the service template.

@@ -6,7 +6,7 @@ use crate::yaml::{YamlEntry, YamlNode};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// What is defined by name in a file.
+/// The kind of a type that a file defines by name.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum TypeKind {
     /// Types of values.
@@ -48,11 +48,11 @@ impl TypeKind {
 /// Where a type is defined: this identifies it, whatever it is called elsewhere.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct TypeKey {
-    /// What kind of type it is.
+    /// The kind of the type.
     pub kind: TypeKind,
     /// The number of the document that defines it.
     pub document: usize,
-    /// Its name in that document.
+    /// The name of the definition in that document.
     pub name: Rc<str>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct TypeKey {
 pub(crate) struct Import {
     /// The number of the imported document.
     pub document: usize,
-    /// What its names begin with here.
+    /// The prefix of its names in this file.
     pub prefix: Option<String>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Import {
 pub(crate) struct ToscaDocument {
     /// The keywords of its version.
     pub grammar: &'static Grammar,
-    /// What its types are called elsewhere.
+    /// The namespace of its types in other files.
     pub namespace: Option<String>,
     /// Imports as they are written.
     pub import_list: Rc<Vec<YamlNode>>,

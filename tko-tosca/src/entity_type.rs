@@ -22,7 +22,7 @@ pub(crate) struct CountRange {
 pub(crate) struct EntityType {
     /// The type itself and the types that it is derived from, nearest first.
     pub lineage: Vec<TypeKey>,
-    /// Their names, with the namespaces of their files.
+    /// The names of the types, with the namespaces of their files.
     pub names: Vec<String>,
     /// Properties.
     pub properties: PropertyDefinitions,
@@ -65,21 +65,21 @@ pub(crate) fn weight_of(properties: &PropertyDefinitions) -> usize {
     properties.len() + metadata.sum::<usize>()
 }
 
-/// What a node of a type offers to others.
+/// A capability that nodes of a type offer to others.
 #[derive(Clone, Debug)]
 pub(crate) struct CapabilityDefinition {
-    /// Its type.
+    /// The capability type.
     pub capability: Rc<EntityType>,
-    /// Its properties, refined.
+    /// The properties of the type, with the refinements of this definition.
     pub properties: PropertyDefinitions,
     /// How many nodes may use it.
     pub count: CountRange,
 }
 
-/// What a node of a type needs from others.
+/// A requirement that nodes of a type have of others.
 #[derive(Clone, Debug)]
 pub(crate) struct RequirementDefinition {
-    /// Its name.
+    /// The name of the requirement.
     pub name: Rc<str>,
     /// The capability that satisfies it.
     pub capability: Rc<EntityType>,

@@ -17,7 +17,7 @@ pub(crate) struct Grammar {
     pub occurrences: &'static str,
     /// The key of the rules that a value must satisfy.
     pub constraints: &'static str,
-    /// What the name of a function begins with.
+    /// The prefix of functions.
     pub function_prefix: &'static str,
     /// Further keys of a file that are read without effect.
     pub skipped: &'static [&'static str],

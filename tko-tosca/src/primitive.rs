@@ -171,7 +171,7 @@ impl Primitive {
         }
     }
 
-    /// What a value of this type looks like, for messages.
+    /// The form of a value of this type, for messages.
     pub(crate) fn example(self) -> &'static str {
         match self {
             Self::Timestamp => " such as 2024-01-31T12:30:00Z",

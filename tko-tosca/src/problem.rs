@@ -36,7 +36,7 @@ pub struct Problem {
     pub column: usize,
     /// Where in the document, as keys separated by points; empty at the top.
     pub path: String,
-    /// What is wrong and what to do, in lower case.
+    /// The fault and the remedy, in lower case.
     pub message: String,
 }
 

@@ -17,7 +17,7 @@ struct Assignment {
     relationship: Option<Rc<EntityType>>,
 }
 
-/// What an assignment says of the other node.
+/// The other node of an assignment, as far as it is named.
 enum RequirementTarget {
     /// Nothing.
     Any,

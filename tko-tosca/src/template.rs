@@ -25,13 +25,13 @@ pub(crate) enum ComputedValue {
 /// A property of a node template or of one of its capabilities.
 #[derive(Clone, Debug)]
 pub(crate) struct PropertySlot {
-    /// What the type says of it.
+    /// The definition in the type.
     pub definition: Rc<PropertyDefinition>,
-    /// What was assigned, or the default.
+    /// The assigned value, or the default.
     pub given: YamlNode,
     /// The document whose keywords count in it.
     pub document: usize,
-    /// Its value without functions.
+    /// The value after all functions were evaluated.
     pub computed: ComputedValue,
 }
 
@@ -41,23 +41,23 @@ pub(crate) type PropertySlots = BTreeMap<Rc<str>, PropertySlot>;
 /// A node template of a known type.
 #[derive(Debug)]
 pub(crate) struct NodeTemplate {
-    /// Its name.
+    /// The name of the node template.
     pub name: Rc<str>,
     /// Where its name stands.
     pub at: SourcePosition,
-    /// Its type.
+    /// The node type.
     pub node_type: Rc<EntityType>,
-    /// Its metadata.
+    /// The metadata of the node template.
     pub metadata: BTreeMap<String, String>,
-    /// Its properties.
+    /// The properties, by name.
     pub properties: PropertySlots,
     /// The properties of its capabilities.
     pub capabilities: HashMap<Rc<str>, PropertySlots>,
-    /// Its requirements, as they are written.
+    /// The requirements, as they are written.
     pub requirements: Rc<Vec<YamlNode>>,
 }
 
-/// What is known of an input.
+/// The state of an input.
 #[derive(Clone, Debug)]
 pub(crate) enum InputValue {
     /// It has this value.

@@ -1,4 +1,4 @@
-//! What a service template comes to: nodes with values, and their relationships.
+//! The result of a service template: nodes with values, and their relationships.
 
 use crate::analysis::Analysis;
 use crate::csar::Csar;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub struct Topology {
     /// Nodes by the names of their templates.
     pub nodes: BTreeMap<String, TopologyNode>,
-    /// What was read without effect.
+    /// Warnings: parts that were read without effect.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
 }
@@ -48,7 +48,7 @@ impl TopologyNode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TopologyProperty {
-    /// Its value. Scalars with a unit, versions and timestamps are text.
+    /// The value of the property. Scalars with a unit, versions and timestamps are text.
     pub value: Value,
     /// Metadata of its definition; of the nearest one where a type refines it.
     pub metadata: BTreeMap<String, String>,

@@ -14,11 +14,11 @@ use std::rc::Rc;
 pub(crate) struct YamlNode {
     /// Where the value begins.
     pub at: SourcePosition,
-    /// What the value is.
+    /// The content.
     pub content: YamlContent,
 }
 
-/// What a value is. Copies are cheap: they share their content.
+/// The content of a YAML value. Copies are cheap: they share it.
 #[derive(Clone, Debug)]
 pub(crate) enum YamlContent {
     /// Text; plain text may also be a number, a boolean or null.
@@ -150,7 +150,7 @@ impl YamlNode {
             .map(|entry| &entry.value)
     }
 
-    /// What the value is, for messages.
+    /// The type of the value, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.content {
             YamlContent::List(_) => "a list",

@@ -89,7 +89,7 @@ pub(crate) enum FetchRequest {
     },
 }
 
-/// What the overview shows.
+/// The content of the overview.
 #[derive(Clone, Debug)]
 pub(crate) struct OverviewFacts {
     pub(crate) counts: [Count; 7],

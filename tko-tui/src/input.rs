@@ -15,7 +15,7 @@ const DOUBLE_CLICK: Duration = Duration::from_millis(400);
 /// Lines that one step of the wheel moves.
 const WHEEL: i32 = 3;
 
-/// What takes the keys.
+/// The part of the screen that takes the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputMode {
     /// The page.

@@ -85,7 +85,7 @@ pub(crate) struct Screen {
     /// The number of changes that the feed told of.
     pub(crate) changes: u64,
     pub(crate) zone: TimeZoneOffset,
-    /// What the program that shows the dashboard says about the server: name and value.
+    /// Details of the server, from the program that shows the dashboard: name and value.
     pub(crate) server: Vec<(String, String)>,
     /// The size of the terminal: width and height.
     pub(crate) size: (u16, u16),
@@ -115,7 +115,7 @@ impl Screen {
         }
     }
 
-    /// What takes the keys.
+    /// The part of the screen that takes the keys.
     pub(crate) fn mode(&self) -> InputMode {
         match &self.prompt {
             _ if self.shows_keys => InputMode::Keys,

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Terminal events that wait to be handled.
 const WAITING: usize = 256;
 
-/// What the dashboard is started with.
+/// The arguments of the dashboard.
 #[derive(Clone, Debug)]
 pub struct DashboardSettings {
     /// The time zone in which times are shown.

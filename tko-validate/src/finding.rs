@@ -5,7 +5,7 @@
 pub(crate) struct SchemaFinding {
     /// Path such as `spec.containers[0].image`; empty for the whole resource.
     pub(crate) path: String,
-    /// What is wrong and what would be right.
+    /// The fault, and what would be right.
     pub(crate) message: String,
 }
 

@@ -87,7 +87,7 @@ pub struct SchemaValidator {
 /// Content, schema, and whether it was complete.
 type Passed = (ContentHash, u64, bool);
 
-/// What the validator found in one resource, and what it did not check.
+/// The violations of one resource, and the parts that were not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchemaVerdict {

@@ -20,9 +20,9 @@ const MOST_CHARACTERS: usize = 2_000;
 /// One job.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    /// Its number.
+    /// The job's number in AWX.
     id: i64,
-    /// Its page, for people.
+    /// The URL of the job's page in AWX's user interface.
     pub url: String,
 }
 

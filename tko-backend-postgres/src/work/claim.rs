@@ -74,9 +74,9 @@ struct LeasedRow {
     until: i64,
     fence: i64,
     token: Uuid,
-    /// Its place in its lane, before this lease.
+    /// The work's place in its lane, before this lease.
     at: i64,
-    /// Its place in the order of the claim.
+    /// The work's place in the order of the claim.
     place: i64,
     /// Whether the claim met suspect work, which waits until it comes first.
     suspects: bool,

@@ -113,7 +113,7 @@ fn matches_name(known: &str, name: &str) -> bool {
     known == name || (known.ends_with('.') && name.starts_with(known) && name.len() > known.len())
 }
 
-/// What the versions of a branch are: `content` or `commit`.
+/// The version scheme of a branch: `content` or `commit`.
 fn by_commit(text: Option<&str>) -> Result<bool> {
     match text {
         None | Some("content") => Ok(false),

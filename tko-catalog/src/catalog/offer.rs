@@ -1,4 +1,4 @@
-//! What a source offers, and the trait of executors.
+//! Offers of a source, and the trait of executors.
 
 use super::entry::CatalogEntry;
 use super::layout::{check_path, short, versioned};

@@ -33,7 +33,7 @@ pub(crate) struct CatalogSync<'a> {
     pub(crate) settings: &'a CatalogSettings,
 }
 
-/// What has to be done for an offer.
+/// The action that an offer needs.
 enum SyncAction {
     Create,
     Replace(Arc<Entity>),

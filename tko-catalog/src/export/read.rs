@@ -24,13 +24,13 @@ const MAX_DEPTH: usize = 128;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// What was, or in a dry run would be, registered for the first time.
+    /// The entities that were, or in a dry run would be, registered for the first time.
     pub created: Vec<Key>,
-    /// What was, or in a dry run would be, registered again.
+    /// The entities that were, or in a dry run would be, registered again.
     pub changed: Vec<Key>,
     /// How many entities are the same.
     pub unchanged: usize,
-    /// What could not be imported.
+    /// The files and entities that could not be imported.
     pub problems: Vec<SyncProblem>,
 }
 

@@ -13,7 +13,7 @@ use tko_core::{Package, Result};
 pub(crate) struct InventoryItem {
     /// The name in the source, for people.
     pub(crate) name: String,
-    /// What expressions see: the fields of this map, and `name`.
+    /// The variables of expressions: the fields of this map, and `name`.
     pub(crate) value: Value,
     /// Metadata that the site has unless the mapping says otherwise.
     pub(crate) metadata: BTreeMap<String, String>,
@@ -21,7 +21,8 @@ pub(crate) struct InventoryItem {
     pub(crate) template: Option<String>,
     /// The package, into which that of the mapping is merged.
     pub(crate) package: Package,
-    /// What is wrong with it. The site then stays as it is, and does not count as vanished.
+    /// The fault of the item, if any. Its site then stays unchanged, and does not count as
+    /// vanished.
     pub(crate) fault: Option<String>,
 }
 

@@ -17,7 +17,7 @@ const MAX_SOURCE: usize = 16 << 10;
 /// Most bytes that one expression may produce.
 const MAX_OUTPUT: usize = 1 << 20;
 
-/// What the beginning of a property's name says: metadata.
+/// The prefix of properties that set metadata.
 const METADATA: &str = "metadata.";
 
 /// The texts of a mapping.
@@ -205,7 +205,7 @@ impl std::io::Write for BoundedText {
     }
 }
 
-/// What expressions see: the fields of the item, its name, and the whole as `item`.
+/// The variables of expressions: the fields of the item, its name, and the whole as `item`.
 fn context(item: &InventoryItem) -> Expression {
     let mut map = match &item.value {
         serde_json::Value::Object(map) => map.clone(),

@@ -35,13 +35,13 @@ pub(crate) struct InventorySync<'a> {
     pub(crate) accepted: Option<&'a str>,
 }
 
-/// What the source says, by id.
+/// The items of the source, by id.
 #[derive(Default)]
 struct WantedSites {
     sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
 }
 
-/// What happened to one site.
+/// The result of a sync for one site.
 enum Written {
     Created,
     Changed,

@@ -47,7 +47,7 @@ pub(crate) struct PurgeArgs {
     all: bool,
 }
 
-/// What a command would delete.
+/// The entities that a command would delete.
 struct RemovalPlan {
     what: String,
     count: u64,

@@ -239,7 +239,8 @@ struct CheckOutcome {
 }
 
 impl CheckOutcome {
-    /// What was checked (entities, bodies, changes), the findings, and how many of them are left.
+    /// The numbers of checked entities, bodies and changes, the findings, and the number of
+    /// findings that are left.
     fn new([entities, bodies, changes]: [u64; 3], findings: &[Value], left: u64) -> Self {
         let shown = json!({
             "entities": entities,

@@ -26,7 +26,7 @@ pub(crate) struct PluginArgs {
     kubeconfig: Option<PathBuf>,
 }
 
-/// What the executors of a process share: their measurements, policy and environment.
+/// The parts that the executors of a process share: measurements, policy and environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PluginHost {
     pub(crate) metrics: PluginMetrics,

@@ -11,7 +11,7 @@ use tko_validate::{
 /// The place of the built-in schemas.
 const DEFAULT: &str = "default";
 
-/// What kubeconform appends to a URL that is not that of a file.
+/// The path that kubeconform appends to the URL of a folder.
 const STANDARD_PATH: &str = "{{.NormalizedKubernetesVersion}}-standalone{{.StrictSuffix}}/{{.ResourceKind}}{{.KindSuffix}}.json";
 
 /// Settings that all locations share.

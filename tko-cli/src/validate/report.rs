@@ -29,7 +29,7 @@ impl std::fmt::Display for ReportPlace<'_> {
     }
 }
 
-/// What became of a resource.
+/// The result for one resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ResourceStatus {
     #[default]

@@ -70,7 +70,7 @@ pub trait Snapshot {
     fn now(&self) -> Timestamp;
 }
 
-/// What a live token entitles its holder to.
+/// The right that a live token gives to its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// An exclusive right to change one package.

@@ -1,4 +1,5 @@
-//! What all calls share: the API, the settings, and the conversion of results to responses.
+//! The parts that all calls share: the API, the settings, and the conversion of results to
+//! responses.
 
 use super::offload::Workshop;
 use super::settings::ServerSettings;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 
-/// What the services work with.
+/// The API and settings behind the services.
 pub(super) struct ServiceContext {
     pub(super) api: Arc<dyn WorkerApi>,
     pub(super) settings: ServerSettings,

@@ -25,7 +25,7 @@ pub(super) struct WindowEnds(Mutex<VecDeque<WindowEnd>>);
 /// The end of a window: the next one starts at this offset, after this key.
 #[derive(Clone, Debug)]
 struct WindowEnd {
-    /// What a caller sees may depend on its roles.
+    /// The answer may depend on the caller's roles.
     caller: Option<Caller>,
     select: Select,
     offset: usize,

@@ -68,7 +68,7 @@ fn done(bulk: &Bulk) -> axum::response::Response {
         .into_response()
 }
 
-/// What a bulk operation would change.
+/// The entities that a bulk operation would change.
 pub(crate) struct Preview {
     pub(crate) count: u64,
     /// Whether there are more than could be counted.

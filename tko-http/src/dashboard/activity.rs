@@ -73,7 +73,7 @@ pub(super) async fn latest(caller: &ApiCaller, most: usize, now: Timestamp) -> V
     changes.iter().rev().take(most).map(row).collect()
 }
 
-/// Who made a change, and by which door.
+/// The caller that made a change, and its protocol.
 pub(super) fn who(change: &ChangeRecord) -> String {
     let cause = change.cause.as_ref();
     match (cause.and_then(Cause::caller), cause.and_then(Cause::door)) {
@@ -98,7 +98,7 @@ fn what(key: &Key, before: Option<&Entity>, after: Option<&Entity>, verb: Option
     }
 }
 
-/// What is different between two states, in words.
+/// The differences between two states, in words.
 pub(super) fn difference(before: Option<&Entity>, after: Option<&Entity>) -> String {
     let (Some(before), Some(after)) = (before, after) else {
         return String::new();

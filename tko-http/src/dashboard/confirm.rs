@@ -72,7 +72,7 @@ impl BulkAction {
     }
 }
 
-/// What an action is about.
+/// The entities of an action.
 struct BulkTarget {
     kind: Kind,
     action: BulkAction,

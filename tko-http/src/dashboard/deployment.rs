@@ -54,7 +54,7 @@ struct DeploymentPage {
 struct LifeStep {
     label: &'static str,
     class: &'static str,
-    /// What the class shows, for screen readers.
+    /// The meaning of the class, for screen readers.
     spoken: &'static str,
     current: bool,
     text: Html,

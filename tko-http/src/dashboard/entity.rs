@@ -207,7 +207,7 @@ fn about(key: &Key, entity: &tko_core::Entity, now: Timestamp) -> Html {
     html.with(&format!(", changed {} ago", age(entity.updated, now)))
 }
 
-/// What is known beside metadata and conditions.
+/// Details beside metadata and conditions.
 fn facts(
     context: &SharedContext,
     key: &Key,

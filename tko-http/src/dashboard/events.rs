@@ -29,7 +29,7 @@ const BETWEEN_COUNTS: Duration = Duration::from_secs(1);
 /// Most ids of one event. Of further ones, the event has only the number.
 const MAX_IDS: usize = 200;
 
-/// What a page shows.
+/// The entities whose changes a page follows.
 enum PageScope {
     All,
     Kind(Kind),
@@ -244,7 +244,7 @@ impl PageEvents {
     }
 }
 
-/// What the first of several readers finds. Cancel safe, because each read is.
+/// The result of the first reader that has one. Cancel safe, because each read is.
 async fn first(readers: &mut [RingReader]) -> RingRead {
     if readers.is_empty() {
         return std::future::pending().await;

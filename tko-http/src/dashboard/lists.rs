@@ -54,7 +54,7 @@ struct ListPage {
 enum ListSort {
     /// By id, which for deployments is the order in which they were created.
     Id,
-    /// What changed last comes first.
+    /// The last change comes first.
     Updated,
 }
 

@@ -77,7 +77,7 @@ pub(super) fn columns(kind: Kind) -> Vec<ListColumn> {
         .collect()
 }
 
-/// What rows show.
+/// Options for all rows of a list.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     pub(super) now: Timestamp,

@@ -6,7 +6,7 @@ use crate::context::{ApiCaller, SharedContext};
 use tko_core::role::permission;
 use tko_core::{Caller, Kind, Result, Timestamp};
 
-/// What a caller may change. It decides which buttons a page has; the API decides in the end.
+/// The permissions of a caller. They decide which buttons a page has; the API decides in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rights {
     /// Deployments: create, modify, approve, delete.

@@ -16,7 +16,7 @@ const MAX_SORTED: usize = 500;
 /// Changes of the feed in which the last ones are looked for.
 const CHANGES: u64 = 4_096;
 
-/// What changed last.
+/// The entities that changed last.
 pub(super) struct LatestRecords {
     /// The records, the last change first.
     pub(super) records: Vec<Record>,

@@ -154,7 +154,7 @@ pub(crate) struct RingReader {
     next: u64,
 }
 
-/// What a reader finds.
+/// The result of one read.
 pub(crate) enum RingRead {
     /// The next events, at least one.
     Items(Vec<Arc<FeedItem>>),

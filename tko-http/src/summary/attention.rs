@@ -14,7 +14,7 @@ const MAX_INDEXED: usize = 100_000;
 /// Most rows that are looked at in one call, because others wait for the index meanwhile.
 const MAX_LOOKED_AT: usize = 5_000;
 
-/// What the index knows of a deployment.
+/// A deployment in the index.
 #[derive(Clone, Debug)]
 pub(crate) struct AttentionRow {
     state: DeploymentState,
@@ -24,7 +24,7 @@ pub(crate) struct AttentionRow {
     site: Option<SiteId>,
 }
 
-/// What is looked for in the index.
+/// A filter for lists that the index answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttentionFilter<'a> {
     pub(crate) state: Option<DeploymentState>,

@@ -1,4 +1,4 @@
-//! What a process is asked to do, and how that ends.
+//! Orders to a process, and their results.
 
 use super::end::ProcessEnd;
 use crate::log::LogSubject;

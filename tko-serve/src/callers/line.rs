@@ -21,7 +21,7 @@ pub(super) struct FileLine {
     pub(super) credential: Credential,
 }
 
-/// What proves that a request comes from the caller.
+/// The proof that a request comes from the caller.
 #[derive(Debug)]
 pub(super) enum Credential {
     /// The hash of a token.

@@ -1,4 +1,4 @@
-//! What people ask for: opening pages, going back, lines, questions and clicks.
+//! Navigation: opening pages, going back, lines, questions and clicks.
 
 use super::{
     AboutView, COUNT_LABELS, DetailView, LinkTarget, ListView, MAX_BACK, OverviewView, Screen,

@@ -1,4 +1,4 @@
-//! What is read from git's object store: trees, and the files of packages.
+//! Reads git's object store: trees, and the files of packages.
 
 use crate::settings::CatalogSettings;
 use std::collections::HashMap;

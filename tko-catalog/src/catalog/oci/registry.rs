@@ -450,7 +450,7 @@ fn json(bytes: &[u8], what: &str) -> Result<Value> {
         .map_err(|error| Error::bad("url", format!("{what} is not JSON: {error}")))
 }
 
-/// What follows the scheme of a challenge.
+/// The part of a challenge after its scheme.
 fn strip_scheme<'a>(challenge: &'a str, scheme: &str) -> Option<&'a str> {
     let (found, rest) = challenge.trim().split_once(' ')?;
     found.eq_ignore_ascii_case(scheme).then_some(rest)

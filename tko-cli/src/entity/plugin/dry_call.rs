@@ -16,7 +16,7 @@ use tko_plugin::Timeouts;
 use tko_plugin::call::{Deployments, Input, PackageResources, PluginCall, Target};
 use tko_worker::close_executors;
 
-/// What an executor gets beyond the time limit to say so itself.
+/// The extra time in which an executor can report the time limit itself.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The part of a dry call that depends on the plugin's type.

@@ -1,4 +1,4 @@
-//! Whatever is stored is read back equal.
+//! Stored values are read back equal.
 
 use super::super::{Stored, decode, encode};
 use crate::change::ChangeRecord;
