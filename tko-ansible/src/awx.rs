@@ -25,7 +25,7 @@ use tko_core::{Condition, Error, Result, ScheduleCall, Scheduler};
 /// The condition of a site that says how its last job ended.
 const AUTOMATED: &str = "Automated";
 
-/// Most sites of which the last job is remembered; more are looked up.
+/// Maximum number of sites of which the last job is remembered; more are looked up.
 const MOST_REMEMBERED: usize = 100_000;
 
 /// A plugin that launches jobs.

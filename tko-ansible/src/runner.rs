@@ -17,9 +17,9 @@ use tko_plugin::process::{self, Bounds, Program};
 
 /// Time between SIGTERM and SIGKILL after the time limit.
 const GRACE: Duration = Duration::from_secs(5);
-/// Most bytes of output that are read.
+/// Maximum number of bytes of output that are read.
 const MOST_OUTPUT: usize = 16 << 20;
-/// Most bytes of log events of one run.
+/// Maximum number of bytes of log events of one run.
 const MOST_LOG: usize = 1 << 20;
 
 /// Variables that Ansible is given, beside those that every plugin inherits.

@@ -6,7 +6,7 @@ use tko_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-/// Most bytes of standard error that an error shows.
+/// Maximum number of bytes of standard error that an error shows.
 const MAX_ERRORS: usize = 4 << 10;
 
 /// The standard output of a program that ended with 0, at most `most` bytes.

@@ -10,7 +10,7 @@ pub const COMPLETE: &str = "Complete";
 /// The reason of a [`SYNCED`] condition: too many sites vanished at once.
 pub const MASS_DISAPPEARANCE: &str = "MassDisappearance";
 
-/// Most problems that a condition lists.
+/// Maximum number of problems that a condition lists.
 const MAX_LISTED: usize = 20;
 /// Longest text of one problem in a condition, in characters.
 const MAX_TEXT: usize = 500;

@@ -16,15 +16,16 @@ pub struct CatalogSettings {
     pub interval: Duration,
     /// Shortest interval that an entry may name. Default: 1 s.
     pub min_interval: Duration,
-    /// Most templates of one catalog. Default: 100,000.
+    /// Maximum number of templates of one catalog. Default: 100,000.
     pub max_templates: usize,
-    /// Most sites of one inventory. Default: 1,000,000.
+    /// Maximum number of sites of one inventory. Default: 1,000,000.
     pub max_sites: usize,
-    /// Most bytes of a listing that a server, a file or a program returns. Default: 256 MiB.
+    /// Maximum number of bytes of a listing that a server, a file or a program returns. Default:
+    /// 256 MiB.
     pub max_listing_bytes: usize,
     /// Limits for each package, and for the archive that it is in.
     pub source: SourceLimits,
-    /// Most bytes of the copy of one git repository. Default: 4 GiB.
+    /// Maximum number of bytes of the copy of one git repository. Default: 4 GiB.
     pub max_repository_bytes: u64,
     /// Folder for copies of git repositories; `None` chooses a temporary one for the process.
     pub cache: Option<PathBuf>,

@@ -23,10 +23,10 @@ use tko_core::{DataApi, Entity, EntityUpdate, Error, Key, PluginId, PluginType, 
 use tko_serve::{Access, HttpSettings, Sockets, serve_http};
 use tko_worker::CancellationToken;
 
-/// Most bytes of a request: more than GitHub sends. They are not kept.
+/// Maximum number of bytes of a request: more than GitHub sends. They are not kept.
 const MAX_BODY: usize = 26 << 20;
 
-/// Most connections at once.
+/// Maximum number of connections at once.
 const MAX_CONNECTIONS: usize = 256;
 
 /// How often a request is written again after a conflict.

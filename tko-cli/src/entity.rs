@@ -17,7 +17,8 @@ use std::time::Duration;
 use tko_core::select::MAX_PAGE;
 use tko_core::{Bulk, DataApi, Key, Kind, List, Metadata, Record, Revision, Select, Want, view};
 
-/// Most deployment ids that are shown with a template or site; `deployment list` shows all.
+/// Maximum number of deployment ids that are shown with a template or site; `deployment list` shows
+/// all.
 const MAX_IDS: usize = 1_000;
 
 /// How many listings of deployment ids run at the same time.

@@ -13,7 +13,7 @@ use crate::revision::{Generation, Revision, Timestamp, Version};
 use crate::work::{Enqueue, Outcome, Token};
 use serde_json::Value;
 
-/// Most changes in one change set.
+/// Maximum number of changes in one change set.
 pub const MAX_CHANGES: usize = 1_000;
 
 /// A set of changes that is applied as a whole or not at all.

@@ -26,7 +26,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Most bytes of an id. PostgreSQL can still index it, and it still fits into a path.
+/// Maximum number of bytes of an id. PostgreSQL can still index it, and it still fits into a path.
 ///
 /// Every allowed character is ASCII, so this is also the number of characters. For a plugin it is
 /// the limit of the name: the whole id may have 9 bytes more, for type and `|`.

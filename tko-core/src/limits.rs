@@ -17,20 +17,21 @@ pub const MAX_METADATA_KEY: usize = 1_024;
 /// Longest metadata value, in bytes.
 pub const MAX_METADATA_VALUE: usize = 16 << 10;
 
-/// Most metadata keys of one entity, apart from those that TKO writes itself.
+/// Maximum number of metadata keys of one entity, apart from those that TKO writes itself.
 pub const MAX_METADATA_KEYS: usize = 1_000;
 
-/// Most bytes of all metadata keys and values of one entity, apart from those that TKO writes itself.
+/// Maximum number of bytes of all metadata keys and values of one entity, apart from those that TKO
+/// writes itself.
 pub const MAX_METADATA: usize = 256 << 10;
 
-/// Most bytes of the metadata that TKO writes itself, such as subscriptions.
+/// Maximum number of bytes of the metadata that TKO writes itself, such as subscriptions.
 pub const MAX_RESERVED_METADATA: usize = 2 << 20;
 
-/// Most bytes of a package, as compact JSON.
+/// Maximum number of bytes of a package, as compact JSON.
 pub const MAX_PACKAGE: usize = 16 << 20;
 
-/// Most bytes of the facts of one row: the Deployment resource, or a plugin with its arguments,
-/// properties and triggers.
+/// Maximum number of bytes of the facts of one row: the Deployment resource, or a plugin with its
+/// arguments, properties and triggers.
 pub const MAX_FACTS: usize = 256 << 10;
 
 /// Longest idempotency key, in bytes.
@@ -42,10 +43,10 @@ pub const MAX_CONDITION_MESSAGE: usize = 16 << 10;
 /// Longest kind and reason of a condition, in bytes.
 pub const MAX_CONDITION_NAME: usize = 256;
 
-/// Most conditions of one entity in one step.
+/// Maximum number of conditions of one entity in one step.
 pub const MAX_CONDITIONS: usize = 64;
 
-/// Most bytes of the progress of a piece of work, as compact JSON.
+/// Maximum number of bytes of the progress of a piece of work, as compact JSON.
 pub const MAX_PROGRESS: usize = 1 << 20;
 
 /// Checks the new state of an entity.

@@ -28,7 +28,7 @@ mod matching;
 #[cfg(test)]
 mod tests;
 
-/// Most bytes of the text of a pattern, except of a [literal](Pattern::literal).
+/// Maximum number of bytes of the text of a pattern, except of a [literal](Pattern::literal).
 pub const MAX_PATTERN_BYTES: usize = 1024;
 
 /// A compiled pattern. Cloning copies a pointer.

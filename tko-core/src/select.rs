@@ -12,7 +12,7 @@ use futures_core::Stream;
 use futures_util::stream;
 use std::collections::BTreeMap;
 
-/// Most records on one page.
+/// Maximum number of records on one page.
 pub const MAX_PAGE: usize = 1_000;
 
 /// Patterns for metadata values, by exact metadata key. An absent key does not match.
@@ -292,7 +292,7 @@ pub struct List {
     pub select: Select,
     /// The page to continue after; `None` starts at the beginning.
     pub after: Option<Cursor>,
-    /// Most records of the page. At most [`MAX_PAGE`]; 0 means [`MAX_PAGE`].
+    /// Maximum number of records of the page. At most [`MAX_PAGE`]; 0 means [`MAX_PAGE`].
     pub limit: usize,
     /// The parts of each record to read, and how recent they must be.
     pub want: Want,

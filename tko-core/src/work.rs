@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most bytes of JSON in the progress of one piece of work.
+/// Maximum number of bytes of JSON in the progress of one piece of work.
 pub const MAX_PROGRESS: usize = 64 * 1024;
 
 /// A kind of work. Each stage has workers of its own, and at most one piece of work for each key.
@@ -246,7 +246,7 @@ pub struct ClaimRequest {
     pub stage: Stage,
     /// The name of the worker; shown to people.
     pub worker: String,
-    /// Most pieces of work to claim.
+    /// Maximum number of pieces of work to claim.
     pub max: usize,
     /// The duration of each lease, unless it is renewed.
     pub lease: Duration,

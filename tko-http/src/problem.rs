@@ -9,7 +9,7 @@ use tko_core::{Error, ErrorKind, Violation};
 /// The media type of problem details.
 pub(crate) const PROBLEM: &str = "application/problem+json";
 
-/// Most violations that a problem lists. The text says how many there are.
+/// Maximum number of violations that a problem lists. The text says how many there are.
 const MAX_VIOLATIONS: usize = 1_000;
 
 /// An error as a response. Every error of the API takes this form.

@@ -10,10 +10,10 @@ use tko_core::select::MetadataPatterns;
 use tko_core::view::DeploymentState;
 use tko_core::{DeploymentId, Error, Gvk, Kind, Metadata, Pattern, Result, Select};
 
-/// Most parameters of one request.
+/// Maximum number of parameters of one request.
 const MAX_PARAMETERS: usize = 256;
 
-/// Most fields of one form, which can name many rows of a list.
+/// Maximum number of fields of one form, which can name many rows of a list.
 const MAX_FIELDS: usize = 4_096;
 
 /// The parameters of a request that are not read yet. What is left at the end is an error.

@@ -12,16 +12,16 @@ use tko_core::select::MAX_PAGE;
 use tko_core::view::{DeploymentState, FilterLine};
 use tko_core::{Cursor, DataApi, DeploymentId, Error, Key, Kind, List, Page, Result, Revision};
 
-/// Most pages that are read for one page of a listing.
+/// Maximum number of pages that are read for one page of a listing.
 const MAX_SCAN: usize = 20;
 
-/// Most deployments that are looked up for one page.
+/// Maximum number of deployments that are looked up for one page.
 const MAX_LOOKUPS: usize = 1_000;
 
 /// Deployments that are looked up at the same time.
 const AT_ONCE: usize = 32;
 
-/// Most changes in which the last one of a deployment is looked for.
+/// Maximum number of changes in which the last one of a deployment is looked for.
 const MAX_UNREAD: usize = 500;
 
 /// The longest wait for the index to have the latest changes.

@@ -34,7 +34,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time without traffic after which the peer of an HTTP/2 connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// Most headers of one request.
+/// Maximum number of headers of one request.
 const MAX_HEADERS: usize = 100;
 
 /// Serves an API as JSON over HTTP, and as a web dashboard.

@@ -18,14 +18,15 @@ pub struct HttpServerSettings {
     pub max_body: usize,
     /// Largest header of a request in bytes. Default: 32 KiB.
     pub max_header: usize,
-    /// Most requests that are worked on at once, watches not counted; further ones are refused with
+    /// Maximum number of requests that are worked on at once, watches not counted; further ones are
+    /// refused with
     /// 503. Default: 512.
     pub max_requests: usize,
-    /// Most watches at once, those of dashboards included. Default: 2,000.
+    /// Maximum number of watches at once, those of dashboards included. Default: 2,000.
     pub max_watches: usize,
-    /// Most concurrent connections; further ones wait to be accepted. Default: 10,000.
+    /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000.
     pub max_connections: usize,
-    /// Most deployments in one batch. Default: 10,000.
+    /// Maximum number of deployments in one batch. Default: 10,000.
     pub max_batch: usize,
     /// Longest time until the response to a request begins. Default: 60 s.
     pub timeout: Duration,
@@ -38,8 +39,8 @@ pub struct HttpServerSettings {
     /// Changes that are kept for watches that reconnect, for each kind of entity. A watch that is
     /// further behind is cut off. Default: 4,096.
     pub backlog: usize,
-    /// Most deployment ids that the compatible endpoints list with each template and site.
-    /// Default: 1,000.
+    /// Maximum number of deployment ids that the compatible endpoints list with each template and
+    /// site. Default: 1,000.
     pub max_deployment_ids: usize,
     /// Decoding limits for a package.
     pub limits: Limits,

@@ -18,14 +18,14 @@ use std::sync::Arc;
 use tko_core::view::{DeploymentState, fault, obstacle};
 use tko_core::{Entity, Key, Kind, Metadata, Revision, SiteId, TemplateId, Timestamp};
 
-/// Most different reasons that are counted apart. Deployments with further ones are counted by
-/// state only.
+/// Maximum number of different reasons that are counted apart. Deployments with further ones are
+/// counted by state only.
 const MAX_REASONS: usize = 10_000;
 
-/// Most plugins whose names are looked for in a text.
+/// Maximum number of plugins whose names are looked for in a text.
 const MAX_NAMED: usize = 1_000;
 
-/// Most sites with trouble that are kept with their message.
+/// Maximum number of sites with trouble that are kept with their message.
 const MAX_TROUBLED: usize = 1_000;
 
 /// Counts of all entities, by state and relation.

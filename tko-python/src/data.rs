@@ -24,7 +24,7 @@ use tko_core::{
 };
 use tko_grpc::client::{Client, ClientSettings, ClientTls};
 
-/// Most ids of deployments that a template or site shows.
+/// Maximum number of ids of deployments that a template or site shows.
 const MOST_IDS: usize = 1_000;
 
 /// A data service: a remote one, or an embedded store.

@@ -5,10 +5,10 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 use tko_core::{Gvk, Package};
 
-/// Most steps of one evaluation.
+/// Maximum number of steps of one evaluation.
 const FUEL: u64 = 100_000;
 
-/// Most bytes of a text with expressions.
+/// Maximum number of bytes of a text with expressions.
 const MAX_TEXT: usize = 64 * 1024;
 
 /// Evaluates a text. A text that is one expression as a whole becomes its value, with its type.

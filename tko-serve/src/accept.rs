@@ -37,17 +37,17 @@ pub struct AcceptSettings {
     pub tls: Option<ServerTls>,
     /// The application protocols that TLS offers, such as `h2`. Default: none.
     pub protocols: Vec<&'static str>,
-    /// Most connections at once; further ones wait to be accepted. Default: 10,000, or fewer if the
-    /// process may not open so many files.
+    /// Maximum number of connections at once; further ones wait to be accepted. Default: 10,000, or
+    /// fewer if the process may not open so many files.
     pub max_connections: usize,
-    /// Most connections without an authenticated request; the oldest gives way to the next. Default:
-    /// a quarter of [`max_connections`](Self::max_connections).
+    /// Maximum number of connections without an authenticated request; the oldest gives way to the
+    /// next. Default: a quarter of [`max_connections`](Self::max_connections).
     pub max_unauthenticated: Option<usize>,
     /// Time to the first complete request, after which a connection is closed. Default: 15 s.
     pub first_request: Duration,
-    /// Most bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Most bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
     pub max_bytes: usize,
 }
 
@@ -169,7 +169,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
-/// Most connections that leave enough file descriptors for everything else.
+/// Maximum number of connections that leave enough file descriptors for everything else.
 #[cfg(unix)]
 fn max_open_files() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

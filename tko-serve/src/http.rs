@@ -29,7 +29,7 @@ pub struct HttpSettings {
     /// How connections are accepted. [`serve_http`] sets the protocols `h2` and `http/1.1` if there
     /// are none.
     pub accept: AcceptSettings,
-    /// Most requests at once on one HTTP/2 connection. Default: 1,000.
+    /// Maximum number of requests at once on one HTTP/2 connection. Default: 1,000.
     pub max_streams: u32,
     /// Longest time in which a client must send the head of a request. Default: 10 s.
     pub head_timeout: Duration,

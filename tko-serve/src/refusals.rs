@@ -17,7 +17,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 /// The time without a refusal after which an address starts over.
 const FORGET: Duration = Duration::from_mins(1);
 
-/// Most addresses that are remembered.
+/// Maximum number of addresses that are remembered.
 const MAX_ADDRESSES: usize = 4_096;
 
 /// Log lines at once, and the time after which there is one more.

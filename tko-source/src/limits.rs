@@ -16,14 +16,16 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceLimits {
-    /// Most bytes of one file or archive, and of all YAML files of a source together. Default:
+    /// Maximum number of bytes of one file or archive, and of all YAML files of a source together.
+    /// Default:
     /// 256 MiB.
     pub max_bytes: u64,
-    /// Most bytes of a tar archive after decompression. Default: 1 GiB.
+    /// Maximum number of bytes of a tar archive after decompression. Default: 1 GiB.
     pub max_unpacked_bytes: u64,
-    /// Most entries of a folder or an archive, YAML files and others. Default: 100,000.
+    /// Maximum number of entries of a folder or an archive, YAML files and others. Default:
+    /// 100,000.
     pub max_files: usize,
-    /// Most levels of folders below the folder that is read. Default: 64.
+    /// Maximum number of levels of folders below the folder that is read. Default: 64.
     pub max_depth: usize,
     /// Longest wait for a server to accept a connection, and for its next bytes. Default: 30 s.
     pub stall_timeout: Duration,

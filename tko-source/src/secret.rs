@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
 use tokio::io::AsyncReadExt;
 
-/// Most bytes of a secret.
+/// Maximum number of bytes of a secret.
 const MOST_BYTES: u64 = 64 << 10;
 
 /// The prefix of properties that name a secret.

@@ -16,7 +16,7 @@ const REFUSED: [&str; 5] = [
     "get_operation",
 ];
 
-/// Most levels of functions and values inside each other.
+/// Maximum number of levels of functions and values inside each other.
 const MOST_LEVELS: usize = 128;
 
 /// The function that a value calls, without the prefix; `None` if it is no call.

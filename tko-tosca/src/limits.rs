@@ -7,27 +7,31 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ToscaLimits {
-    /// Most entries in an archive. Default: 10,000.
+    /// Maximum number of entries in an archive. Default: 10,000.
     pub entries: usize,
-    /// Most bytes of one file, unpacked. Default: 16 MiB.
+    /// Maximum number of bytes of one file, unpacked. Default: 16 MiB.
     pub file_bytes: u64,
-    /// Most bytes of all YAML files together, unpacked. Default: 64 MiB.
+    /// Maximum number of bytes of all YAML files together, unpacked. Default: 64 MiB.
     pub total_bytes: u64,
-    /// Most files that one service template imports, directly and indirectly. Default: 256.
+    /// Maximum number of files that one service template imports, directly and indirectly. Default:
+    /// 256.
     pub imports: usize,
-    /// Most values in all files, with aliases expanded. As many properties, capabilities and
-    /// relationships may the types inherit, and as many the node templates have. Default: 2,000,000.
+    /// Maximum number of values in all files, with aliases expanded. As many properties,
+    /// capabilities and relationships may the types inherit, and as many the node templates have.
+    /// Default: 2,000,000.
     pub values: usize,
-    /// Most levels of lists and maps in one file. Default: 64.
+    /// Maximum number of levels of lists and maps in one file. Default: 64.
     pub depth: usize,
-    /// Most levels of types above a type. Default: 64.
+    /// Maximum number of levels of types above a type. Default: 64.
     pub lineage: usize,
-    /// Most bytes of text that the functions of one service template make. Default: 64 MiB.
+    /// Maximum number of bytes of text that the functions of one service template make. Default: 64
+    /// MiB.
     pub function_bytes: usize,
-    /// Most steps of searches that a small text can multiply: for a node that satisfies a
-    /// requirement, for names in imported files, for keys of large maps. Default: 50,000,000.
+    /// Maximum number of steps of searches that a small text can multiply: for a node that
+    /// satisfies a requirement, for names in imported files, for keys of large maps. Default:
+    /// 50,000,000.
     pub steps: usize,
-    /// Most problems that are reported; more are only counted. Default: 1,000.
+    /// Maximum number of problems that are reported; more are only counted. Default: 1,000.
     pub problems: usize,
 }
 

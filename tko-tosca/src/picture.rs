@@ -41,7 +41,7 @@ const BOX_HEIGHT: usize = 44;
 const COLUMN: usize = BOX_WIDTH + 120;
 const ROW: usize = BOX_HEIGHT + 24;
 const MARGIN: usize = 16;
-/// Most characters of a line in a box.
+/// Maximum number of characters of a line in a box.
 const MOST_CHARACTERS: usize = 26;
 
 /// The topology as an SVG picture.

@@ -57,10 +57,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Most bytes of a problem's path.
+/// Maximum number of bytes of a problem's path.
 const MOST_PATH: usize = 512;
 
-/// Most bytes of a problem's message: keys and values that it quotes may be long.
+/// Maximum number of bytes of a problem's message: keys and values that it quotes may be long.
 const MOST_MESSAGE: usize = 2_000;
 
 /// The beginning of a text that is too long.

@@ -13,7 +13,7 @@ use tko_core::{
 };
 use tokio::sync::mpsc;
 
-/// Most pages that one request searches for rows of a state.
+/// Maximum number of pages that one request searches for rows of a state.
 const MAX_SEARCH: usize = 10;
 
 /// Counts of the overview are exact up to this number.
@@ -22,7 +22,7 @@ pub(crate) const COUNT_BOUND: u64 = 100_000;
 /// Changes that are shown of one entity.
 const HISTORY: usize = 100;
 
-/// Most reasons of the overview.
+/// Maximum number of reasons of the overview.
 const MAX_REASONS: usize = 10;
 
 /// A change that a person asks for.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Most events that are handed over at once.
+/// Maximum number of events that are handed over at once.
 const BATCH: usize = 256;
 
 /// Follows the feed until nobody receives its news any more.

@@ -20,13 +20,13 @@ use tko_core::view::DeploymentState;
 use tko_core::{Event, Key, Timestamp};
 use tui_input::Input;
 
-/// Most pages to go back to.
+/// Maximum number of pages to go back to.
 const MAX_BACK: usize = 50;
 
 /// Changes that the overview shows at most.
 const MAX_RECENT: usize = 100;
 
-/// Most problems of one change that are shown.
+/// Maximum number of problems of one change that are shown.
 const MAX_PROBLEMS: usize = 3;
 
 /// A page that is shown.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use tko_core::{Error, Timestamp, view};
 
-/// Most characters of one line that are kept. Longer lines are cut off.
+/// Maximum number of characters of one line that are kept. Longer lines are cut off.
 const MAX_FILTER_LINE: usize = 4_096;
 
 /// Whether a character could move the cursor, reorder other text, or be invisible.

@@ -9,10 +9,10 @@ use tko_core::{Cursor, Entity, Key, Page};
 /// Rows of one page.
 pub(crate) const PAGE: usize = 100;
 
-/// Most pages that are loaded at a time.
+/// Maximum number of pages that are loaded at a time.
 const MAX_PAGES: usize = 4;
 
-/// Most rows that are loaded at a time, counting those that events added.
+/// Maximum number of rows that are loaded at a time, counting those that events added.
 const MAX_ROWS: usize = 1_000;
 
 /// The direction in which a window grows.

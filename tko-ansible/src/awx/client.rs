@@ -6,10 +6,10 @@ use serde_json::Value;
 use std::time::Duration;
 use tko_core::{Error, Result};
 
-/// Most bytes of one answer.
+/// Maximum number of bytes of one answer.
 const MOST_BYTES: usize = 32 << 20;
 
-/// Most characters of an answer that a message quotes.
+/// Maximum number of characters of an answer that a message quotes.
 const MOST_QUOTED: usize = 500;
 
 /// How to log in.

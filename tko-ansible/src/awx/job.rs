@@ -8,13 +8,13 @@ use tko_core::{Error, ErrorKind, Result};
 
 /// Jobs of a template that are looked through for the newest one of a site, in pages.
 const PAGE: &str = "200";
-/// Most pages that are looked through.
+/// Maximum number of pages that are looked through.
 const MOST_PAGES: usize = 10;
 /// Requests for a job that may fail in a row because AWX is away.
 const MOST_FAILURES: u32 = 20;
 /// Lines of a job's output that a condition shows.
 const LAST_LINES: usize = 10;
-/// Most characters of them.
+/// Maximum number of characters of them.
 const MOST_CHARACTERS: usize = 2_000;
 
 /// One job.

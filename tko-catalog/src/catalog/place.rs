@@ -4,7 +4,7 @@ use std::fmt::Write;
 use tko_core::{Dialect, Format, Limits, Package, Violation};
 use tko_source::{SourceFile, line_offset};
 
-/// Most violations of one package that are listed.
+/// Maximum number of violations of one package that are listed.
 const MAX_LISTED: usize = 10;
 
 /// Lists violations, each with its file and line.

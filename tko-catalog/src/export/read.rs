@@ -11,13 +11,13 @@ use tko_core::{
     Package, PackageUpdate, Record, Result, Want,
 };
 
-/// Most bytes of a descriptor.
+/// Maximum number of bytes of a descriptor.
 const MAX_DESCRIPTOR: u64 = 1 << 20;
 
-/// Most files and folders of an export.
+/// Maximum number of files and folders of an export.
 const MAX_ENTRIES: usize = 10_000_000;
 
-/// Most levels of folders.
+/// Maximum number of levels of folders.
 const MAX_DEPTH: usize = 128;
 
 /// The result of an import.

@@ -18,7 +18,7 @@ use tokio::process::Command;
 /// Variables that say how Ansible connects, some of which are passwords.
 const PRIVATE: &str = "ansible_";
 
-/// Most levels of groups.
+/// Maximum number of levels of groups.
 const MAX_DEPTH: usize = 64;
 
 /// Where an inventory is.

@@ -14,7 +14,7 @@ use tko_source::package_of;
 /// The file that says id, template and metadata of a site, as `tko export` writes it.
 pub(crate) const DESCRIPTOR: &str = "site.json";
 
-/// Most bytes of a descriptor.
+/// Maximum number of bytes of a descriptor.
 pub(super) const MAX_DESCRIPTOR: u64 = 1 << 20;
 
 /// A folder of sites.

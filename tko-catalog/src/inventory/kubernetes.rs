@@ -21,7 +21,7 @@ const CLUSTERS: &str = "/apis/cluster.x-k8s.io/v1beta1/clusters";
 /// Objects of one page.
 const PAGE: &str = "500";
 
-/// Most pages.
+/// Maximum number of pages.
 const MAX_PAGES: usize = 10_000;
 
 /// Kinds that are sites.

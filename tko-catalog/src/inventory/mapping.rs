@@ -11,10 +11,10 @@ use tko_core::{Dialect, Error, Format, Limits, Package, Result, SiteId, Template
 /// Steps that one expression may take, as minijinja counts them.
 const FUEL: u64 = 50_000;
 
-/// Most bytes of one expression.
+/// Maximum number of bytes of one expression.
 const MAX_SOURCE: usize = 16 << 10;
 
-/// Most bytes that one expression may produce.
+/// Maximum number of bytes that one expression may produce.
 const MAX_OUTPUT: usize = 1 << 20;
 
 /// The prefix of properties that set metadata.

@@ -18,7 +18,7 @@ const SITES: &str = "api/dcim/sites/";
 /// Sites of one page: NetBox's own maximum by default is 1,000.
 const PAGE: &str = "500";
 
-/// Most pages.
+/// Maximum number of pages.
 const MAX_PAGES: usize = 10_000;
 
 /// Fields of sites that are other objects, whose slug becomes metadata.

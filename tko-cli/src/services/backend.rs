@@ -97,7 +97,7 @@ pub(crate) struct ConnectionArgs {
         default_value = "30s"
     )]
     timeout: Duration,
-    /// Most connections to the database
+    /// Maximum number of connections to the database
     #[arg(
         long = "backend-connections",
         value_name = "COUNT",

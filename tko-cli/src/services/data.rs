@@ -51,7 +51,7 @@ pub(crate) struct SchemaArgs {
     /// How to treat kinds without a schema: accept, warn or refuse
     #[arg(long, value_name = "POLICY", default_value = "accept")]
     missing_schemas: MissingSchema,
-    /// Most packages that are stored in a second. Not a flag: for the demo.
+    /// Maximum number of packages that are stored in a second. Not a flag: for the demo.
     #[arg(skip)]
     pace: Option<u32>,
 }

@@ -47,7 +47,7 @@ async fn fetch(place: String) -> Result<Vec<u8>> {
 /// Reads WebAssembly from an OCI registry.
 #[cfg(feature = "catalog")]
 async fn pulled(place: &str) -> Result<Vec<u8>> {
-    /// Most bytes of a function.
+    /// Maximum number of bytes of a function.
     const MOST: u64 = 64 << 20;
     let credentials = SourceCredentials::from_environment()?;
     let credentials = credentials

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// The content type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Most connections at the same time; others wait.
+/// Maximum number of connections at the same time; others wait.
 const MOST: usize = 16;
 
 /// Timeouts for the request's headers, and for the whole exchange.

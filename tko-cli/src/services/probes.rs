@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Most connections at the same time; others wait.
+/// Maximum number of connections at the same time; others wait.
 const MOST: usize = 32;
 
 /// Timeouts for the head of a request, for the data, and for the whole exchange.

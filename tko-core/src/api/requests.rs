@@ -11,7 +11,7 @@ use crate::select::Select;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Most skipped entities that a [`Bulk`] names.
+/// Maximum number of skipped entities that a [`Bulk`] names.
 pub const MAX_SKIPPED: usize = 1_000;
 
 /// The state that an entity must have before it is registered.

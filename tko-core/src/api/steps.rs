@@ -10,7 +10,7 @@ use crate::subscription::Subscription;
 use crate::work::Outcome;
 use serde_json::Value;
 
-/// Most effects of one step of preparation.
+/// Maximum number of effects of one step of preparation.
 pub const MAX_EFFECTS: usize = 500;
 
 /// A change that a step of preparation makes to another entity; committed together with the step.

@@ -32,7 +32,7 @@ thread_local! {
 }
 
 impl Growing {
-    /// Most bytes of texts of a kept buffer.
+    /// Maximum number of bytes of texts of a kept buffer.
     const KEPT: usize = 65_536;
 
     /// Begins with no pairs, in the buffers of this thread's last build if they are free.

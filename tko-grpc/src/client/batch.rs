@@ -12,7 +12,7 @@ use tko_core::{DeploymentId, Error, NewDeployment, Result};
 
 const ACTION: &str = "create deployments";
 
-/// Most deployments in one message.
+/// Maximum number of deployments in one message.
 const BATCH: usize = 500;
 
 /// A message is sent once its packages have this many bytes; the last one may exceed it.

@@ -16,16 +16,17 @@ use tko_core::{ChangeRecord, Cursor, Error, List, Page, Record, Result, Revision
 /// A message is sent once it has this many bytes; the last record may exceed it.
 const MESSAGE: usize = 256 * 1024;
 
-/// Most listings of one call, and those read at the same time. Their pages share a message.
+/// Maximum number of listings of one call, and those read at the same time. Their pages share a
+/// message.
 const MAX_LISTS: usize = 1_000;
 const LISTS: usize = 200;
-/// Most records of each of their pages.
+/// Maximum number of records of each of their pages.
 const SHORT_PAGE: usize = 100;
 
 /// Changes read from the API at a time.
 const CHANGES: usize = 50;
 
-/// Most changes in one history.
+/// Maximum number of changes in one history.
 const MAX_CHANGES: u32 = 10_000;
 /// Changes in a history whose request has no limit.
 const DEFAULT_CHANGES: u32 = 100;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tko_core::select::{self, MAX_PAGE};
 use tko_core::{Cursor, List, Page, Record, Result, Select, Want, WorkerApi};
 
-/// Most records of a page with packages, which bounds the memory of a stream.
+/// Maximum number of records of a page with packages, which bounds the memory of a stream.
 pub(super) const MAX_WITH_PACKAGES: usize = 100;
 
 /// Pages from `list` on, at least one, with at most `limit` records in total.

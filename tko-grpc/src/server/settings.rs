@@ -20,26 +20,26 @@ pub struct ServerSettings {
     pub max_lease: Duration,
     /// Longest wait for due work in one call. Default: 60 s.
     pub max_wait: Duration,
-    /// Most deployment ids that the compatible service lists with each template and site.
-    /// Default: 1,000.
+    /// Maximum number of deployment ids that the compatible service lists with each template and
+    /// site. Default: 1,000.
     pub max_deployment_ids: usize,
     /// Largest message in bytes, in either direction. Default: 64 MiB.
     pub max_message: usize,
     /// Decoding limits for all packages of one message together.
     pub limits: Limits,
-    /// Most concurrent calls on one connection. Default: 1,000.
+    /// Maximum number of concurrent calls on one connection. Default: 1,000.
     pub max_calls: u32,
-    /// Most concurrent connections; further ones wait to be accepted. Default: 10,000, or
-    /// fewer if the process may not open so many files.
+    /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000,
+    /// or fewer if the process may not open so many files.
     pub max_connections: usize,
-    /// Most connections without an authenticated request; the oldest gives way to the next. Default:
-    /// a quarter of the connections.
+    /// Maximum number of connections without an authenticated request; the oldest gives way to the
+    /// next. Default: a quarter of the connections.
     pub max_unauthenticated: Option<usize>,
     /// Time to the first complete request, after which a connection is closed. Default: 15 s.
     pub first_request: Duration,
-    /// Most bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Most bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
     pub max_bytes: usize,
     /// Time without traffic after which a peer is probed. A peer that does not answer within the
     /// same time is disconnected. Default: 20 s.

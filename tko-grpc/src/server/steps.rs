@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 use tko_core::{Error, Limits, Result, WorkerApi};
 
-/// Most steps in one call.
+/// Maximum number of steps in one call.
 const MAX_STEPS: usize = 1_000;
 
 /// The weight of the packages of all steps.

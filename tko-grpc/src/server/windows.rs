@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tko_core::{Caller, Cursor, List, Page, Record, Result, Revision, Select, WorkerApi};
 
-/// Most ends of windows that are remembered.
+/// Maximum number of ends of windows that are remembered.
 const MAX_ENDS: usize = 256;
 
 /// Selections whose text is longer are not remembered, which bounds the memory.

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use tko_core::{Error, Key, Subject, Violation};
 use tonic::Status;
 
-/// Most bytes of the text as encoded in headers. The details repeat the text, as clients expect.
+/// Maximum number of bytes of the text as encoded in headers. The details repeat the text, as
+/// clients expect.
 const TEXT: usize = 2_000;
-/// Most bytes of violations in short details. Headers encode them as a third more.
+/// Maximum number of bytes of violations in short details. Headers encode them as a third more.
 const VIOLATIONS: usize = 1_500;
-/// Most bytes of keys in short details.
+/// Maximum number of bytes of keys in short details.
 const KEYS: usize = 500;
-/// Most bytes of full details.
+/// Maximum number of bytes of full details.
 const FULL: usize = 2 * 1024 * 1024;
 
 /// Converts an error to a status.

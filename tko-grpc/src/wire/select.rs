@@ -7,7 +7,7 @@ use tko_core::pattern::PatternError;
 use tko_core::select::MetadataPatterns;
 use tko_core::{Error, Pattern, Result, Select};
 
-/// Most patterns of one selection.
+/// Maximum number of patterns of one selection.
 const MAX_PATTERNS: usize = 1_000;
 
 pub(crate) fn pack_select(select: &Select) -> wire::Select {

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tko_core::{Bulk, DataApi, Kind, List, Result, Select, Want};
 
-/// Most entities that a dry run counts.
+/// Maximum number of entities that a dry run counts.
 const MAX_COUNT: u64 = 10_000_000;
 
 /// Ids that a dry run shows.

@@ -12,7 +12,7 @@ use tko_core::{Kind, List, Select};
 /// Reasons that a summary lists.
 const REASONS: usize = 10;
 
-/// Most values of one metadata key that a summary lists.
+/// Maximum number of values of one metadata key that a summary lists.
 const MAX_VALUES: usize = 10_000;
 
 /// Counts by state; with `by=template` or `by=site.KEY` also apart.

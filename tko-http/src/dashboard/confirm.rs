@@ -19,10 +19,10 @@ use std::sync::Arc;
 use tko_core::view::FilterLine;
 use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
 
-/// Most entities that are picked one by one.
+/// Maximum number of entities that are picked one by one.
 const MAX_PICKED: usize = 2_000;
 
-/// Most entities of one action by state or reason, which are found by searching.
+/// Maximum number of entities of one action by state or reason, which are found by searching.
 const MAX_SEARCHED: usize = 10_000;
 
 /// Entities of one action that are changed at the same time.

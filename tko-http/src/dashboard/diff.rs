@@ -2,10 +2,10 @@
 
 use super::html::Html;
 
-/// Most lines of each text.
+/// Maximum number of lines of each text.
 const MAX_LINES: usize = 20_000;
 
-/// Most differences. Texts that differ more are shown one after the other.
+/// Maximum number of differences. Texts that differ more are shown one after the other.
 const MAX_DIFFERENCES: usize = 1_000;
 
 /// Lines without differences that are shown around a difference.

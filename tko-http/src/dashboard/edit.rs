@@ -17,7 +17,7 @@ use tko_core::{Dialect, Error, Format, Key, Package, Result, Want, view};
 /// How long an edit may take.
 const EDIT: Duration = Duration::from_mins(30);
 
-/// Most problems that are shown.
+/// Maximum number of problems that are shown.
 const MAX_PROBLEMS: usize = 50;
 
 #[derive(Template)]

@@ -26,7 +26,7 @@ const TOGETHER: Duration = Duration::from_millis(200);
 /// Shortest time between two events with counts.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(1);
 
-/// Most ids of one event. Of further ones, the event has only the number.
+/// Maximum number of ids of one event. Of further ones, the event has only the number.
 const MAX_IDS: usize = 200;
 
 /// The entities whose changes a page follows.

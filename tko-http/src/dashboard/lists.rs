@@ -19,7 +19,7 @@ use tko_core::{Cursor, Error, Key, Kind, List, Record, Result, Want};
 /// Rows of one page.
 const ROWS: usize = 100;
 
-/// Most rows that are looked up by their ids at once.
+/// Maximum number of rows that are looked up by their ids at once.
 const MAX_LOOKUP: usize = 100;
 
 /// Rows that are looked up at the same time.

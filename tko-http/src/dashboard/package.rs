@@ -5,7 +5,7 @@ use super::{diff, yaml};
 use crate::query::ApiQuery;
 use tko_core::{Identifier, Package, Result};
 
-/// Most resources in the list of a page.
+/// Maximum number of resources in the list of a page.
 const MAX_RESOURCES: usize = 500;
 
 /// How a page shows a package, as its address says.

@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use tko_core::Error;
 
-/// Most bytes of a problem that is shown as a page.
+/// Maximum number of bytes of a problem that is shown as a page.
 const MAX_PROBLEM: usize = 1 << 20;
 
 /// The result of a page's handler.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use tko_core::view::FilterLine;
 use tko_core::{DataApi, Error, Key, List, Record, Result, Revision};
 
-/// Most entities that are read to be sorted.
+/// Maximum number of entities that are read to be sorted.
 const MAX_SORTED: usize = 500;
 
 /// Changes of the feed in which the last ones are looked for.

@@ -15,13 +15,13 @@ use std::fmt::Write as _;
 use tko_core::view::DeploymentState;
 use tko_core::{Kind, List, Record, Select, Want};
 
-/// Most children that are drawn; they are counted by template.
+/// Maximum number of children that are drawn; they are counted by template.
 const MAX_CHILDREN: usize = 5_000;
 
 /// A group of more deployments than this is one box.
 const COLLAPSED: usize = 50;
 
-/// Most boxes of single deployments in a picture.
+/// Maximum number of boxes of single deployments in a picture.
 const MAX_BOXES: usize = 120;
 
 const WIDTH: usize = 1_080;

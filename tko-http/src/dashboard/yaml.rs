@@ -4,7 +4,7 @@ use super::html::Html;
 use serde_json::Value;
 use tko_core::Format;
 
-/// Most bytes of YAML on one page; the rest can be downloaded.
+/// Maximum number of bytes of YAML on one page; the rest can be downloaded.
 const MAX_SHOWN: usize = 100_000;
 
 /// A resource as YAML.

@@ -162,7 +162,7 @@ pub(crate) enum RingRead {
     Lost,
 }
 
-/// Most events of one read.
+/// Maximum number of events of one read.
 const CHUNK: usize = 256;
 
 impl RingReader {

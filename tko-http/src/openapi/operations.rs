@@ -180,13 +180,13 @@ pub(super) fn filters(collection: &str) -> &'static [Parameter] {
 }
 
 const LIST: &[Parameter] = &[
-    query("limit", "Most entities on the page", limit),
+    query("limit", "Maximum number of entities on the page", limit),
     query("cursor", "The `next` of the page before", text_schema),
     query("order", "The order: by id", order),
     query("allow-stale", "Allow a stale read from a replica", boolean),
 ];
 const LIST_DEPLOYMENTS: &[Parameter] = &[
-    query("limit", "Most deployments on the page", limit),
+    query("limit", "Maximum number of deployments on the page", limit),
     query("cursor", "The `next` of the page before", text_schema),
     query("order", "The order: by id", order),
     query("allow-stale", "Allow a stale read from a replica", boolean),
@@ -454,7 +454,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
                 "Only changes before this revision: the `next` of the page before",
                 number,
             ),
-            query("limit", "Most changes; at most 500", number),
+            query("limit", "Maximum number of changes; at most 500", number),
             query("package", "Include packages", boolean),
         ],
         answers: &[("200", "The changes", JSON, "History")],

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use tko_core::view::DeploymentState;
 use tko_core::{Deployment, DeploymentId, Select, SiteId, TemplateId};
 
-/// Most deployments in the index. With more, it has those with the first ids until it is filled anew:
-/// where so many need attention, looking at one after the other finds them soon.
+/// Maximum number of deployments in the index. With more, it has those with the first ids until it
+/// is filled anew: where so many need attention, looking at one after the other finds them soon.
 const MAX_INDEXED: usize = 100_000;
 
-/// Most rows that are looked at in one call, because others wait for the index meanwhile.
+/// Maximum number of rows that are looked at in one call, because others wait for the index
+/// meanwhile.
 const MAX_LOOKED_AT: usize = 5_000;
 
 /// A deployment in the index.

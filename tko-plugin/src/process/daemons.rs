@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The variable with the mark of a run.
 pub(super) const VARIABLE: &str = "TKO_PLUGIN_RUN";
 
-/// Most passes, each of which may find children of those that the one before killed.
+/// Maximum number of passes, each of which may find children of those that the one before killed.
 const PASSES: usize = 8;
 
 /// Makes the mark of a run, unique on this machine.

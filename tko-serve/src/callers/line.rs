@@ -8,7 +8,7 @@ use tko_core::{Caller, CallerRole, Pattern, Scope};
 /// Shortest plain token, in bytes.
 const MIN_TOKEN: usize = 16;
 
-/// Most roles of one line.
+/// Maximum number of roles of one line.
 const MAX_ROLES: usize = 64;
 
 /// A parsed line.

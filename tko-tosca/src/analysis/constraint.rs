@@ -7,7 +7,7 @@ use crate::yaml::{YamlContent, YamlNode};
 use regex::RegexBuilder;
 use std::cmp::Ordering;
 
-/// Most bytes that a compiled pattern takes.
+/// Maximum number of bytes that a compiled pattern takes.
 const PATTERN_BYTES: usize = 256 << 10;
 
 /// Names of constraints, for messages.

@@ -8,7 +8,7 @@ use tko_core::encoding::{Format, encode};
 use tko_core::view::{self, DeploymentState};
 use tko_core::{Error, Event, Key, Kind, Record, Result, Stage};
 
-/// Most lines that are shown of one entity.
+/// Maximum number of lines that are shown of one entity.
 const MAX_LINES: usize = 20_000;
 
 /// The width at which messages are wrapped.

@@ -11,13 +11,13 @@ use tko_core::view::FilterLine;
 use tko_core::view::{DeploymentState, obstacle};
 use tko_core::{Entity, Event, Key, Kind, Page, Result};
 
-/// Most rows that are marked.
+/// Maximum number of rows that are marked.
 const MAX_MARKED: usize = 500;
 
-/// Most metadata that one cell shows.
+/// Maximum number of metadata that one cell shows.
 const MAX_METADATA: usize = 8;
 
-/// Most requests that fill the screen without a further action: pages may be short.
+/// Maximum number of requests that fill the screen without a further action: pages may be short.
 const MAX_FILLS: u8 = 4;
 
 /// The list of a kind.

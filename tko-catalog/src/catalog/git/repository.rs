@@ -30,7 +30,7 @@ const CONFIGURATION: [&str; 12] = [
     "protocol.ssh.allow=always",
 ];
 
-/// Most refs of a repository.
+/// Maximum number of refs of a repository.
 const MAX_REFS: usize = 200_000;
 
 /// The time between two looks at the size of a copy that grows.

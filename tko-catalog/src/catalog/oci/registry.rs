@@ -15,19 +15,19 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use tko_core::{Error, Result};
 
-/// Most bytes of a manifest, as registries limit it.
+/// Maximum number of bytes of a manifest, as registries limit it.
 const MAX_MANIFEST: usize = 4 << 20;
 
-/// Most bytes of a page of tags, and of a token.
+/// Maximum number of bytes of a page of tags, and of a token.
 const MAX_PAGE: usize = 8 << 20;
 
-/// Most pages of tags.
+/// Maximum number of pages of tags.
 const MAX_PAGES: usize = 10_000;
 
-/// Most layers of an artifact.
+/// Maximum number of layers of an artifact.
 const MAX_LAYERS: usize = 1_000;
 
-/// Most indexes that refer to each other.
+/// Maximum number of indexes that refer to each other.
 const MAX_INDEXES: usize = 3;
 
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \

@@ -11,7 +11,7 @@ use tko_core::{
     Package, Plugin, PluginType, Record, SiteId, encoding,
 };
 
-/// Most levels of folders in which recorded calls are looked for.
+/// Maximum number of levels of folders in which recorded calls are looked for.
 const MAX_FOLDERS: usize = 16;
 
 /// Parts of the names of properties that are not recorded: their values may be secrets.

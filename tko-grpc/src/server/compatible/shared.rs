@@ -14,7 +14,7 @@ use tko_core::{Bulk, Error, Format, Key, Record, Result, Want, WorkerApi, view};
 /// Existing Python clients prefer none and cannot read several YAML documents.
 pub(super) const DEFAULT_FORMAT: Format = Format::Cbor;
 
-/// Most skipped entities that a reason lists.
+/// Maximum number of skipped entities that a reason lists.
 const MAX_REASONS: usize = 20;
 
 /// The number of items to skip, and the most to return.
