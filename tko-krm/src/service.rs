@@ -244,7 +244,9 @@ impl KrmService {
                     Ok(())
                 },
             ));
-            let position = self.data.feed_position();
+            // Probes have no credentials, and the answer tells nothing of the data.
+            let data = self.context.feed.data();
+            let position = data.feed_position();
             let data = tokio::time::timeout(std::time::Duration::from_secs(5), position).await;
             checks.push((
                 "data",

@@ -2,6 +2,7 @@
 
 mod aggregated;
 mod gitops;
+mod health;
 mod kubectl;
 mod serving;
 mod watches;

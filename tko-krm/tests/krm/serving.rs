@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Admission, DataApi, NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PluginId,
-    PluginType, Result, SiteId, Store, TemplateId, Violation,
+    Admission, DataApi, Guarded, NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PluginId,
+    PluginType, Result, RoleGuard, SiteId, Store, TemplateId, Violation,
 };
 use tko_krm::{ClusterReviews, KrmServer, KrmSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
@@ -84,7 +84,9 @@ impl Serving {
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let server = KrmServer::new(data.clone(), clock, Arc::new(TimeOrderedIds))
+        // As the program has it: whoever has no role may do nothing.
+        let guarded = Arc::new(Guarded::new(data.clone(), RoleGuard::new()));
+        let server = KrmServer::new(guarded, clock, Arc::new(TimeOrderedIds))
             .with_settings(settings)
             .with_access(access);
         let server = match cluster {
