@@ -3,6 +3,7 @@
 mod behind;
 #[path = "../../../tko-helm/tests/helm/program.rs"]
 mod program;
+mod sites;
 
 use crate::harness::tko;
 use program::helm;
