@@ -5,6 +5,7 @@ use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::fmt::Display;
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
@@ -157,6 +158,16 @@ pub(crate) async fn lock_housekeeping(
 /// server-wide lock when it commits.
 pub(crate) fn notify(revision: &str) -> String {
     format!("pg_notify('{CHANNEL}', coalesce(({revision})::text, ''))")
+}
+
+/// An expression: whether no change set from the id `low` on and before the id `own` waits for a
+/// numbering pass.
+///
+/// It is a volatile function, which sees what was committed until it is called, and not only what was
+/// committed when the statement began. A store in which every statement sees one state would need a
+/// second statement in the transaction.
+pub(crate) fn none_waits(low: impl Display, own: &str) -> String {
+    format!("none_waits({low}, {own})")
 }
 
 /// A notification of numbered changes, or of due work.

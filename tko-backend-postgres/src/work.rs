@@ -7,6 +7,7 @@
 mod claim;
 mod lease;
 mod modification;
+mod pace;
 mod signal;
 
 pub(crate) use claim::{ClaimTurns, claim};

@@ -192,7 +192,9 @@ pub(super) fn requirements(
         let (changed_kinds, changed_ids) = (sql.bind(changed_kinds)?, sql.bind(changed_ids)?);
         gate.push(format!(
             "NOT EXISTS (SELECT 1 FROM {keys} WHERE {})",
-            is_referenced(&changed_kinds.to_string(), &changed_ids.to_string())
+            is_referenced(&format!(
+                "unnest({changed_kinds}::smallint[], {changed_ids}::text[]) c(kind, id) WHERE true"
+            ))
         ));
     }
     if let Some(guard) = plan.guard {

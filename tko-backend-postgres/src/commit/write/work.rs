@@ -86,19 +86,25 @@ pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result
         sql.with("marks", marks);
         return Ok(());
     }
-    // What a numbering pass would do.
+    due_elsewhere(sql, &rows, "m.ordinal");
+    let unless = format!("{marks} WHERE NOT EXISTS (SELECT 1 FROM top)");
+    sql.with("marks", unless);
+    Ok(())
+}
+
+/// Adds the part that enqueues work of other entities at once, as a numbering pass would: the rows
+/// `m` in this order, if the statement gives revisions.
+pub(super) fn due_elsewhere(sql: &mut SqlBuilder, rows: &str, order: &str) {
+    let backwards = order.replace(',', " DESC,");
     sql.with(
         "due_elsewhere",
         format_args!(
             "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
-             SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY m.ordinal))[1], \
-             (array_agg(m.lane ORDER BY m.ordinal DESC))[1], \
+             SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY {order}))[1], \
+             (array_agg(m.lane ORDER BY {backwards} DESC))[1], \
              now_us() + min(m.after), now_us() + min(m.after) FROM top CROSS JOIN {rows} \
              WHERE EXISTS (SELECT 1 FROM entity e WHERE e.kind = m.kind AND e.id = m.id) \
              GROUP BY m.stage, m.kind, m.id ORDER BY m.stage, m.kind, m.id {ON_CONFLICT}"
         ),
     );
-    let unless = format!("{marks} WHERE NOT EXISTS (SELECT 1 FROM top)");
-    sql.with("marks", unless);
-    Ok(())
 }
