@@ -170,6 +170,28 @@ pub(crate) fn none_waits(low: impl Display, own: &str) -> String {
     format!("none_waits({low}, {own})")
 }
 
+/// The transactions that write now, by their numbers, which rise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunningTransactions {
+    /// The first that has not ended.
+    pub(crate) oldest: i64,
+    /// The next to be given: one that has no number yet gets this one or a later one. A transaction
+    /// gets its number with the first row that it locks or writes.
+    pub(crate) next: i64,
+}
+
+/// Reads which transactions write now. Those that only read have no numbers.
+pub(crate) async fn running_transactions(database: &Database) -> Result<RunningTransactions> {
+    let (oldest, next) = sqlx::query_as(
+        "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint \
+         FROM pg_current_snapshot() s",
+    )
+    .fetch_one(&database.pool)
+    .sent(&database.metrics, Purpose::FindRunning)
+    .await?;
+    Ok(RunningTransactions { oldest, next })
+}
+
 /// A notification of numbered changes, or of due work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FeedNotice {
