@@ -3,11 +3,9 @@
 use super::plan::WritePlan;
 use crate::codes::{count, key_arrays, signed};
 use crate::dialect;
+use crate::feed::CHANGE_COLUMNS as COLUMNS;
 use crate::sql::{SqlBuilder, SqlTable};
 use tko_core::commit::Step;
-
-/// The columns of a change, beside its numbers.
-pub(super) const COLUMNS: &str = "kind, gone, body_before, version, at, id, before, cause";
 
 /// Adds the parts that insert the changes of all steps.
 pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
@@ -16,9 +14,7 @@ pub(super) fn write(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<
     }
     let (kinds, ids) = key_arrays(plan.staged.steps.iter().map(Step::key));
     let ordinals: Vec<i16> = (0..).take(ids.len()).collect();
-    let table = sql
-        .table(ids.len())
-        .column("ordinal", "smallint", ordinals)?;
+    let table = sql.table(ids.len()).column("ordinal", ordinals)?;
     let rows = columns(plan, table.keys((kinds, ids))?)?.named("c");
     let cause = sql.bind(plan.set.cause.as_deref().map(str::to_owned))?;
     let now = match plan.now {
@@ -53,10 +49,10 @@ pub(super) fn columns<'a>(plan: &WritePlan<'_>, table: SqlTable<'a>) -> sqlx::Re
         bodies.push(before.filter(|before| *before != 0 && *before != after));
     }
     table
-        .column("version", "bigint", versions)?
-        .column("was", "bigint", was)?
-        .column("gone", "boolean", gone)?
-        .column("body_before", "bigint", bodies)
+        .column("version", versions)?
+        .column("was", was)?
+        .column("gone", gone)?
+        .column("body_before", bodies)
 }
 
 /// An expression for the row before the change `c`, from the snapshot of the statement: a locked row

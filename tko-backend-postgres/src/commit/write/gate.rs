@@ -69,8 +69,8 @@ fn pin(
     let pins = sql
         .table(count)
         .keys(key_arrays(pins.keys().copied()))?
-        .column("version", "bigint", versions)?
-        .column("exclusive", "boolean", exclusive)?
+        .column("version", versions)?
+        .column("exclusive", exclusive)?
         .named("p");
     let own = sql.bind(plan.modification())?;
     // Referrers that are created need not wait for a change of these rows, but for their deletion.
@@ -123,8 +123,8 @@ fn requirement(
     let rows = sql
         .table(present.len())
         .keys(key_arrays(present.keys().copied()))?
-        .column("generation", "bigint", generations)?
-        .column("version", "bigint", versions)?
+        .column("generation", generations)?
+        .column("version", versions)?
         .named("r");
     Ok(format!(
         "{rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \

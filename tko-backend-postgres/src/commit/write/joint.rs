@@ -7,8 +7,8 @@
 //! It gives revisions as the statement for one set does, unless two of the sets concern one piece of
 //! work: a statement cannot write a row twice.
 
-use super::changes::{COLUMNS, before, columns, number};
-use super::claim::FREE;
+use super::changes::{before, columns, number};
+use super::claim::{FREE, LEASED};
 use super::plan::{OwnWork, StagedSet, WritePlan, enqueued, leased};
 use super::{WrittenSet, facets, gate, rows, stages_of_settled, work};
 use crate::codes::{count, key_arrays, micros, stage_number};
@@ -17,15 +17,13 @@ use crate::commit::snapshot::{CommitSnapshot, LiveClaim};
 use crate::content::Content;
 use crate::database::Database;
 use crate::dialect::{self, FeedNotice};
+use crate::feed::CHANGE_COLUMNS as COLUMNS;
 use crate::sql::{BuiltSql, SqlBuilder};
 use std::collections::HashSet;
 use std::time::Duration;
 use tko_core::commit::{Staged, Step};
 use tko_core::{ChangeSet, Enqueue, Key, Lane, Outcome, Require, Result, Stage, Timestamp};
 use uuid::Uuid;
-
-/// A filter for the row `w` of the lease `l`.
-const LEASED: &str = "w.stage = l.stage AND w.kind = l.kind AND w.id = l.id";
 
 /// One of the sets, apart from the rows that it writes.
 struct JointSet<'a> {
@@ -255,13 +253,13 @@ fn lock_leases(
     let rows = sql
         .table(leases)
         .keys(key_arrays(keys))?
-        .column("stage", "smallint", stages)?
-        .column("token", "uuid", tokens)?
-        .column("outcome", "smallint", outcomes)?
-        .column("after", "bigint", delays)?
-        .column("reason", "text", reasons)?
-        .column("lane", "smallint", lanes)?
-        .column("progress", "text", progress)?
+        .column("stage", stages)?
+        .column("token", tokens)?
+        .column("outcome", outcomes)?
+        .column("after", delays)?
+        .column("reason", reasons)?
+        .column("lane", lanes)?
+        .column("progress", progress)?
         .named("k");
     sql.with_materialized(
         "lease",
@@ -334,12 +332,12 @@ fn changes(plan: &WritePlan<'_>, sets: &[JointSet<'_>], sql: &mut SqlBuilder) ->
     }
     let table = sql
         .table(rows)
-        .column("n", "bigint", numbers)?
-        .column("ordinal", "smallint", ordinals)?
-        .column("place", "bigint", places)?
-        .column("last", "bigint", lasts)?
+        .column("n", numbers)?
+        .column("ordinal", ordinals)?
+        .column("place", places)?
+        .column("last", lasts)?
         .keys((kinds, ids))?
-        .column("cause", "text", causes)?;
+        .column("cause", causes)?;
     let rows = columns(plan, table)?.named("c");
     let now = match plan.now {
         Some(now) => sql.bind(now)?.to_string(),
@@ -386,12 +384,12 @@ fn marks(plan: &WritePlan<'_>, sets: &[JointSet<'_>], sql: &mut SqlBuilder) -> s
     }
     let rows = sql
         .table(keys.len())
-        .column("n", "bigint", numbers)?
-        .column("ordinal", "smallint", ordinals)?
-        .column("stage", "smallint", stages)?
+        .column("n", numbers)?
+        .column("ordinal", ordinals)?
+        .column("stage", stages)?
         .keys(key_arrays(keys))?
-        .column("lane", "smallint", lanes)?
-        .column("after", "bigint", after)?
+        .column("lane", lanes)?
+        .column("after", after)?
         .named("m");
     let marks = format!(
         "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
