@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -58,10 +59,11 @@ const EMPTY: &str = "
     UPDATE test_clock SET ahead = 0;";
 
 /// Empties a database that no store uses, and returns its new name.
-async fn emptied(old: &str) -> String {
+async fn emptied(old: &str, sessions: &mut Sessions) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let new = format!("tko_again_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let mut server = connection("postgres").await;
+    sessions.remove(old);
+    let server = session(sessions, "postgres").await;
     // Tasks of a store that was dropped may still run, but do not find the new name.
     let alone = format!(
         "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{old}'"
@@ -76,10 +78,8 @@ async fn emptied(old: &str) -> String {
         };
         assert!(start.elapsed() < Duration::from_mins(1), "{error}");
     }
-    server.close().await.expect("it ends");
-    let mut database = connection(&new).await;
+    let database = session(sessions, &new).await;
     database.execute(EMPTY).await.expect("it is emptied");
-    database.close().await.expect("it ends");
     new
 }
 
@@ -89,10 +89,24 @@ struct Subject {
     postgres: Weak<Postgres>,
 }
 
-/// Creates stores in separate databases.
+/// Connections beside the stores, by database.
+type Sessions = BTreeMap<String, PgConnection>;
+
+/// Returns the connection to a database, or connects.
+async fn session<'a>(sessions: &'a mut Sessions, database: &str) -> &'a mut PgConnection {
+    if !sessions.contains_key(database) {
+        let options: PgConnectOptions = shared().url(database).parse().expect("a URL");
+        let connected = options.connect().await.expect("the server runs");
+        sessions.insert(database.to_owned(), connected);
+    }
+    sessions.get_mut(database).expect("it is there")
+}
+
+/// Creates stores in separate databases. It is used within one runtime.
 #[derive(Default)]
 pub(crate) struct Harness {
     subjects: Mutex<Vec<Subject>>,
+    sessions: tokio::sync::Mutex<Sessions>,
 }
 
 impl Harness {
@@ -139,19 +153,13 @@ impl Harness {
     }
 }
 
-/// A connection outside the pool of the store.
-pub(crate) async fn connection(database: &str) -> PgConnection {
-    let options: PgConnectOptions = shared().url(database).parse().expect("a URL");
-    options.connect().await.expect("the server runs")
-}
-
 #[async_trait]
 impl BackendHarness for Harness {
     async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
         let unused = self.take_unused();
         let unused = unused.or_else(|| UNUSED.lock().expect("not poisoned").pop());
         let database = if let Some(unused) = unused {
-            emptied(&unused).await
+            emptied(&unused, &mut *self.sessions.lock().await).await
         } else {
             let made = tokio::task::spawn_blocking(|| {
                 let template = template();
@@ -177,16 +185,16 @@ impl BackendHarness for Harness {
         databases.sort();
         databases.dedup();
         let by = i64::try_from(by.as_micros()).expect("it fits");
+        let mut sessions = self.sessions.lock().await;
         for database in databases {
-            let mut connection = connection(&database).await;
+            let session = session(&mut sessions, &database).await;
             sqlx::query("UPDATE test_clock SET ahead = ahead + $1")
                 .bind(by)
-                .execute(&mut connection)
+                .execute(&mut *session)
                 .await
                 .expect("the clock is put forward");
             // Wakes waiting claims.
-            connection.execute("NOTIFY tko").await.expect("it listens");
-            connection.close().await.expect("it ends");
+            session.execute("NOTIFY tko").await.expect("it listens");
         }
     }
 
