@@ -12,6 +12,7 @@
 
 mod applied;
 mod deletion_intent;
+mod pace;
 mod queue;
 mod session;
 mod snapshot;
@@ -62,7 +63,7 @@ pub(crate) struct Committer {
     running: AtomicUsize,
     /// Permits for transactions of several statements. They may need a second connection for
     /// contents that are not cached.
-    sessions: Semaphore,
+    sessions: Arc<Semaphore>,
     queue: Arc<CommitQueue>,
 }
 
@@ -92,15 +93,18 @@ impl Committer {
         signal: &Arc<WorkSignal>,
     ) -> Self {
         let versions = Arc::new(Versions::new(database.clone()));
+        let sessions = Arc::new(Semaphore::new(database.settings.pool_size() as usize / 2));
         Self {
-            queue: Arc::new(CommitQueue::new(database, content, &versions)),
+            queue: Arc::new(CommitQueue::new(
+                database, content, &versions, feed, &sessions,
+            )),
             database: database.clone(),
             content: content.clone(),
             versions,
             feed: feed.clone(),
             signal: signal.clone(),
             running: AtomicUsize::new(0),
-            sessions: Semaphore::new(database.settings.pool_size() as usize / 2),
+            sessions,
         }
     }
 

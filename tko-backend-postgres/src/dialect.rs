@@ -5,6 +5,7 @@ use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::fmt::Display;
 use std::time::Duration;
 use tko_core::Result;
 use tokio::time::Instant;
@@ -157,6 +158,38 @@ pub(crate) async fn lock_housekeeping(
 /// server-wide lock when it commits.
 pub(crate) fn notify(revision: &str) -> String {
     format!("pg_notify('{CHANNEL}', coalesce(({revision})::text, ''))")
+}
+
+/// An expression: whether no change set from the id `low` on and before the id `own` waits for a
+/// numbering pass.
+///
+/// It is a volatile function, which sees what was committed until it is called, and not only what was
+/// committed when the statement began. A store in which every statement sees one state would need a
+/// second statement in the transaction.
+pub(crate) fn none_waits(low: impl Display, own: &str) -> String {
+    format!("none_waits({low}, {own})")
+}
+
+/// The transactions that write now, by their numbers, which rise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunningTransactions {
+    /// The first that has not ended.
+    pub(crate) oldest: i64,
+    /// The next to be given: one that has no number yet gets this one or a later one. A transaction
+    /// gets its number with the first row that it locks or writes.
+    pub(crate) next: i64,
+}
+
+/// Reads which transactions write now. Those that only read have no numbers.
+pub(crate) async fn running_transactions(database: &Database) -> Result<RunningTransactions> {
+    let (oldest, next) = sqlx::query_as(
+        "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint \
+         FROM pg_current_snapshot() s",
+    )
+    .fetch_one(&database.pool)
+    .sent(&database.metrics, Purpose::FindRunning)
+    .await?;
+    Ok(RunningTransactions { oldest, next })
 }
 
 /// A notification of numbered changes, or of due work.

@@ -1,9 +1,9 @@
 //! The feed: revisions, changes, history, and retention.
 //!
-//! Changes get their revisions with the commit if nothing else is being committed, or else after it,
-//! by a numbering pass that any process may run (`numbering`, `pass`). Every process learns the new head (`listening`), and its watchers continue
-//! from there (`tail`) with changes that are read once per process (`recent`). Old changes are
-//! deleted (`retention`).
+//! Changes get their revisions with the commit if no earlier ones wait for theirs, or else after it,
+//! by a numbering pass that any process may run (`numbering`, `pass`). Every process learns the new
+//! head (`listening`), and its watchers continue from there (`tail`) with changes that are read once
+//! per process (`recent`). Old changes are deleted (`retention`).
 
 mod head;
 mod listening;
@@ -28,6 +28,9 @@ use tko_core::{ChangeRecord, Key, Result, Revision, Version, Want};
 use tokio::task::JoinSet;
 
 pub(crate) use retention::trim;
+
+/// The columns of a change in `pending` and in `event`, apart from its numbers.
+pub(crate) const CHANGE_COLUMNS: &str = "kind, gone, body_before, version, at, id, before, cause";
 
 /// The feed of a database, as one process sees it.
 pub(crate) struct Feed {

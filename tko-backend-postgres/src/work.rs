@@ -7,6 +7,7 @@
 mod claim;
 mod lease;
 mod modification;
+mod pace;
 mod signal;
 
 pub(crate) use claim::{ClaimTurns, claim};
@@ -17,3 +18,10 @@ pub(crate) use signal::WorkSignal;
 /// A filter for all stages: it lets a statement use the primary key of `work`, which begins with
 /// the stage.
 pub(crate) const ALL_STAGES: &str = "w.stage IN (0, 1, 2)";
+
+/// The end of a statement that enqueues work, into `work AS w`. Work that is enqueued already is due at
+/// the earlier time. Work that is leased runs again.
+pub(crate) const MERGED: &str = "ON CONFLICT (stage, kind, id) DO UPDATE SET \
+     again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
+     due = least(w.due, excluded.due), \
+     at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END";

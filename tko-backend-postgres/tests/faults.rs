@@ -17,15 +17,15 @@ use tko_core::{
     Ack, Backend, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
     Revision, Want,
 };
-use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings};
+use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, shared};
 use writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_survive_killed_connections() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let kills = AtomicU64::new(0);
-    writers_against(&server, |ended, database| {
-        let (server, kills) = (&server, &kills);
+    writers_against(server, |ended, database| {
+        let kills = &kills;
         async move {
             let kill = format!(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -63,12 +63,9 @@ async fn writers_survive_restarts() {
 /// Either a site is deleted, or a new deployment refers to it: never both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn referenced_entities_are_not_deleted() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let database = server.create_database().expect("a database");
-    let stores = [
-        open(&server, &database).await,
-        open(&server, &database).await,
-    ];
+    let stores = [open(server, &database).await, open(server, &database).await];
     let (mut went, mut stayed) = (0, 0);
     for round in 0..40 {
         let key = site(&format!("site/{round}"));
@@ -127,9 +124,9 @@ async fn referenced_entities_are_not_deleted() {
 /// visible, even while many others are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn late_commits_are_numbered() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let database = server.create_database().expect("a database");
-    let store = open(&server, &database).await;
+    let store = open(server, &database).await;
     let late = site("late");
     let create = |key: &Key| set(Require::Absent(key.clone()), put(key, a_site(), 0));
     store
@@ -168,7 +165,7 @@ async fn late_commits_are_numbered() {
 /// applied later.
 #[tokio::test(flavor = "multi_thread")]
 async fn locked_rows_are_unavailable() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let database = server.create_database().expect("a database");
     let mut settings = PostgresSettings::new(server.url(&database));
     settings.statement_timeout = Duration::from_millis(200);
@@ -203,10 +200,10 @@ async fn locked_rows_are_unavailable() {
 /// A watcher at the head gets an error when everything is deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn watchers_have_to_list_again_after_clear() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let database = server.create_database().expect("a database");
-    let store = open(&server, &database).await;
-    let other = open(&server, &database).await;
+    let store = open(server, &database).await;
+    let other = open(server, &database).await;
     let key = site("a");
     let new = set(Require::Absent(key.clone()), put(&key, a_site(), 1));
     store.commit(new, Ack::Numbered).await.expect("a site");
@@ -227,16 +224,13 @@ async fn watchers_have_to_list_again_after_clear() {
 /// that the earlier one takes, and the head has moved in between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_passes_number_every_change_once() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let database = server.create_database().expect("a database");
     // An operator may have set another isolation level, which passes must override.
     let isolation =
         format!("ALTER DATABASE {database} SET default_transaction_isolation = serializable");
     server.psql(&database, &isolation).expect("set");
-    let stores = [
-        open(&server, &database).await,
-        open(&server, &database).await,
-    ];
+    let stores = [open(server, &database).await, open(server, &database).await];
     let create = |key: &Key| set(Require::Absent(key.clone()), put(key, a_site(), 0));
     let pool = sqlx::PgPool::connect(&server.url(&database))
         .await
@@ -274,9 +268,10 @@ async fn concurrent_passes_number_every_change_once() {
     }
 }
 
-/// Waits until this many sessions wait for a lock.
+/// Waits until this many sessions of the database wait for a lock.
 async fn blocked(pool: &sqlx::PgPool, count: usize) {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let sql = "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let blocked = async {
         loop {
             let waiting: i64 = sqlx::query_scalar(sql).fetch_one(pool).await.expect("seen");

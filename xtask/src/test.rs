@@ -39,6 +39,10 @@ const PROGRAM_CRATE: &str = "tko-cli";
 /// Names the `tko` that the tests of the Python package and of the Ansible collection use.
 const PROGRAM: &str = "TKO_TEST_PROGRAM";
 
+/// A test program whose tests wait for a server most of the time, and the number of them to run at
+/// once; `--test-threads` among the test arguments is stronger.
+const WAITING: (&str, &str, &str) = ("tko-backend-postgres", "tests/conformance.rs", "6");
+
 /// How long each test program took when it last ran, relative to the workspace.
 const TIMES: &str = "target/test-times.json";
 
@@ -177,6 +181,11 @@ impl TestArgs {
             // As cargo does when it runs tests.
             .env("CARGO_MANIFEST_DIR", &built.folder)
             .env("CARGO_PKG_NAME", &built.package);
+        let (package, target, threads) = WAITING;
+        let is_set = std::env::var_os("RUST_TEST_THREADS").is_some();
+        if !is_set && (package, target) == (&*built.package, &*built.target) {
+            command.env("RUST_TEST_THREADS", threads);
+        }
         Job::new(&format!("{} {}", built.package, built.target), command)
     }
 

@@ -2,24 +2,30 @@
 //!
 //! A set that finds nothing in its way is committed at once and alone, so a single caller waits for
 //! nothing. The others wait while a task reads for all of them by one statement, judges each by
-//! itself, and writes by one statement what was not refused. If that statement does not apply,
-//! because something changed meanwhile, they are read and judged again, and after some attempts each
-//! is committed alone.
+//! itself, and writes by one statement what was not refused: in one transaction, if a set deletes
+//! deployments (`session`). While many callers commit, the task waits a little for more (`pace`). If
+//! the statement does not apply, because something changed meanwhile, the sets are read and judged
+//! again, and after some attempts each is committed alone.
 
 use super::applied::AppliedSet;
+use super::pace::{BatchPace, LINGER};
+use super::session::{CommitSession, locks_first};
 use super::snapshot::{CommitSnapshot, StoredEntity, keys, lease_of};
 use super::write::{JointPlan, StagedSet};
 use super::{EarlierAttempt, needs_no_reading};
 use crate::content::Content;
 use crate::database::Database;
 use crate::fault::{SqlFault, was_not_applied};
+use crate::feed::Feed;
+use crate::retry::is_contended;
 use crate::versions::Versions;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tko_core::commit::{EmptySnapshot, Staged, judge};
 use tko_core::{Change, ChangeSet, Error, Key, Require, Result, Timestamp, Version};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
 
 /// The limit of changes of a set that is written together with others.
 const MAX_OF_ONE: usize = 50;
@@ -36,8 +42,13 @@ pub(super) struct CommitQueue {
     database: Arc<Database>,
     content: Arc<Content>,
     versions: Arc<Versions>,
+    feed: Arc<Feed>,
+    /// Permits for transactions of several statements.
+    sessions: Arc<Semaphore>,
     /// The number of callers that commit alone.
     alone: AtomicUsize,
+    /// As many sets wait as are expected.
+    is_full: Notify,
     state: Mutex<QueueState>,
 }
 
@@ -46,6 +57,7 @@ struct QueueState {
     waiting: Vec<WaitingSet>,
     /// Whether a task takes what waits.
     is_running: bool,
+    pace: BatchPace,
 }
 
 struct WaitingSet {
@@ -85,12 +97,17 @@ impl CommitQueue {
         database: &Arc<Database>,
         content: &Arc<Content>,
         versions: &Arc<Versions>,
+        feed: &Arc<Feed>,
+        sessions: &Arc<Semaphore>,
     ) -> Self {
         Self {
             database: database.clone(),
             content: content.clone(),
             versions: versions.clone(),
+            feed: feed.clone(),
+            sessions: sessions.clone(),
             alone: AtomicUsize::new(0),
+            is_full: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -105,13 +122,17 @@ impl CommitQueue {
             return Turn::Alone(AloneTurn(None));
         }
         let mut state = self.lock();
-        if !state.is_running && self.alone.load(Ordering::SeqCst) == 0 {
+        let is_free = !state.is_running && self.alone.load(Ordering::SeqCst) == 0;
+        if is_free && !state.pace.expects_more() {
             self.alone.fetch_add(1, Ordering::SeqCst);
             return Turn::Alone(AloneTurn(Some(&self.alone)));
         }
         let (answer, answered) = oneshot::channel();
         let set = set.clone();
         state.waiting.push(WaitingSet { set, answer });
+        if state.waiting.len() >= state.pace.wanted() {
+            self.is_full.notify_one();
+        }
         if !state.is_running {
             state.is_running = true;
             // A task: callers may stop polling, and others must not wait for them.
@@ -148,8 +169,30 @@ impl CommitQueue {
         }
         if taken.is_empty() {
             state.is_running = false;
+        } else {
+            state.pace.took(taken.len());
         }
         taken
+    }
+
+    /// Waits, but not for long, until as many sets wait as are expected. Does not wait if none does.
+    async fn gather(&self) {
+        let end = Instant::now() + LINGER;
+        loop {
+            {
+                let state = self.lock();
+                let waiting = state.waiting.len();
+                if waiting == 0 || waiting >= state.pace.wanted().min(MAX_SETS) {
+                    return;
+                }
+            }
+            if tokio::time::timeout_at(end, self.is_full.notified())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// Commits these sets, and answers each.
@@ -163,8 +206,10 @@ impl CommitQueue {
             }
         }
         let mut left: Vec<&ChangeSet> = sets.iter().map(|set| &**set).collect();
-        for _ in 0..ATTEMPTS {
-            let attempt = self.attempt(&left, &versions).await;
+        for attempt in 0..ATTEMPTS {
+            // Without reading, the next attempt would only fail for the same reason.
+            let must_read = attempt > 0;
+            let attempt = self.attempt(&left, &versions, must_read).await;
             let Ok(Attempt { mut refused, ended }) = attempt else {
                 break;
             };
@@ -190,10 +235,32 @@ impl CommitQueue {
     }
 
     /// Reads, judges and writes once.
-    async fn attempt(&self, sets: &[&ChangeSet], versions: &[Vec<Version>]) -> Result<Attempt> {
+    async fn attempt(
+        &self,
+        sets: &[&ChangeSet],
+        versions: &[Vec<Version>],
+        must_read: bool,
+    ) -> Result<Attempt> {
         let (database, content) = (&*self.database, &*self.content);
-        let snapshots = if sets.iter().all(|set| needs_no_reading(set)) {
+        let mut session = CommitSession::of_statements();
+        let _permit;
+        let snapshots = if !must_read && sets.iter().all(|set| needs_no_reading(set)) {
             None
+        } else if sets.iter().any(|set| locks_first(set)) {
+            _permit = self.sessions.acquire().await.ok();
+            match CommitSession::begin_together(database, &content.skeletons, sets).await {
+                Ok((begun, snapshots)) => {
+                    session = begun;
+                    Some(snapshots)
+                }
+                Err(error) if is_contended(&error) => {
+                    return Ok(Attempt {
+                        refused: Vec::new(),
+                        ended: AttemptEnd::Moved,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
         } else {
             Some(CommitSnapshot::read_all(database, &content.skeletons, sets).await?)
         };
@@ -228,14 +295,18 @@ impl CommitQueue {
             let ended = AttemptEnd::Applied(Vec::new());
             return Ok(Attempt { refused, ended });
         }
-        let ended = match plan.execute(content, database).await? {
-            Ok(Some(ids)) => {
-                let each = applied.into_iter().zip(ids).enumerate();
-                let each = each.map(|(at, ((committed, last), id))| {
-                    let needs_numbers = last.is_some() || plan.enqueues_others(at);
+        let low = self.feed.low();
+        let ended = match plan.execute(content, database, session, low).await? {
+            Ok(Some(written)) => {
+                let each = applied.into_iter().zip(written).enumerate();
+                let each = each.map(|(at, ((mut committed, last), written))| {
+                    let is_numbered = written.revision.is_some();
+                    let has_effect = last.is_some() || plan.enqueues_others(at);
+                    let needs_numbers = has_effect && !is_numbered;
+                    committed.revision = written.revision.filter(|_| last.is_some());
                     AppliedSet {
                         committed,
-                        numbering: needs_numbers.then_some((id, last)),
+                        numbering: needs_numbers.then_some((written.id, last)),
                     }
                 });
                 AttemptEnd::Applied(each.collect())
@@ -287,6 +358,7 @@ struct RunningQueue {
 impl RunningQueue {
     async fn run(mut self) {
         loop {
+            self.queue.gather().await;
             let next = self.queue.next();
             if next.is_empty() {
                 self.has_ended = true;
@@ -318,10 +390,11 @@ fn may_be_joined(set: &ChangeSet) -> bool {
         && !set
             .changes
             .iter()
-            .any(|change| matches!(change, Change::Delete(_)))
-        && !set
-            .require
-            .iter()
-            .any(|require| matches!(require, Require::Unreferenced(_)))
+            .any(|change| matches!(change, Change::Delete(key) if is_leased(key)))
+        && set.require.iter().all(|require| match require {
+            // Its deletion is announced first, which takes statements of its own.
+            Require::Unreferenced(key) => matches!(key, Key::Deployment(_)),
+            _ => true,
+        })
         && (set.settle.is_some() || !set.enqueue.iter().any(|work| is_leased(&work.key)))
 }

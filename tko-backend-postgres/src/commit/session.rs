@@ -2,16 +2,19 @@
 //!
 //! A set that deletes deployments to which nothing may refer is one transaction of two statements.
 //! The first locks them: the writer of a reference locks its target as well, so the second statement
-//! sees all references, and no new one can appear until the end.
+//! sees all references, and no new one can appear until the end. So are sets that are written
+//! together, if one of them is such a set.
 
 use super::snapshot::CommitSnapshot;
 use super::write::{WritePlan, WrittenSet, execute};
+use crate::codes::count;
 use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
 use crate::retry::retry_read;
 use crate::skeletons::Skeletons;
-use sqlx::{Postgres, Transaction};
-use tko_core::{ChangeSet, Key, Require, Result};
+use crate::sql::BuiltSql;
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use tko_core::{ChangeSet, Key, Require, Result, Revision};
 
 /// Where the statements of one attempt run.
 pub(super) struct CommitSession {
@@ -44,6 +47,23 @@ impl CommitSession {
             let snapshot = read.await?;
             let transaction = Some(transaction);
             Ok((Self { transaction }, snapshot))
+        })
+        .await
+    }
+
+    /// Begins a transaction for several sets, locks, and reads all that each depends on.
+    pub(super) async fn begin_together(
+        database: &Database,
+        skeletons: &Skeletons,
+        sets: &[&ChangeSet],
+    ) -> Result<(Self, Vec<CommitSnapshot>)> {
+        retry_read(database, || async {
+            let begun = database.pool.begin();
+            let mut transaction = begun.sent(&database.metrics, Purpose::Begin).await?;
+            let read = CommitSnapshot::lock_all(database, skeletons, sets, &mut transaction);
+            let snapshots = read.await?;
+            let transaction = Some(transaction);
+            Ok((Self { transaction }, snapshots))
         })
         .await
     }
@@ -82,5 +102,51 @@ impl CommitSession {
             end.measured(&database.metrics, Purpose::End).await?;
         }
         Ok(written)
+    }
+
+    /// Writes several sets by a statement that returns the id of each, and the revision of the last
+    /// change of all, and ends the transaction. `None`: the state changed since it was read. `steps`
+    /// has the number of changes of each set.
+    ///
+    /// # Errors
+    /// The error of the database.
+    pub(super) async fn write_together(
+        self,
+        statement: BuiltSql,
+        steps: &[usize],
+        database: &Database,
+    ) -> sqlx::Result<Option<Vec<WrittenSet>>> {
+        let BuiltSql { text, values } = statement;
+        let query = sqlx::query_as_with(AssertSqlSafe(text), values);
+        let metrics = &database.metrics;
+        let written: Vec<(i64, Option<i64>, Option<String>)>;
+        if let Some(mut transaction) = self.transaction {
+            let write = query.fetch_all(&mut *transaction);
+            written = write.measured(metrics, Purpose::Commit).await?;
+            if written.len() == steps.len() {
+                let end = transaction.commit();
+                end.measured(metrics, Purpose::End).await?;
+            }
+        } else {
+            let write = query.fetch_all(&database.pool);
+            written = write.measured(metrics, Purpose::Commit).await?;
+        }
+        if written.len() != steps.len() {
+            return Ok(None);
+        }
+        let all: usize = steps.iter().sum();
+        let mut before = 0;
+        let sets = written
+            .into_iter()
+            .zip(steps)
+            .map(|((id, last, _), steps)| {
+                before += steps;
+                let own = last.map(|last| last - count(all - before));
+                WrittenSet {
+                    id,
+                    revision: own.map(|own| Revision(own.unsigned_abs())),
+                }
+            });
+        Ok(Some(sets.collect()))
     }
 }

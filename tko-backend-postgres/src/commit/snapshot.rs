@@ -1,5 +1,7 @@
 //! The snapshot of a change set: everything that the rules of a commit depend on.
 
+mod together;
+
 use crate::codes::{DEPLOYMENT, key_arrays, key_of, kind_number, stage_of};
 use crate::columns::RowColumns;
 use crate::database::Database;
@@ -90,10 +92,10 @@ impl<'a> Snapshot for &'a CommitSnapshot {
 }
 
 /// Returns a condition on `k`: whether an entity refers to it that is not among the changed keys.
-pub(super) fn is_referenced(kinds: &str, ids: &str) -> String {
-    let unchanged = format!(
-        "NOT EXISTS (SELECT 1 FROM unnest({kinds}::smallint[], {ids}::text[]) c(kind, id) WHERE c.kind = e.kind AND c.id = e.id)"
-    );
+/// `changed` is an item of `FROM` with the changed keys `c` and a condition on them.
+pub(super) fn is_referenced(changed: &str) -> String {
+    let unchanged =
+        format!("NOT EXISTS (SELECT 1 FROM {changed} AND c.kind = e.kind AND c.id = e.id)");
     format!(
         "(k.kind = 0 AND EXISTS (SELECT 1 FROM entity e WHERE e.kind IN (1, 2) AND e.template = k.id AND {unchanged}) \
          OR k.kind = 1 AND EXISTS (SELECT 1 FROM entity e WHERE e.site = k.id AND {unchanged}) \
@@ -138,38 +140,7 @@ impl CommitSnapshot {
         set: &ChangeSet,
         transaction: &mut PgConnection,
     ) -> Result<Self> {
-        let mut keys: BTreeMap<&Key, bool> = BTreeMap::new();
-        for require in &set.require {
-            let locks = matches!(require, Require::Unreferenced(Key::Deployment(_)));
-            *keys.entry(require.key()).or_default() |= locks;
-        }
-        if let Some(token) = &set.under {
-            keys.entry(&token.key).or_default();
-        }
-        keys.extend(set.changes.iter().map(|change| (change.key(), true)));
-        let (locks, keys): (Vec<bool>, Vec<&Key>) =
-            keys.into_iter().map(|(key, locks)| (locks, key)).unzip();
-        let (kinds, ids) = key_arrays(keys);
-        let sql = format!(
-            "WITH k AS MATERIALIZED ( \
-             SELECT * FROM unnest($1::smallint[], $2::text[], $3::boolean[]) k(kind, id, locks)), \
-             locked AS MATERIALIZED ( \
-             SELECT e.* FROM k JOIN entity e ON e.kind = k.kind AND e.id = k.id WHERE k.locks \
-             ORDER BY e.kind, e.id FOR UPDATE OF e), \
-             found AS ( \
-             SELECT * FROM locked UNION ALL SELECT e.* FROM k \
-             JOIN entity e ON e.kind = k.kind AND e.id = k.id WHERE NOT k.locks) \
-             SELECT now_us() AS now, {COLUMNS}, e.edit, e.edit_until \
-             FROM (SELECT 1) one LEFT JOIN found e ON true"
-        );
-        let found = sqlx::query(AssertSqlSafe(sql))
-            .bind(kinds)
-            .bind(ids)
-            .bind(locks)
-            .fetch_all(&mut *transaction)
-            .sent(&database.metrics, Purpose::ReadChanged)
-            .await?;
-        let (now, rows) = decoded(skeletons, &found).await?;
+        let (now, rows) = locked_rows(database, skeletons, &[set], transaction).await?;
         let holders = holders(database, &set.changes, &mut *transaction).await?;
         let (token, claim) = match &set.under {
             Some(token) => {
@@ -200,47 +171,6 @@ impl CommitSnapshot {
     }
 }
 
-impl CommitSnapshot {
-    /// Reads the same for several change sets: one snapshot for each. None of them may require
-    /// [`Require::Unreferenced`] or be under a modification.
-    pub(super) async fn read_all(
-        database: &Database,
-        skeletons: &Skeletons,
-        sets: &[&ChangeSet],
-    ) -> Result<Vec<Self>> {
-        let all: BTreeSet<&Key> = sets.iter().flat_map(|set| keys(set)).collect();
-        let changes = sets.iter().flat_map(|set| &set.changes);
-        let ((now, rows), holders, leases) = tokio::try_join!(
-            rows(database, skeletons, &all),
-            holders(database, changes, &database.pool),
-            leases(database, sets),
-        )?;
-        let snapshots = sets.iter().map(|set| {
-            let lease = set.under.as_ref().and_then(lease_of);
-            let live = lease.and_then(|lease| Some((*leases.get(&lease)?, lease)));
-            let (token, claim) = match live {
-                Some((stage, lease)) => (
-                    TokenState::Live(Right::Lease(stage)),
-                    Some(LiveClaim::Lease(stage, lease)),
-                ),
-                None if set.under.is_some() => (TokenState::Expired, None),
-                None => (TokenState::Unknown, None),
-            };
-            Self {
-                now,
-                rows: keys(set)
-                    .filter_map(|key| Some((key.clone(), rows.get(key)?.clone())))
-                    .collect(),
-                holders: holders.clone(),
-                referenced: HashSet::new(),
-                token,
-                claim,
-            }
-        });
-        Ok(snapshots.collect())
-    }
-}
-
 /// The keys of the rows that a change set depends on.
 pub(super) fn keys(set: &ChangeSet) -> impl Iterator<Item = &Key> {
     set.changes
@@ -256,35 +186,6 @@ pub(super) fn lease_of(token: &Token) -> Option<Uuid> {
         TokenSecret::Lease(lease) => Some(lease),
         TokenSecret::Modification(_) | TokenSecret::Unknown => None,
     }
-}
-
-/// Reads the stages of the live leases of these change sets.
-async fn leases(database: &Database, sets: &[&ChangeSet]) -> Result<HashMap<Uuid, Stage>> {
-    let tokens = sets.iter().filter_map(|set| {
-        let token = set.under.as_ref()?;
-        Some((&token.key, lease_of(token)?))
-    });
-    let (keys, leases): (Vec<&Key>, Vec<Uuid>) = tokens.unzip();
-    if leases.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (kinds, ids) = key_arrays(keys);
-    let sql = format!(
-        "SELECT w.token, w.stage FROM unnest($1::smallint[], $2::text[], $3::uuid[]) \
-         k(kind, id, token) JOIN work w ON {ALL_STAGES} AND w.kind = k.kind AND w.id = k.id \
-         AND w.token = k.token WHERE w.until > now_us()"
-    );
-    let found: Vec<(Uuid, i16)> = sqlx::query_as(AssertSqlSafe(sql))
-        .bind(kinds)
-        .bind(ids)
-        .bind(leases)
-        .fetch_all(&database.pool)
-        .sent(&database.metrics, Purpose::FindLease)
-        .await?;
-    let found = found.into_iter();
-    found
-        .map(|(token, stage)| Ok((token, stage_of(stage)?)))
-        .collect()
 }
 
 async fn token_state(
@@ -359,6 +260,50 @@ async fn rows(
         .bind(kinds)
         .bind(ids)
         .fetch_all(&database.pool)
+        .sent(&database.metrics, Purpose::ReadChanged)
+        .await?;
+    decoded(skeletons, &found).await
+}
+
+/// Reads the rows on which change sets depend, and locks the changed ones and the deployments to
+/// which nothing may refer, in the order of keys.
+async fn locked_rows(
+    database: &Database,
+    skeletons: &Skeletons,
+    sets: &[&ChangeSet],
+    transaction: &mut PgConnection,
+) -> Result<(Timestamp, HashMap<Key, StoredEntity>)> {
+    let mut found: BTreeMap<&Key, bool> = BTreeMap::new();
+    for set in sets {
+        for require in &set.require {
+            let locks = matches!(require, Require::Unreferenced(Key::Deployment(_)));
+            *found.entry(require.key()).or_default() |= locks;
+        }
+        if let Some(token) = &set.under {
+            found.entry(&token.key).or_default();
+        }
+        found.extend(set.changes.iter().map(|change| (change.key(), true)));
+    }
+    let (locks, keys): (Vec<bool>, Vec<&Key>) =
+        found.into_iter().map(|(key, locks)| (locks, key)).unzip();
+    let (kinds, ids) = key_arrays(keys);
+    let sql = format!(
+        "WITH k AS MATERIALIZED ( \
+         SELECT * FROM unnest($1::smallint[], $2::text[], $3::boolean[]) k(kind, id, locks)), \
+         locked AS MATERIALIZED ( \
+         SELECT e.* FROM k JOIN entity e ON e.kind = k.kind AND e.id = k.id WHERE k.locks \
+         ORDER BY e.kind, e.id FOR UPDATE OF e), \
+         found AS ( \
+         SELECT * FROM locked UNION ALL SELECT e.* FROM k \
+         JOIN entity e ON e.kind = k.kind AND e.id = k.id WHERE NOT k.locks) \
+         SELECT now_us() AS now, {COLUMNS}, e.edit, e.edit_until \
+         FROM (SELECT 1) one LEFT JOIN found e ON true"
+    );
+    let found = sqlx::query(AssertSqlSafe(sql))
+        .bind(kinds)
+        .bind(ids)
+        .bind(locks)
+        .fetch_all(transaction)
         .sent(&database.metrics, Purpose::ReadChanged)
         .await?;
     decoded(skeletons, &found).await
@@ -455,7 +400,7 @@ async fn referenced(
     let (changed_kinds, changed_ids) = key_arrays(set.changes.iter().map(Change::key));
     let sql = format!(
         "SELECT k.kind, k.id FROM unnest($1::smallint[], $2::text[]) k(kind, id) WHERE {}",
-        is_referenced("$3", "$4")
+        is_referenced("unnest($3::smallint[], $4::text[]) c(kind, id) WHERE true")
     );
     let found: Vec<(i16, String)> = sqlx::query_as(AssertSqlSafe(sql))
         .bind(kinds)

@@ -7,8 +7,8 @@
 //! 3. Entities are deleted, updated, and inserted.
 //! 4. `s`: the id of the change set, taken after the last lock. So change sets of one entity have
 //!    ids in the order of their commits, and revisions follow that order.
-//! 5. The rest: bodies, metadata, work, and changes to be numbered. If nothing else is being
-//!    committed, `top` locks the head of the feed, and the changes get their revisions at once.
+//! 5. The rest: bodies, metadata, work, and changes to be numbered. If no set waits for that, `top`
+//!    locks the head of the feed, and the changes get their revisions at once.
 
 mod changes;
 mod claim;

@@ -4,6 +4,7 @@ use super::head::FeedHead;
 use super::pass::{is_idle, pass};
 use crate::codes::{kind_number, signed};
 use crate::database::Database;
+use crate::dialect::{self, RunningTransactions};
 use crate::metrics::{Instrument, Purpose};
 use crate::work::WorkSignal;
 use std::collections::{HashMap, VecDeque};
@@ -24,15 +25,11 @@ const IDLE: Duration = Duration::from_millis(250);
 /// How long a caller waits for its revision.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Change sets that a full pass saw this long ago are left out of other passes.
-///
-/// While a transaction holds back the vacuum, the index of `pending` is full of dead entries, which
-/// a full pass reads. A change set that takes longer from its id to its commit waits for the next
-/// full pass, [`FULL`] later at most.
-const RECENT: Duration = Duration::from_secs(5);
-
 /// The time between two full passes.
 const FULL: Duration = Duration::from_secs(2);
+
+/// The limit of full passes that are remembered while a transaction runs that ran at the first.
+const MOST_FULL: usize = 100;
 
 /// The limit of change sets whose revisions are kept for their callers.
 const CACHED_SETS: usize = 10_000;
@@ -52,7 +49,7 @@ pub(super) struct Numbering {
     ended: watch::Sender<u64>,
     /// A caller waits for a change set that a pass left out.
     needs_full: AtomicBool,
-    /// The first change set that the last pass looked at.
+    /// The first change set that passes look at, apart from full ones.
     low: AtomicI64,
     sets: Mutex<NumberedSets>,
 }
@@ -89,8 +86,7 @@ impl Numbering {
         self.requested.notify_one();
     }
 
-    /// The first change set that may be without revisions: older ones have theirs, except for the
-    /// few that a full pass finds.
+    /// The first change set that may be without revisions.
     pub(super) fn low(&self) -> i64 {
         self.low.load(Ordering::Relaxed)
     }
@@ -201,32 +197,56 @@ async fn find(
 }
 
 /// The change sets that passes look at.
+///
+/// While a transaction holds back the vacuum, the index of `pending` is full of dead entries, which a
+/// full pass reads. So most passes leave out the ids of which no change set can be without revisions
+/// any more: of those up to the highest that a full pass found numbered, once all transactions that
+/// ran at that time have ended, and another full pass has numbered what they left.
 #[derive(Default)]
 struct NumberingWindow {
     /// The highest id that this process numbered.
     high: i64,
-    /// The starts of recent full passes, each with the highest id before it.
-    full: VecDeque<(Instant, i64)>,
+    /// The first id of a pass that is not full.
+    low: i64,
+    /// The time of the last full pass that succeeded.
+    last_full: Option<Instant>,
+    /// The full passes after which transactions may still run that ran at their time.
+    full: VecDeque<FullPass>,
+}
+
+/// A full pass before it runs.
+#[derive(Clone, Copy, Debug)]
+struct FullPass {
+    /// The highest id that was numbered.
+    high: i64,
+    running: RunningTransactions,
 }
 
 impl NumberingWindow {
     /// Whether a full pass is due.
     fn is_old(&self) -> bool {
-        self.full.back().is_none_or(|(at, _)| at.elapsed() > FULL)
+        self.last_full.is_none_or(|at| at.elapsed() > FULL)
     }
 
-    /// The first id of a pass that is not full.
-    fn low(&mut self) -> i64 {
-        while self
-            .full
-            .get(1)
-            .is_some_and(|(at, _)| at.elapsed() > RECENT)
+    /// Begins a full pass, after these transactions were found running.
+    fn begin(&self, running: RunningTransactions) -> FullPass {
+        FullPass {
+            high: self.high,
+            running,
+        }
+    }
+
+    /// Ends a full pass: all transactions that had ended before have their revisions.
+    fn end(&mut self, pass: FullPass) {
+        self.last_full = Some(Instant::now());
+        while let Some(earlier) = self.full.front()
+            && earlier.running.next <= pass.running.oldest
         {
+            self.low = earlier.high;
             self.full.pop_front();
         }
-        match self.full.front() {
-            Some((at, high)) if at.elapsed() > RECENT => *high,
-            _ => 0,
+        if self.full.len() < MOST_FULL {
+            self.full.push_back(pass);
         }
     }
 }
@@ -255,15 +275,8 @@ pub(super) async fn run(numbering: Arc<Numbering>) {
         last = Instant::now();
         let pass = numbering.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let needs_full = numbering.needs_full.swap(false, Ordering::SeqCst);
-        let from = if !requested || needs_full || window.is_old() {
-            window.full.push_back((last, window.high));
-            0
-        } else {
-            let low = window.low();
-            numbering.low.store(low, Ordering::Relaxed);
-            low
-        };
-        match numbering.number(from, &mut window).await {
+        let is_full = !requested || needs_full || window.is_old();
+        match run_pass(&numbering, &mut window, is_full).await {
             Ok(()) => _ = numbering.ended.send_replace(pass),
             Err(error) => {
                 tracing::warn!(error = error.chain(), "failed to number changes; retrying");
@@ -272,5 +285,46 @@ pub(super) async fn run(numbering: Arc<Numbering>) {
                 numbering.hurry();
             }
         }
+    }
+}
+
+/// Runs one pass, and further ones while it leaves changes.
+async fn run_pass(
+    numbering: &Numbering,
+    window: &mut NumberingWindow,
+    is_full: bool,
+) -> Result<()> {
+    if !is_full {
+        return numbering.number(window.low, window).await;
+    }
+    let running = dialect::running_transactions(&numbering.database).await?;
+    let pass = window.begin(running);
+    numbering.number(0, window).await?;
+    window.end(pass);
+    numbering.low.store(window.low, Ordering::Relaxed);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NumberingWindow, RunningTransactions};
+
+    #[test]
+    fn ids_are_left_out_once_no_older_transaction_runs() {
+        let mut window = NumberingWindow::default();
+        let mut full = |high, oldest, next| {
+            window.high = high;
+            let pass = window.begin(RunningTransactions { oldest, next });
+            window.end(pass);
+            window.low
+        };
+        assert_eq!(full(10, 100, 105), 0);
+        // The transaction 100 still runs, and may have an id up to 10.
+        assert_eq!(full(20, 100, 115), 0);
+        assert_eq!(full(30, 104, 125), 0);
+        // All that ran at the first pass have ended; one that ran at the second has not.
+        assert_eq!(full(40, 114, 135), 10);
+        assert_eq!(full(50, 140, 140), 40);
+        assert_eq!(full(60, 150, 150), 50);
     }
 }

@@ -4,9 +4,11 @@
 //! change sets. `docs/portability.md` says why that is correct. Writers never wait for one another;
 //! they only wait for a pass.
 
+use super::CHANGE_COLUMNS as COLUMNS;
 use crate::database::Database;
 use crate::dialect;
 use crate::metrics::{Instrument, Purpose};
+use crate::work::MERGED;
 use sqlx::AssertSqlSafe;
 use std::sync::LazyLock;
 use tko_core::Result;
@@ -15,15 +17,14 @@ use tko_core::Result;
 const MAX_CHANGES: i64 = 5_000;
 
 /// The statement, including the notification of all processes if it numbered anything.
-static PASS: LazyLock<String> = LazyLock::new(|| {
-    let notify = dialect::notify("SELECT max(revision) FROM moved");
-    format!("{NUMBERED} SELECT r.*, (SELECT {notify})::text FROM result r")
-});
-
+///
 /// Another pass may have moved the head since this statement began. So it reads the head by locking
 /// it, and takes changes only after that; changes that the other pass took are gone by then. It
 /// locks nothing if nothing is pending.
-const NUMBERED: &str = "WITH locked AS MATERIALIZED ( \
+static PASS: LazyLock<String> = LazyLock::new(|| {
+    let notify = dialect::notify("SELECT max(revision) FROM moved");
+    format!(
+        "WITH locked AS MATERIALIZED ( \
          SELECT revision FROM head WHERE EXISTS (SELECT 1 FROM pending WHERE change_set >= $1) \
          OR EXISTS (SELECT 1 FROM mark WHERE change_set >= $1) FOR UPDATE), \
      bound AS MATERIALIZED ( \
@@ -36,9 +37,8 @@ const NUMBERED: &str = "WITH locked AS MATERIALIZED ( \
          SELECT t.*, h.revision + row_number() OVER (ORDER BY t.change_set, t.ordinal) AS revision \
          FROM taken t CROSS JOIN locked h), \
      events AS ( \
-         INSERT INTO event (revision, set_revision, version, at, body_before, kind, gone, id, before, cause) \
-         SELECT revision, max(revision) OVER (PARTITION BY change_set), version, at, body_before, \
-         kind, gone, id, before, cause FROM numbered), \
+         INSERT INTO event (revision, set_revision, {COLUMNS}) \
+         SELECT revision, max(revision) OVER (PARTITION BY change_set), {COLUMNS} FROM numbered), \
      marked AS ( \
          DELETE FROM mark WHERE EXISTS (SELECT 1 FROM locked) AND change_set >= $1 RETURNING *), \
      due AS ( \
@@ -47,10 +47,7 @@ const NUMBERED: &str = "WITH locked AS MATERIALIZED ( \
          (array_agg(m.lane ORDER BY m.change_set DESC, m.ordinal DESC))[1], min(m.due), min(m.due) \
          FROM marked m WHERE EXISTS (SELECT 1 FROM entity e WHERE e.kind = m.kind AND e.id = m.id) \
          GROUP BY m.stage, m.kind, m.id ORDER BY m.stage, m.kind, m.id \
-         ON CONFLICT (stage, kind, id) DO UPDATE SET \
-         again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
-         due = least(w.due, excluded.due), \
-         at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END), \
+         {MERGED}), \
      moved AS ( \
          UPDATE head SET revision = (SELECT max(revision) FROM numbered) \
          WHERE EXISTS (SELECT 1 FROM numbered) RETURNING revision), \
@@ -58,7 +55,10 @@ const NUMBERED: &str = "WITH locked AS MATERIALIZED ( \
      SELECT n.change_set, max(n.revision) AS revision, (SELECT max(revision) FROM moved) AS head, \
      (SELECT change_set FROM bound) IS NOT NULL AS more FROM numbered n GROUP BY n.change_set \
      UNION ALL \
-     SELECT NULL, NULL, NULL, false FROM (SELECT 1 FROM marked LIMIT 1) m)";
+     SELECT NULL, NULL, NULL, false FROM (SELECT 1 FROM marked LIMIT 1) m) \
+     SELECT r.*, (SELECT {notify})::text FROM result r"
+    )
+});
 
 /// A row of the result: a change set, its last revision, the head, and whether there is more. The
 /// first three are NULL if only work was enqueued.

@@ -16,6 +16,8 @@ struct TailReader {
     recent: Arc<RecentChanges>,
     head: watch::Receiver<u64>,
     after: Revision,
+    /// Whether it reads although it knows of no later revision: at first, and after a long wait.
+    is_due: bool,
     /// Whether it returned an error.
     has_ended: bool,
 }
@@ -24,7 +26,14 @@ impl TailReader {
     /// Waits for the next changes. `None` after an error.
     async fn next(&mut self) -> Option<Result<Vec<ChangeRecord>>> {
         while !self.has_ended {
-            self.head.mark_unchanged();
+            let head = *self.head.borrow_and_update();
+            // At the head, another read would find nothing.
+            if !self.is_due && self.after.0 >= head {
+                let waited = tokio::time::timeout(POLL, self.head.changed()).await;
+                self.is_due = waited.is_err();
+                continue;
+            }
+            self.is_due = false;
             match self.recent.after(self.after).await {
                 Ok(changes) => {
                     if let Some(last) = changes.last() {
@@ -37,7 +46,9 @@ impl TailReader {
                     return Some(Err(error));
                 }
             }
+            // The head that is known may be one that a restored database no longer has.
             let _ = tokio::time::timeout(POLL, self.head.changed()).await;
+            self.is_due = true;
         }
         None
     }
@@ -53,6 +64,7 @@ pub(super) fn tail(
         recent,
         head,
         after,
+        is_due: true,
         has_ended: false,
     };
     let batches = stream::unfold(reader, async |mut reader| {

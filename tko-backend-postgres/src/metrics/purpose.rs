@@ -80,6 +80,7 @@ purposes! {
 
     // The feed.
     FindUnnumbered "find_unnumbered" "look for changes without a revision"
+    FindRunning "find_running" "look for running transactions"
     Number "number" "number changes"
     FindRevision "find_revision" "look up the revision of a change"
     Head "head" "read the position of the feed"

@@ -2,7 +2,7 @@
 
 use super::values::bind;
 use sqlx::postgres::{PgArguments, PgHasArrayType};
-use sqlx::{Encode, Postgres, Type};
+use sqlx::{Encode, Postgres, Type, TypeInfo};
 use std::fmt::{self, Write as _};
 
 /// Rows that are bound column by column, for use in `FROM`.
@@ -30,11 +30,20 @@ impl<'a> SqlTable<'a> {
         }
     }
 
-    /// Adds a column of type `of` with a value for each row.
-    pub(crate) fn column<'q, T>(
+    /// Adds a column with a value for each row.
+    pub(crate) fn column<'q, T>(self, name: &'static str, values: Vec<T>) -> sqlx::Result<Self>
+    where
+        T: Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType + 'q,
+        Vec<T>: Encode<'q, Postgres>,
+    {
+        self.cast(name, T::type_info().name(), values)
+    }
+
+    /// Adds a column of the SQL type `of` with a value for each row.
+    pub(crate) fn cast<'q, T>(
         mut self,
         name: &'static str,
-        of: &'static str,
+        of: &str,
         mut values: Vec<T>,
     ) -> sqlx::Result<Self>
     where
@@ -44,7 +53,7 @@ impl<'a> SqlTable<'a> {
         if self.is_single
             && let Some(value) = values.pop()
         {
-            return self.constant(name, of, value);
+            return self.value(name, of, value);
         }
         let values = bind(self.values, values)?;
         add(&mut self.columns, format_args!("a.{name}"));
@@ -53,13 +62,15 @@ impl<'a> SqlTable<'a> {
         Ok(self)
     }
 
-    /// Adds a column of type `of` with the same value in all rows.
-    pub(crate) fn constant<'q, T>(
-        mut self,
-        name: &'static str,
-        of: &'static str,
-        value: T,
-    ) -> sqlx::Result<Self>
+    /// Adds a column with the same value in all rows.
+    pub(crate) fn constant<'q, T>(self, name: &'static str, value: T) -> sqlx::Result<Self>
+    where
+        T: Encode<'q, Postgres> + Type<Postgres> + 'q,
+    {
+        self.value(name, T::type_info().name(), value)
+    }
+
+    fn value<'q, T>(mut self, name: &'static str, of: &str, value: T) -> sqlx::Result<Self>
     where
         T: Encode<'q, Postgres> + Type<Postgres> + 'q,
     {
@@ -70,8 +81,7 @@ impl<'a> SqlTable<'a> {
 
     /// Adds the columns `kind` and `id`.
     pub(crate) fn keys(self, (kinds, ids): (Vec<i16>, Vec<String>)) -> sqlx::Result<Self> {
-        self.column("kind", "smallint", kinds)?
-            .column("id", "text", ids)
+        self.column("kind", kinds)?.column("id", ids)
     }
 
     /// Returns the table as an item of `FROM`.

@@ -1,5 +1,6 @@
 //! Claiming due work: the lanes in turn, the earliest work of each lane first.
 
+use super::pace::SearchPace;
 use super::signal::WorkSignal;
 use crate::codes::{count, key_of, micros, stage_number, stage_of};
 use crate::database::Database;
@@ -21,9 +22,6 @@ const MAX_CLAIMED: usize = 1_000;
 
 /// How often a waiting claim polls: another process may have ended a lease.
 const POLL: Duration = Duration::from_millis(500);
-
-/// The least time between two searches of a claim that waits.
-const GAP: Duration = Duration::from_millis(10);
 
 /// How long scans continue from the end of the last one, before they start from the beginning.
 const FLOOR_AGE: Duration = Duration::from_secs(2);
@@ -118,11 +116,15 @@ impl Default for ClaimCursor {
 
 /// The position of this process in each stage.
 #[derive(Debug, Default)]
-pub(crate) struct ClaimTurns(Mutex<[ClaimCursor; Stage::ALL.len()]>);
+pub(crate) struct ClaimTurns {
+    cursors: Mutex<[ClaimCursor; Stage::ALL.len()]>,
+    /// Held while a claim that waits searches.
+    paces: [tokio::sync::Mutex<SearchPace>; Stage::ALL.len()],
+}
 
 impl ClaimTurns {
     fn lock(&self) -> MutexGuard<'_, [ClaimCursor; Stage::ALL.len()]> {
-        self.0.lock().expect("no code panics while it counts")
+        self.cursors.lock().expect("no code panics while it counts")
     }
 
     fn of(&self, stage: Stage) -> ClaimCursor {
@@ -172,18 +174,21 @@ pub(crate) async fn claim(
     if max == 0 {
         return Ok(Vec::new());
     }
+    if request.wait.is_zero() {
+        return take(database, turns, request, max).await;
+    }
     let mut listener = signal.listener(request.stage);
     let mut end = None;
-    let mut last: Option<Instant> = None;
+    let mut has_searched = false;
     loop {
-        if let Some(last) = last {
-            // Under load, work becomes due piece by piece: look for many at once.
-            tokio::time::sleep_until(last + GAP).await;
-        }
-        last = Some(Instant::now());
+        let mut pace = turns.paces[request.stage as usize].lock().await;
+        pace.wait(has_searched).await;
+        has_searched = true;
         listener.clear();
         let claims = take(database, turns, request, max).await?;
-        if !claims.is_empty() || request.wait.is_zero() {
+        pace.searched(claims.len(), max);
+        drop(pace);
+        if !claims.is_empty() {
             return Ok(claims);
         }
         let (now, next) = next_due(database, request.stage).await?;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{env, fs};
 use tko_core::{Ack, Backend, ErrorKind, Require, Revision};
-use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, StartError};
+use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, StartError, shared};
 
 /// A server with a small disk of its own; `None` if `cargo xtask test` found that it is not
 /// possible.
@@ -105,9 +105,8 @@ const SPACE: &str = "DROP FUNCTION full_disk CASCADE";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_survive_writes_that_fail_for_lack_of_space() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
-    writers_against(&server, |ended, database| {
-        let server = &server;
+    let server = shared();
+    writers_against(server, |ended, database| {
         let psql = move |sql: &str| {
             let done = tokio::task::block_in_place(|| server.psql(&database, sql));
             done.expect("the server runs")
@@ -130,9 +129,9 @@ async fn writers_survive_writes_that_fail_for_lack_of_space() {
 /// as before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_for_lack_of_space_is_reported() {
-    let server = PostgresServer::start(PostgresServerSettings::default()).expect("a server");
+    let server = shared();
     let database = server.create_database().expect("a database");
-    let store = open(&server, &database).await;
+    let store = open(server, &database).await;
     let key = site("a");
     let new = set(Require::Absent(key.clone()), put(&key, a_site(), 1));
     store.commit(new, Ack::Numbered).await.expect("a site");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tko_core::{Lane, Outcome};
 
 /// A filter for the row `w` of the lease `l`.
-const LEASED: &str = "w.stage = l.stage AND w.kind = l.kind AND w.id = l.id";
+pub(super) const LEASED: &str = "w.stage = l.stage AND w.kind = l.kind AND w.id = l.id";
 
 /// Assignments that end a lease.
 pub(super) const FREE: &str = "token = NULL, until = NULL, worker = NULL, again = NULL";

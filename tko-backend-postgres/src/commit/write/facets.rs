@@ -72,14 +72,14 @@ impl FacetRows {
         }
         let rows = sql
             .table(count)
-            .column("key", "text", keys)?
-            .column("value", "text", values)?;
+            .column("key", keys)?
+            .column("value", values)?;
         let rows = if is_of_one && let Some((kind, id)) = kinds.pop().zip(ids.pop()) {
-            let rows = rows.constant("kind", "smallint", kind)?;
-            rows.constant("id", "text", id)?
+            let rows = rows.constant("kind", kind)?;
+            rows.constant("id", id)?
         } else {
-            let rows = rows.column("kind", "smallint", kinds)?;
-            rows.column("id", "text", ids)?
+            let rows = rows.column("kind", kinds)?;
+            rows.column("id", ids)?
         };
         Ok(rows.named("r"))
     }

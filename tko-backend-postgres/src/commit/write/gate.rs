@@ -69,8 +69,8 @@ fn pin(
     let pins = sql
         .table(count)
         .keys(key_arrays(pins.keys().copied()))?
-        .column("version", "bigint", versions)?
-        .column("exclusive", "boolean", exclusive)?
+        .column("version", versions)?
+        .column("exclusive", exclusive)?
         .named("p");
     let own = sql.bind(plan.modification())?;
     // Referrers that are created need not wait for a change of these rows, but for their deletion.
@@ -123,8 +123,8 @@ fn requirement(
     let rows = sql
         .table(present.len())
         .keys(key_arrays(present.keys().copied()))?
-        .column("generation", "bigint", generations)?
-        .column("version", "bigint", versions)?
+        .column("generation", generations)?
+        .column("version", versions)?
         .named("r");
     Ok(format!(
         "{rows} JOIN entity e ON e.kind = r.kind AND e.id = r.id \
@@ -192,7 +192,9 @@ pub(super) fn requirements(
         let (changed_kinds, changed_ids) = (sql.bind(changed_kinds)?, sql.bind(changed_ids)?);
         gate.push(format!(
             "NOT EXISTS (SELECT 1 FROM {keys} WHERE {})",
-            is_referenced(&changed_kinds.to_string(), &changed_ids.to_string())
+            is_referenced(&format!(
+                "unnest({changed_kinds}::smallint[], {changed_ids}::text[]) c(kind, id) WHERE true"
+            ))
         ));
     }
     if let Some(guard) = plan.guard {

@@ -3,24 +3,27 @@
 //! It has the parts of the statement for one set, with these differences: `ids` has the id of each
 //! set, taken after the last lock and in the order of the sets, and `lease` has the leases of all.
 //! The sets change different keys, and none requires a key that another one changes.
+//!
+//! It gives revisions as the statement for one set does, unless two of the sets concern one piece of
+//! work: a statement cannot write a row twice.
 
-use super::claim::FREE;
+use super::changes::{before, columns, number};
+use super::claim::{FREE, LEASED};
 use super::plan::{OwnWork, StagedSet, WritePlan, enqueued, leased};
-use super::{facets, gate, rows, work};
-use crate::codes::{count, key_arrays, micros, signed, stage_number};
+use super::{WrittenSet, facets, gate, rows, stages_of_settled, work};
+use crate::codes::{count, key_arrays, micros, stage_number};
+use crate::commit::session::CommitSession;
 use crate::commit::snapshot::{CommitSnapshot, LiveClaim};
 use crate::content::Content;
 use crate::database::Database;
-use crate::metrics::{Instrument, Purpose};
+use crate::dialect::{self, FeedNotice};
+use crate::feed::CHANGE_COLUMNS as COLUMNS;
 use crate::sql::{BuiltSql, SqlBuilder};
-use sqlx::AssertSqlSafe;
+use std::collections::HashSet;
 use std::time::Duration;
 use tko_core::commit::{Staged, Step};
-use tko_core::{ChangeSet, Enqueue, Lane, Outcome, Result, Timestamp};
+use tko_core::{ChangeSet, Enqueue, Key, Lane, Outcome, Require, Result, Stage, Timestamp};
 use uuid::Uuid;
-
-/// A filter for the row `w` of the lease `l`.
-const LEASED: &str = "w.stage = l.stage AND w.kind = l.kind AND w.id = l.id";
 
 /// One of the sets, apart from the rows that it writes.
 struct JointSet<'a> {
@@ -74,7 +77,12 @@ impl<'a> JointPlan<'a> {
             .find(|work| is_leased(work))
             .map(|work| work.again);
         own.retain(|work| !is_leased(work));
-        self.required.require.extend(set.require.iter().cloned());
+        // References were looked for after the lock (`CommitSession`).
+        let checked = set
+            .require
+            .iter()
+            .filter(|require| !matches!(require, Require::Unreferenced(_)));
+        self.required.require.extend(checked.cloned());
         self.sets.push(JointSet {
             set,
             claim,
@@ -91,7 +99,26 @@ impl<'a> JointPlan<'a> {
         !self.sets[at].others.is_empty()
     }
 
-    /// Writes all sets. Returns their ids, in order; `None` if the state changed since it was read.
+    /// Whether the work that the sets enqueue for other entities is work that none of them enqueues
+    /// for its own, or has leased, and of entities that none of them deletes.
+    fn is_apart(&self) -> bool {
+        let others = self.sets.iter().flat_map(|of| &of.others);
+        let others: HashSet<(Stage, &Key)> = others.map(|work| (work.stage, &work.key)).collect();
+        let steps = self.staged.steps.iter();
+        let gone: HashSet<&Key> = steps
+            .filter(|step| step.after.is_none())
+            .map(Step::key)
+            .collect();
+        let own = self.sets.iter().flat_map(|of| {
+            let own = of.own.iter().map(|work| (work.stage, work.key));
+            own.chain(leased(of.claim, of.set))
+        });
+        others.iter().all(|(_, key)| !gone.contains(key))
+            && !own.into_iter().any(|work| others.contains(&work))
+    }
+
+    /// Writes all sets. Returns their ids and last revisions, in order; `None` if the state changed
+    /// since it was read. They get no revisions if a change set from the id `low` on is without.
     ///
     /// # Errors
     /// The outer error is of preparing; the inner one is of the statement.
@@ -99,7 +126,10 @@ impl<'a> JointPlan<'a> {
         &mut self,
         content: &Content,
         database: &Database,
-    ) -> Result<sqlx::Result<Option<Vec<i64>>>> {
+        session: CommitSession,
+        low: i64,
+    ) -> Result<sqlx::Result<Option<Vec<WrittenSet>>>> {
+        let is_apart = self.is_apart();
         let sets = self.sets.iter_mut();
         let own = sets.flat_map(|of| std::mem::take(&mut of.own)).collect();
         let mut plan = WritePlan {
@@ -115,20 +145,19 @@ impl<'a> JointPlan<'a> {
             numbers_from: None,
         };
         plan.add_rows(content).await?;
-        let statement = statement(&plan, &self.sets);
-        let BuiltSql { text, values } = match statement {
+        if is_apart {
+            plan.number_from(low);
+        }
+        let built = match statement(&plan, &self.sets, &database.process) {
             Ok(built) => built,
             Err(error) => return Ok(Err(error)),
         };
-        let ids: sqlx::Result<Vec<i64>> = sqlx::query_scalar_with(AssertSqlSafe(text), values)
-            .fetch_all(&database.pool)
-            .measured(&database.metrics, Purpose::Commit)
-            .await;
-        Ok(ids.map(|ids| (ids.len() == self.sets.len()).then_some(ids)))
+        let steps: Vec<usize> = self.sets.iter().map(|of| of.steps).collect();
+        Ok(session.write_together(built, &steps, database).await)
     }
 }
 
-fn statement(plan: &WritePlan<'_>, sets: &[JointSet<'_>]) -> sqlx::Result<BuiltSql> {
+fn statement(plan: &WritePlan<'_>, sets: &[JointSet<'_>], process: &str) -> sqlx::Result<BuiltSql> {
     let mut sql = SqlBuilder::of_arrays();
     let mut gate = Vec::new();
     gate::lock(plan, &mut sql, &mut gate)?;
@@ -162,8 +191,21 @@ fn statement(plan: &WritePlan<'_>, sets: &[JointSet<'_>]) -> sqlx::Result<BuiltS
         settle(&mut sql);
     }
     changes(plan, sets, &mut sql)?;
-    marks(sets, &mut sql)?;
-    Ok(sql.finish("SELECT i.id FROM ids i ORDER BY i.n"))
+    marks(plan, sets, &mut sql)?;
+    if plan.numbers_from.is_none() {
+        return Ok(sql.finish("SELECT i.id, NULL::bigint, NULL FROM ids i ORDER BY i.n"));
+    }
+    let stages = sets.iter().flat_map(|of| {
+        let enqueued = of.set.enqueue.iter().map(|work| work.stage);
+        enqueued.chain(stages_of_settled(of.set))
+    });
+    let suffix = sql.bind(FeedNotice::suffix(stages.collect(), process))?;
+    let revision = format!("(SELECT revision FROM moved)::text || {suffix}");
+    let notify = dialect::notify(&revision);
+    Ok(sql.finish(format_args!(
+        "SELECT i.id, (SELECT revision FROM moved), (SELECT {notify} FROM moved)::text \
+         FROM ids i ORDER BY i.n"
+    )))
 }
 
 /// Locks the leased work of all sets, after the changed rows. Returns whether there is any.
@@ -211,13 +253,13 @@ fn lock_leases(
     let rows = sql
         .table(leases)
         .keys(key_arrays(keys))?
-        .column("stage", "smallint", stages)?
-        .column("token", "uuid", tokens)?
-        .column("outcome", "smallint", outcomes)?
-        .column("after", "bigint", delays)?
-        .column("reason", "text", reasons)?
-        .column("lane", "smallint", lanes)?
-        .column("progress", "text", progress)?
+        .column("stage", stages)?
+        .column("token", tokens)?
+        .column("outcome", outcomes)?
+        .column("after", delays)?
+        .column("reason", reasons)?
+        .column("lane", lanes)?
+        .column("progress", progress)?
         .named("k");
     sql.with_materialized(
         "lease",
@@ -277,57 +319,52 @@ fn changes(plan: &WritePlan<'_>, sets: &[JointSet<'_>], sql: &mut SqlBuilder) ->
     let (kinds, ids) = key_arrays(plan.staged.steps.iter().map(Step::key));
     let rows = ids.len();
     let (mut numbers, mut ordinals) = (Vec::<i64>::with_capacity(rows), Vec::with_capacity(rows));
-    let mut causes = Vec::with_capacity(rows);
+    let (mut causes, mut lasts) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let places: Vec<i64> = (1..).take(rows).collect();
     for (number, of) in (1..).zip(sets) {
+        let last = count(numbers.len() + of.steps);
         for ordinal in (0_i16..).take(of.steps) {
             numbers.push(number);
             ordinals.push(ordinal);
+            lasts.push(last);
             causes.push(of.set.cause.as_deref().map(str::to_owned));
         }
     }
-    let mut versions = Vec::with_capacity(rows);
-    let (mut gone, mut bodies) = (Vec::new(), Vec::new());
-    for (step, row) in plan.staged.steps.iter().zip(&plan.rows) {
-        versions.push(signed(step.version.0));
-        gone.push(row.is_none());
-        let after = row.as_ref().map_or(0, |row| row.body_at);
-        let before = step.before.map(|found| found.body_at);
-        bodies.push(before.filter(|before| *before != 0 && *before != after));
-    }
-    let rows = sql
+    let table = sql
         .table(rows)
-        .column("n", "bigint", numbers)?
-        .column("ordinal", "smallint", ordinals)?
+        .column("n", numbers)?
+        .column("ordinal", ordinals)?
+        .column("place", places)?
+        .column("last", lasts)?
         .keys((kinds, ids))?
-        .column("version", "bigint", versions)?
-        .column("gone", "boolean", gone)?
-        .column("body_before", "bigint", bodies)?
-        .column("cause", "text", causes)?
-        .named("c");
+        .column("cause", causes)?;
+    let rows = columns(plan, table)?.named("c");
     let now = match plan.now {
         Some(now) => sql.bind(now)?.to_string(),
         None => "now_us()".to_owned(),
     };
-    let is_new = plan.staged.steps.iter().all(|step| step.before.is_none());
-    // From the snapshot of the statement: a locked row still has the version that was read.
-    let before = if is_new {
-        "NULL::json"
-    } else {
-        "(SELECT row_to_json(e) FROM entity e WHERE e.kind = c.kind AND e.id = c.id)"
-    };
-    sql.with(
-        "changes",
-        format_args!(
-            "INSERT INTO pending (change_set, ordinal, kind, gone, body_before, version, at, id, before, cause) \
-             SELECT i.id, c.ordinal, c.kind, c.gone, c.body_before, c.version, {now}, c.id, {before}, c.cause \
-             FROM ids i JOIN {rows} ON c.n = i.n"
-        ),
+    let before = before(plan);
+    let changes = format!(
+        "SELECT i.id AS change_set, c.ordinal, c.place, c.last, c.kind, c.gone, c.body_before, \
+         c.version, {now} AS at, c.id, {before} AS before, c.cause FROM ids i JOIN {rows} ON c.n = i.n"
     );
-    Ok(())
+    let Some(low) = plan.numbers_from else {
+        sql.with(
+            "changes",
+            format_args!(
+                "INSERT INTO pending (change_set, ordinal, {COLUMNS}) \
+                 SELECT x.change_set, x.ordinal, {COLUMNS} FROM ({changes}) x"
+            ),
+        );
+        return Ok(());
+    };
+    sql.with_materialized("changes", changes);
+    let steps = plan.staged.steps.len();
+    number(sql, low, steps, "c.place", Some("c.last"))
 }
 
-/// Adds the part that records work for other entities, each under the id of its set.
-fn marks(sets: &[JointSet<'_>], sql: &mut SqlBuilder) -> sqlx::Result<()> {
+/// Adds the parts that record work for other entities, each under the id of its set, or enqueue it.
+fn marks(plan: &WritePlan<'_>, sets: &[JointSet<'_>], sql: &mut SqlBuilder) -> sqlx::Result<()> {
     let mut keys = Vec::new();
     let (mut numbers, mut ordinals) = (Vec::<i64>::new(), Vec::<i16>::new());
     let (mut stages, mut lanes) = (Vec::<i16>::new(), Vec::<i16>::new());
@@ -347,20 +384,24 @@ fn marks(sets: &[JointSet<'_>], sql: &mut SqlBuilder) -> sqlx::Result<()> {
     }
     let rows = sql
         .table(keys.len())
-        .column("n", "bigint", numbers)?
-        .column("ordinal", "smallint", ordinals)?
-        .column("stage", "smallint", stages)?
+        .column("n", numbers)?
+        .column("ordinal", ordinals)?
+        .column("stage", stages)?
         .keys(key_arrays(keys))?
-        .column("lane", "smallint", lanes)?
-        .column("after", "bigint", after)?
+        .column("lane", lanes)?
+        .column("after", after)?
         .named("m");
-    sql.with(
-        "marks",
-        format_args!(
-            "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
-             SELECT i.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
-             FROM ids i JOIN {rows} ON m.n = i.n"
-        ),
+    let marks = format!(
+        "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
+         SELECT i.id, m.ordinal, m.stage, m.kind, m.lane, now_us() + m.after, m.id \
+         FROM ids i JOIN {rows} ON m.n = i.n"
     );
+    if plan.numbers_from.is_none() {
+        sql.with("marks", marks);
+        return Ok(());
+    }
+    work::due_elsewhere(sql, &rows, "m.n, m.ordinal");
+    let unless = format!("{marks} WHERE NOT EXISTS (SELECT 1 FROM top)");
+    sql.with("marks", unless);
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::row::EntityRow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tko_core::commit::{Staged, Step};
-use tko_core::{ChangeSet, Enqueue, Key, Package, Require, Resource, Result, Stage, TemplateId};
+use tko_core::{ChangeSet, Enqueue, Key, Package, Resource, Result, Stage, TemplateId};
 use uuid::Uuid;
 
 /// A change set that is staged over rows of the database.
@@ -117,24 +117,9 @@ impl<'a> WritePlan<'a> {
     }
 
     /// Lets the statement itself give revisions, unless another transaction is numbering, or a
-    /// change set from the id `low` on waits for a numbering pass.
-    ///
-    /// Everything that the statement builds on has revisions then. A row that the statement found
-    /// absent may have been deleted since, by a set without a revision; so a new row must be required
-    /// to be absent, which the statement checks.
+    /// change set from the id `low` on waits for a numbering pass (`changes`).
     pub(in crate::commit) fn number_from(&mut self, low: i64) {
-        let absent: BTreeSet<&Key> = self
-            .set
-            .require
-            .iter()
-            .filter_map(|require| match require {
-                Require::Absent(key) => Some(key),
-                _ => None,
-            })
-            .collect();
-        let steps = &self.staged.steps;
-        let is_checked = |step: &Step<_>| step.before.is_some() || absent.contains(step.key());
-        self.numbers_from = Some(low).filter(|_| !steps.is_empty() && steps.iter().all(is_checked));
+        self.numbers_from = Some(low).filter(|_| !self.staged.steps.is_empty());
     }
 
     /// Whether work of other entities is enqueued, which a numbering pass does.

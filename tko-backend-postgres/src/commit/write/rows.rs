@@ -120,10 +120,10 @@ pub(super) fn contents(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Resu
     }
     let rows = sql
         .table(at.len())
-        .column("at", "bigint", at)?
-        .column("codec", "smallint", codecs)?
-        .column("dictionary", "integer", dictionaries)?
-        .column("data", "bytea", data)?
+        .column("at", at)?
+        .column("codec", codecs)?
+        .column("dictionary", dictionaries)?
+        .column("data", data)?
         .named("b");
     sql.with(
         "bodies",
@@ -155,33 +155,33 @@ fn table<'a>(
         .collect::<sqlx::Result<Vec<_>>>()?;
     let mut table = sql.table(rows.len());
     macro_rules! columns {
-        ($($name:literal: $of:literal = $row:ident => $value:expr;)*) => { $(
-            table = table.column($name, $of, rows.iter().map(|$row| $value).collect())?;
+        ($($name:literal = $row:ident => $value:expr;)*) => { $(
+            table = table.column($name, rows.iter().map(|$row| $value).collect())?;
         )* };
     }
     if has_times {
         columns! {
-            "created": "bigint" = row => row.created;
-            "updated": "bigint" = row => row.updated;
+            "created" = row => row.created;
+            "updated" = row => row.updated;
         }
     }
     columns! {
-        "kind": "smallint" = row => row.kind;
-        "id": "text" = row => &*row.id;
-        "version": "bigint" = row => row.version;
-        "generation": "bigint" = row => row.generation;
-        "body_at": "bigint" = row => row.body_at;
-        "skeleton": "integer" = row => row.skeleton;
-        "deleting": "boolean" = row => row.deleting;
-        "prepared": "boolean" = row => row.prepared;
-        "approved": "boolean" = row => row.approved;
-        "template": "text" = row => row.template.as_deref();
-        "site": "text" = row => row.site.as_deref();
-        "parent": "text" = row => row.parent.as_deref();
-        "place": "text" = row => row.place.as_deref();
-        "once": "bytea" = row => row.idempotency_key().map(idempotency_hash);
-        "body": "bytea" = row => &row.body.0[..];
-        "metadata": "text" = row => row.metadata.to_lines();
+        "kind" = row => row.kind;
+        "id" = row => &*row.id;
+        "version" = row => row.version;
+        "generation" = row => row.generation;
+        "body_at" = row => row.body_at;
+        "skeleton" = row => row.skeleton;
+        "deleting" = row => row.deleting;
+        "prepared" = row => row.prepared;
+        "approved" = row => row.approved;
+        "template" = row => row.template.as_deref();
+        "site" = row => row.site.as_deref();
+        "parent" = row => row.parent.as_deref();
+        "place" = row => row.place.as_deref();
+        "once" = row => row.idempotency_key().map(idempotency_hash);
+        "body" = row => &row.body.0[..];
+        "metadata" = row => row.metadata.to_lines();
     }
-    Ok(table.column("rest", "json", rest)?.named("r"))
+    Ok(table.cast("rest", "json", rest)?.named("r"))
 }

@@ -3,12 +3,7 @@
 use super::plan::WritePlan;
 use crate::codes::{key_arrays, micros, stage_number};
 use crate::sql::SqlBuilder;
-
-/// Work that is enqueued already is due at the earlier time. Work that is leased runs again.
-const ON_CONFLICT: &str = "ON CONFLICT (stage, kind, id) DO UPDATE SET \
-     again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
-     due = least(w.due, excluded.due), \
-     at = CASE WHEN w.token IS NULL THEN least(w.at, excluded.at) ELSE w.at END";
+use crate::work::MERGED;
 
 /// Adds the part that enqueues work for the entities of this set.
 pub(super) fn own(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()> {
@@ -28,11 +23,11 @@ pub(super) fn own(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()
     let after: Vec<i64> = own.iter().map(|work| work.after).collect();
     let rows = sql
         .table(ids.len())
-        .column("stage", "smallint", stages)?
+        .column("stage", stages)?
         .keys((kinds, ids))?
-        .column("lane", "smallint", lanes)?
-        .column("again", "smallint", again)?
-        .column("after", "bigint", after)?
+        .column("lane", lanes)?
+        .column("again", again)?
+        .column("after", after)?
         .named("m");
     let order = match own.as_slice() {
         [_] => "",
@@ -44,7 +39,7 @@ pub(super) fn own(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result<()
         format_args!(
             "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
              SELECT m.stage, m.kind, m.id, m.lane, m.again, now_us() + m.after, now_us() + m.after \
-             FROM s CROSS JOIN {rows}{order} {ON_CONFLICT}"
+             FROM s CROSS JOIN {rows}{order} {MERGED}"
         ),
     );
     Ok(())
@@ -71,11 +66,11 @@ pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result
     let after: Vec<i64> = plan.others.iter().map(|work| micros(work.after)).collect();
     let rows = sql
         .table(ids.len())
-        .column("ordinal", "smallint", ordinals)?
-        .column("stage", "smallint", stages)?
+        .column("ordinal", ordinals)?
+        .column("stage", stages)?
         .keys((kinds, ids))?
-        .column("lane", "smallint", lanes)?
-        .column("after", "bigint", after)?
+        .column("lane", lanes)?
+        .column("after", after)?
         .named("m");
     let marks = format!(
         "INSERT INTO mark (change_set, ordinal, stage, kind, lane, due, id) \
@@ -86,19 +81,25 @@ pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result
         sql.with("marks", marks);
         return Ok(());
     }
-    // What a numbering pass would do.
+    due_elsewhere(sql, &rows, "m.ordinal");
+    let unless = format!("{marks} WHERE NOT EXISTS (SELECT 1 FROM top)");
+    sql.with("marks", unless);
+    Ok(())
+}
+
+/// Adds the part that enqueues work of other entities at once, as a numbering pass would: the rows
+/// `m` in this order, if the statement gives revisions.
+pub(super) fn due_elsewhere(sql: &mut SqlBuilder, rows: &str, order: &str) {
+    let backwards = order.replace(',', " DESC,");
     sql.with(
         "due_elsewhere",
         format_args!(
             "INSERT INTO work AS w (stage, kind, id, lane, again, at, due) \
-             SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY m.ordinal))[1], \
-             (array_agg(m.lane ORDER BY m.ordinal DESC))[1], \
+             SELECT m.stage, m.kind, m.id, (array_agg(m.lane ORDER BY {order}))[1], \
+             (array_agg(m.lane ORDER BY {backwards} DESC))[1], \
              now_us() + min(m.after), now_us() + min(m.after) FROM top CROSS JOIN {rows} \
              WHERE EXISTS (SELECT 1 FROM entity e WHERE e.kind = m.kind AND e.id = m.id) \
-             GROUP BY m.stage, m.kind, m.id ORDER BY m.stage, m.kind, m.id {ON_CONFLICT}"
+             GROUP BY m.stage, m.kind, m.id ORDER BY m.stage, m.kind, m.id {MERGED}"
         ),
     );
-    let unless = format!("{marks} WHERE NOT EXISTS (SELECT 1 FROM top)");
-    sql.with("marks", unless);
-    Ok(())
 }
