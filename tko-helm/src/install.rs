@@ -198,7 +198,12 @@ impl Scheduler for HelmScheduler {
             return Ok(Vec::new());
         }
         self.set_empty(site, false);
-        let Some(cluster) = self.kubeconfig(call.site).await? else {
+        let found = match self.kubeconfig(call.site).await {
+            // Without a management cluster nothing was installed on a cluster of Cluster API.
+            Err(Error::BadArgument { .. }) if has_none && kubeconfig::is_provisioned(&call) => None,
+            found => found?,
+        };
+        let Some(cluster) = found else {
             if has_none {
                 // Releases went with their cluster.
                 return Ok(Vec::new());

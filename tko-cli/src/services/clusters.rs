@@ -58,6 +58,7 @@ impl ClusterArgs {
     }
 
     /// Finds the kubeconfigs of sites for charts.
+    #[allow(clippy::unnecessary_wraps)] // Without the feature there is none.
     pub(super) fn finder(&self) -> Option<KubeconfigFinder> {
         use std::sync::Arc;
         use tko_helm::SiteKubeconfig;

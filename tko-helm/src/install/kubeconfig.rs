@@ -113,6 +113,12 @@ pub(super) fn is_primary(call: &ScheduleCall<'_>) -> bool {
     is_own || !resources.any(|resource| *resource.gvk() == kind)
 }
 
+/// Whether Cluster API makes the cluster of a call.
+pub(super) fn is_provisioned(call: &ScheduleCall<'_>) -> bool {
+    call.target
+        .is_some_and(|target| &*target.gvk.group == CLUSTER_API)
+}
+
 /// A text of a resource; empty is absent.
 fn text(resource: &Resource, path: &[&str]) -> Result<Option<String>> {
     match resource.get(path) {

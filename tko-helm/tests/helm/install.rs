@@ -165,6 +165,17 @@ async fn charts_wait_for_a_cluster_that_is_not_provisioned_and_go_with_it() {
     assert!(error.contains("until it is provisioned"), "{error}");
     let done = schedule(&scheduler, &site, &[]).await;
     assert_eq!(done.expect("its releases are gone"), []);
+    // Sites that another program provisions need no management cluster here, as long as they have no
+    // charts.
+    let package = site.package.as_ref().expect("it has a package");
+    let target = package.resources()[0].identifier();
+    let without = HelmScheduler::new(self::settings(folder.path(), Path::new("/nowhere/helm")));
+    let call = || ScheduleCall::new(&site, 1).target(target);
+    let done = without.schedule(call()).await;
+    assert_eq!(done.expect("nothing to do"), []);
+    let web = deployment("one", vec![chart("web", folder.path(), json!({}))]);
+    let refused = without.schedule(call().wanted(&[web])).await;
+    assert!(refused.is_err(), "it has a chart");
 }
 
 /// A cluster, a scheduler for it, and helm.
