@@ -15,6 +15,7 @@ mod commit;
 mod count;
 mod feed;
 mod index;
+mod kept;
 mod list;
 mod log;
 mod memory;

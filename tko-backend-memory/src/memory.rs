@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Error,
-    Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result, Revision, Select, Stage,
-    Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, ContentHash,
+    Count, Error, KeepLimits, Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result,
+    Revision, Select, Stage, Token, Want,
 };
 use uuid::Uuid;
 
@@ -186,5 +186,16 @@ impl Backend for Memory {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         Ok(self.0.read().log.history(key, before, limit))
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        let now = self.0.clock.now();
+        self.0.kept().keep(key, value, limits, now);
+        Ok(())
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        let now = self.0.clock.now();
+        Ok(self.0.kept().find(key, age, now))
     }
 }

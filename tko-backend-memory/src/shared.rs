@@ -1,13 +1,16 @@
 //! The state behind its lock, and the signals that end waits.
 
+use crate::kept::KeptValues;
 use crate::state::MemoryState;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tko_core::{Clock, Revision, Stage};
 use tokio::sync::{Notify, watch};
 
 /// The state, shared by the backend and the feeds that it returned.
 pub(crate) struct SharedState {
     state: RwLock<MemoryState>,
+    /// Apart from the state: no other call needs it.
+    kept: Mutex<KeptValues>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The last revision; feeds wait for it to grow.
     pub(crate) head: watch::Sender<Revision>,
@@ -20,6 +23,7 @@ impl SharedState {
     pub(crate) fn new(clock: Arc<dyn Clock>, history: usize) -> Self {
         Self {
             state: RwLock::new(MemoryState::new(history)),
+            kept: Mutex::default(),
             clock,
             head: watch::Sender::new(Revision(0)),
             due: Stage::ALL.map(|_| Notify::new()),
@@ -32,6 +36,11 @@ impl SharedState {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, MemoryState> {
         self.state.write().expect("no code panics while it writes")
+    }
+
+    /// The values that workers keep.
+    pub(crate) fn kept(&self) -> MutexGuard<'_, KeptValues> {
+        self.kept.lock().expect("no code panics while it keeps")
     }
 
     /// The signal for work of this stage.

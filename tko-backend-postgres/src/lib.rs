@@ -31,6 +31,7 @@ mod dialect;
 mod facet;
 mod fault;
 mod feed;
+mod kept;
 mod metrics;
 mod monitor;
 mod postgres;

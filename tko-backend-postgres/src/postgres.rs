@@ -8,6 +8,7 @@ use crate::content::Content;
 use crate::database::Database;
 use crate::dialect;
 use crate::feed::{Feed, FeedTasks, trim};
+use crate::kept;
 use crate::metrics::{Instrument, Purpose};
 use crate::monitor::DatabaseMonitor;
 use crate::read::{self, EntityReader, SharedReads};
@@ -24,8 +25,9 @@ use std::time::Duration;
 use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Entity, Error,
-    Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token, Version, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Count,
+    Entity, Error, KeepLimits, Key, List, Modification, Outcome, Page, Record, Result, Revision,
+    Select, Token, Version, Want,
 };
 
 /// A storage backend in PostgreSQL. Any number of processes may share one database.
@@ -155,7 +157,7 @@ impl Postgres {
         let Database { pool, metrics, .. } = &*self.database;
         let mut transaction = pool.begin().sent(metrics, Purpose::Begin).await?;
         // Skeletons and dictionaries stay: other processes cache their numbers.
-        sqlx::query("TRUNCATE entity, facet, body, work, edit, pending, mark, event, going")
+        sqlx::query("TRUNCATE entity, facet, body, work, edit, pending, mark, event, going, kept")
             .execute(&mut *transaction)
             .sent(metrics, Purpose::Clear)
             .await?;
@@ -245,6 +247,14 @@ impl Backend for Postgres {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         self.feed.history(key, before, limit).await
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        kept::keep(&self.database, key, value, limits).await
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        kept::find(&self.database, key, age).await
     }
 }
 

@@ -17,6 +17,7 @@ mod commit;
 mod connect;
 mod fault;
 mod feed;
+mod kept;
 mod modification;
 mod pack;
 mod read;

@@ -71,7 +71,8 @@ pub(crate) async fn range(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-fn before(now: Timestamp, by: Duration) -> i64 {
+/// The time that is `by` before `now`.
+pub(crate) fn before(now: Timestamp, by: Duration) -> i64 {
     now.0
         .saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
 }

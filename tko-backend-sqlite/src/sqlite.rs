@@ -5,7 +5,7 @@ use crate::connect::{SqliteParts, connect, options};
 use crate::settings::SqliteSettings;
 use crate::signal::{WriteSignal, follow};
 use crate::writer::{WriteJob, Writer};
-use crate::{check, feed, read, retention, work};
+use crate::{check, feed, kept, read, retention, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;
@@ -18,8 +18,9 @@ use std::time::Duration;
 use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, Count, Entity,
-    Error, Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, ContentHash,
+    Count, Entity, Error, KeepLimits, Key, List, Modification, Outcome, Page, Record, Result,
+    Revision, Select, Token, Want,
 };
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -282,6 +283,18 @@ impl Backend for Sqlite {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         feed::history(&self.shared, key, before, limit).await
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        if !limits.admit(value.len()) {
+            return Ok(());
+        }
+        let job = |reply| WriteJob::Keep(key, value.to_vec(), limits, reply);
+        self.writer.send(job).await
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        kept::find(&self.shared, key, age).await
     }
 }
 

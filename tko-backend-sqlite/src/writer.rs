@@ -10,6 +10,7 @@ use crate::check::{SqliteCheckReport, check};
 use crate::commit::commit;
 use crate::connect::SqliteParts;
 use crate::fault::translate;
+use crate::kept;
 use crate::modification;
 use crate::retention;
 use crate::signal::Touched;
@@ -20,8 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    ChangeSet, Claim, ClaimRequest, Committed, Entity, Error, ErrorKind, Key, Modification,
-    Outcome, Result, Revision, Stage, Token, Want,
+    ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Entity, Error, ErrorKind, KeepLimits,
+    Key, Modification, Outcome, Result, Revision, Stage, Token, Want,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,6 +41,7 @@ pub(crate) enum WriteJob {
     Claim(ClaimRequest, ReplySender<Vec<Claim>>),
     Renew(Vec<Token>, Duration, ReplySender<Vec<bool>>),
     Settle(Vec<(Token, Outcome)>, ReplySender<Vec<bool>>),
+    Keep(ContentHash, Vec<u8>, KeepLimits, ReplySender<()>),
     /// Deletes a batch of old changes; answers whether there may be more.
     Trim(ReplySender<bool>),
     /// Deletes all data.
@@ -256,6 +258,10 @@ impl WriterTask {
                     Err(error) => done(reply, Err(error), nothing),
                 }
             }
+            WriteJob::Keep(key, value, limits, reply) => {
+                let kept = kept::keep(connection, shared, key, value, limits, now).await;
+                done(reply, kept, nothing)
+            }
             WriteJob::Trim(reply) => {
                 let trimmed = retention::trim(connection, shared, now).await;
                 done(reply, trimmed, nothing)
@@ -277,7 +283,7 @@ async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Resul
     sqlx::query(
         "DELETE FROM entity; DELETE FROM body; DELETE FROM term; DELETE FROM posting; \
          DELETE FROM holder; DELETE FROM work; DELETE FROM modification; DELETE FROM change; \
-         UPDATE head SET revision = revision + 1, oldest = revision + 1;",
+         DELETE FROM kept; UPDATE head SET revision = revision + 1, oldest = revision + 1;",
     )
     .execute(connection)
     .await
@@ -328,6 +334,7 @@ fn refuse(job: WriteJob) -> PendingAnswer {
         WriteJob::Claim(_, reply) => with(reply),
         WriteJob::Renew(_, _, reply) => with(reply),
         WriteJob::Settle(_, reply) => with(reply),
+        WriteJob::Keep(_, _, _, reply) => with(reply),
         WriteJob::Trim(reply) => with(reply),
         WriteJob::Clear(reply) => with(reply),
         WriteJob::Repair(reply) => with(reply),

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod folder;
+mod kinds;
 mod nation;
 mod observer;
 pub(crate) mod pace;
@@ -76,7 +77,9 @@ impl DemoArgs {
         let manifests = root.join("sites");
         std::fs::create_dir_all(&manifests)
             .with_context(|| format!("cannot create {}", manifests.display()))?;
-        let controllers = ControllerArgs::default();
+        let examples = kinds::folder(&root);
+        kinds::unpack(&examples)?;
+        let controllers = ControllerArgs::default().with_charts(examples.clone());
         assembly.prepare(&PreparerArgs::default(), &controllers);
         // The demo's files need not survive a power loss.
         let destination = ManifestDestination::Directory {
@@ -85,7 +88,7 @@ impl DemoArgs {
         };
         assembly.schedule(&SchedulerArgs::default(), &controllers, destination);
         let shown = tokio::select! {
-            shown = show(assembly.data(), self.sites, &manifests, quiet, out) => shown,
+            shown = show(assembly.data(), self.sites, &root, quiet, out) => shown,
             ended = assembly.failed() => ended,
             () = signals.next() => Err(anyhow::anyhow!("interrupted")),
         };
@@ -104,10 +107,11 @@ impl DemoArgs {
 async fn show(
     data: Arc<dyn DataApi>,
     sites: usize,
-    manifests: &Path,
+    root: &Path,
     quiet: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
+    let manifests = root.join("sites");
     let fleet = Fleet::new(sites);
     let expected = fleet.expected();
     let mut observer = FleetObserver::start(&data);
@@ -122,13 +126,15 @@ async fn show(
     progress.clear();
     let (tally, prepared) = settled?;
     let began = Instant::now();
-    let files = Manifests::verify(&*data, manifests).await?;
+    let files = Manifests::verify(&*data, &manifests).await?;
     ensure!(
         files == expected.files,
         "{files} manifests are on disk; expected {}",
         expected.files
     );
+    let checked = began.elapsed();
     let refused = refused(&*data).await?;
+    let kinds = kinds::prepare(&*data, &kinds::folder(root)).await?;
     let run = report::Run {
         expected,
         tally,
@@ -136,11 +142,12 @@ async fn show(
         registered,
         prepared,
         took,
-        checked: began.elapsed(),
+        checked,
         national,
         refused,
+        kinds,
     };
-    report::write(&run, manifests, out)
+    report::write(&run, &manifests, out)
 }
 
 /// Waits for the expected state. Returns the final counts and the time until the last deployment

@@ -13,6 +13,7 @@ pub mod get;
 pub mod history;
 pub mod idempotency_key;
 pub mod interleaved;
+pub mod kept;
 pub mod list;
 pub mod modification;
 pub mod preconditions;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Count, Key, List,
-    Modification, Outcome, Page, Record, Result, Revision, Select, Token, Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Count,
+    KeepLimits, Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token,
+    Want,
 };
 
 /// The method that is called.
@@ -50,7 +51,8 @@ pub trait CallObserver: Send + Sync + 'static {
     }
 }
 
-/// A backend behind an observer of its calls. [`tail`](Backend::tail) is not observed.
+/// A backend behind an observer of its calls. [`tail`](Backend::tail) and kept values are not
+/// observed.
 pub struct Between<B, O> {
     inner: B,
     /// The observer of the calls.
@@ -157,5 +159,13 @@ impl<B: Backend, O: CallObserver> Backend for Between<B, O> {
     ) -> Result<Vec<ChangeRecord>> {
         let history = self.inner.history(key, before, limit);
         self.observed(BackendCall::History, history, Vec::len).await
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        self.inner.keep(key, value, limits).await
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        self.inner.kept(key, age).await
     }
 }

@@ -22,7 +22,9 @@ use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
 use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
+use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
+use crate::kept::KeepLimits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select, pages};
@@ -351,5 +353,21 @@ pub trait WorkerApi: DataApi {
     async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
         let _ = (key, conditions);
         Err(Error::NotImplemented("reporting conditions".into()))
+    }
+
+    /// Keeps a value for other workers, as [`Backend::keep`](crate::Backend::keep). The default
+    /// keeps nothing.
+    ///
+    /// A worker can keep anything under any key, so other workers check what they read.
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        let _ = (key, value, limits);
+        Ok(())
+    }
+
+    /// Reads a value that a worker kept, as [`Backend::kept`](crate::Backend::kept). The default
+    /// finds nothing.
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        let _ = (key, age);
+        Ok(None)
     }
 }

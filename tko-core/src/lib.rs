@@ -20,6 +20,7 @@ pub mod feed;
 pub mod handler;
 pub mod hash;
 pub mod id;
+pub mod kept;
 pub mod kubernetes_name;
 pub mod limits;
 pub mod merge;
@@ -64,6 +65,7 @@ pub use handler::{
 };
 pub use hash::ContentHash;
 pub use id::{DeploymentId, Key, Kind, PluginId, PluginType, SiteId, TemplateId};
+pub use kept::{KeepLimits, MAX_KEPT};
 pub use metadata::Metadata;
 pub use package::Package;
 pub use pattern::Pattern;

@@ -75,7 +75,9 @@ use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result, Subject};
 use crate::feed::whole;
 use crate::handler::Admission;
+use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
+use crate::kept::KeepLimits;
 use crate::limits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
@@ -460,5 +462,17 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
             .changes
             .push(Change::Conditions(key.clone(), conditions));
         self.commit(draft, Ack::Numbered).await.map(|_| ())
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        let limits = limits.bounded();
+        if !limits.admit(value.len()) {
+            return Ok(());
+        }
+        self.backend.keep(key, value, limits).await
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        self.backend.kept(key, age.min(KeepLimits::MOST.age)).await
     }
 }

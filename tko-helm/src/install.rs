@@ -1,7 +1,7 @@
 //! The scheduler of charts: installs them as releases on the clusters of their sites.
 //!
-//! It serves sites whose package has a `KubernetesCluster` of `cluster.nephio.org/v1alpha1` with
-//! `spec.kubeconfig.file`. Charts with `spec.render: true` are not its: they are resources already.
+//! It serves sites whose package has a `KubernetesCluster` of `cluster.nephio.org/v1alpha1` or a
+//! `Cluster` of Cluster API. Charts with `spec.render: true` are not its: they are resources already.
 //!
 //! - A release is known by labels of Helm: the site, the deployment, and a hash of everything that it
 //!   is made from. The cluster is the only inventory, so a restart loses nothing.
@@ -24,13 +24,14 @@ use archive::ChartArchives;
 use async_trait::async_trait;
 use desired::{DesiredRelease, desired};
 use inventory::{FoundRelease, ReleaseKey, hash, parse};
-use kubeconfig::SiteKubeconfig;
+pub use kubeconfig::{KubeconfigFinder, SiteKubeconfig};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tko_core::{
-    BoxError, Condition, Error, Gvk, Registry, Result, ScheduleCall, Scheduler, error::chain,
+    BoxError, Condition, Error, Record, Registry, Result, ScheduleCall, Scheduler, error::chain,
 };
 use tko_plugin::log::LogSubject;
 
@@ -38,6 +39,8 @@ use tko_plugin::log::LogSubject;
 pub const CLUSTER_API_VERSION: &str = "cluster.nephio.org/v1alpha1";
 /// The kind of the resource of a site that names its cluster.
 pub const CLUSTER_KIND: &str = "KubernetesCluster";
+/// The group of Cluster API.
+const CLUSTER_API: &str = "cluster.x-k8s.io";
 /// The condition of a site whose charts are installed.
 pub const CONDITION: &str = "ChartsInstalled";
 
@@ -58,7 +61,7 @@ const HISTORY: usize = 3;
 const REPORT: Duration = Duration::from_secs(5);
 
 /// Settings of the [`HelmScheduler`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct InstallSettings {
     /// The program, the folder of charts, and the time limit of one run of helm.
@@ -68,6 +71,18 @@ pub struct InstallSettings {
     /// The folder that keeps downloaded charts, at most 256. Without one, every change downloads its
     /// chart again.
     pub cache: Option<PathBuf>,
+    /// Finds the kubeconfig of a site in place of the folder. Default: none.
+    pub finder: Option<KubeconfigFinder>,
+}
+
+impl fmt::Debug for InstallSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstallSettings")
+            .field("helm", &self.helm)
+            .field("kubeconfigs", &self.kubeconfigs)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
 }
 
 impl InstallSettings {
@@ -77,6 +92,7 @@ impl InstallSettings {
             helm: HelmSettings::default().with_timeout(Duration::from_mins(2)),
             kubeconfigs: kubeconfigs.into(),
             cache: None,
+            finder: None,
         }
     }
 
@@ -91,6 +107,13 @@ impl InstallSettings {
     #[must_use]
     pub fn with_cache(mut self, folder: impl Into<Option<PathBuf>>) -> Self {
         self.cache = folder.into();
+        self
+    }
+
+    /// Sets what [finds the kubeconfig](Self::finder) of a site.
+    #[must_use]
+    pub fn with_finder(mut self, finder: KubeconfigFinder) -> Self {
+        self.finder = Some(finder);
         self
     }
 }
@@ -121,11 +144,21 @@ impl HelmScheduler {
     /// Adds the scheduler to a registry.
     #[must_use]
     pub fn add_to(self, registry: Registry<dyn Scheduler>) -> Registry<dyn Scheduler> {
-        registry.with(
-            Gvk::of(CLUSTER_API_VERSION, CLUSTER_KIND),
-            Self::NAME,
-            Arc::new(self),
-        )
+        let scheduler = Arc::new(self);
+        kubeconfig::triggers().fold(registry, |registry, kind| {
+            registry.with(kind, Self::NAME, scheduler.clone())
+        })
+    }
+
+    /// The kubeconfig of a site's cluster; `None` if the cluster does not exist.
+    async fn kubeconfig(&self, site: &Record) -> Result<Option<SiteKubeconfig>> {
+        let package = site.package.clone().unwrap_or_default();
+        match &self.settings.finder {
+            Some(find) => find(package).await,
+            None => SiteKubeconfig::in_folder(&package, &self.settings.kubeconfigs)
+                .await
+                .map(Some),
+        }
     }
 
     fn is_empty(&self, site: &str) -> bool {
@@ -147,6 +180,9 @@ impl HelmScheduler {
 impl Scheduler for HelmScheduler {
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
         let site = call.site.entity.key.id();
+        if !kubeconfig::is_primary(&call) {
+            return Ok(Vec::new());
+        }
         let (wanted, mut faults) = desired(call.wanted).await?;
         if wanted.len() > MAX_RELEASES {
             return Err(Error::bad(
@@ -162,7 +198,21 @@ impl Scheduler for HelmScheduler {
             return Ok(Vec::new());
         }
         self.set_empty(site, false);
-        let cluster = SiteKubeconfig::of(&call, &self.settings.kubeconfigs).await?;
+        let found = match self.kubeconfig(call.site).await {
+            // Without a management cluster nothing was installed on a cluster of Cluster API.
+            Err(Error::BadArgument { .. }) if has_none && kubeconfig::is_provisioned(&call) => None,
+            found => found?,
+        };
+        let Some(cluster) = found else {
+            if has_none {
+                // Releases went with their cluster.
+                return Ok(Vec::new());
+            }
+            return Err(Error::unavailable(
+                "install charts",
+                "the site's cluster does not exist yet: wait until it is provisioned",
+            ));
+        };
         let work = SiteReleases {
             settings: &self.settings,
             archives: &self.archives,

@@ -12,6 +12,6 @@ pub mod settings;
 mod template;
 
 pub use chart::HelmChart;
-pub use install::{HelmScheduler, InstallSettings};
+pub use install::{HelmScheduler, InstallSettings, KubeconfigFinder, SiteKubeconfig};
 pub use preparer::HelmPreparer;
 pub use settings::HelmSettings;

@@ -83,7 +83,7 @@ pub(crate) fn identity(settings: &HelmSettings, chart: &HelmChart) -> Option<Str
     let program = settings.find_program()?;
     let program = format!("{} {}", program.display(), file(&program)?);
     let source = match local(settings, chart) {
-        Some(path) => files(&path)?,
+        Some(path) => contents(&path)?,
         None => is_fixed(chart).then(String::new)?,
     };
     Some(format!("{program}\n{:?}\n{source}", settings.charts))
@@ -99,9 +99,28 @@ pub(crate) fn is_fixed(chart: &HelmChart) -> bool {
 pub(crate) fn files(chart: &Path) -> Option<String> {
     let mut files = String::new();
     let mut left = MAX_FILES;
-    walk(chart, 0, &mut left, &mut files)?;
+    walk(chart, 0, &mut left, &mut |path| {
+        writeln!(files, "{} {}", path.display(), file(path)?).ok()
+    })?;
     Some(files)
 }
+
+/// The files of a local chart with the hashes of their contents; `None` as for [`files`], and if
+/// they are too large. Renderings may be shared among machines, where the same chart can have other
+/// times.
+fn contents(chart: &Path) -> Option<String> {
+    let mut files = String::new();
+    let (mut left, mut bytes) = (MAX_FILES, MAX_BYTES);
+    walk(chart, 0, &mut left, &mut |path| {
+        bytes = bytes.checked_sub(std::fs::metadata(path).ok()?.len())?;
+        let hash = blake3::hash(&std::fs::read(path).ok()?).to_hex();
+        writeln!(files, "{} {hash}", path.display()).ok()
+    })?;
+    Some(files)
+}
+
+/// Maximum size of the files of a local chart whose rendering is reused, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Maximum number of files of a local chart whose rendering is reused.
 const MAX_FILES: usize = 10_000;
@@ -119,20 +138,26 @@ pub(crate) fn local(settings: &HelmSettings, chart: &HelmChart) -> Option<std::p
     (is_local && path.exists()).then_some(path)
 }
 
-fn walk(path: &Path, depth: usize, left: &mut usize, files: &mut String) -> Option<()> {
+/// Visits the files below a path in the order of their names.
+fn walk(
+    path: &Path,
+    depth: usize,
+    left: &mut usize,
+    visit: &mut dyn FnMut(&Path) -> Option<()>,
+) -> Option<()> {
     *left = left.checked_sub(1)?;
     if depth > MAX_FOLDERS {
         return None;
     }
     if !path.is_dir() {
-        return writeln!(files, "{} {}", path.display(), file(path)?).ok();
+        return visit(path);
     }
     let entries = std::fs::read_dir(path).ok()?.take(MAX_FILES + 1);
     let entries = entries.map(|entry| entry.map(|entry| entry.path()));
     let mut entries: Vec<_> = entries.collect::<Result<_, _>>().ok()?;
     entries.sort();
     for entry in entries {
-        walk(&entry, depth + 1, left, files)?;
+        walk(&entry, depth + 1, left, visit)?;
     }
     Some(())
 }

@@ -197,9 +197,7 @@ impl KrmFunction for ContainerFunction {
             Some(ContainerRuntime::Auto | ContainerRuntime::Off) | None => {
                 Err(FunctionFailure::Unavailable {
                     function: self.image.clone(),
-                    problem: "it is an image, and there is no container runtime here; install and \
-                              start podman or docker, or use a native, WebAssembly or exec function"
-                        .to_owned(),
+                    problem: without_runtime(&self.image),
                 })
             }
         }
@@ -212,6 +210,22 @@ impl KrmFunction for ContainerFunction {
         let moves = !last.contains('@') && ["latest", "unstable"].contains(&tag);
         (!moves).then(|| format!("image {}", self.image))
     }
+}
+
+/// What to do without a container runtime.
+fn without_runtime(image: &str) -> String {
+    let name = FunctionReference::Image(image.to_owned()).image_name();
+    let name = name.as_deref().unwrap_or("IMAGE");
+    let module = if name.ends_with("/starlark") {
+        "; examples/kpt/starlark has the module of this function"
+    } else {
+        ""
+    };
+    format!(
+        "it is an image, and there is no container runtime here; install and start podman or \
+         docker, or run a function in WebAssembly in its place (--function \
+         {name}=wasm:PATH{module}), or use a native or exec function"
+    )
 }
 
 /// A container that is removed when its call ends early.

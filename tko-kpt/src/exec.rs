@@ -4,7 +4,10 @@ use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
-use std::time::{Duration, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 use tko_core::Limits;
 use tko_plugin::channel::Channel;
 use tko_plugin::environment;
@@ -54,15 +57,42 @@ impl KrmFunction for ExecFunction {
     }
 
     async fn identity(&self) -> Option<String> {
-        let file = tokio::fs::metadata(&self.program.path).await.ok()?;
-        let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(format!(
-            "exec {:?} {} {}",
-            self.program,
-            file.len(),
-            modified.as_nanos()
-        ))
+        let path = self.program.path.clone();
+        let content = tokio::task::spawn_blocking(move || content_of(&path)).await;
+        Some(format!("exec {:?} {}", self.program, content.ok()??))
     }
+}
+
+/// Maximum number of programs whose content is remembered.
+const MOST_PROGRAMS: usize = 256;
+
+/// The content of a program that was read, with the size and time that it had then.
+type KnownProgram = (u64, SystemTime, String);
+
+/// The hash of a program's content. It is read again when its size or time has changed.
+///
+/// The content, because results may be shared among machines: files of the same size and time need
+/// not be the same there.
+fn content_of(path: &str) -> Option<String> {
+    static KNOWN: Mutex<BTreeMap<String, KnownProgram>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut file = File::open(path).ok()?;
+    let found = file.metadata().ok()?;
+    let (size, modified) = (found.len(), found.modified().ok()?);
+    if let Some((known_size, known_time, content)) = known().get(path)
+        && (*known_size, *known_time) == (size, modified)
+    {
+        return Some(content.clone());
+    }
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut file, &mut hasher).ok()?;
+    let content = hasher.finalize().to_hex().to_string();
+    let mut known = known();
+    if known.len() >= MOST_PROGRAMS {
+        known.clear();
+    }
+    known.insert(path.to_owned(), (size, modified, content.clone()));
+    Some(content)
 }
 
 /// Runs a program on a list.

@@ -36,6 +36,9 @@ pub struct KptSettings {
     pub wasm_cache: Option<PathBuf>,
     /// Reads WebAssembly from URLs. Default: none, so only files are read.
     pub fetch: Option<Fetch>,
+    /// Functions that run in place of images, by the name of the image with registry and path, and
+    /// without a tag. Images with a digest run as they are. Default: none.
+    pub substitutes: BTreeMap<String, FunctionReference>,
 }
 
 /// Reads the bytes at a place that is no path, such as a URL.
@@ -50,6 +53,7 @@ impl fmt::Debug for KptSettings {
             .field("memory", &self.memory)
             .field("containers", &self.containers)
             .field("wasm_cache", &self.wasm_cache)
+            .field("substitutes", &self.substitutes)
             .finish_non_exhaustive()
     }
 }
@@ -64,6 +68,7 @@ impl Default for KptSettings {
             containers: ContainerRuntime::Auto,
             wasm_cache: None,
             fetch: None,
+            substitutes: BTreeMap::new(),
         }
     }
 }
@@ -109,6 +114,20 @@ impl KptSettings {
     pub fn with_fetch(mut self, fetch: Fetch) -> Self {
         self.fetch = Some(fetch);
         self
+    }
+
+    /// Runs a function [in place](Self::substitutes) of an image, in plugins and in Kptfiles.
+    ///
+    /// # Errors
+    /// `BadArgument`: `image` is not the name of an image, or has a digest.
+    pub fn with_substitute(mut self, image: &str, function: FunctionReference) -> Result<Self> {
+        let reference: FunctionReference = image.parse()?;
+        let Some(name) = reference.image_name() else {
+            let message = format!("{image:?} is not the name of an image without a digest");
+            return Err(Error::bad("image", message));
+        };
+        self.substitutes.insert(name, function);
+        Ok(self)
     }
 
     /// Sets whether Kptfiles may [run programs](Self::kptfile_exec).
@@ -212,7 +231,9 @@ impl KptExecutor {
         native: bool,
     ) -> Result<Arc<dyn KrmFunction>> {
         let own = native.then(|| reference.as_native()).flatten();
-        match own.as_ref().unwrap_or(reference) {
+        let name = reference.image_name();
+        let substitute = name.and_then(|name| self.settings.substitutes.get(&name));
+        match substitute.or(own.as_ref()).unwrap_or(reference) {
             FunctionReference::Native { name, version } => {
                 Ok(Arc::new(NativeFunction::new(name, *version)?))
             }

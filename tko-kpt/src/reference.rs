@@ -100,6 +100,21 @@ impl FunctionReference {
         })
     }
 
+    /// The name of an image, with registry and path and without a tag; `None` if it is not an
+    /// image, or if a digest pins it.
+    pub fn image_name(&self) -> Option<String> {
+        let Self::Image(image) = self else {
+            return None;
+        };
+        if image.contains('@') {
+            return None;
+        }
+        let full = Self::full_image(image);
+        let last = full.rfind('/').map_or(0, |slash| slash + 1);
+        let end = full[last..].find(':').map_or(full.len(), |at| last + at);
+        Some(full[..end].to_owned())
+    }
+
     /// The image as a container runtime needs it: with registry and path.
     pub fn full_image(image: &str) -> String {
         if image.contains('/') {
@@ -224,6 +239,21 @@ mod tests {
             "gcr.io/kpt-fn/set-namespace:mine",
         ] {
             assert_eq!(native(image), None, "{image}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_image_has_no_tag() {
+        for (image, expected) in [
+            ("starlark:v0.4.3", Some("gcr.io/kpt-fn/starlark")),
+            ("starlark", Some("gcr.io/kpt-fn/starlark")),
+            ("localhost:5000/a/b:v1", Some("localhost:5000/a/b")),
+            ("localhost:5000/a/b", Some("localhost:5000/a/b")),
+            ("a/b@sha256:0123", None),
+            ("exec:/a", None),
+        ] {
+            let reference: FunctionReference = image.parse().expect("a reference");
+            assert_eq!(reference.image_name().as_deref(), expected, "{image}");
         }
     }
 

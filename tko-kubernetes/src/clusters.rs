@@ -64,14 +64,8 @@ impl Clusters {
         let context = target.context.clone();
         let credentials = match &target.kubeconfig {
             KubeconfigReference::File(file) => {
-                let Some(folder) = &self.settings.kubeconfigs else {
-                    return Err(Error::bad(
-                        "spec.kubeconfig.file",
-                        "this scheduler has no folder of kubeconfigs; start it with --kubeconfigs \
-                         DIR",
-                    ));
-                };
-                self.file(&locate(folder, file).await?, context).await?
+                self.file(&locate(self.folder()?, file).await?, context)
+                    .await?
             }
             KubeconfigReference::Secret {
                 name,
@@ -83,6 +77,19 @@ impl Clusters {
             }
         };
         self.connected(site, credentials)
+    }
+
+    /// The folder of kubeconfigs.
+    ///
+    /// # Errors
+    /// `BadArgument`: there is none.
+    pub(crate) fn folder(&self) -> Result<&Path> {
+        self.settings.kubeconfigs.as_deref().ok_or_else(|| {
+            Error::bad(
+                "spec.kubeconfig.file",
+                "this scheduler has no folder of kubeconfigs; start it with --kubeconfigs DIR",
+            )
+        })
     }
 
     /// The management cluster.
@@ -131,6 +138,24 @@ impl Clusters {
         key: &str,
         context: Option<String>,
     ) -> Result<ClusterCredentials> {
+        let (text, full) = self.secret_text(name, namespace, key).await??;
+        let hash = hash_of(text.as_bytes(), context.as_deref());
+        let config = of_secret(&text, &full, context).await?;
+        Ok(ClusterCredentials { config, hash })
+    }
+
+    /// The kubeconfig in a Secret of the management cluster, and the Secret's full name. The inner
+    /// error says that there is no such Secret.
+    ///
+    /// # Errors
+    /// - `BadArgument`: there is no management cluster, or the Secret has no kubeconfig.
+    /// - `Unavailable`: the management cluster cannot be asked.
+    pub(crate) async fn secret_text(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+        key: &str,
+    ) -> Result<Result<(String, String)>> {
         let management = self.management().await?;
         let namespace = namespace.unwrap_or(&management.client.namespace);
         let full = format!("{namespace}/{name}");
@@ -140,12 +165,12 @@ impl Clusters {
             Error::unavailable(action, failure.to_string())
         })?;
         let bad = |message: String| Error::bad("kubeconfig", message);
-        let secret = secret.ok_or_else(|| {
-            bad(format!(
+        let Some(secret) = secret else {
+            return Ok(Err(bad(format!(
                 "the management cluster has no Secret {full}; create it, or wait until the cluster \
                  is provisioned"
-            ))
-        })?;
+            ))));
+        };
         let value = secret.get("data").and_then(|data| data.get(key)?.as_str());
         let value = value.ok_or_else(|| bad(format!("Secret {full} has no key {key:?}")))?;
         if value.len() > 2 * MAX_BYTES {
@@ -154,9 +179,7 @@ impl Clusters {
         let bytes = STANDARD.decode(value).ok();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         let text = text.ok_or_else(|| bad(format!("Secret {full} is not text")))?;
-        let hash = hash_of(text.as_bytes(), context.as_deref());
-        let config = of_secret(&text, &full, context).await?;
-        Ok(ClusterCredentials { config, hash })
+        Ok(Ok((text, full)))
     }
 
     /// A client with these credentials, the same as before if they are.

@@ -13,6 +13,7 @@ mod infrastructure;
 mod inventory;
 mod kinds;
 mod kubeconfig;
+mod kubeconfigs;
 mod limit;
 mod memory;
 mod metrics;
@@ -23,6 +24,7 @@ mod scheduler;
 mod settings;
 mod target;
 
+pub use self::kubeconfigs::{FoundKubeconfig, Kubeconfigs};
 pub use self::metrics::{ClusterCounters, ClusterTotals};
 pub use self::pod::{PodCommand, PodExecutor, PodFailure, PodProgram};
 pub use self::scheduler::KubernetesScheduler;

@@ -9,6 +9,7 @@ mod progress;
 mod reconcile;
 mod result_cache;
 mod settings;
+mod shared_results;
 mod subscribers;
 pub mod topology;
 

@@ -1,5 +1,6 @@
 //! Results of pure preparers: equal calls run once.
 
+use crate::shared_results::{SharedAnswer, SharedResults};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -10,7 +11,8 @@ use tko_core::{ContentHash, Package};
 /// The packages that pure preparers made, by the hash of what they depend on.
 ///
 /// Of several equal calls at the same time, one runs and the others wait for it. Failures are not
-/// kept. Results that are used least recently are dropped first.
+/// kept. Results that are used least recently are dropped first. If results are
+/// [shared](crate::PrepareSettings::shared_results), one that is not here is looked for there.
 #[derive(Debug)]
 pub struct ResultCache {
     most: AtomicUsize,
@@ -18,6 +20,15 @@ pub struct ResultCache {
     hits: AtomicU64,
     misses: AtomicU64,
     evictions: AtomicU64,
+    shared: SharedCounters,
+}
+
+#[derive(Debug, Default)]
+struct SharedCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    refused: AtomicU64,
+    failures: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +51,9 @@ struct CachedResult {
 
 /// What a [`ResultCache`] did and holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CacheCounts {
-    /// Calls that were answered with an earlier result.
+    /// Calls that were answered with an earlier result of this process.
     pub hits: u64,
     /// Calls that ran.
     pub misses: u64,
@@ -51,6 +63,14 @@ pub struct CacheCounts {
     pub results: u64,
     /// Estimated bytes of the results.
     pub bytes: u64,
+    /// Calls that were answered with a shared result.
+    pub shared_hits: u64,
+    /// Calls that found no shared result.
+    pub shared_misses: u64,
+    /// Shared results that were damaged or not for the call, so that it ran.
+    pub shared_refused: u64,
+    /// Shared results that could not be read or kept because of the data service.
+    pub shared_failures: u64,
 }
 
 impl ResultCache {
@@ -62,6 +82,7 @@ impl ResultCache {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
+            shared: SharedCounters::default(),
         }
     }
 
@@ -84,14 +105,19 @@ impl ResultCache {
             evictions: self.evictions.load(Ordering::Relaxed),
             results: state.results.len() as u64,
             bytes: state.bytes as u64,
+            shared_hits: self.shared.hits.load(Ordering::Relaxed),
+            shared_misses: self.shared.misses.load(Ordering::Relaxed),
+            shared_refused: self.shared.refused.load(Ordering::Relaxed),
+            shared_failures: self.shared.failures.load(Ordering::Relaxed),
         }
     }
 
-    /// Returns the result for a key: an earlier one, or that of `run`. A result is kept if `keep`
-    /// finds a package in it.
+    /// Returns the result for a key: an earlier one, a shared one, or that of `run`. A result is
+    /// kept if `keep` finds a package in it.
     pub(crate) async fn get_or_run<T, E>(
         &self,
         key: ContentHash,
+        shared: Option<SharedResults<'_>>,
         made: impl FnOnce(Package) -> T,
         keep: impl FnOnce(&T) -> Option<Package>,
         run: impl Future<Output = Result<T, E>>,
@@ -111,12 +137,36 @@ impl ResultCache {
         if let Some(package) = self.find(key) {
             return Ok(made(package));
         }
+        if let Some(package) = self.find_shared(key, shared).await {
+            self.keep(key, package.clone());
+            return Ok(made(package));
+        }
         self.misses.fetch_add(1, Ordering::Relaxed);
         let result = run.await?;
         if let Some(package) = keep(&result) {
-            self.keep(key, package);
+            self.keep(key, package.clone());
+            if let Some(shared) = shared
+                && !shared.keep(key, package).await
+            {
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(result)
+    }
+
+    async fn find_shared(
+        &self,
+        key: ContentHash,
+        shared: Option<SharedResults<'_>>,
+    ) -> Option<Package> {
+        let (counter, found) = match shared?.find(key).await {
+            SharedAnswer::Found(package) => (&self.shared.hits, Some(package)),
+            SharedAnswer::Nothing => (&self.shared.misses, None),
+            SharedAnswer::Refused => (&self.shared.refused, None),
+            SharedAnswer::Failed => (&self.shared.failures, None),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
     }
 
     fn find(&self, key: ContentHash) -> Option<Package> {
@@ -203,9 +253,13 @@ fn size(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::ResultCache;
+    use crate::shared_results::SharedResults;
     use serde_json::json;
     use std::convert::Infallible;
-    use tko_core::{ContentHash, Package};
+    use std::sync::Arc;
+    use tko_backend_memory::{Memory, MemorySettings};
+    use tko_conformance::{CountedIds, ManualClock, Strict};
+    use tko_core::{ContentHash, KeepLimits, Package, Store, WorkerApi};
 
     fn package(name: &str) -> Package {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
@@ -217,7 +271,13 @@ mod tests {
         let key = ContentHash([key; 32]);
         let run = async { Ok::<_, Infallible>(made) };
         let Ok(package) = cache
-            .get_or_run(key, |package| package, |package| Some(package.clone()), run)
+            .get_or_run(
+                key,
+                None,
+                |package| package,
+                |package| Some(package.clone()),
+                run,
+            )
             .await;
         package
     }
@@ -248,12 +308,67 @@ mod tests {
         assert!(cache.state().running.is_empty());
     }
 
+    /// A call that says whether it ran.
+    async fn shared(
+        cache: &ResultCache,
+        data: &dyn WorkerApi,
+        key: ContentHash,
+    ) -> (Package, bool) {
+        let mut has_run = false;
+        let run = async {
+            has_run = true;
+            Ok::<_, Infallible>(package("made"))
+        };
+        let shared = SharedResults {
+            data,
+            limits: KeepLimits::new(),
+        };
+        let keep = |package: &Package| Some(package.clone());
+        let Ok(package) = cache
+            .get_or_run(key, Some(shared), |package| package, keep, run)
+            .await;
+        (package, has_run)
+    }
+
+    #[tokio::test]
+    async fn another_process_uses_a_shared_result_and_refuses_a_false_one() {
+        let clock = Arc::new(ManualClock::new());
+        let memory = Arc::new(Memory::new(clock, MemorySettings::default()));
+        let ids = Arc::new(CountedIds::default());
+        let store = Store::new(memory, Arc::new(Strict), ids);
+        let key = ContentHash([1; 32]);
+        let [one, other, third] = [0; 3].map(|_| ResultCache::new(1 << 20));
+        assert_eq!(shared(&one, &store, key).await, (package("made"), true));
+        assert_eq!(shared(&other, &store, key).await, (package("made"), false));
+        assert_eq!(shared(&other, &store, key).await, (package("made"), false));
+        let counts = other.counts();
+        let found = (counts.hits, counts.misses, counts.shared_hits);
+        assert_eq!(found, (1, 0, 1));
+        assert_eq!(one.counts().shared_misses, 1);
+        // The result of another call, under this key.
+        let stored = store.kept(key, KeepLimits::new().age).await;
+        let stored = stored.expect("looked up").expect("it is kept");
+        let false_key = ContentHash([2; 32]);
+        let kept = store.keep(false_key, &stored, KeepLimits::new()).await;
+        kept.expect("it is kept");
+        assert_eq!(
+            shared(&third, &store, false_key).await,
+            (package("made"), true)
+        );
+        assert_eq!(third.counts().shared_refused, 1);
+        // The true one has replaced it.
+        assert_eq!(
+            shared(&one, &store, false_key).await,
+            (package("made"), false)
+        );
+    }
+
     #[tokio::test]
     async fn failures_are_not_kept() {
         let cache = ResultCache::new(1 << 20);
         let key = ContentHash([1; 32]);
         let failed = cache
-            .get_or_run(key, |_| (), |()| None, async { Err::<(), _>("no") })
+            .get_or_run(key, None, |_| (), |()| None, async { Err::<(), _>("no") })
             .await;
         assert_eq!(failed, Err("no"));
         assert_eq!(cache.counts().results, 0);

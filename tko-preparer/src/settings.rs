@@ -1,6 +1,7 @@
 //! Settings of the preparer.
 
 use std::time::Duration;
+use tko_core::KeepLimits;
 use tko_worker::WorkerSettings;
 
 /// Settings of a [`PrepareController`](crate::PrepareController).
@@ -19,6 +20,9 @@ pub struct PrepareSettings {
     /// Rounds over the resources of one package before its preparation counts as endless, at
     /// least 1. Default: 100.
     pub max_rounds: usize,
+    /// How many results of pure preparers the data service keeps for all processes. Default: none,
+    /// so each process has its own.
+    pub shared_results: Option<KeepLimits>,
 }
 
 impl Default for PrepareSettings {
@@ -29,6 +33,7 @@ impl Default for PrepareSettings {
             resync: Duration::from_mins(10),
             auto_approve: true,
             max_rounds: 100,
+            shared_results: None,
         }
     }
 }
@@ -66,6 +71,16 @@ impl PrepareSettings {
     #[must_use]
     pub fn with_max_rounds(mut self, max_rounds: usize) -> Self {
         self.max_rounds = max_rounds;
+        self
+    }
+
+    /// Sets [how many results](Self::shared_results) all processes share.
+    ///
+    /// Share only among processes that are set up alike: a result depends on the code of functions,
+    /// and on what that code finds on its machine.
+    #[must_use]
+    pub fn with_shared_results(mut self, limits: impl Into<Option<KeepLimits>>) -> Self {
+        self.shared_results = limits.into();
         self
     }
 }

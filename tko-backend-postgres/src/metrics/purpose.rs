@@ -89,6 +89,11 @@ purposes! {
     History "history" "read the history of an entity"
     ReadBodies "read_bodies" "read packages of changes"
 
+    // Values that workers keep.
+    Keep "keep" "keep a value"
+    ForgetKept "forget_kept" "forget kept values"
+    ReadKept "read_kept" "read a kept value"
+
     // Housekeeping.
     LockHousekeeping "lock_housekeeping" "lock the housekeeping"
     FindOld "find_old" "look for old changes"

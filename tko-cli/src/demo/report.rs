@@ -1,6 +1,7 @@
 //! The report at the end of the demo: what happened, where the files are, and what to try next.
 
 use super::fleet::Expected;
+use super::kinds::KindResult;
 use super::observer::FleetTally;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table, TableComponent};
@@ -21,6 +22,7 @@ pub(super) struct Run {
     pub(super) checked: Duration,
     pub(super) national: DeploymentId,
     pub(super) refused: (DeploymentId, String),
+    pub(super) kinds: [KindResult; 3],
 }
 
 /// Writes the report.
@@ -89,6 +91,11 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
         "Deployment {id} is invalid on purpose. Its condition says why:"
     )?;
     writeln!(out, "  {message}")?;
+    writeln!(out)?;
+    writeln!(out, "Packages of other kinds, prepared likewise:")?;
+    for KindResult { what, outcome } in &run.kinds {
+        writeln!(out, "  {what}: {outcome}")?;
+    }
     writeln!(out)?;
     writeln!(out, "Manifests of all sites: {}", manifests.display())?;
     writeln!(out, "Everything comes from deployment {}.", run.national)?;

@@ -154,6 +154,7 @@ fn unknown_executor(name: &str) -> Option<String> {
         Timeouts::default(),
         PluginHost::default(),
         AnsibleSettings::default(),
+        crate::services::functions::settings(std::time::Duration::ZERO),
     );
     let names: Vec<&str> = known.iter().map(|executor| executor.name()).collect();
     (!names.contains(&name)).then(|| {

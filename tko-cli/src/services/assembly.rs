@@ -4,7 +4,6 @@ use super::controllers::{
     ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs, executors,
 };
 use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
-use super::door_metrics;
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
 use super::plugin_metrics;
@@ -13,6 +12,7 @@ use super::probes::{ProbeArgs, ProbeServer};
 use super::results::ResultCollector;
 use super::task_group::{TaskGroup, result};
 use super::web::{WebArgs, WebDoor};
+use super::{door_metrics, functions};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -194,6 +194,7 @@ impl Assembly {
             timeouts,
             self.plugins.clone(),
             AnsibleSettings::default(),
+            functions::settings(timeouts.prepare),
         );
         self.validation_executors.clone_from(&executors);
         let (loaded, is_loaded) = oneshot::channel();

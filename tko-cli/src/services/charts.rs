@@ -1,5 +1,6 @@
 //! The flags of Helm, and the handlers of charts that are made from them.
 
+use super::clusters::ClusterArgs;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +27,12 @@ pub(crate) struct HelmArgs {
 }
 
 impl HelmArgs {
+    /// Sets the folder of charts.
+    pub(super) fn with_charts(mut self, folder: PathBuf) -> Self {
+        self.helm_charts = Some(folder);
+        self
+    }
+
     fn settings(&self, timeout: Duration) -> HelmSettings {
         HelmSettings::default()
             .with_program(self.helm.clone())
@@ -42,19 +49,26 @@ impl HelmArgs {
         HelmPreparer::new(self.settings(timeout)).add_to(registry)
     }
 
-    /// Adds the scheduler that installs charts, with this folder of kubeconfigs. `cache` is the
-    /// user's directory for caches.
+    /// Adds the scheduler that installs charts on these clusters, if it is switched on. `cache` is
+    /// the user's directory for caches.
     pub(super) fn add_scheduler(
         &self,
         registry: Registry<dyn Scheduler>,
-        kubeconfigs: PathBuf,
+        clusters: &ClusterArgs,
         cache: Option<PathBuf>,
         timeout: Duration,
     ) -> Registry<dyn Scheduler> {
+        if !clusters.install_charts {
+            return registry;
+        }
         // Its own error says more than that of the controller's timeout.
-        let settings = InstallSettings::new(kubeconfigs)
+        let folder = clusters.kubeconfigs.clone().unwrap_or_default();
+        let mut settings = InstallSettings::new(folder)
             .with_helm(self.settings(timeout.mul_f64(0.9)))
             .with_cache(cache.map(|cache| cache.join("charts")));
+        if let Some(finder) = clusters.finder() {
+            settings = settings.with_finder(finder);
+        }
         HelmScheduler::new(settings).add_to(registry)
     }
 }

@@ -1,54 +1,90 @@
-//! The scheduler that applies deployments to Kubernetes clusters: its flags.
+//! The schedulers that bring deployments to Kubernetes clusters: their flags.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 use tko_core::{Registry, Scheduler};
+use tko_helm::KubeconfigFinder;
 
 /// Whether and how to apply deployments to the clusters of sites
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Clusters")]
+#[command(
+    next_help_heading = "Clusters",
+    group = ArgGroup::new("cluster_work").multiple(true)
+)]
 pub(crate) struct ClusterArgs {
     /// Apply deployments to the Kubernetes clusters of their sites
-    #[arg(long)]
+    #[arg(long, group = "cluster_work")]
     clusters: bool,
+    /// Install Helm charts on the Kubernetes clusters of sites
+    #[arg(long, group = "cluster_work")]
+    pub(super) install_charts: bool,
     /// Folder with the kubeconfigs that sites name by spec.kubeconfig.file
-    #[arg(long, value_name = "DIR", requires = "clusters")]
-    kubeconfigs: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", requires = "cluster_work")]
+    pub(super) kubeconfigs: Option<PathBuf>,
     /// Kubeconfig of the management cluster, for sites that Cluster API provisions and for
     /// kubeconfigs in Secrets [default: the service account of the pod]
-    #[arg(long, value_name = "FILE", requires = "clusters")]
+    #[arg(long, value_name = "FILE", requires = "cluster_work")]
     management_kubeconfig: Option<PathBuf>,
 }
 
+#[cfg(feature = "kubernetes")]
 impl ClusterArgs {
-    /// Adds the scheduler, if it is switched on.
-    #[cfg(feature = "kubernetes")]
-    pub(super) fn add_to(
-        &self,
-        registry: Registry<dyn Scheduler>,
-        timeout: std::time::Duration,
-    ) -> Registry<dyn Scheduler> {
-        use std::sync::Arc;
-        use tko_kubernetes::{KubernetesScheduler, KubernetesSettings};
-        if !self.clusters {
-            return registry;
-        }
+    fn settings(&self) -> tko_kubernetes::KubernetesSettings {
         let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        let mut settings = KubernetesSettings::default()
-            .with_in_cluster(in_cluster)
-            // Its own error says more than that of the controller's timeout.
-            .with_deadline(timeout.mul_f64(0.9));
+        let mut settings =
+            tko_kubernetes::KubernetesSettings::default().with_in_cluster(in_cluster);
         if let Some(folder) = &self.kubeconfigs {
             settings = settings.with_kubeconfigs(folder);
         }
         if let Some(file) = &self.management_kubeconfig {
             settings = settings.with_management(file);
         }
-        Arc::new(KubernetesScheduler::new(settings)).add_to(registry)
+        settings
     }
 
-    /// Refuses the flag: this program was built without the scheduler.
-    #[cfg(not(feature = "kubernetes"))]
+    /// Adds the scheduler that applies deployments, if it is switched on.
+    pub(super) fn add_to(
+        &self,
+        registry: Registry<dyn Scheduler>,
+        timeout: std::time::Duration,
+    ) -> Registry<dyn Scheduler> {
+        use std::sync::Arc;
+        if !self.clusters {
+            return registry;
+        }
+        // Its own error says more than that of the controller's timeout.
+        let settings = self.settings().with_deadline(timeout.mul_f64(0.9));
+        Arc::new(tko_kubernetes::KubernetesScheduler::new(settings)).add_to(registry)
+    }
+
+    /// Finds the kubeconfigs of sites for charts.
+    #[allow(clippy::unnecessary_wraps)] // Without the feature there is none.
+    pub(super) fn finder(&self) -> Option<KubeconfigFinder> {
+        use std::sync::Arc;
+        use tko_helm::SiteKubeconfig;
+        use tko_kubernetes::{FoundKubeconfig, Kubeconfigs};
+        let kubeconfigs = Arc::new(Kubeconfigs::new(self.settings()));
+        Some(Arc::new(move |package| {
+            let kubeconfigs = kubeconfigs.clone();
+            Box::pin(async move {
+                match kubeconfigs.find(&package).await? {
+                    FoundKubeconfig::File { path, context } => {
+                        Ok(Some(SiteKubeconfig::file(path, context)))
+                    }
+                    FoundKubeconfig::Secret { text, context } => {
+                        SiteKubeconfig::text(&text, context).map(Some)
+                    }
+                    FoundKubeconfig::NotProvisioned => Ok(None),
+                }
+            })
+        }))
+    }
+}
+
+/// This program was built without the feature `kubernetes`.
+#[cfg(not(feature = "kubernetes"))]
+impl ClusterArgs {
+    /// Refuses the flag.
     pub(super) fn add_to(
         &self,
         registry: Registry<dyn Scheduler>,
@@ -62,5 +98,11 @@ impl ClusterArgs {
             );
         }
         registry
+    }
+
+    /// Nothing: charts find only the kubeconfigs in the folder.
+    #[allow(clippy::unused_self)] // As with the feature.
+    pub(super) fn finder(&self) -> Option<KubeconfigFinder> {
+        None
     }
 }

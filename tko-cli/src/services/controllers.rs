@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_ansible::{AnsibleExecutor, AnsibleSettings};
-use tko_core::{Clock, Executor, Registry, Scheduler, WorkerApi};
+use tko_core::{Clock, Executor, KeepLimits, Registry, Scheduler, WorkerApi};
+use tko_kpt::executor::KptSettings;
 use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{Grpc, ObservedExecutor, PluginPolicy, Timeouts};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
@@ -50,9 +51,16 @@ pub(crate) struct PreparerArgs {
     /// Memory for results of functions, so that equal input runs once; 0 runs every call
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     preparer_cache: usize,
+    /// Storage for results of functions that all preparers share; 0 shares nothing
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    preparer_shared_cache: u64,
     /// Let Kptfiles run programs of this machine (exec), with the rights of this process
     #[arg(long)]
     kptfile_exec: bool,
+    /// Function that runs in place of an image, such as gcr.io/kpt-fn/starlark=wasm:PATH; repeat
+    /// for several
+    #[arg(long = "function", value_name = "IMAGE=FUNCTION", value_parser = functions::substitute)]
+    functions: Vec<functions::Substitute>,
     /// Approve prepared deployments, unless their package says otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     auto_approve: bool,
@@ -82,10 +90,6 @@ pub(crate) struct SchedulerArgs {
     secrets: Option<PathBuf>,
     #[command(flatten)]
     clusters: ClusterArgs,
-    /// Install charts on the clusters of sites, by the kubeconfigs in this folder that sites name by
-    /// spec.kubeconfig.file
-    #[arg(long, value_name = "DIR")]
-    helm_kubeconfigs: Option<PathBuf>,
 }
 
 /// The destination of manifests.
@@ -114,6 +118,7 @@ pub(crate) fn executors(
     timeouts: Timeouts,
     plugins: PluginHost,
     ansible: AnsibleSettings,
+    functions: KptSettings,
 ) -> Vec<Arc<dyn Executor>> {
     let settings = tko_plugin::CommandSettings {
         grpc: data.map(Grpc::from),
@@ -126,7 +131,6 @@ pub(crate) fn executors(
     let mut executors = program_executors(&settings, plugins);
     // Functions and playbooks are programs and containers that no folder limits.
     if settings.policy == PluginPolicy::Any {
-        let functions = functions::settings(timeouts.prepare);
         let metrics = &settings.metrics;
         let observed = ObservedExecutor::new(KptExecutor::new(functions), metrics.clone());
         executors.push(Arc::new(observed));
@@ -155,12 +159,12 @@ impl PreparerArgs {
             .with_worker(controller.worker("preparer", self.preparer_workers))
             .with_timeout(patient(self.preparer_timeout))
             .with_resync(controller.interval)
-            .with_auto_approve(self.auto_approve);
+            .with_auto_approve(self.auto_approve)
+            .with_shared_results(self.shared_results());
         results.set_limit(self.preparer_cache.saturating_mul(1 << 20));
         let mut registry = tko_preparer::topology::native_with(charts::conditions());
         if plugins.policy == PluginPolicy::Any {
-            let functions =
-                functions::settings(self.preparer_timeout).with_kptfile_exec(self.kptfile_exec);
+            let functions = self.functions().with_kptfile_exec(self.kptfile_exec);
             registry = KptfilePreparer::new(KptExecutor::new(functions)).add_to(registry);
             registry = controller
                 .helm
@@ -174,9 +178,23 @@ impl PreparerArgs {
                 timeouts,
                 plugins,
                 AnsibleSettings::default(),
+                self.functions(),
             ))
             .with_clock(clock)
             .with_settings(settings)
+    }
+}
+
+impl PreparerArgs {
+    fn functions(&self) -> KptSettings {
+        let settings = functions::settings(self.preparer_timeout);
+        let substitutes = self.functions.iter();
+        substitutes.fold(settings, |settings, substitute| substitute.add_to(settings))
+    }
+
+    fn shared_results(&self) -> Option<KeepLimits> {
+        let mebibytes = self.preparer_shared_cache;
+        (mebibytes > 0).then(|| KeepLimits::new().bytes(mebibytes.saturating_mul(1 << 20)))
     }
 }
 
@@ -232,16 +250,21 @@ impl SchedulerArgs {
         // Clusters come before charts: they bring the namespaces of releases.
         let mut registry = native(destination);
         registry = self.clusters.add_to(registry, self.scheduler_timeout);
-        if let Some(folder) = &self.helm_kubeconfigs {
-            let timeout = self.scheduler_timeout;
-            let cache = functions::cache_folder();
-            registry = controller
-                .helm
-                .add_scheduler(registry, folder.clone(), cache, timeout);
-        }
+        registry = controller.helm.add_scheduler(
+            registry,
+            &self.clusters,
+            functions::cache_folder(),
+            self.scheduler_timeout,
+        );
         ScheduleController::new(data)
             .with_registry(registry)
-            .with_executors(executors(address, timeouts, plugins, self.ansible()))
+            .with_executors(executors(
+                address,
+                timeouts,
+                plugins,
+                self.ansible(),
+                functions::settings(timeouts.prepare),
+            ))
             .with_clock(clock)
             .with_settings(settings)
     }
@@ -277,6 +300,12 @@ pub(super) fn patient(time: Duration) -> Duration {
 }
 
 impl ControllerArgs {
+    /// Sets the folder that relative paths of charts start at.
+    pub(crate) fn with_charts(mut self, folder: PathBuf) -> Self {
+        self.helm = self.helm.with_charts(folder);
+        self
+    }
+
     /// The settings of a worker, with a name that users see: its role and process id.
     fn worker(&self, role: &str, concurrency: usize) -> WorkerSettings {
         WorkerSettings::new(format!("{role} {}", std::process::id()))
@@ -303,7 +332,9 @@ impl Default for PreparerArgs {
             preparer_timeout: Duration::from_secs(30),
             preparer_workers: 32,
             preparer_cache: 64,
+            preparer_shared_cache: 0,
             kptfile_exec: false,
+            functions: Vec::new(),
             auto_approve: true,
         }
     }
@@ -319,7 +350,6 @@ impl Default for SchedulerArgs {
             manifests_push: None,
             secrets: None,
             clusters: ClusterArgs::default(),
-            helm_kubeconfigs: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_kpt::FunctionReference;
 use tko_kpt::executor::KptSettings;
 use tko_source::{Source, SourceCredentials, SourceReader};
 
@@ -14,6 +15,37 @@ pub(crate) fn settings(timeout: Duration) -> KptSettings {
         .with_timeout(timeout)
         .with_wasm_cache(wasm_cache())
         .with_fetch(Arc::new(|place| Box::pin(fetch(place))))
+}
+
+/// A function that runs in place of an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Substitute {
+    image: String,
+    function: FunctionReference,
+}
+
+/// Parses `IMAGE=FUNCTION`.
+pub(crate) fn substitute(text: &str) -> std::result::Result<Substitute, String> {
+    let expected = || format!("expected IMAGE=FUNCTION, such as starlark=wasm:PATH, not {text:?}");
+    let (image, function) = text.split_once('=').ok_or_else(expected)?;
+    let function: FunctionReference = function.parse().map_err(|error: Error| error.chain())?;
+    let checked = KptSettings::default().with_substitute(image, function.clone());
+    checked.map_err(|error| error.chain())?;
+    Ok(Substitute {
+        image: image.to_owned(),
+        function,
+    })
+}
+
+impl Substitute {
+    /// Adds it to the settings of functions.
+    pub(crate) fn add_to(&self, settings: KptSettings) -> KptSettings {
+        let with = settings
+            .clone()
+            .with_substitute(&self.image, self.function.clone());
+        // Its image was checked when it was parsed.
+        with.unwrap_or(settings)
+    }
 }
 
 /// The directory for compiled WebAssembly; `None` if the user has no directory for caches.

@@ -35,6 +35,26 @@ impl Collector for ResultCollector {
             &ConstCounter::new(counts.misses),
         )?;
         metric(
+            "tko_preparer_shared_results_hits",
+            "Calls of functions that were answered with a result of another process",
+            &ConstCounter::new(counts.shared_hits),
+        )?;
+        metric(
+            "tko_preparer_shared_results_misses",
+            "Calls of functions that found no result of another process",
+            &ConstCounter::new(counts.shared_misses),
+        )?;
+        metric(
+            "tko_preparer_shared_results_refused",
+            "Shared results that were damaged or did not belong to the call",
+            &ConstCounter::new(counts.shared_refused),
+        )?;
+        metric(
+            "tko_preparer_shared_results_failures",
+            "Shared results that could not be read or kept",
+            &ConstCounter::new(counts.shared_failures),
+        )?;
+        metric(
             "tko_preparer_results_evictions",
             "Results that were dropped to make room",
             &ConstCounter::new(counts.evictions),

@@ -57,6 +57,13 @@ async fn demo(sites: usize, deployments: usize, files: usize) {
             .contains("spec.selector: is required and missing"),
         "{done}"
     );
+    for line in [
+        "functions of a Kptfile: 3 replicas in namespace",
+        "a function in WebAssembly: zone set to zone-east",
+        "a Helm chart with expressions: ",
+    ] {
+        assert!(done.text().contains(line), "no {line}: {done}");
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use crate::caller::Caller;
 use crate::change::{ChangeRecord, FeedPosition, Modification};
 use crate::entity::{Condition, Record, Want};
 use crate::error::Result;
+use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
+use crate::kept::KeepLimits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
@@ -189,5 +191,13 @@ impl<T: WorkerApi + ?Sized> WorkerApi for Arc<T> {
 
     async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
         (**self).report(key, conditions).await
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        (**self).keep(key, value, limits).await
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        (**self).kept(key, age).await
     }
 }

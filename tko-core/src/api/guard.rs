@@ -32,6 +32,7 @@ use super::{
 };
 use crate::caller::Caller;
 use crate::error::Result;
+use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key, Kind};
 use crate::scope::Scope;
 use crate::select::{List, Select};
@@ -129,6 +130,10 @@ pub enum ApiCall<'a> {
     CommitPlaced(&'a Token, &'a ScheduleStep),
     /// [`WorkerApi::report`](super::WorkerApi::report).
     Report(&'a Key),
+    /// [`WorkerApi::keep`](super::WorkerApi::keep).
+    Keep(ContentHash),
+    /// [`WorkerApi::kept`](super::WorkerApi::kept).
+    Kept(ContentHash),
 }
 
 /// The kind of an [`ApiCall`].
@@ -180,6 +185,8 @@ impl ApiCall<'_> {
             Self::CommitPrepared(..) => "commit_prepared",
             Self::CommitPlaced(..) => "commit_placed",
             Self::Report(_) => "report",
+            Self::Keep(_) => "keep",
+            Self::Kept(_) => "kept",
         }
     }
 
@@ -210,7 +217,9 @@ impl ApiCall<'_> {
             | Self::Enqueue(_)
             | Self::CommitPrepared(..)
             | Self::CommitPlaced(..)
-            | Self::Report(_) => None,
+            | Self::Report(_)
+            | Self::Keep(_)
+            | Self::Kept(_) => None,
         }
     }
 
@@ -273,7 +282,9 @@ impl ApiCall<'_> {
             | Self::Enqueue(_)
             | Self::CommitPrepared(..)
             | Self::CommitPlaced(..)
-            | Self::Report(_) => CallKind::Work,
+            | Self::Report(_)
+            | Self::Keep(_)
+            | Self::Kept(_) => CallKind::Work,
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::change::{ChangeRecord, FeedPosition, Modification};
 use crate::deployment_resource;
 use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
+use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
+use crate::kept::KeepLimits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
@@ -491,5 +493,15 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
     async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
         self.check_whole(ApiCall::Report(key))?;
         self.inner.report(key, conditions).await
+    }
+
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        self.check_whole(ApiCall::Keep(key))?;
+        self.inner.keep(key, value, limits).await
+    }
+
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        self.check_whole(ApiCall::Kept(key))?;
+        self.inner.kept(key, age).await
     }
 }

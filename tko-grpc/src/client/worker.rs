@@ -15,8 +15,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Caller, Claim, ClaimRequest, Condition, Cursor, DataApi, Enqueue, Error, Generation, Key, List,
-    Outcome, Page, PrepareStep, Record, Result, Revision, ScheduleStep, Token, Want, WorkerApi,
+    Caller, Claim, ClaimRequest, Condition, ContentHash, Cursor, DataApi, Enqueue, Error,
+    Generation, KeepLimits, Key, List, Outcome, Page, PrepareStep, Record, Result, Revision,
+    ScheduleStep, Token, Want, WorkerApi,
 };
 
 fn pack_list(list: &List) -> wire::ListRequest {
@@ -206,5 +207,51 @@ impl WorkerApi for Client {
         )
         .await
         .map(|_| ())
+    }
+
+    /// Keeps nothing if the server does not know the call.
+    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+        let request = wire::KeepRequest {
+            key: key.0.to_vec().into(),
+            value: value.to_vec().into(),
+            max_values: u64::try_from(limits.values).unwrap_or(u64::MAX),
+            max_bytes: limits.bytes,
+            max_age: Some(duration(limits.age)),
+        };
+        let time = self.settings.timeout;
+        let kept = self
+            .work(
+                "keep a value",
+                time,
+                request,
+                |mut controller, request| async move { controller.keep(request).await },
+            )
+            .await;
+        match kept {
+            Ok(_) | Err(Error::NotImplemented(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds nothing if the server does not know the call.
+    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        let request = wire::GetKeptRequest {
+            key: key.0.to_vec().into(),
+            max_age: Some(duration(age)),
+        };
+        let time = self.settings.timeout;
+        let found = self
+            .work(
+                "read a kept value",
+                time,
+                request,
+                |mut controller, request| async move { controller.get_kept(request).await },
+            )
+            .await;
+        match found {
+            Ok(answer) => Ok(answer.value.map(Into::into)),
+            Err(Error::NotImplemented(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

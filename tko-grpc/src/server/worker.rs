@@ -12,7 +12,7 @@ use crate::wire::step::{unpack_placed, unpack_prepared, unpack_report};
 use crate::wire::table::Packer;
 use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
 use std::sync::Arc;
-use tko_core::{ClaimRequest, Error, MAX_CHANGES, Token};
+use tko_core::{ClaimRequest, ContentHash, Error, KeepLimits, MAX_CHANGES, Token};
 use tonic::{Request, Response, Status};
 
 /// Longest name of a worker, in bytes.
@@ -20,6 +20,14 @@ const MAX_WORKER: usize = 1_024;
 
 /// Records are added to the answer to a claim until they have this many bytes.
 const MAX_RECORDS: usize = 1 << 20;
+
+fn unpack_hash(bytes: &[u8]) -> tko_core::Result<ContentHash> {
+    let hash = bytes.try_into().map_err(|_| {
+        let message = format!("it has {} bytes; a hash has 32", bytes.len());
+        Error::bad("key", message)
+    });
+    hash.map(ContentHash)
+}
 
 /// Implements `tko.v1alpha2.Controller`.
 pub(super) struct WorkerService(pub(super) Arc<ServiceContext>);
@@ -168,6 +176,38 @@ impl controller_server::Controller for WorkerService {
                 let (key, conditions) = unpack_report(request)?;
                 api.report(&key, conditions).await?;
                 Ok(wire::ReportResponse {})
+            })
+            .await
+    }
+
+    async fn keep(
+        &self,
+        request: Request<wire::KeepRequest>,
+    ) -> Result<Response<wire::KeepResponse>, Status> {
+        self.0
+            .answer(request, |api, request| async move {
+                let limits = KeepLimits::new()
+                    .values(usize::try_from(request.max_values).unwrap_or(usize::MAX))
+                    .bytes(request.max_bytes)
+                    .age(unpack_duration("max_age", request.max_age.as_ref())?);
+                let key = unpack_hash(&request.key)?;
+                api.keep(key, &request.value, limits).await?;
+                Ok(wire::KeepResponse {})
+            })
+            .await
+    }
+
+    async fn get_kept(
+        &self,
+        request: Request<wire::GetKeptRequest>,
+    ) -> Result<Response<wire::GetKeptResponse>, Status> {
+        self.0
+            .answer(request, |api, request| async move {
+                let age = unpack_duration("max_age", request.max_age.as_ref())?;
+                let value = api.kept(unpack_hash(&request.key)?, age).await?;
+                Ok(wire::GetKeptResponse {
+                    value: value.map(Into::into),
+                })
             })
             .await
     }

@@ -5,6 +5,7 @@ mod callers;
 mod compatible;
 mod endless;
 mod hostile;
+mod kept;
 mod lifecycle;
 mod limits;
 mod python;

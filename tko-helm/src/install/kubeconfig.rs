@@ -1,36 +1,72 @@
-//! The kubeconfig of a site's cluster: a file below the operator's folder.
+//! The kubeconfig of a site's cluster.
 
-use super::{CLUSTER_API_VERSION, CLUSTER_KIND};
+use super::{CLUSTER_API, CLUSTER_API_VERSION, CLUSTER_KIND};
 use serde_json::Value;
+use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use tko_core::{Error, Gvk, Resource, Result, ScheduleCall};
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+use tko_core::{BoxFuture, Error, Gvk, Package, Resource, Result, ScheduleCall};
 use tko_source::file_below;
 
 /// Maximum size of a kubeconfig, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The kubeconfig of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SiteKubeconfig {
-    pub(crate) path: PathBuf,
+/// The kubeconfig of a site's cluster.
+pub struct SiteKubeconfig {
+    pub(super) path: PathBuf,
     /// The context in it; the current one by default.
-    pub(crate) context: Option<String>,
+    pub(super) context: Option<String>,
+    /// The file, if it is removed with this value.
+    _temporary: Option<NamedTempFile>,
 }
 
+/// Finds the kubeconfig of a site by the site's package. `None`: the cluster does not exist yet, or
+/// does not exist any more.
+pub type KubeconfigFinder =
+    Arc<dyn Fn(Package) -> BoxFuture<'static, Result<Option<SiteKubeconfig>>> + Send + Sync>;
+
 impl SiteKubeconfig {
-    /// Finds the kubeconfig of a site.
+    /// A kubeconfig in a file of this machine, and the context in it.
+    pub fn file(path: impl Into<PathBuf>, context: Option<String>) -> Self {
+        Self {
+            path: path.into(),
+            context,
+            _temporary: None,
+        }
+    }
+
+    /// A kubeconfig that is not in a file. As Helm reads only files, it is written to a temporary
+    /// one that only this user can read, and that is removed with the returned value.
+    ///
+    /// # Errors
+    /// `Unavailable`: the file cannot be written.
+    pub fn text(text: &str, context: Option<String>) -> Result<Self> {
+        let written = || {
+            // Its mode is 0600.
+            let mut file = tempfile::Builder::new()
+                .prefix("tko-kubeconfig-")
+                .tempfile()?;
+            file.write_all(text.as_bytes())?;
+            Ok::<_, std::io::Error>(file)
+        };
+        let file =
+            written().map_err(|error| Error::unavailable("write a temporary kubeconfig", error))?;
+        Ok(Self {
+            path: file.path().to_owned(),
+            context,
+            _temporary: Some(file),
+        })
+    }
+
+    /// Finds the kubeconfig that a site names in the operator's folder.
     ///
     /// # Errors
     /// `BadArgument`: the site names none, or it is not a file below the folder.
-    pub(crate) async fn of(call: &ScheduleCall<'_>, folder: &Path) -> Result<Self> {
-        let resource = call.site.package.as_ref().and_then(|package| {
-            let kind = Gvk::of(CLUSTER_API_VERSION, CLUSTER_KIND);
-            match call.target {
-                Some(target) => package.find(target),
-                None => package.iter().find(|resource| *resource.gvk() == kind),
-            }
-        });
-        let Some(resource) = resource else {
+    pub(super) async fn in_folder(package: &Package, folder: &Path) -> Result<Self> {
+        let kind = own_kind();
+        let Some(resource) = package.iter().find(|resource| *resource.gvk() == kind) else {
             return Err(Error::bad(
                 "site",
                 format!("its package has no {CLUSTER_KIND}; add one with spec.kubeconfig.file"),
@@ -40,16 +76,47 @@ impl SiteKubeconfig {
             return Err(Error::bad(
                 "spec.kubeconfig.file",
                 format!(
-                    "{} has none; charts are installed by kubeconfigs in files, not in Secrets",
+                    "{} has none; this program reads kubeconfigs in files, not in Secrets",
                     resource.identifier()
                 ),
             ));
         };
-        Ok(Self {
-            path: file_below("spec.kubeconfig.file", folder, &file, MAX_BYTES).await?,
-            context: text(resource, &["spec", "context"])?,
-        })
+        let path = file_below("spec.kubeconfig.file", folder, &file, MAX_BYTES).await?;
+        Ok(Self::file(path, text(resource, &["spec", "context"])?))
     }
+}
+
+impl fmt::Debug for SiteKubeconfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SiteKubeconfig")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn own_kind() -> Gvk {
+    Gvk::of(CLUSTER_API_VERSION, CLUSTER_KIND)
+}
+
+/// The kinds of resource of a site that trigger the scheduler.
+pub(super) fn triggers() -> impl Iterator<Item = Gvk> {
+    let provisioned = ["v1beta1", "v1beta2"].map(|v| Gvk::new(CLUSTER_API, v, "Cluster"));
+    [own_kind()].into_iter().chain(provisioned)
+}
+
+/// Whether a call is about the resource that decides: with both kinds, the own one does, and the
+/// scheduler is called for each.
+pub(super) fn is_primary(call: &ScheduleCall<'_>) -> bool {
+    let kind = own_kind();
+    let is_own = call.target.is_none_or(|target| target.gvk == kind);
+    let mut resources = call.site.package.iter().flat_map(Package::iter);
+    is_own || !resources.any(|resource| *resource.gvk() == kind)
+}
+
+/// Whether Cluster API makes the cluster of a call.
+pub(super) fn is_provisioned(call: &ScheduleCall<'_>) -> bool {
+    call.target
+        .is_some_and(|target| &*target.gvk.group == CLUSTER_API)
 }
 
 /// A text of a resource; empty is absent.

@@ -9,13 +9,14 @@ use crate::world::chart_folder;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tko_core::{
     Condition, Deployment, DeploymentId, Entity, Facts, Key, Package, Record, Result, ScheduleCall,
     Scheduler, SiteId,
 };
-use tko_helm::{HelmScheduler, HelmSettings, InstallSettings};
+use tko_helm::{HelmScheduler, HelmSettings, InstallSettings, KubeconfigFinder, SiteKubeconfig};
 use tko_kubernetes_server::{ApiServer, Programs};
 
 /// A time limit that a correct run never reaches, even on a busy machine.
@@ -105,6 +106,76 @@ async fn a_cluster_that_cannot_be_reached_is_an_error_with_helms_words() {
     assert!(error.contains("below the folder"), "{error}");
     let error = failure(&scheduler, &site("other.yaml"), &wanted).await;
     assert!(error.contains("other.yaml"), "{error}");
+}
+
+/// A program in place of helm: prints no releases, and notes where its kubeconfig is and what it has.
+fn noting(folder: &Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join("helm");
+    let note = folder.join("note").display().to_string();
+    let script = format!(
+        "#!/bin/sh\nstat -c '%a' \"$KUBECONFIG\" > {note}\necho \"$KUBECONFIG\" >> {note}\ncat \
+         \"$KUBECONFIG\" >> {note}\necho \"$*\" >> {note}\necho '[]'\n"
+    );
+    std::fs::write(&path, script).expect("a file");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("our own file");
+    path
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_is_no_file_is_in_a_private_one_while_helm_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = noting(folder.path());
+    let finder: KubeconfigFinder = Arc::new(|package| {
+        let is_site = package
+            .iter()
+            .any(|r| &*r.gvk().kind == "KubernetesCluster");
+        Box::pin(async move {
+            assert!(is_site, "it gets the package of the site");
+            SiteKubeconfig::text("the secret", Some("edge".to_owned())).map(Some)
+        })
+    });
+    let settings = settings(folder.path(), &program).with_finder(finder);
+    let scheduler = HelmScheduler::new(settings);
+    let done = schedule(&scheduler, &site("unused"), &[]).await;
+    done.expect("there is nothing to do");
+    let note = std::fs::read_to_string(folder.path().join("note")).expect("it ran");
+    let lines: Vec<&str> = note.lines().collect();
+    assert_eq!(lines[0], "600");
+    assert!(lines[2].starts_with("the secret"), "{note}");
+    assert!(note.contains("--kube-context=edge"), "{note}");
+    assert!(!Path::new(lines[1]).exists(), "it is removed");
+}
+
+#[tokio::test]
+async fn charts_wait_for_a_cluster_that_is_not_provisioned_and_go_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let finder: KubeconfigFinder = Arc::new(|_| Box::pin(async { Ok(None) }));
+    let settings = settings(folder.path(), Path::new("/nowhere/helm")).with_finder(finder);
+    let scheduler = HelmScheduler::new(settings);
+    let cluster = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+        "metadata": {"name": "edge"}, "spec": {},
+    });
+    let id = SiteId::new("india/pune/1").expect("an id");
+    let site = record(Key::Site(id), Facts::site(None, None), vec![cluster]);
+    let web = deployment("one", vec![chart("web", folder.path(), json!({}))]);
+    let error = failure(&scheduler, &site, &[web]).await;
+    assert!(error.contains("until it is provisioned"), "{error}");
+    let done = schedule(&scheduler, &site, &[]).await;
+    assert_eq!(done.expect("its releases are gone"), []);
+    // Sites that another program provisions need no management cluster here, as long as they have no
+    // charts.
+    let package = site.package.as_ref().expect("it has a package");
+    let target = package.resources()[0].identifier();
+    let without = HelmScheduler::new(self::settings(folder.path(), Path::new("/nowhere/helm")));
+    let call = || ScheduleCall::new(&site, 1).target(target);
+    let done = without.schedule(call()).await;
+    assert_eq!(done.expect("nothing to do"), []);
+    let web = deployment("one", vec![chart("web", folder.path(), json!({}))]);
+    let refused = without.schedule(call().wanted(&[web])).await;
+    assert!(refused.is_err(), "it has a chart");
 }
 
 /// A cluster, a scheduler for it, and helm.

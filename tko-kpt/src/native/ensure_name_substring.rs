@@ -51,7 +51,7 @@ const POD_REFERENCES: [(&str, &str); 18] = [
 ];
 
 /// Where other kinds name others: the kind that refers, the kind it refers to, and the place.
-const REFERENCES: [(&str, &str, &str); 19] = [
+const REFERENCES: [(&str, &str, &str); 34] = [
     ("ServiceAccount", "Secret", "secrets/name"),
     ("ServiceAccount", "Secret", "imagePullSecrets/name"),
     ("Ingress", "Secret", "spec/tls/secretName"),
@@ -110,6 +110,41 @@ const REFERENCES: [(&str, &str, &str); 19] = [
         "ServiceAccount",
         "ServiceAccount",
         "spec/serviceAccountName",
+    ),
+    ("Role", "ConfigMap", "rules/resourceNames[]"),
+    ("Role", "Secret", "rules/resourceNames[]"),
+    ("ClusterRole", "ConfigMap", "rules/resourceNames[]"),
+    ("ClusterRole", "Secret", "rules/resourceNames[]"),
+    ("ClusterRole", "PersistentVolume", "rules/resourceNames[]"),
+    ("StorageClass", "Secret", "parameters/secretName"),
+    ("StorageClass", "Secret", "parameters/adminSecretName"),
+    ("StorageClass", "Secret", "parameters/userSecretName"),
+    ("StorageClass", "Secret", "parameters/secretRef"),
+    ("PersistentVolume", "Secret", "spec/azureFile/secretName"),
+    (
+        "Ingress",
+        "Secret",
+        r"metadata/annotations/ingress.kubernetes.io\/auth-secret",
+    ),
+    (
+        "Ingress",
+        "Secret",
+        r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-secret",
+    ),
+    (
+        "Ingress",
+        "Secret",
+        r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-tls-secret",
+    ),
+    (
+        "Ingress",
+        "ConfigMap",
+        r"metadata/annotations/nginx.ingress.kubernetes.io\/fastcgi-params-configmap",
+    ),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingAdmissionPolicy",
+        "spec/policyName",
     ),
 ];
 

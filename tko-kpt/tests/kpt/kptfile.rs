@@ -3,7 +3,8 @@
 use crate::world::{World, config_map, package, program, workload};
 use serde_json::{Value, json};
 use std::path::Path;
-use tko_core::{Gvk, Identifier, Package};
+use tko_core::{Gvk, Identifier, KeepLimits, Package};
+use tko_kpt::ContainerRuntime;
 use tko_kpt::executor::KptSettings;
 use tko_source::{Source, SourceReader};
 
@@ -193,4 +194,57 @@ async fn equal_input_runs_a_function_once() {
         )
         .await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn another_preparer_uses_what_one_has_made() {
+    let settings = KptSettings::default;
+    let limits = KeepLimits::new();
+    let first = World::new(settings()).replaced(settings(), limits).await;
+    first
+        .plugin("set-namespace:v0.4.1", &[("namespace", "spec.namespace")])
+        .await;
+    let id = first.deploy(vec![config_map("a"), workload()]).await;
+    let made = first.prepared(&id).await;
+    assert_eq!(first.results.counts().shared_misses, 1);
+    let second = first.replaced(settings(), limits).await;
+    let id = second.deploy(vec![config_map("a"), workload()]).await;
+    assert_eq!(second.prepared(&id).await, made);
+    let counts = second.results.counts();
+    let found = (counts.misses, counts.shared_hits, counts.shared_refused);
+    assert_eq!(found, (0, 1, 0), "{counts:?}");
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_without_a_runtime_says_what_to_do_and_a_substitute_runs_in_its_place() {
+    let kptfile = "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: p}\npipeline:\n  \
+                   mutators:\n  - image: gcr.io/kpt-fn/starlark:v0.4.3\n    configMap: {source: 'x = 1'}\n";
+    let files = [
+        ("Kptfile", kptfile),
+        (
+            "a.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+        ),
+    ];
+    let off = KptSettings::default().with_containers(ContainerRuntime::Off);
+    let world = World::new(off.clone());
+    let message = world.refused(package(&files)).await;
+    assert!(
+        message.contains("--function gcr.io/kpt-fn/starlark=wasm:PATH")
+            && message.contains("examples/kpt/starlark"),
+        "{message}"
+    );
+    world.stop().await;
+    let function = "exec:/bin/cat".parse().expect("a function");
+    let substituted = off.with_substitute("starlark", function);
+    let world = World::new(substituted.expect("an image"));
+    let id = world.deploy(package(&files)).await;
+    world.prepared(&id).await;
+    world.stop().await;
+    for wrong in ["a/b@sha256:01", "exec:/a", "a b"] {
+        let function = program("pass.sh").parse().expect("a function");
+        let refused = KptSettings::default().with_substitute(wrong, function);
+        assert!(refused.is_err(), "{wrong}");
+    }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Admission, Condition, DataApi, DeploymentId, Event, Gvk, Key, Kind, NewDeployment, NewPlugin,
-    Package, PluginId, PluginType, Record, Result, Revision, Select, Store, Violation, Want, Watch,
+    Admission, Condition, DataApi, DeploymentId, Event, Gvk, KeepLimits, Key, Kind, NewDeployment,
+    NewPlugin, Package, PluginId, PluginType, Record, Result, Revision, Select, Store, Violation,
+    Want, Watch,
 };
 use tko_kpt::executor::KptSettings;
 use tko_kpt::{KptExecutor, KptfilePreparer};
@@ -44,6 +45,17 @@ impl World {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let ids = Arc::new(TimeOrderedIds);
         let store = Arc::new(Store::new(Arc::new(memory), Arc::new(Open), ids));
+        Self::over(store, settings, None)
+    }
+
+    /// A preparer of another process, in place of the one before.
+    pub(crate) async fn replaced(self, settings: KptSettings, shared: KeepLimits) -> Self {
+        let store = self.store.clone();
+        self.stop().await;
+        Self::over(store, settings, Some(shared))
+    }
+
+    fn over(store: Arc<Store<Memory>>, settings: KptSettings, shared: Option<KeepLimits>) -> Self {
         let stop = CancellationToken::new();
         let limit = settings.timeout + PATIENCE;
         let executor = KptExecutor::new(settings);
@@ -53,7 +65,11 @@ impl World {
             .with_registry(kptfiles.add_to(tko_preparer::native()))
             .with_result_cache(results.clone())
             .with_executors(vec![Arc::new(executor)])
-            .with_settings(PrepareSettings::default().with_timeout(limit));
+            .with_settings(
+                PrepareSettings::default()
+                    .with_timeout(limit)
+                    .with_shared_results(shared),
+            );
         Self {
             task: tokio::spawn(controller.run(stop.clone())),
             store,

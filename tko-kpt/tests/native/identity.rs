@@ -34,6 +34,11 @@ fn names_get_the_substring_and_references_follow() {
             json!([{"kind": "ServiceAccount", "name": "account"}, {"kind": "User", "name": "app"}]),
         ),
         resource("kpt.dev/v1", "Kptfile", "package"),
+        with(
+            resource("rbac.authorization.k8s.io/v1", "ClusterRole", "reader"),
+            "/rules",
+            json!([{"resources": ["configmaps"], "resourceNames": ["config", "other"]}]),
+        ),
     ];
     let config = data(json!({"prepend": "dev-"}));
     let set = run("ensure-name-substring:v0.1.1", config.clone(), resources).expect("succeeds");
@@ -52,6 +57,7 @@ fn names_get_the_substring_and_references_follow() {
             Some("dev-scaler"),
             Some("dev-binding"),
             Some("package"),
+            Some("dev-reader"),
         ]
     );
     let pod = &set[4]["spec"]["template"]["spec"];
@@ -69,6 +75,8 @@ fn names_get_the_substring_and_references_follow() {
     assert_eq!(set[5]["spec"]["scaleTargetRef"]["name"], "dev-app");
     assert_eq!(set[6]["subjects"][0]["name"], "dev-account");
     assert_eq!(set[6]["subjects"][1]["name"], "app");
+    let names = &set[8]["rules"][0]["resourceNames"];
+    assert_eq!(*names, json!(["dev-config", "other"]));
     // A second run changes nothing.
     let again = run("ensure-name-substring:v0.1.1", config, set.clone()).expect("succeeds");
     assert_eq!(again, set);

@@ -2,6 +2,7 @@
 
 use crate::world::{World, definition, deleting, deployment, map, site_of};
 use serde_json::{Value, json};
+use tko_kubernetes::{FoundKubeconfig, Kubeconfigs};
 
 fn cluster_definition() -> Value {
     let mut definition = definition("Cluster");
@@ -91,9 +92,16 @@ async fn a_provisioned_site_is_made_used_and_removed() {
     );
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "c1-kubeconfig", "namespace": "fleet"}, "stringData": {"value": text},
+        "metadata": {"name": "c1-kubeconfig", "namespace": "fleet"}, "stringData": {"value": &text},
     });
+    let kubeconfigs = Kubeconfigs::new(world.settings());
+    let package = site.package.clone().expect("it has a package");
+    let found = kubeconfigs.find(&package).await;
+    assert_eq!(found.expect("asked"), FoundKubeconfig::NotProvisioned);
     world.kubectl("apply -f -", &secret.to_string()).await;
+    let found = kubeconfigs.find(&package).await.expect("it is there");
+    let context = None;
+    assert_eq!(found, FoundKubeconfig::Secret { text, context });
     world
         .schedule(&scheduler, &site, &wanted, &[])
         .await

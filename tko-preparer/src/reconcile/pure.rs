@@ -1,6 +1,7 @@
 //! Calls of pure preparers, which are answered with the result of an earlier equal call.
 
 use super::session::PrepareSession;
+use crate::shared_results::SharedResults;
 use serde_json::json;
 use std::sync::Arc;
 use tko_core::{
@@ -36,8 +37,13 @@ impl PrepareSession<'_> {
             _ => None,
         };
         let run = preparer.prepare(call);
+        let limits = self.context.settings.shared_results;
+        let shared = limits.map(|limits| SharedResults {
+            data: &*self.context.data,
+            limits,
+        });
         let answer = results
-            .get_or_run(ContentHash::of_all(key), done, keep, run)
+            .get_or_run(ContentHash::of_all(key), shared, done, keep, run)
             .await?;
         Ok(match answer {
             Answer::Done { package, effects } => Answer::Done {

@@ -143,6 +143,7 @@ impl DryCall<'_> {
             timeouts,
             PluginHost::default(),
             AnsibleSettings::default(),
+            crate::services::functions::settings(self.timeout),
         );
         let started = Instant::now();
         // Not every executor has a time limit of its own.

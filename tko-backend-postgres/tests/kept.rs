@@ -1,0 +1,49 @@
+//! Kept values are found by every process that uses the database.
+
+mod harness;
+
+use harness::Harness;
+use std::time::Duration;
+use tko_conformance::BackendHarness;
+use tko_core::{Backend, ContentHash, KeepLimits};
+
+async fn find(store: &dyn Backend, number: u8) -> Option<Vec<u8>> {
+    let age = KeepLimits::new().age;
+    let found = store.kept(ContentHash([number; 32]), age).await;
+    found.expect("it is looked up")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_value_is_found_by_other_processes() {
+    let harness = Harness::default();
+    let one = harness.fresh(100).await;
+    let other = harness.beside(&one).await;
+    let limits = KeepLimits::new().bytes(2_000);
+    for number in 1..=3 {
+        let value = [number; 900];
+        let kept = one.keep(ContentHash([number; 32]), &value, limits);
+        kept.await.expect("it is kept");
+        harness.advance(Duration::from_secs(1)).await;
+    }
+    let mut found = Vec::new();
+    for number in 1..=3 {
+        found.push(find(&*other, number).await);
+    }
+    assert_eq!(found, [None, Some(vec![2; 900]), Some(vec![3; 900])]);
+    // Several processes keep at the same time.
+    let keep = |number: u8| {
+        let store = if number.is_multiple_of(2) {
+            &one
+        } else {
+            &other
+        };
+        async move {
+            let key = ContentHash([number % 7; 32]);
+            store.keep(key, &[number; 900], limits).await
+        }
+    };
+    let kept = futures_util::future::join_all((0..32).map(keep)).await;
+    let failed = kept.into_iter().filter_map(Result::err).count();
+    // Two that forget the same rows may meet in a deadlock, which ends one of them.
+    assert!(failed < 32, "all failed");
+}

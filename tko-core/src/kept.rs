@@ -1,0 +1,69 @@
+//! Kept values: bytes that processes share through the backend to save work.
+
+use crate::builder::chainable;
+use std::time::Duration;
+
+/// Maximum size of one kept value, in bytes.
+pub const MAX_KEPT: usize = 4 << 20;
+
+/// How much [`Backend::keep`](crate::Backend::keep) leaves.
+///
+/// The values that were kept earliest are forgotten first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeepLimits {
+    /// Maximum number of values. Default: 4,096.
+    pub values: usize,
+    /// Maximum sum of the sizes of all values, in bytes. Default: 256 MiB.
+    pub bytes: u64,
+    /// Age from which a value is forgotten. Default: a week.
+    pub age: Duration,
+}
+
+impl Default for KeepLimits {
+    fn default() -> Self {
+        Self {
+            values: 4_096,
+            bytes: 256 << 20,
+            age: Duration::from_hours(7 * 24),
+        }
+    }
+}
+
+impl KeepLimits {
+    /// The highest limits that a [`Store`](crate::Store) passes on, because a backend looks at all
+    /// values when it keeps one.
+    pub const MOST: Self = Self {
+        values: 16_384,
+        bytes: 16 << 30,
+        age: Duration::from_hours(365 * 24),
+    };
+
+    /// The default limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    chainable! {
+        /// Sets the maximum number of values.
+        values: usize;
+        /// Sets the maximum sum of sizes.
+        bytes: u64;
+        /// Sets the age from which a value is forgotten.
+        age: Duration;
+    }
+
+    /// Whether a value of this size is kept at all.
+    pub fn admit(&self, size: usize) -> bool {
+        size <= MAX_KEPT && size as u64 <= self.bytes && self.values > 0
+    }
+
+    /// These limits, or [`MOST`](Self::MOST) where they are higher.
+    pub(crate) fn bounded(self) -> Self {
+        Self {
+            values: self.values.min(Self::MOST.values),
+            bytes: self.bytes.min(Self::MOST.bytes),
+            age: self.age.min(Self::MOST.age),
+        }
+    }
+}
