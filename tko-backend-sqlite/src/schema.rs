@@ -12,7 +12,10 @@ use tko_core::{Error, Result};
 const APPLICATION: i64 = 0x544b_4f31;
 
 /// The migrations in order. Published ones never change.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_entities.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_entities.sql"),
+    include_str!("../migrations/0002_clustered.sql"),
+];
 
 /// The state of a file before migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
