@@ -88,6 +88,16 @@ impl RowValues<'_> {
         self
     }
 
+    /// Adds a number, or null.
+    pub(crate) fn number_or_null(mut self, number: Option<i64>) -> Self {
+        if let Some(number) = number {
+            return self.number(number);
+        }
+        self.separate();
+        self.text.push_str("null");
+        self
+    }
+
     /// Adds an id. No character of an id needs escaping in JSON.
     pub(crate) fn id(mut self, id: &str) -> Self {
         self.separate();
@@ -141,8 +151,12 @@ mod tests {
         let mut rows = RowList::default();
         assert!(rows.is_empty());
         rows.row().number(-1).id("a/b").end();
-        rows.row().place(place).place_or_null(None).end();
-        assert_eq!(rows.into_text(), r#"[[-1,"a/b"],[1,2,null,null]]"#);
+        rows.row()
+            .place(place)
+            .place_or_null(None)
+            .number_or_null(None)
+            .end();
+        assert_eq!(rows.into_text(), r#"[[-1,"a/b"],[1,2,null,null,null]]"#);
         assert_eq!(RowList::default().into_text(), "[]");
         assert_eq!(arena.into_bytes(), b"ab");
     }

@@ -1,47 +1,161 @@
-//! Commits a change set within the transaction of the writer: reads what the rules need, judges,
-//! and only then writes.
+//! Commits change sets within the transaction of the writer: reads what the rules need, judges, and
+//! only then writes.
 //!
 //! The rules are those of `tko_core::commit`. A refused change set leaves no trace, so several sets
-//! can share a transaction.
+//! can share a transaction. Sets that do not depend on each other are read together and written
+//! together, so that many small ones cost little more than one.
 
+mod asked;
 mod found;
 mod write;
 
 use crate::connect::SqliteParts;
+use crate::dictionary::ChosenDictionaries;
 use crate::modification::LEASE;
 use crate::pack::pack;
 use crate::signal::Touched;
-use found::FoundState;
-use sqlx::SqliteConnection;
+use found::{FoundForSet, FoundState, Head};
+use sqlx::{Executor, SqliteConnection};
 use std::collections::BTreeMap;
 use tko_core::commit::{Right, Staged, TokenState, WorkItem, judge};
 use tko_core::{
-    Change, ChangeSet, Committed, Entity, Error, Key, Outcome, Record, Result, Revision, Stage,
-    Timestamp, Version,
+    Committed, Error, ErrorKind, Key, Outcome, Record, Result, Revision, Stage, Timestamp, Version,
 };
 use write::SetWrite;
 
+pub(crate) use asked::AskedSet;
 pub(crate) use write::put_work;
 
-/// Commits a change set that `tko_core::commit::check` accepted.
+/// The answer to a change set, and whom it wakes.
+pub(crate) type SetAnswer = Result<(Committed, Touched)>;
+
+/// The parts of the transaction that go with the first read and with the last write: each saves a
+/// round trip to the thread of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransactionEnds {
+    /// Begin it before the first read.
+    pub(crate) begin: bool,
+    /// Commit it after the last write, if there is one.
+    pub(crate) commit: bool,
+}
+
+/// Commits change sets in order. Returns their answers, and whether the transaction is committed.
 ///
-/// Put entities that are in `restored` become exactly those; for all others it is empty.
+/// If the database refuses a statement, this and all later sets fail, and the transaction must be
+/// undone.
 pub(crate) async fn commit(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
-    mut set: ChangeSet,
-    restored: &BTreeMap<Key, Entity>,
+    dictionaries: &mut ChosenDictionaries,
+    mut sets: &mut [AskedSet],
+    mut ends: TransactionEnds,
     now: Timestamp,
-) -> Result<(Committed, Touched)> {
-    let changes = std::mem::take(&mut set.changes);
-    let found = found::read(connection, shared, &changes, &set, now).await?;
-    let FoundState {
+) -> (Vec<SetAnswer>, bool) {
+    let mut answers = Vec::with_capacity(sets.len());
+    let mut is_committed = false;
+    // Damage that one set meets must not fail others.
+    let mut alone = 0_usize;
+    while !sets.is_empty() {
+        let count = if alone > 0 {
+            1
+        } else {
+            asked::independent(sets)
+        };
+        let found = found::read(connection, shared, &sets[..count], ends.begin).await;
+        let is_damaged = |error: &Error| error.kind() == ErrorKind::Internal;
+        if count > 1 && found.as_ref().is_err_and(is_damaged) {
+            if ends.begin {
+                // If it did not begin, this one fails, and may.
+                let _ = connection.execute("ROLLBACK").await;
+            }
+            alone = count;
+            continue;
+        }
+        ends.begin = false;
+        alone = alone.saturating_sub(1);
+        let (group, rest) = sets.split_at_mut(count);
+        let commit = ends.commit && rest.is_empty();
+        let written = match found {
+            Ok(found) => write(connection, shared, dictionaries, group, &found, now, commit).await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok((group, committed)) => {
+                answers.extend(group);
+                is_committed = committed;
+            }
+            Err(error) => {
+                answers.extend((1..count).map(|_| Err(copy(&error))));
+                answers.push(Err(error));
+                answers.extend(rest.iter().map(|_| Err(another())));
+                return (answers, false);
+            }
+        }
+        sets = rest;
+    }
+    (answers, is_committed)
+}
+
+/// The error of writes that share a transaction with one that failed.
+pub(crate) fn another() -> Error {
+    Error::unavailable(
+        "write",
+        "another write in the same transaction failed; retry",
+    )
+}
+
+/// An error of a whole transaction, for one more of its jobs.
+pub(crate) fn copy(error: &Error) -> Error {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    let source = source.unwrap_or_else(|| error.to_string());
+    match error.kind() {
+        ErrorKind::Internal => Error::internal("write", source),
+        _ => Error::unavailable("write", source),
+    }
+}
+
+/// Judges sets that do not depend on each other, and writes those that are not refused.
+async fn write(
+    connection: &mut SqliteConnection,
+    shared: &SqliteParts,
+    dictionaries: &mut ChosenDictionaries,
+    group: &mut [AskedSet],
+    found: &FoundState,
+    now: Timestamp,
+    commit: bool,
+) -> Result<(Vec<SetAnswer>, bool)> {
+    let mut head = found.head;
+    let mut write = SetWrite::new(now);
+    let answers = group.iter_mut();
+    let answers = answers.map(|asked| stage(found, asked, &mut head, &mut write, now));
+    let answers = answers.collect();
+    if !write.is_needed() {
+        return Ok((answers, false));
+    }
+    dictionaries.retain(found.lowest_dictionary);
+    let chosen = dictionaries
+        .choose(connection, shared, write.templates(), &found.rows)
+        .await?;
+    write
+        .execute(connection, shared, &chosen, head, commit)
+        .await?;
+    Ok((answers, commit))
+}
+
+/// Judges one set, and adds what it writes. A refused set adds nothing.
+fn stage(
+    found: &FoundState,
+    asked: &mut AskedSet,
+    head: &mut Head,
+    write: &mut SetWrite,
+    now: Timestamp,
+) -> SetAnswer {
+    let FoundForSet {
         snapshot,
-        work,
-        bodies,
-        mut head,
         modification,
-    } = found;
+    } = found.of_set(asked, now);
+    let changes = std::mem::take(&mut asked.changes);
+    let (set, restored) = (&asked.set, &asked.restored);
     let first = head.number + 1;
     let count = changes.len() as u64;
     let versions: Vec<Version> = (first..)
@@ -56,7 +170,6 @@ pub(crate) async fn commit(
     let right = judge(&snapshot, &staged, &set.require, set.under.as_ref())?;
     let mut committed = staged.committed();
     let mut touched = Touched::default();
-    let mut write = SetWrite::new(now);
     if !staged.steps.is_empty() {
         head.number = last.unwrap_or_default().max(head.number + count);
     }
@@ -70,12 +183,13 @@ pub(crate) async fn commit(
     for step in staged.steps {
         head.revision += 1;
         exists.insert(step.key().clone(), step.after.is_some());
-        write.step(step, Revision(head.revision), set.cause.as_deref(), &bodies);
-        committed.revision = Some(Revision(head.revision));
+        let (revision, cause) = (Revision(head.revision), set.cause.as_deref());
+        write.step(step, revision, set_revision, cause, &found.bodies);
+        committed.revision = Some(revision);
         touched.revision = committed.revision;
     }
     write.holders(staged.holders);
-    let mut items = WorkItems::new(work, exists);
+    let mut items = WorkItems::new(&found.work, exists);
     for enqueue in &set.enqueue {
         let present = snapshot.rows.contains_key(&enqueue.key);
         if items.exists(&enqueue.key).unwrap_or(present) {
@@ -87,28 +201,21 @@ pub(crate) async fn commit(
     }
     if let (Some(token), Some(right)) = (&set.under, right) {
         if let Right::Lease(stage) = right {
-            if let Some(progress) = set.progress
+            if let Some(progress) = set.progress.clone()
                 && let Some(mut item) = items.take(&token.key, stage)
             {
                 item.set_progress(progress);
                 items.put(&token.key, stage, item);
             }
-            if let Some(outcome) = right.outcome(set.settle) {
+            if let Some(outcome) = right.outcome(set.settle.clone()) {
                 items.settle(&token.key, stage, &outcome, now);
                 touched.stages[stage as usize] = true;
             }
-        } else {
-            write.close_modification(modification);
+        } else if let Some(secret) = modification {
+            write.close_modification(&secret);
         }
     }
-    items.write(&mut write);
-    if write.is_needed() {
-        let action = shared.file.fault("commit the changes");
-        write
-            .execute(connection, head, set_revision)
-            .await
-            .map_err(action)?;
-    }
+    items.write(write);
     Ok((committed, touched))
 }
 
@@ -129,16 +236,16 @@ fn token_state(
 }
 
 /// The work items that a set reads and changes.
-struct WorkItems {
-    found: BTreeMap<(Key, Stage), WorkItem>,
+struct WorkItems<'a> {
+    found: &'a BTreeMap<(Key, Stage), WorkItem>,
     /// `None`: the item is removed.
     changed: BTreeMap<(Key, Stage), Option<WorkItem>>,
     /// Whether the rows that the set changes exist afterwards.
     exists: BTreeMap<Key, bool>,
 }
 
-impl WorkItems {
-    fn new(found: BTreeMap<(Key, Stage), WorkItem>, exists: BTreeMap<Key, bool>) -> Self {
+impl<'a> WorkItems<'a> {
+    fn new(found: &'a BTreeMap<(Key, Stage), WorkItem>, exists: BTreeMap<Key, bool>) -> Self {
         Self {
             found,
             changed: BTreeMap::new(),
@@ -182,17 +289,6 @@ impl WorkItems {
             }
         }
     }
-}
-
-/// The keys that a set depends on, without duplicates.
-fn keys<'a>(changes: &'a [Change], set: &'a ChangeSet) -> Vec<&'a Key> {
-    let mut keys: Vec<&Key> = changes.iter().map(Change::key).collect();
-    keys.extend(set.require.iter().map(tko_core::Require::key));
-    keys.extend(set.enqueue.iter().map(|enqueue| &enqueue.key));
-    keys.extend(set.under.as_ref().map(|token| &token.key));
-    keys.sort_unstable();
-    keys.dedup();
-    keys
 }
 
 /// A row that a statement returned; damage is an internal error.

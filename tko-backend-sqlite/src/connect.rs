@@ -1,5 +1,6 @@
 //! Connections: one that writes, one that looks for writes of others, and a pool that reads.
 
+use crate::dictionary::ReadDictionaries;
 use crate::fault::{SqlResult, SqliteFault, translate};
 use crate::feed::SharedChanges;
 use crate::schema::{SchemaState, migrate};
@@ -18,6 +19,7 @@ use tko_core::{Clock, Error, Result};
 pub(crate) struct SqliteFile {
     pub(crate) settings: SqliteSettings,
     pub(crate) pool: SqlitePool,
+    pub(crate) dictionaries: ReadDictionaries,
 }
 
 /// What every part of the backend shares.
@@ -52,7 +54,12 @@ pub(crate) async fn connect(settings: SqliteSettings) -> Result<(SqliteFile, Sql
         .connect_with(reading(&options))
         .await
         .map_err(fault)?;
-    Ok((SqliteFile { settings, pool }, writer))
+    let file = SqliteFile {
+        settings,
+        pool,
+        dictionaries: ReadDictionaries::default(),
+    };
+    Ok((file, writer))
 }
 
 /// Options of connections that read.

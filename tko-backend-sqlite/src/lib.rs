@@ -6,6 +6,7 @@
 // | `sqlite`, `settings` | the backend and its settings |
 // | `connect`, `schema`, `fault` | connections, migrations, classification of errors |
 // | `pack`, `arena`, `term` | rows as bytes, arguments of statements, the values that rows are found by |
+// | `dictionary` | packages of templates, which compress other packages |
 // | `writer`, `commit`, `work`, `modification`, `retention` | the one task that writes, and its jobs |
 // | `read` | reads: `get`, `plan`, `walk`, `list`, `count` |
 // | `check` | consistency checks and repairs |
@@ -15,6 +16,7 @@ mod arena;
 mod check;
 mod commit;
 mod connect;
+mod dictionary;
 mod fault;
 mod feed;
 mod kept;

@@ -12,9 +12,10 @@ use tko_core::{Error, Result};
 const APPLICATION: i64 = 0x544b_4f31;
 
 /// The migrations in order. Published ones never change.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/0001_entities.sql"),
-    include_str!("../migrations/0002_kept.sql"),
+    include_str!("../migrations/0002_clustered.sql"),
+    include_str!("../migrations/0003_kept.sql"),
 ];
 
 /// The state of a file before migration.

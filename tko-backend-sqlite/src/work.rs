@@ -250,8 +250,8 @@ impl WorkWrite {
                  data = substr($1, j.value->>5, j.value->>6) FROM json_each($2) j \
                  WHERE work.kind = j.value->>0 AND work.id = j.value->>1 \
                  AND work.stage = j.value->>2; \
-             DELETE FROM work WHERE (kind, id, stage) IN \
-                 (SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($3) j);",
+             INSERT INTO removed_work (kind, id, stage) \
+                 SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($3) j;",
         )
         .bind(arena.into_bytes())
         .bind(put.into_text())

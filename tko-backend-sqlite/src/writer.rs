@@ -7,8 +7,9 @@
 
 use crate::arena::signed;
 use crate::check::{SqliteCheckReport, check};
-use crate::commit::commit;
+use crate::commit::{AskedSet, SetAnswer, TransactionEnds, another, commit, copy};
 use crate::connect::SqliteParts;
+use crate::dictionary::ChosenDictionaries;
 use crate::fault::translate;
 use crate::kept;
 use crate::modification;
@@ -78,6 +79,7 @@ impl Writer {
             shared,
             signal,
             turns: [None; Stage::ALL.len()],
+            dictionaries: ChosenDictionaries::default(),
         };
         let (end, ended) = watch::channel(false);
         tokio::spawn(async move {
@@ -148,6 +150,7 @@ struct WriterTask {
     shared: Arc<SqliteParts>,
     signal: Arc<WriteSignal>,
     turns: Turns,
+    dictionaries: ChosenDictionaries,
 }
 
 impl WriterTask {
@@ -166,30 +169,66 @@ impl WriterTask {
     async fn transaction(&mut self, batch: &mut Vec<WriteJob>) {
         let mut answers: Vec<PendingAnswer> = Vec::with_capacity(batch.len());
         let mut touched = Touched::default();
-        let mut failed = self.end("BEGIN IMMEDIATE", "begin a write").await.err();
-        for job in batch.drain(..) {
+        let mut failed = None;
+        let (mut is_begun, mut is_committed) = (false, false);
+        let mut jobs = batch.drain(..).peekable();
+        while let Some(job) = jobs.next() {
             if failed.is_some() {
                 answers.push(refuse(job));
                 continue;
             }
-            let Some(done) = self.perform(job).await else {
-                continue;
-            };
-            answers.push(done.answer);
-            touched.merge(done.touched);
-            if done.is_broken {
-                failed = Some(Error::unavailable(
-                    "write",
-                    "another write in the same transaction failed; retry",
-                ));
+            let mut all_done = Vec::new();
+            match into_set(job) {
+                Ok(first) => {
+                    let (mut sets, mut replies) = (vec![first.0], vec![first.1]);
+                    while let Some(next) = jobs.next_if(is_set) {
+                        if let Ok((set, reply)) = into_set(next) {
+                            sets.push(set);
+                            replies.push(reply);
+                        }
+                    }
+                    let ends = TransactionEnds {
+                        begin: !is_begun,
+                        commit: jobs.peek().is_none(),
+                    };
+                    is_begun = true;
+                    let set_answers = self.commit_sets(&mut sets, ends).await;
+                    is_committed = set_answers.1;
+                    for (reply, answer) in replies.into_iter().zip(set_answers.0) {
+                        all_done.push(match answer {
+                            Ok((committed, touched)) => done(reply, Ok(committed), touched),
+                            Err(error) => done(reply, Err(error), Touched::default()),
+                        });
+                    }
+                }
+                Err(job) => {
+                    if !std::mem::replace(&mut is_begun, true) {
+                        failed = self.end("BEGIN IMMEDIATE", "begin a write").await.err();
+                        if failed.is_some() {
+                            answers.push(refuse(job));
+                            continue;
+                        }
+                    }
+                    all_done.extend(self.perform(job).await);
+                }
+            }
+            for done in all_done {
+                answers.push(done.answer);
+                touched.merge(done.touched);
+                if done.is_broken {
+                    failed = Some(another());
+                }
             }
         }
-        if failed.is_none() {
+        drop(jobs);
+        if failed.is_none() && !is_committed {
             failed = self.end("COMMIT", "commit a write").await.err();
         }
         if let Some(error) = failed {
             // After some errors SQLite has rolled back by itself; then this one fails, and may.
             let _ = self.connection.execute("ROLLBACK").await;
+            self.dictionaries.clear();
+            self.shared.file.dictionaries.clear();
             for answer in answers {
                 answer(Some(copy(&error)));
             }
@@ -199,6 +238,16 @@ impl WriterTask {
         for answer in answers {
             answer(None);
         }
+    }
+
+    async fn commit_sets(
+        &mut self,
+        sets: &mut [AskedSet],
+        ends: TransactionEnds,
+    ) -> (Vec<SetAnswer>, bool) {
+        let now = self.shared.clock.now();
+        let (connection, dictionaries) = (&mut self.connection, &mut self.dictionaries);
+        commit(connection, &self.shared, dictionaries, sets, ends, now).await
     }
 
     async fn end(&mut self, statement: &'static str, action: &'static str) -> Result<()> {
@@ -220,19 +269,8 @@ impl WriterTask {
         let now = shared.clock.now();
         let nothing = Touched::default();
         Some(match job {
-            WriteJob::Commit(set, reply) => {
-                let none = BTreeMap::new();
-                match commit(connection, shared, *set, &none, now).await {
-                    Ok((committed, touched)) => done(reply, Ok(committed), touched),
-                    Err(error) => done(reply, Err(error), nothing),
-                }
-            }
-            WriteJob::Restore(set, entities, reply) => {
-                match commit(connection, shared, *set, &entities, now).await {
-                    Ok((committed, touched)) => done(reply, Ok(committed), touched),
-                    Err(error) => done(reply, Err(error), nothing),
-                }
-            }
+            // These are done together, and not here.
+            WriteJob::Commit(..) | WriteJob::Restore(..) => return None,
             WriteJob::StartRestore(revision, reply) => {
                 let started = start_restore(connection, shared, revision).await;
                 done(reply, started, nothing)
@@ -283,7 +321,8 @@ async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Resul
     sqlx::query(
         "DELETE FROM entity; DELETE FROM body; DELETE FROM term; DELETE FROM posting; \
          DELETE FROM holder; DELETE FROM work; DELETE FROM modification; DELETE FROM change; \
-         DELETE FROM kept; UPDATE head SET revision = revision + 1, oldest = revision + 1;",
+         DELETE FROM dictionary; DELETE FROM kept; \
+         UPDATE head SET revision = revision + 1, oldest = revision + 1;",
     )
     .execute(connection)
     .await
@@ -319,6 +358,20 @@ async fn start_restore(
     Ok(())
 }
 
+/// Whether a job commits a change set.
+fn is_set(job: &WriteJob) -> bool {
+    matches!(job, WriteJob::Commit(..) | WriteJob::Restore(..))
+}
+
+/// The change set of a job; any other job is given back.
+fn into_set(job: WriteJob) -> Result<(AskedSet, ReplySender<Committed>), WriteJob> {
+    match job {
+        WriteJob::Commit(set, reply) => Ok((AskedSet::new(*set, BTreeMap::new()), reply)),
+        WriteJob::Restore(set, entities, reply) => Ok((AskedSet::new(*set, entities), reply)),
+        job => Err(job),
+    }
+}
+
 /// The answer of a job that was not begun.
 #[allow(clippy::match_same_arms)] // Each answer has a type of its own.
 fn refuse(job: WriteJob) -> PendingAnswer {
@@ -340,15 +393,5 @@ fn refuse(job: WriteJob) -> PendingAnswer {
         WriteJob::Repair(reply) => with(reply),
         WriteJob::StartRestore(_, reply) => with(reply),
         WriteJob::Restore(_, _, reply) => with(reply),
-    }
-}
-
-/// An error of the whole transaction, for one more of its jobs.
-fn copy(error: &Error) -> Error {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    let source = source.unwrap_or_else(|| error.to_string());
-    match error.kind() {
-        ErrorKind::Internal => Error::internal("write", source),
-        _ => Error::unavailable("write", source),
     }
 }

@@ -3,12 +3,12 @@
 use super::report::{SqliteCheckProblem, SqliteFindings};
 use crate::arena::{Arena, RowList, unsigned};
 use crate::connect::SqliteParts;
-use crate::pack::unpack;
+use crate::pack::{unpack, unpack_body};
 use crate::read::stored_key;
 use crate::term::terms;
 use sqlx::{Row, SqliteConnection};
-use std::collections::HashMap;
-use tko_core::{ContentHash, Key, Package, Record, Result, SiteId};
+use std::collections::{BTreeSet, HashMap};
+use tko_core::{ContentHash, Key, Record, Result, SiteId};
 
 /// The number of rows that are read at once.
 const PAGE: i64 = 500;
@@ -43,26 +43,31 @@ pub(super) async fn check(
 ) -> Result<()> {
     let fault = parts.file.fault("check the file");
     let mut uses: HashMap<ContentHash, i64> = HashMap::new();
-    let (mut after, mut values) = (0_i64, 0_u64);
+    let (mut after, mut values) = ((-1_i64, String::new()), 0_u64);
     loop {
         let rows = sqlx::query(
-            "SELECT num, kind, id, data FROM entity WHERE num > $1 ORDER BY num LIMIT $2",
+            "SELECT kind, id, data FROM entity WHERE (kind, id) > ($1, $2) \
+             ORDER BY kind, id LIMIT $3",
         )
-        .bind(after)
+        .bind(after.0)
+        .bind(after.1.clone())
         .bind(PAGE)
         .fetch_all(&mut *connection)
         .await
         .map_err(&fault)?;
         let Some(last) = rows.last() else { break };
-        after = last.try_get(0).map_err(&fault)?;
+        after = (
+            last.try_get(0).map_err(&fault)?,
+            last.try_get(1).map_err(&fault)?,
+        );
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
             findings.entities += 1;
             let (kind, id): (i64, &str) = (
+                row.try_get(0).map_err(&fault)?,
                 row.try_get(1).map_err(&fault)?,
-                row.try_get(2).map_err(&fault)?,
             );
-            let record = unpack::<Record>(row.try_get(3).map_err(&fault)?);
+            let record = unpack::<Record>(row.try_get(2).map_err(&fault)?);
             match (stored_key(kind, id), record) {
                 (Ok(key), Ok(record)) if key == record.entity.key => records.push(record),
                 (_, Err(error)) => {
@@ -100,7 +105,7 @@ pub(super) async fn check(
             *uses.entry(ContentHash(hash)).or_default() += count;
         }
     }
-    bodies(connection, uses, repair, findings)
+    bodies(connection, parts, uses, repair, findings)
         .await
         .map_err(&fault)
 }
@@ -280,14 +285,15 @@ async fn references(
 /// Decodes every package, compares it with its hash, and counts its users.
 async fn bodies(
     connection: &mut SqliteConnection,
+    parts: &SqliteParts,
     mut uses: HashMap<ContentHash, i64>,
     repair: bool,
     findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
-    let mut after = 0_i64;
+    let mut after: Vec<u8> = Vec::new();
     loop {
         let rows = sqlx::query(
-            "SELECT num, hash, refs, data FROM body WHERE num > $1 ORDER BY num LIMIT $2",
+            "SELECT hash, refs, dictionary, data FROM body WHERE hash > $1 ORDER BY hash LIMIT $2",
         )
         .bind(after)
         .bind(PAGE)
@@ -297,22 +303,29 @@ async fn bodies(
         after = last.try_get(0)?;
         for row in &rows {
             findings.bodies += 1;
-            let (num, refs): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
-            let hash: &[u8] = row.try_get(1)?;
-            let body = unpack::<Package>(row.try_get(3)?);
+            let (hash, refs): (&[u8], i64) = (row.try_get(0)?, row.try_get(1)?);
             let Ok(hash) = hash.try_into().map(ContentHash) else {
-                findings.add(SqliteCheckProblem::Body, format!("number {num}"), false);
+                let example = format!("a hash of {} bytes", hash.len());
+                findings.add(SqliteCheckProblem::Body, example, false);
                 continue;
             };
+            let number: Option<i64> = row.try_get(2)?;
+            let dictionaries = &parts.file.dictionaries;
+            let known = dictionaries
+                .read(connection, BTreeSet::from_iter(number))
+                .await?;
+            let known = known.unwrap_or_default();
+            let dictionary = number.and_then(|number| known.get(&number));
+            let body = unpack_body(row.try_get(3)?, dictionary.map(AsRef::as_ref));
             if body.map_or(true, |body| body.hash() != hash) {
                 findings.add(SqliteCheckProblem::Body, hash.to_string(), false);
             }
             let used = uses.remove(&hash).unwrap_or_default();
             if used != refs {
                 if repair {
-                    sqlx::query("UPDATE body SET refs = $1 WHERE num = $2")
+                    sqlx::query("UPDATE body SET refs = $1 WHERE hash = $2")
                         .bind(used)
-                        .bind(num)
+                        .bind(hash.0.to_vec())
                         .execute(&mut *connection)
                         .await?;
                 }

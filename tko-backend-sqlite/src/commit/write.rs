@@ -1,86 +1,137 @@
-//! Writes the steps of a change set, in one round trip.
+//! Writes the steps of change sets, in one round trip.
 
 use super::found::Head;
 use crate::arena::{Arena, BlobPlace, RowList, signed};
-use crate::fault::SqlResult;
-use crate::pack::pack;
+use crate::connect::SqliteParts;
+use crate::pack::{BodyDictionary, pack, pack_body};
 use crate::term::{Term, terms};
-use sqlx::SqliteConnection;
-use std::collections::{BTreeMap, HashSet};
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::commit::{Step, WorkItem};
-use tko_core::{ContentHash, DeploymentId, Key, Kind, Package, Record, Revision, Stage, Timestamp};
+use tko_core::{
+    ContentHash, DeploymentId, Key, Kind, Package, Record, Result, Revision, Stage, TemplateId,
+    Timestamp,
+};
 
-/// The order matters: bodies before the references to them change, terms before postings.
-const WRITE: &str = "\
-INSERT INTO body (hash, refs, data) \
-    SELECT substr($1, j.value->>0, j.value->>1), j.value->>2, \
-        substr($1, j.value->>3, j.value->>4) FROM json_each($2) j; \
-UPDATE body SET refs = refs + (j.value->>2) FROM json_each($3) j \
-    WHERE hash = substr($1, j.value->>0, j.value->>1); \
-INSERT INTO change (revision, set_revision, at, kind, id, gone, before, body_before, cause) \
-    SELECT j.value->>0, $17, $18, j.value->>1, j.value->>2, j.value->>3, \
-        substr($1, j.value->>4, j.value->>5), substr($1, j.value->>6, j.value->>7), \
-        substr($1, j.value->>8, j.value->>9) FROM json_each($4) j; \
-INSERT INTO entity (kind, id, data) \
-    SELECT j.value->>0, j.value->>1, substr($1, j.value->>2, j.value->>3) \
-    FROM json_each($5) j WHERE true ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data; \
-DELETE FROM entity WHERE (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
-DELETE FROM work WHERE (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
-DELETE FROM modification WHERE latest = 1 AND until > $18 AND (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
-UPDATE modification SET latest = 0 WHERE latest = 1 AND (kind, id) IN \
-    (SELECT j.value->>0, j.value->>1 FROM json_each($6) j); \
-INSERT OR IGNORE INTO term (kind, facet, name, value, num) \
-    SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
-        substr($1, j.value->>5, j.value->>6), $16 - j.key FROM json_each($7) j; \
-INSERT OR IGNORE INTO posting (term, id) \
-    SELECT t.num, j.value->>2 FROM json_each($7) j CROSS JOIN term t \
-    ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
-        AND t.name = substr($1, j.value->>3, j.value->>4) \
-        AND t.value = substr($1, j.value->>5, j.value->>6); \
-DELETE FROM posting WHERE (term, id) IN \
-    (SELECT t.num, j.value->>2 FROM json_each($8) j CROSS JOIN term t \
-    ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
-        AND t.name = substr($1, j.value->>3, j.value->>4) \
-        AND t.value = substr($1, j.value->>5, j.value->>6)); \
-DELETE FROM term WHERE (kind, facet, name, value) IN \
-    (SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
-        substr($1, j.value->>5, j.value->>6) FROM json_each($8) j) \
-    AND NOT EXISTS (SELECT 1 FROM posting p WHERE p.term = term.num); \
-DELETE FROM holder WHERE idempotency_key IN \
-    (SELECT substr($1, j.value->>0, j.value->>1) FROM json_each($9) j); \
-INSERT INTO holder (idempotency_key, id) \
-    SELECT substr($1, j.value->>0, j.value->>1), j.value->>2 FROM json_each($10) j; \
-INSERT INTO work (kind, id, stage, lane, ready, data) \
-    SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, \
-        substr($1, j.value->>5, j.value->>6) \
-    FROM json_each($11) j WHERE true ON CONFLICT (kind, id, stage) \
-    DO UPDATE SET lane = excluded.lane, ready = excluded.ready, data = excluded.data; \
-DELETE FROM work WHERE (kind, id, stage) IN \
-    (SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($12) j); \
-DELETE FROM modification WHERE secret = $13; \
-UPDATE head SET revision = $14, number = $15;";
+/// Statements with the argument that each is for: if that is empty, the statement is left out. The
+/// order matters: bodies before the references to them change, terms before postings. `OR ROLLBACK`
+/// spares SQLite a copy of each page that a statement changes: a statement that fails undoes the
+/// transaction anyway.
+const WRITE: [(usize, &str); 15] = [
+    (
+        NEW_BODIES,
+        "INSERT OR ROLLBACK INTO body (hash, refs, dictionary, data) \
+         SELECT substr($1, j.value->>0, j.value->>1), j.value->>2, j.value->>3, \
+             substr($1, j.value->>4, j.value->>5) FROM json_each($2) j; ",
+    ),
+    (
+        USED_BODIES,
+        "UPDATE body SET refs = refs + (j.value->>2) FROM json_each($3) j \
+         WHERE hash = substr($1, j.value->>0, j.value->>1); ",
+    ),
+    (
+        CHANGES,
+        "INSERT OR ROLLBACK INTO change \
+             (revision, set_revision, at, kind, id, gone, before, body_before, cause) \
+         SELECT j.value->>0, j.value->>1, $15, j.value->>2, j.value->>3, j.value->>4, \
+             substr($1, j.value->>5, j.value->>6), substr($1, j.value->>7, j.value->>8), \
+             substr($1, j.value->>9, j.value->>10) FROM json_each($4) j; ",
+    ),
+    (
+        ROWS,
+        "INSERT OR ROLLBACK INTO entity (kind, id, data) \
+         SELECT j.value->>0, j.value->>1, substr($1, j.value->>2, j.value->>3) \
+         FROM json_each($5) j WHERE true ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data; ",
+    ),
+    (
+        REMOVED_ROWS,
+        "INSERT INTO removed_row (kind, id, now) \
+         SELECT j.value->>0, j.value->>1, $15 FROM json_each($6) j; ",
+    ),
+    (
+        TERMS,
+        "INSERT OR IGNORE INTO term (kind, facet, name, value, num) \
+         SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
+             substr($1, j.value->>5, j.value->>6), $17 - j.key FROM json_each($7) j; ",
+    ),
+    (
+        TERMS,
+        "INSERT OR IGNORE INTO posting (term, id) \
+         SELECT t.num, j.value->>2 FROM json_each($7) j CROSS JOIN term t \
+         ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
+             AND t.name = substr($1, j.value->>3, j.value->>4) \
+             AND t.value = substr($1, j.value->>5, j.value->>6); ",
+    ),
+    (
+        REMOVED_TERMS,
+        "INSERT INTO removed_term (kind, facet, name, value, id) \
+         SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
+             substr($1, j.value->>5, j.value->>6), j.value->>2 FROM json_each($8) j; ",
+    ),
+    (
+        FREED,
+        "DELETE FROM holder WHERE idempotency_key IN \
+         (SELECT substr($1, j.value->>0, j.value->>1) FROM json_each($9) j); ",
+    ),
+    (
+        HELD,
+        "INSERT OR ROLLBACK INTO holder (idempotency_key, id) \
+         SELECT substr($1, j.value->>0, j.value->>1), j.value->>2 FROM json_each($10) j; ",
+    ),
+    (
+        WORK,
+        "INSERT OR ROLLBACK INTO work (kind, id, stage, lane, ready, data) \
+         SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, \
+             substr($1, j.value->>5, j.value->>6) \
+         FROM json_each($11) j WHERE true ON CONFLICT (kind, id, stage) \
+         DO UPDATE SET lane = excluded.lane, ready = excluded.ready, data = excluded.data; ",
+    ),
+    (
+        REMOVED_WORK,
+        "INSERT INTO removed_work (kind, id, stage) \
+         SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($12) j; ",
+    ),
+    (
+        MODIFICATIONS,
+        "DELETE FROM modification WHERE secret IN \
+         (SELECT CAST(substr($1, j.value->>0, j.value->>1) AS TEXT) FROM json_each($13) j); ",
+    ),
+    (CHANGES, "UPDATE head SET revision = $14, number = $16; "),
+    (END, "COMMIT; "),
+];
+
+/// The arguments of [`WRITE`] that are rows, by their position among these. `$2` is the first.
+const NEW_BODIES: usize = 0;
+const USED_BODIES: usize = 1;
+const CHANGES: usize = 2;
+const ROWS: usize = 3;
+const REMOVED_ROWS: usize = 4;
+const TERMS: usize = 5;
+const REMOVED_TERMS: usize = 6;
+const FREED: usize = 7;
+const HELD: usize = 8;
+const WORK: usize = 9;
+const REMOVED_WORK: usize = 10;
+const MODIFICATIONS: usize = 11;
+/// The number of arguments; also stands for the end of the transaction.
+const END: usize = 12;
 
 /// The arguments of [`WRITE`], as they grow.
 pub(super) struct SetWrite {
     now: Timestamp,
     arena: Arena,
     /// The bodies of rows that had others: how many rows, and the body if it is not stored yet.
-    bodies: BTreeMap<ContentHash, (i64, Option<Package>)>,
-    changes: RowList,
-    rows: RowList,
-    removed_rows: RowList,
-    terms: RowList,
+    bodies: BTreeMap<ContentHash, (i64, Option<NewBody>)>,
+    rows: [RowList; END],
     term_count: u64,
-    removed_terms: RowList,
-    freed: RowList,
-    held: RowList,
-    work: RowList,
-    removed_work: RowList,
-    modification: Option<Arc<str>>,
+}
+
+/// A package that is not stored yet.
+struct NewBody {
+    package: Package,
+    /// The template of a row that has it.
+    template: Option<TemplateId>,
 }
 
 impl SetWrite {
@@ -89,24 +140,20 @@ impl SetWrite {
             now,
             arena: Arena::default(),
             bodies: BTreeMap::new(),
-            changes: RowList::default(),
-            rows: RowList::default(),
-            removed_rows: RowList::default(),
-            terms: RowList::default(),
+            rows: Default::default(),
             term_count: 0,
-            removed_terms: RowList::default(),
-            freed: RowList::default(),
-            held: RowList::default(),
-            work: RowList::default(),
-            removed_work: RowList::default(),
-            modification: None,
         }
     }
 
     /// Whether there is anything to write.
     pub(super) fn is_needed(&self) -> bool {
-        !(self.changes.is_empty() && self.work.is_empty() && self.removed_work.is_empty())
-            || self.modification.is_some()
+        !self.rows.iter().all(RowList::is_empty)
+    }
+
+    /// The templates of packages that are not stored yet.
+    pub(super) fn templates(&self) -> BTreeSet<TemplateId> {
+        let new = self.bodies.values().filter_map(|(_, new)| new.as_ref());
+        new.filter_map(|new| new.template.clone()).collect()
     }
 
     /// Adds one step.
@@ -114,6 +161,7 @@ impl SetWrite {
         &mut self,
         step: Step<Record>,
         revision: Revision,
+        set: Revision,
         cause: Option<&str>,
         stored: &HashSet<ContentHash>,
     ) {
@@ -132,20 +180,27 @@ impl SetWrite {
                 new.map(terms).unwrap_or_default(),
             );
             for term in new.iter().filter(|term| !old.contains(term)) {
-                Self::term(&mut self.arena, &mut self.terms, kind, id, term);
+                Self::term(&mut self.arena, &mut self.rows[TERMS], kind, id, term);
                 self.term_count += 1;
             }
             for term in old.iter().filter(|term| !new.contains(term)) {
-                Self::term(&mut self.arena, &mut self.removed_terms, kind, id, term);
+                Self::term(
+                    &mut self.arena,
+                    &mut self.rows[REMOVED_TERMS],
+                    kind,
+                    id,
+                    term,
+                );
             }
         }
         let replaced = old.filter(|old| new.is_none_or(|new| new.body != old.body));
         let replaced = replaced.map(|old| self.arena.add(&old.body.0));
         let cause = cause.map(|cause| self.arena.add(cause.as_bytes()));
         let before = before.map(|record| self.arena.add(&pack(&record)));
-        self.changes
+        self.rows[CHANGES]
             .row()
             .number(signed(revision.0))
+            .number(signed(set.0))
             .number(kind as i64)
             .id(id)
             .number(i64::from(after.is_none()))
@@ -156,9 +211,14 @@ impl SetWrite {
         match after {
             Some(record) => {
                 let data = self.arena.add(&pack(&record));
-                self.rows.row().number(kind as i64).id(id).place(data).end();
+                let row = self.rows[ROWS].row().number(kind as i64);
+                row.id(id).place(data).end();
             }
-            None => self.removed_rows.row().number(kind as i64).id(id).end(),
+            None => self.rows[REMOVED_ROWS]
+                .row()
+                .number(kind as i64)
+                .id(id)
+                .end(),
         }
     }
 
@@ -177,8 +237,12 @@ impl SetWrite {
             return;
         }
         let is_new = !stored.contains(&hash);
+        let new = || NewBody {
+            package: body.unwrap_or_default(),
+            template: after.entity.template().cloned(),
+        };
         let entry = self.bodies.entry(hash);
-        let (rows, _) = entry.or_insert_with(|| (0, is_new.then(|| body.unwrap_or_default())));
+        let (rows, _) = entry.or_insert_with(|| (0, is_new.then(new)));
         *rows += 1;
     }
 
@@ -200,9 +264,10 @@ impl SetWrite {
     pub(super) fn holders(&mut self, holders: BTreeMap<Arc<str>, Option<DeploymentId>>) {
         for (idempotency_key, holder) in holders {
             let place = self.arena.add(idempotency_key.as_bytes());
-            self.freed.row().place(place).end();
+            self.rows[FREED].row().place(place).end();
             if let Some(holder) = holder {
-                self.held.row().place(place).id(holder.as_str()).end();
+                let row = self.rows[HELD].row().place(place);
+                row.id(holder.as_str()).end();
             }
         }
     }
@@ -210,12 +275,12 @@ impl SetWrite {
     /// Adds or replaces a work item.
     pub(super) fn put_work(&mut self, key: &Key, stage: Stage, item: &WorkItem, data: &[u8]) {
         let data = self.arena.add(data);
-        put_work(&mut self.work, key, stage, item, data);
+        put_work(&mut self.rows[WORK], key, stage, item, data);
     }
 
     /// Removes a work item.
     pub(super) fn remove_work(&mut self, key: &Key, stage: Stage) {
-        self.removed_work
+        self.rows[REMOVED_WORK]
             .row()
             .number(key.kind() as i64)
             .id(key.id())
@@ -223,51 +288,57 @@ impl SetWrite {
             .end();
     }
 
-    /// Ends the modification that permits the set.
-    pub(super) fn close_modification(&mut self, secret: Option<Arc<str>>) {
-        self.modification = secret;
+    /// Ends the modification with this secret.
+    pub(super) fn close_modification(&mut self, secret: &str) {
+        let place = self.arena.add(secret.as_bytes());
+        self.rows[MODIFICATIONS].row().place(place).end();
     }
 
-    /// Writes everything.
+    /// Writes everything. `commit`: ends the transaction.
     pub(super) async fn execute(
         mut self,
         connection: &mut SqliteConnection,
+        shared: &SqliteParts,
+        dictionaries: &HashMap<TemplateId, Arc<BodyDictionary>>,
         head: Head,
-        set: Revision,
-    ) -> SqlResult<()> {
-        let (mut new_bodies, mut used_bodies) = (RowList::default(), RowList::default());
-        for (hash, (rows, body)) in std::mem::take(&mut self.bodies) {
+        commit: bool,
+    ) -> Result<()> {
+        for (hash, (count, new)) in std::mem::take(&mut self.bodies) {
             let place = self.arena.add(&hash.0);
-            if let Some(body) = body {
-                let data = self.arena.add(&pack(&body));
-                new_bodies.row().place(place).number(rows).place(data).end();
+            if let Some(new) = new {
+                let dictionary = new
+                    .template
+                    .and_then(|template| dictionaries.get(&template));
+                let stored = pack_body(&new.package, dictionary.map(AsRef::as_ref))?;
+                let data = self.arena.add(&stored.data);
+                let row = self.rows[NEW_BODIES].row().place(place).number(count);
+                row.number_or_null(stored.dictionary).place(data).end();
             } else {
-                used_bodies.row().place(place).number(rows).end();
+                let row = self.rows[USED_BODIES].row();
+                row.place(place).number(count).end();
             }
         }
-        let terms_until = head.number + self.term_count;
-        sqlx::query(WRITE)
-            .bind(self.arena.into_bytes())
-            .bind(new_bodies.into_text())
-            .bind(used_bodies.into_text())
-            .bind(self.changes.into_text())
-            .bind(self.rows.into_text())
-            .bind(self.removed_rows.into_text())
-            .bind(self.terms.into_text())
-            .bind(self.removed_terms.into_text())
-            .bind(self.freed.into_text())
-            .bind(self.held.into_text())
-            .bind(self.work.into_text())
-            .bind(self.removed_work.into_text())
-            .bind(self.modification.map(|secret| secret.to_string()))
+        let is_needed = |argument: usize| {
+            let rows = self.rows.get(argument);
+            rows.map_or(commit, |rows| !rows.is_empty())
+        };
+        let statements = WRITE.iter().filter(|(argument, _)| is_needed(*argument));
+        // The text has no values.
+        let sql: String = statements.map(|(_, sql)| *sql).collect();
+        let terms_until = signed(head.number + self.term_count);
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.arena.into_bytes());
+        for rows in self.rows {
+            query = query.bind(rows.into_text());
+        }
+        query
             .bind(signed(head.revision))
-            .bind(signed(terms_until))
-            .bind(signed(terms_until))
-            .bind(signed(set.0))
             .bind(self.now.0)
+            .bind(terms_until)
+            .bind(terms_until)
             .execute(connection)
             .await
             .map(drop)
+            .map_err(shared.file.fault("commit the changes"))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::arena::RowList;
 use crate::connect::SqliteFile;
-use crate::pack::unpack;
+use crate::pack::{unpack, unpack_body};
 use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeSet, HashMap};
 use tko_core::commit::WorkItem;
@@ -117,19 +117,29 @@ pub(crate) async fn read_bodies(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT b.hash, b.data FROM json_each($2) j \
+        "SELECT b.hash, b.data, b.dictionary FROM json_each($2) j \
          CROSS JOIN body b ON b.hash = substr($1, j.value->>0, j.value->>1)",
     )
     .bind(arena.into_bytes())
     .bind(rows.into_text())
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(&fault)?;
+    let mut numbers = BTreeSet::new();
+    for row in &rows {
+        let number: Option<i64> = row.try_get(2).map_err(&fault)?;
+        numbers.extend(number);
+    }
+    let dictionaries = file.dictionaries.read(connection, numbers).await;
+    let dictionaries = dictionaries.map_err(&fault)??;
     let mut bodies = HashMap::with_capacity(rows.len());
     for row in rows {
         let hash: &[u8] = row.try_get(0).map_err(&fault)?;
         if let Ok(hash) = hash.try_into() {
-            let body = unpack(row.try_get(1).map_err(&fault)?)?;
+            let number: Option<i64> = row.try_get(2).map_err(&fault)?;
+            let dictionary = number.and_then(|number| dictionaries.get(&number));
+            let data = row.try_get(1).map_err(&fault)?;
+            let body = unpack_body(data, dictionary.map(AsRef::as_ref))?;
             bodies.insert(ContentHash(hash), body);
         }
     }

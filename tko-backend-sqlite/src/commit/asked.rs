@@ -1,0 +1,140 @@
+//! Change sets that wait, and which of them can be read, judged and written together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tko_core::{Change, ChangeSet, Entity, Facts, Key, Require};
+
+/// A change set that `tko_core::commit::check` accepted.
+pub(crate) struct AskedSet {
+    /// Without its changes.
+    pub(super) set: ChangeSet,
+    pub(super) changes: Vec<Change>,
+    /// Put entities that are here become exactly these.
+    pub(super) restored: BTreeMap<Key, Entity>,
+    /// The keys that the set depends on.
+    keys: BTreeSet<Key>,
+}
+
+impl AskedSet {
+    pub(crate) fn new(mut set: ChangeSet, restored: BTreeMap<Key, Entity>) -> Self {
+        let changes = std::mem::take(&mut set.changes);
+        let mut keys: BTreeSet<Key> = changes.iter().map(Change::key).cloned().collect();
+        keys.extend(set.require.iter().map(Require::key).cloned());
+        keys.extend(set.enqueue.iter().map(|enqueue| enqueue.key.clone()));
+        keys.extend(set.under.as_ref().map(|token| token.key.clone()));
+        Self {
+            set,
+            changes,
+            restored,
+            keys,
+        }
+    }
+
+    /// The keys that the set depends on.
+    pub(super) fn keys(&self) -> &BTreeSet<Key> {
+        &self.keys
+    }
+
+    /// The keys whose row, work or modification the set may change.
+    fn written(&self) -> impl Iterator<Item = &Key> {
+        let enqueued = self.set.enqueue.iter().map(|enqueue| &enqueue.key);
+        let under = self.set.under.as_ref().map(|token| &token.key);
+        let changed = self.changes.iter().map(Change::key);
+        changed.chain(enqueued).chain(under)
+    }
+
+    /// Whether the set needs to know rows other than those of its keys.
+    fn is_wide(&self) -> bool {
+        let is_wide = |require: &Require| matches!(require, Require::Unreferenced(_));
+        self.set.require.iter().any(is_wide)
+    }
+
+    /// Whether the set changes no row that exists.
+    fn only_creates(&self) -> bool {
+        let absent = |key: &Key| {
+            let mut require = self.set.require.iter();
+            require.any(|require| matches!(require, Require::Absent(absent) if absent == key))
+        };
+        let creates = |change: &Change| matches!(change, Change::Put(put) if absent(&put.key));
+        self.changes.len() <= MAX_CREATED && self.changes.iter().all(creates)
+    }
+
+    /// The idempotency keys that the set puts.
+    fn idempotency_keys(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Put(put) => match &put.facts {
+                Facts::Deployment(deployment) => deployment.idempotency_key.as_deref(),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+/// Larger sets are not looked through for what they create.
+const MAX_CREATED: usize = 16;
+
+/// The number of sets from the start that do not depend on each other, at least 1: what one of them
+/// writes, no later one reads.
+pub(super) fn independent(sets: &[AskedSet]) -> usize {
+    let mut written: BTreeSet<&Key> = BTreeSet::new();
+    let mut idempotency_keys: BTreeSet<&str> = BTreeSet::new();
+    // A row that exists may give up an idempotency key.
+    let mut only_creates = true;
+    for (count, asked) in sets.iter().enumerate() {
+        let is_taken = |key: &str| !only_creates || idempotency_keys.contains(key);
+        let depends = asked.is_wide()
+            || asked.keys().iter().any(|key| written.contains(key))
+            || asked.idempotency_keys().any(is_taken);
+        if count > 0 && depends {
+            return count;
+        }
+        if asked.is_wide() {
+            return 1;
+        }
+        written.extend(asked.written());
+        idempotency_keys.extend(asked.idempotency_keys());
+        only_creates &= asked.only_creates();
+    }
+    sets.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AskedSet, independent};
+    use std::collections::BTreeMap;
+    use tko_core::{ChangeSet, Key, Kind, Put, Require};
+
+    fn key(id: &str) -> Key {
+        Key::new(Kind::Site, id).expect("an id")
+    }
+
+    fn put(id: &str) -> ChangeSet {
+        ChangeSet::new().put(Put::new(key(id)))
+    }
+
+    fn count(sets: impl IntoIterator<Item = ChangeSet>) -> usize {
+        let sets = sets.into_iter();
+        let sets: Vec<AskedSet> = sets
+            .map(|set| AskedSet::new(set, BTreeMap::new()))
+            .collect();
+        independent(&sets)
+    }
+
+    #[test]
+    fn sets_go_together_until_one_depends_on_another() {
+        assert_eq!(count([put("a")]), 1);
+        assert_eq!(count([put("a"), put("b"), put("c")]), 3);
+        assert_eq!(count([put("a"), put("b"), put("a")]), 2);
+        let exists = |set: ChangeSet| set.require(Require::Exists(key("x")));
+        assert_eq!(count([exists(put("a")), exists(put("b"))]), 2);
+        assert_eq!(count([put("x"), exists(put("a"))]), 1);
+        assert_eq!(count([exists(put("a")), put("x")]), 2);
+    }
+
+    #[test]
+    fn a_set_that_looks_for_references_goes_alone() {
+        let free = |id: &str| put(id).require(Require::Unreferenced(key("x")));
+        assert_eq!(count([free("a"), put("b")]), 1);
+        assert_eq!(count([put("b"), free("a")]), 1);
+    }
+}

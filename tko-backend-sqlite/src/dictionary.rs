@@ -1,0 +1,212 @@
+//! The dictionaries of packages: which one a package gets, and those that were read.
+//!
+//! A dictionary is the package of a template. Any dictionary is right for any package, as the
+//! package names it; that of its template makes it short.
+
+use crate::arena::RowList;
+use crate::connect::{SqliteFile, SqliteParts};
+use crate::fault::SqlResult;
+use crate::pack::{BodyDictionary, compress, decompress, pack, unpack, unpack_body};
+use sqlx::{Row, SqliteConnection};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tko_core::{ContentHash, Key, Record, Result, TemplateId};
+
+/// The limit of a dictionary in bytes. Of a larger package, the start is used.
+const MAX_DICTIONARY: usize = 1 << 20;
+
+/// The most dictionaries, and bytes of them, that are kept in memory; beyond, all are read again.
+const MAX_KEPT: usize = 256;
+const MAX_KEPT_BYTES: usize = 8 << 20;
+
+/// Whether one more would be too many.
+fn is_full<'a>(kept: impl ExactSizeIterator<Item = &'a Arc<BodyDictionary>>) -> bool {
+    kept.len() >= MAX_KEPT
+        || kept.map(|dictionary| dictionary.size()).sum::<usize>() >= MAX_KEPT_BYTES
+}
+
+/// The dictionaries that were read, by number. They are for readers: those that are chosen for a
+/// write are in [`ChosenDictionaries`].
+#[derive(Default)]
+pub(crate) struct ReadDictionaries(Mutex<HashMap<i64, Arc<BodyDictionary>>>);
+
+impl std::fmt::Debug for ReadDictionaries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ReadDictionaries").finish_non_exhaustive()
+    }
+}
+
+impl ReadDictionaries {
+    fn kept(&self) -> MutexGuard<'_, HashMap<i64, Arc<BodyDictionary>>> {
+        self.0.lock().expect("no code panics while it adds")
+    }
+
+    /// Forgets all of them, because a write that added some was undone.
+    pub(crate) fn clear(&self) {
+        self.kept().clear();
+    }
+
+    /// Returns those with these numbers that exist.
+    pub(crate) async fn read(
+        &self,
+        connection: &mut SqliteConnection,
+        numbers: BTreeSet<i64>,
+    ) -> SqlResult<Result<HashMap<i64, Arc<BodyDictionary>>>> {
+        let mut found = HashMap::new();
+        let mut missing = RowList::default();
+        {
+            let kept = self.kept();
+            for number in numbers {
+                match kept.get(&number) {
+                    Some(dictionary) => {
+                        found.insert(number, dictionary.clone());
+                    }
+                    None => missing.row().number(number).end(),
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Ok(found));
+        }
+        let rows = sqlx::query(
+            "SELECT d.num, d.data FROM json_each($1) j \
+             CROSS JOIN dictionary d ON d.num = j.value->>0",
+        )
+        .bind(missing.into_text())
+        .fetch_all(connection)
+        .await?;
+        for row in rows {
+            let number: i64 = row.try_get(0)?;
+            let bytes = match decompress(row.try_get(1)?, None) {
+                Ok(bytes) => bytes,
+                Err(error) => return Ok(Err(error)),
+            };
+            let dictionary = Arc::new(BodyDictionary::new(number, bytes));
+            found.insert(number, dictionary.clone());
+            let mut kept = self.kept();
+            if is_full(kept.values()) {
+                kept.clear();
+            }
+            kept.insert(number, dictionary);
+        }
+        Ok(Ok(found))
+    }
+}
+
+/// The dictionaries of templates, for the writer.
+#[derive(Default)]
+pub(crate) struct ChosenDictionaries {
+    /// With the hash of the template's package.
+    of_template: HashMap<TemplateId, (ContentHash, Arc<BodyDictionary>)>,
+}
+
+impl ChosenDictionaries {
+    /// Forgets all of them, because a write that added some was undone.
+    pub(crate) fn clear(&mut self) {
+        self.of_template.clear();
+    }
+
+    /// Forgets those that were deleted. `lowest`: the lowest number that exists.
+    pub(crate) fn retain(&mut self, lowest: Option<i64>) {
+        let exists = |number| lowest.is_some_and(|lowest| number >= lowest);
+        self.of_template
+            .retain(|_, (_, dictionary)| exists(dictionary.number));
+    }
+
+    /// Chooses one for each of these templates that exists, and adds it if it is new. `rows` may
+    /// have the template: then its present package counts.
+    pub(crate) async fn choose(
+        &mut self,
+        connection: &mut SqliteConnection,
+        shared: &SqliteParts,
+        templates: BTreeSet<TemplateId>,
+        rows: &BTreeMap<Key, Record>,
+    ) -> Result<HashMap<TemplateId, Arc<BodyDictionary>>> {
+        let mut chosen = HashMap::with_capacity(templates.len());
+        for template in templates {
+            let present = rows.get(&Key::from(&template));
+            let present = present.map(|record| record.entity.body);
+            let known = self.of_template.get(&template);
+            let known = known.filter(|(hash, _)| present.is_none_or(|present| present == *hash));
+            if let Some((_, dictionary)) = known {
+                chosen.insert(template, dictionary.clone());
+                continue;
+            }
+            let hash = match present {
+                Some(hash) => hash,
+                None => match read_template(connection, &shared.file, &template).await? {
+                    Some(record) => record.entity.body,
+                    None => continue,
+                },
+            };
+            let Some(dictionary) = find_or_add(connection, &shared.file, hash).await? else {
+                continue;
+            };
+            let dictionary = Arc::new(dictionary);
+            if is_full(self.of_template.values().map(|(_, kept)| kept)) {
+                self.of_template.clear();
+            }
+            self.of_template
+                .insert(template.clone(), (hash, dictionary.clone()));
+            chosen.insert(template, dictionary);
+        }
+        Ok(chosen)
+    }
+}
+
+async fn read_template(
+    connection: &mut SqliteConnection,
+    file: &SqliteFile,
+    template: &TemplateId,
+) -> Result<Option<Record>> {
+    let key = Key::from(template);
+    let data: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT data FROM entity WHERE kind = $1 AND id = $2")
+            .bind(key.kind() as i64)
+            .bind(key.id().to_owned())
+            .fetch_optional(connection)
+            .await
+            .map_err(file.fault("read a template"))?;
+    data.map(|data| unpack(&data)).transpose()
+}
+
+/// The dictionary that is the package with this hash; adds it if the package is stored.
+async fn find_or_add(
+    connection: &mut SqliteConnection,
+    file: &SqliteFile,
+    hash: ContentHash,
+) -> Result<Option<BodyDictionary>> {
+    let fault = file.fault("read a dictionary");
+    let known: Option<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT num, data FROM dictionary WHERE hash = $1")
+            .bind(hash.0.to_vec())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(&fault)?;
+    if let Some((number, data)) = known {
+        return Ok(Some(BodyDictionary::new(number, decompress(&data, None)?)));
+    }
+    let stored: Option<(Option<i64>, Vec<u8>)> =
+        sqlx::query_as("SELECT dictionary, data FROM body WHERE hash = $1")
+            .bind(hash.0.to_vec())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(&fault)?;
+    let Some((of, data)) = stored else {
+        return Ok(None);
+    };
+    let numbers = BTreeSet::from_iter(of);
+    let known = file.dictionaries.read(connection, numbers).await;
+    let known = known.map_err(&fault)??;
+    let of = of.and_then(|number| known.get(&number));
+    let mut bytes = pack(&unpack_body(&data, of.map(AsRef::as_ref))?);
+    bytes.truncate(MAX_DICTIONARY);
+    let number: i64 =
+        sqlx::query_scalar("INSERT INTO dictionary (hash, data) VALUES ($1, $2) RETURNING num")
+            .bind(hash.0.to_vec())
+            .bind(compress(bytes.clone(), None)?.data)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&fault)?;
+    Ok(Some(BodyDictionary::new(number, bytes)))
+}
