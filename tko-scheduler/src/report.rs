@@ -144,7 +144,6 @@ impl SiteReport<'_> {
     }
 
     /// Conditions that schedulers reported on the site or a deployment, without the kinds that
-
     /// others write.
     fn reported(&self, record: &Record) -> Vec<Condition> {
         let mut conditions = self.reports.of(&record.entity.key);
