@@ -106,6 +106,12 @@ async fn packages_of_one_template_take_little_space() {
             .await
             .expect("measured"),
     );
+    let pages = "SELECT count(*) FROM dbstat WHERE name = 'sqlite_schema'";
+    let pages: i64 = sqlx::query_scalar(pages)
+        .fetch_one(&mut raw)
+        .await
+        .expect("counted");
+    assert_eq!(pages, 1, "the schema fits in the first page");
     let whole = codec::encode(&package(1)).len();
     assert!(whole > 2_000, "{whole}");
     assert_eq!(count, 100);
