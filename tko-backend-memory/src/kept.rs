@@ -63,7 +63,7 @@ mod tests {
             let key = ContentHash([number; 32]);
             kept.keep(key, &[number], limits, Timestamp(i64::from(number)));
         }
-        let mut find = |number| kept.find(ContentHash([number; 32]), limits.age, Timestamp(9));
+        let find = |number| kept.find(ContentHash([number; 32]), limits.age, Timestamp(9));
         assert_eq!(
             [find(1), find(2), find(3)],
             [None, Some(vec![2]), Some(vec![3])]

@@ -2,7 +2,7 @@
 
 use crate::failure::{KrmAnswer, KrmFailure};
 
-/// Most clauses of an `Accept` header that are read.
+/// Maximum number of clauses of an `Accept` header that are read.
 const MAX_CLAUSES: usize = 64;
 
 /// A representation of objects.

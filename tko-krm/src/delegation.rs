@@ -28,7 +28,7 @@ use tko_serve::{CertificateSubject, Credentials, Peer};
 /// How long an answer of the cluster is kept.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// Most answers that are kept of each sort.
+/// Maximum number of answers that are kept of each sort.
 const MOST: usize = 10_000;
 
 /// The pause between two looks at the settings of the front proxy.

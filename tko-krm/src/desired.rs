@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{ContentHash, DeploymentId, Gvk, Key, Kind, Package, SiteId, TemplateId, view};
 
-/// Most bytes of all annotations.
+/// Maximum number of bytes of all annotations.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// Most finalizers, and most owners.
+/// Maximum number of finalizers, and most owners.
 const MAX_LIST: usize = 256;
 
 /// What an object says about an entity.

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// Shortest and longest pause after the data service failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Most changes that a watch takes at once.
+/// Maximum number of changes that a watch takes at once.
 const BATCH: usize = 256;
 
 /// One change of one entity.

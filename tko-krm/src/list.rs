@@ -20,7 +20,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{Cursor, Record, Revision};
 
-/// Most objects of one answer with a limit.
+/// Maximum number of objects of one answer with a limit.
 const MAX_LIMIT: u64 = 5_000;
 
 /// Rows that are read at once.

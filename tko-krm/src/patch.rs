@@ -5,7 +5,7 @@ mod pointer;
 use pointer::Pointer;
 use serde_json::{Map, Value};
 
-/// Most operations of a JSON patch.
+/// Maximum number of operations of a JSON patch.
 pub(crate) const MAX_OPERATIONS: usize = 10_000;
 
 /// Why a patch cannot be applied.

@@ -4,7 +4,7 @@ use crate::failure::{KrmAnswer, KrmFailure};
 use http::Uri;
 use std::time::Duration;
 
-/// Most bytes of a query.
+/// Maximum number of bytes of a query.
 const MAX_QUERY: usize = 64 * 1024;
 
 /// The parameters of a request, by name. Of repeated ones the first counts, except for `dryRun`.

@@ -11,10 +11,10 @@ pub const DOOR: &str = "kubernetes";
 pub struct KrmSettings {
     /// Largest body of a request, in bytes. Default: 16 MiB.
     pub max_body: usize,
-    /// Most requests in flight, not counting watches; further ones are answered by 429.
-    /// Default: 400.
+    /// Maximum number of requests in flight, not counting watches; further ones are answered by
+    /// 429. Default: 400.
     pub max_requests: usize,
-    /// Most connections. Default: 10,000.
+    /// Maximum number of connections. Default: 10,000.
     pub max_connections: usize,
     /// Longest time for a request, not counting watches and the sending of its answer.
     /// Default: 60 s.

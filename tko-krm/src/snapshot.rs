@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tko_core::{Caller, Cursor, DataApi, Error, Key, Kind, List, Record, Revision, Want};
 
-/// Most changes that are undone; a listing that takes longer begins anew.
+/// Maximum number of changes that are undone; a listing that takes longer begins anew.
 const MAX_UNDONE: u64 = 20_000;
 
 /// How long to wait for changes that the listing has already seen.

@@ -6,7 +6,7 @@ use crate::resource::{API_VERSION, ResourceType};
 use crate::schema::schema;
 use serde_json::Value;
 
-/// Most faults that are listed.
+/// Maximum number of faults that are listed.
 const MAX_FAULTS: usize = 100;
 
 /// The faults of an object.

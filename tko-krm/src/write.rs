@@ -28,7 +28,7 @@ use tko_core::encoding::Format;
 /// Attempts of a write that states no resource version, while others change the object.
 const ATTEMPTS: usize = 16;
 
-/// Most bytes of a warning.
+/// Maximum number of bytes of a warning.
 const MAX_WARNING: usize = 256;
 
 /// The types of patches that are accepted.

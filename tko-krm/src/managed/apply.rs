@@ -5,7 +5,7 @@ use super::typed::{compare, fields, merge, remove};
 use super::{Manager, ManagerOperation, trimmed};
 use serde_json::Value;
 
-/// Most managers that update; the fields of older ones are given to one name.
+/// Maximum number of managers that update; the fields of older ones are given to one name.
 const MAX_UPDATE_MANAGERS: usize = 10;
 
 /// The name that gets the fields of older managers.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Deepest path.
 const MAX_DEPTH: usize = 64;
 
-/// Most elements of a set that is read.
+/// Maximum number of elements of a set that is read.
 const MAX_ELEMENTS: usize = 50_000;
 
 /// One step of a path.

@@ -4,7 +4,7 @@ use super::PatchError;
 use serde_json::Value;
 use std::fmt;
 
-/// Most steps of a pointer.
+/// Maximum number of steps of a pointer.
 const MAX_STEPS: usize = 128;
 
 /// A path in a JSON value.

@@ -9,7 +9,7 @@ use tko_core::{
     kubernetes_name,
 };
 
-/// Most requirements of a selector.
+/// Maximum number of requirements of a selector.
 const MAX_REQUIREMENTS: usize = 64;
 
 const METADATA_NAME: &str = "metadata.name";

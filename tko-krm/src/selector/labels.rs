@@ -6,7 +6,7 @@ use crate::stored::StoredMetadata;
 use std::collections::BTreeSet;
 use tko_core::{Pattern, Record, Select, kubernetes_name};
 
-/// Most requirements of a selector.
+/// Maximum number of requirements of a selector.
 const MAX_REQUIREMENTS: usize = 256;
 
 /// A label selector: all requirements must hold.

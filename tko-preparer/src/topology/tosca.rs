@@ -18,7 +18,7 @@ use tko_core::{Answer, Error, PrepareCall, Preparer, Result, merge};
 use tko_source::{Source, SourceReader};
 use tko_tosca::{Csar, CsarError, Problem, ProblemLevel, Topology, ToscaLimits};
 
-/// Most problems in the condition of a deployment; the others are counted.
+/// Maximum number of problems in the condition of a deployment; the others are counted.
 const MOST_PROBLEMS: usize = 10;
 
 /// Prepares `TOSCA`; see the [module](self).
