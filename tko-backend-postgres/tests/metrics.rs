@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
-    Ack, Backend, ChangeSet, ClaimRequest, Deployment, DeploymentId, Enqueue, ErrorKind, Facts,
-    Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put, Require, Resource, Revision,
-    Select, Stage, TemplateId, Token, Want, deployment_resource,
+    Ack, Backend, ChangeSet, ClaimRequest, ContentHash, Deployment, DeploymentId, Enqueue,
+    ErrorKind, Facts, KeepLimits, Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put,
+    Require, Resource, Revision, Select, Stage, TemplateId, Token, Want, deployment_resource,
 };
 use tko_postgres_server::shared;
 
@@ -227,6 +227,11 @@ async fn every_statement_is_counted() {
     let d1 = Key::new(Kind::Deployment, "d1").expect("an id");
     let history = store.history(&d1, None, 10).await.expect("its history");
     assert_eq!(history.len(), 1);
+    let result = ContentHash([1; 32]);
+    let limits = KeepLimits::new();
+    store.keep(result, b"value", limits).await.expect("kept");
+    let found = store.kept(result, limits.age).await.expect("it is read");
+    assert_eq!(found.as_deref(), Some(&b"value"[..]));
     commit(&store, deleted(&key)).await;
     let damage = "INSERT INTO work (stage, kind, id, lane, at, due) VALUES (1, 1, 'z', 0, 0, 0)";
     shared().psql(&database, damage).expect("damaged");

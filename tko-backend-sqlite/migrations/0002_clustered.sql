@@ -2,7 +2,7 @@
 -- compressed against the package of their template.
 --
 -- SQLite stores the text of each statement, so comments are between them, and the statements are
--- short: the schema fits in the first page of the file.
+-- short: the schema takes few pages, without which a damaged file cannot be opened.
 
 CREATE TABLE entity_2 (kind INTEGER NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, id))
 WITHOUT ROWID;

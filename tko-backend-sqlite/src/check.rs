@@ -9,6 +9,7 @@ mod rows;
 
 use crate::arena::unsigned;
 use crate::connect::SqliteParts;
+use crate::fault::SqliteFault;
 use report::SqliteFindings;
 use sqlx::{Row, SqliteConnection};
 use tko_core::Result;
@@ -23,10 +24,14 @@ pub(crate) async fn check(
 ) -> Result<SqliteCheckReport> {
     let fault = parts.file.fault("check the file");
     let mut findings = SqliteFindings::default();
-    let pages: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(10)")
+    let pages = sqlx::query_scalar("PRAGMA integrity_check(10)")
         .fetch_all(&mut *connection)
-        .await
-        .map_err(&fault)?;
+        .await;
+    let pages: Vec<String> = match pages {
+        // SQLite gives up at some damaged pages.
+        Err(error) if SqliteFault::of(&error) == SqliteFault::Damaged => vec![error.to_string()],
+        pages => pages.map_err(&fault)?,
+    };
     for problem in pages.into_iter().filter(|problem| problem != "ok") {
         findings.add(SqliteCheckProblem::Damage, problem, false);
     }

@@ -234,7 +234,13 @@ mod tests {
     /// Stands in for `tko`: prints this text.
     fn program(folder: &Path, text: &str) -> PictureArgs {
         let program = folder.join("program");
-        fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{text}\nEND\n")).expect("written");
+        // There is no PATH.
+        let print = "while IFS= read -r line; do printf '%s\\n' \"$line\"; done";
+        fs::write(
+            &program,
+            format!("#!/bin/sh\n{print} <<'END'\n{text}\nEND\n"),
+        )
+        .expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
         PictureArgs {
             program,

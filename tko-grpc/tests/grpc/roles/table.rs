@@ -256,6 +256,19 @@ pub(super) fn versioned() -> Vec<Row> {
         ..Default::default()
     };
     row("Controller", "Report", request.encode_to_vec(), WORKERS);
+    let request = wire::KeepRequest {
+        key: vec![0; 32].into(),
+        value: vec![1].into(),
+        max_values: 1,
+        max_bytes: 1,
+        max_age: minute,
+    };
+    row("Controller", "Keep", request.encode_to_vec(), WORKERS);
+    let request = wire::GetKeptRequest {
+        key: vec![0; 32].into(),
+        max_age: minute,
+    };
+    row("Controller", "GetKept", request.encode_to_vec(), WORKERS);
     rows
 }
 
