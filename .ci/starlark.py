@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ GOOD = [
     ),
     ('n = 0\nwhile n < 3:\n  n += 1\nctx.resource_list["items"][0]["spec"]["replicas"] = n', {}, 3),
     ('ctx.resource_list["items"][0]["spec"]["replicas"] = len(set([1, 2, 2]))', {}, 2),
+    ('ctx.resource_list["items"][0]["spec"]["replicas"] = 2 * 1.5', {}, 3.0),
 ]
 
 # Scripts that must fail: the script, and words of the error.
@@ -58,8 +60,6 @@ def run(script, params, kind):
 
 
 def main():
-    import re
-
     for script, params, replicas in GOOD:
         for kind in ["StarlarkRun"] if params else ["StarlarkRun", "ConfigMap"]:
             done = run(script, params, kind)

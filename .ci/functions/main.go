@@ -48,7 +48,10 @@ func byTKO(program string, test testCase) ([]any, error) {
 	var made struct {
 		Items []any `json:"items"`
 	}
-	return made.Items, yaml.Unmarshal(output, &made)
+	if err := yaml.Unmarshal(output, &made); err != nil {
+		return nil, err
+	}
+	return made.Items, nil
 }
 
 // byKustomize returns the resources that kustomize makes.

@@ -23,10 +23,10 @@ const ADMIN_TOKEN: &str = "admin-token-of-a-test-server";
 /// The name in the certificate of the front proxy.
 const FRONT_PROXY: &str = "front-proxy-client";
 
-/// The file with what is logged of requests.
+/// The file of the audit log.
 const AUDIT_LOG: &str = "audit.log";
 
-/// What is logged of requests: who asked for what, when it is answered.
+/// The audit policy: one event for each request, without bodies, when the request is answered.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, \
                             ResponseStarted]\nrules: [{level: Metadata}]\n";
 
@@ -296,8 +296,8 @@ impl ApiServer {
         running.map(RunningProgram::output).unwrap_or_default()
     }
 
-    /// The requests that were answered so far: a line with an `Event` of `audit.k8s.io/v1` in JSON for
-    /// each. A line may come a moment after its answer.
+    /// Reads the audit log: for each answered request, a line with an `Event` of `audit.k8s.io/v1` in
+    /// JSON. A line may come a moment after the answer.
     ///
     /// # Errors
     /// The log cannot be read.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, ContentHash,
-    Count, Error, KeepLimits, Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result,
-    Revision, Select, Stage, Token, Want,
+    Count, Error, Key, List, MAX_CHANGES, Modification, Outcome, Page, Record, Result, Revision,
+    Select, SharedLimits, Stage, Token, Want,
 };
 use uuid::Uuid;
 
@@ -188,14 +188,14 @@ impl Backend for Memory {
         Ok(self.0.read().log.history(key, before, limit))
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
         let now = self.0.clock.now();
-        self.0.kept().keep(key, value, limits, now);
+        self.0.values().put(key, value, limits, now);
         Ok(())
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
         let now = self.0.clock.now();
-        Ok(self.0.kept().find(key, age, now))
+        Ok(self.0.values().find(key, age, now))
     }
 }

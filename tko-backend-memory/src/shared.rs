@@ -1,6 +1,6 @@
 //! The state behind its lock, and the signals that end waits.
 
-use crate::kept::KeptValues;
+use crate::shared_value::SharedValues;
 use crate::state::MemoryState;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tko_core::{Clock, Revision, Stage};
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 pub(crate) struct SharedState {
     state: RwLock<MemoryState>,
     /// Apart from the state: no other call needs it.
-    kept: Mutex<KeptValues>,
+    values: Mutex<SharedValues>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The last revision; feeds wait for it to grow.
     pub(crate) head: watch::Sender<Revision>,
@@ -23,7 +23,7 @@ impl SharedState {
     pub(crate) fn new(clock: Arc<dyn Clock>, history: usize) -> Self {
         Self {
             state: RwLock::new(MemoryState::new(history)),
-            kept: Mutex::default(),
+            values: Mutex::default(),
             clock,
             head: watch::Sender::new(Revision(0)),
             due: Stage::ALL.map(|_| Notify::new()),
@@ -38,9 +38,9 @@ impl SharedState {
         self.state.write().expect("no code panics while it writes")
     }
 
-    /// The values that workers keep.
-    pub(crate) fn kept(&self) -> MutexGuard<'_, KeptValues> {
-        self.kept.lock().expect("no code panics while it keeps")
+    /// The values that workers share.
+    pub(crate) fn values(&self) -> MutexGuard<'_, SharedValues> {
+        self.values.lock().expect("no code panics while it shares")
     }
 
     /// The signal for work of this stage.

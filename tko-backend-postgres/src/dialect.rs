@@ -170,13 +170,13 @@ pub(crate) fn none_waits(low: impl Display, own: &str) -> String {
     format!("none_waits({low}, {own})")
 }
 
-/// The transactions that write now, by their numbers, which rise.
+/// The transactions that write now, by their numbers, which rise. A transaction gets its number with
+/// the first row that it locks or writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunningTransactions {
     /// The first that has not ended.
     pub(crate) oldest: i64,
-    /// The next to be given: one that has no number yet gets this one or a later one. A transaction
-    /// gets its number with the first row that it locks or writes.
+    /// The one after the last that has ended. Running transactions may have later numbers.
     pub(crate) next: i64,
 }
 

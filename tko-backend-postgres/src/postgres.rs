@@ -8,12 +8,12 @@ use crate::content::Content;
 use crate::database::Database;
 use crate::dialect;
 use crate::feed::{Feed, FeedTasks, trim};
-use crate::kept;
 use crate::metrics::{Instrument, Purpose};
 use crate::monitor::DatabaseMonitor;
 use crate::read::{self, EntityReader, SharedReads};
 use crate::replica::{self, ReplicaTasks, Replicas};
 use crate::settings::PostgresSettings;
+use crate::shared_value;
 use crate::work::{self, ClaimTurns, WorkSignal};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -26,8 +26,8 @@ use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Count,
-    Entity, Error, KeepLimits, Key, List, Modification, Outcome, Page, Record, Result, Revision,
-    Select, Token, Version, Want,
+    Entity, Error, Key, List, Modification, Outcome, Page, Record, Result, Revision, Select,
+    SharedLimits, Token, Version, Want,
 };
 
 /// A storage backend in PostgreSQL. Any number of processes may share one database.
@@ -157,10 +157,12 @@ impl Postgres {
         let Database { pool, metrics, .. } = &*self.database;
         let mut transaction = pool.begin().sent(metrics, Purpose::Begin).await?;
         // Skeletons and dictionaries stay: other processes cache their numbers.
-        sqlx::query("TRUNCATE entity, facet, body, work, edit, pending, mark, event, going, kept")
-            .execute(&mut *transaction)
-            .sent(metrics, Purpose::Clear)
-            .await?;
+        sqlx::query(
+            "TRUNCATE entity, facet, body, work, edit, pending, mark, event, going, shared_value",
+        )
+        .execute(&mut *transaction)
+        .sent(metrics, Purpose::Clear)
+        .await?;
         // One revision further, so that even a watcher at the head has to list again.
         sqlx::query("UPDATE head SET revision = revision + 1, oldest = revision + 1")
             .execute(&mut *transaction)
@@ -249,12 +251,12 @@ impl Backend for Postgres {
         self.feed.history(key, before, limit).await
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
-        kept::keep(&self.database, key, value, limits).await
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
+        shared_value::put(&self.database, key, value, limits).await
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        kept::find(&self.database, key, age).await
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        shared_value::find(&self.database, key, age).await
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{
     Ack, Backend, ChangeSet, ClaimRequest, ContentHash, Deployment, DeploymentId, Enqueue,
-    ErrorKind, Facts, KeepLimits, Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put,
-    Require, Resource, Revision, Select, Stage, TemplateId, Token, Want, deployment_resource,
+    ErrorKind, Facts, Key, Kind, Lane, List, Metadata, Outcome, Package, Pattern, Put, Require,
+    Resource, Revision, Select, SharedLimits, Stage, TemplateId, Token, Want, deployment_resource,
 };
 use tko_postgres_server::shared;
 
@@ -228,9 +228,15 @@ async fn every_statement_is_counted() {
     let history = store.history(&d1, None, 10).await.expect("its history");
     assert_eq!(history.len(), 1);
     let result = ContentHash([1; 32]);
-    let limits = KeepLimits::new();
-    store.keep(result, b"value", limits).await.expect("kept");
-    let found = store.kept(result, limits.age).await.expect("it is read");
+    let limits = SharedLimits::new();
+    store
+        .put_shared(result, b"value", limits)
+        .await
+        .expect("shared");
+    let found = store
+        .get_shared(result, limits.age)
+        .await
+        .expect("it is read");
     assert_eq!(found.as_deref(), Some(&b"value"[..]));
     commit(&store, deleted(&key)).await;
     let damage = "INSERT INTO work (stage, kind, id, lane, at, due) VALUES (1, 1, 'z', 0, 0, 0)";

@@ -3,10 +3,12 @@
 --
 -- SQLite stores the text of each statement, so comments are between them, and the statements are
 -- short: the schema takes few pages, without which a damaged file cannot be opened.
+--
+-- Without `OR ROLLBACK`, SQLite would keep in memory a copy of each page that it uses again.
 
 CREATE TABLE entity_2 (kind INTEGER NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, id))
 WITHOUT ROWID;
-INSERT INTO entity_2 SELECT kind, id, data FROM entity ORDER BY kind, id;
+INSERT OR ROLLBACK INTO entity_2 SELECT kind, id, data FROM entity ORDER BY kind, id;
 DROP TABLE entity;
 ALTER TABLE entity_2 RENAME TO entity;
 
@@ -18,14 +20,14 @@ CREATE TABLE dictionary (num INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NU
 -- `dictionary` is that of the zstd frame in `data`, if it has one.
 CREATE TABLE body_2 (hash BLOB PRIMARY KEY, refs INTEGER NOT NULL, dictionary INTEGER, data BLOB NOT NULL)
 WITHOUT ROWID;
-INSERT INTO body_2 SELECT hash, refs, NULL, data FROM body ORDER BY hash;
+INSERT OR ROLLBACK INTO body_2 SELECT hash, refs, NULL, data FROM body ORDER BY hash;
 DROP TABLE body;
 ALTER TABLE body_2 RENAME TO body;
 
 -- `ready`: from when it may be claimed, when it is due or when its lease ends.
 CREATE TABLE work_2 (kind INTEGER NOT NULL, id TEXT NOT NULL, stage INTEGER NOT NULL, lane INTEGER NOT NULL,
 ready INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, id, stage)) WITHOUT ROWID;
-INSERT INTO work_2 SELECT kind, id, stage, lane, ready, data FROM work ORDER BY kind, id, stage;
+INSERT OR ROLLBACK INTO work_2 SELECT kind, id, stage, lane, ready, data FROM work ORDER BY kind, id, stage;
 DROP TABLE work;
 ALTER TABLE work_2 RENAME TO work;
 CREATE INDEX work_ready ON work (stage, lane, ready, kind, id);

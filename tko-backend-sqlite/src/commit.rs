@@ -53,7 +53,7 @@ pub(crate) async fn commit(
 ) -> (Vec<SetAnswer>, bool) {
     let mut answers = Vec::with_capacity(sets.len());
     let mut is_committed = false;
-    // Damage that one set meets must not fail others.
+    // Only the set that meets damage is told so; the others are told to retry.
     let mut alone = 0_usize;
     while !sets.is_empty() {
         let count = if alone > 0 {

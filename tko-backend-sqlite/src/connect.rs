@@ -143,9 +143,17 @@ async fn prepare(writer: &mut SqliteConnection, path: &Path) -> Result<()> {
     let state = SchemaState::read(writer).await.map_err(fault)?;
     match state.is_current() {
         Ok(false) => {
+            if !state.is_new() {
+                tracing::info!(
+                    path = %path.display(),
+                    "migrating the file to the schema of this version; a large file takes minutes, \
+                     and twice its space meanwhile"
+                );
+            }
             let migrated = migrate(writer, state).await;
-            finish(writer, migrated.is_ok()).await.map_err(fault)?;
-            migrated.map_err(fault)
+            let finished = finish(writer, migrated.is_ok()).await;
+            // After some errors SQLite has rolled back by itself: the first error is the reason.
+            migrated.and(finished).map_err(fault)
         }
         other => {
             finish(writer, false).await.map_err(fault)?;

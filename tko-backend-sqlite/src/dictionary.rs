@@ -10,7 +10,7 @@ use crate::pack::{BodyDictionary, compress, decompress, pack, unpack, unpack_bod
 use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
-use tko_core::{ContentHash, Key, Record, Result, TemplateId};
+use tko_core::{ContentHash, ErrorKind, Key, Record, Result, TemplateId};
 
 /// The limit of a dictionary in bytes. Of a larger package, the start is used.
 const MAX_DICTIONARY: usize = 1 << 20;
@@ -132,15 +132,13 @@ impl ChosenDictionaries {
                 chosen.insert(template, dictionary.clone());
                 continue;
             }
-            let hash = match present {
-                Some(hash) => hash,
-                None => match read_template(connection, &shared.file, &template).await? {
-                    Some(record) => record.entity.body,
-                    None => continue,
-                },
-            };
-            let Some(dictionary) = find_or_add(connection, &shared.file, hash).await? else {
-                continue;
+            let found = of_template(connection, &shared.file, &template, present).await;
+            let (hash, dictionary) = match found {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // A damaged template must not fail other writes: packages do without it.
+                Err(error) if error.kind() == ErrorKind::Internal => continue,
+                Err(error) => return Err(error),
             };
             let dictionary = Arc::new(dictionary);
             if is_full(self.of_template.values().map(|(_, kept)| kept)) {
@@ -152,6 +150,25 @@ impl ChosenDictionaries {
         }
         Ok(chosen)
     }
+}
+
+/// The dictionary of a template, with the hash of the template's package. `present`: that hash, if
+/// it is known.
+async fn of_template(
+    connection: &mut SqliteConnection,
+    file: &SqliteFile,
+    template: &TemplateId,
+    present: Option<ContentHash>,
+) -> Result<Option<(ContentHash, BodyDictionary)>> {
+    let hash = match present {
+        Some(hash) => hash,
+        None => match read_template(connection, file, template).await? {
+            Some(record) => record.entity.body,
+            None => return Ok(None),
+        },
+    };
+    let dictionary = find_or_add(connection, file, hash).await?;
+    Ok(dictionary.map(|dictionary| (hash, dictionary)))
 }
 
 async fn read_template(

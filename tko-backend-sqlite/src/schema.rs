@@ -15,7 +15,7 @@ const APPLICATION: i64 = 0x544b_4f31;
 const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/0001_entities.sql"),
     include_str!("../migrations/0002_clustered.sql"),
-    include_str!("../migrations/0003_kept.sql"),
+    include_str!("../migrations/0003_shared_value.sql"),
 ];
 
 /// The state of a file before migration.
@@ -40,6 +40,11 @@ impl SchemaState {
             version: row.try_get(1)?,
             tables: row.try_get(2)?,
         })
+    }
+
+    /// Whether the file is empty.
+    pub(crate) fn is_new(self) -> bool {
+        self.version == 0
     }
 
     /// Whether the file has all migrations.

@@ -5,7 +5,7 @@ use crate::connect::{SqliteParts, connect, options};
 use crate::settings::SqliteSettings;
 use crate::signal::{WriteSignal, follow};
 use crate::writer::{WriteJob, Writer};
-use crate::{check, feed, kept, read, retention, work};
+use crate::{check, feed, read, retention, shared_value, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;
@@ -19,8 +19,8 @@ use tko_core::backup::RestoreTarget;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Clock, Committed, ContentHash,
-    Count, Entity, Error, KeepLimits, Key, List, Modification, Outcome, Page, Record, Result,
-    Revision, Select, Token, Want,
+    Count, Entity, Error, Key, List, Modification, Outcome, Page, Record, Result, Revision, Select,
+    SharedLimits, Token, Want,
 };
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -285,16 +285,16 @@ impl Backend for Sqlite {
         feed::history(&self.shared, key, before, limit).await
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
         if !limits.admit(value.len()) {
             return Ok(());
         }
-        let job = |reply| WriteJob::Keep(key, value.to_vec(), limits, reply);
+        let job = |reply| WriteJob::PutShared(key, value.to_vec(), limits, reply);
         self.writer.send(job).await
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        kept::find(&self.shared, key, age).await
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        shared_value::find(&self.shared, key, age).await
     }
 }
 

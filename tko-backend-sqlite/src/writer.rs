@@ -11,9 +11,9 @@ use crate::commit::{AskedSet, SetAnswer, TransactionEnds, another, commit, copy}
 use crate::connect::SqliteParts;
 use crate::dictionary::ChosenDictionaries;
 use crate::fault::translate;
-use crate::kept;
 use crate::modification;
 use crate::retention;
+use crate::shared_value;
 use crate::signal::Touched;
 use crate::signal::WriteSignal;
 use crate::work::{self, Turns};
@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Entity, Error, ErrorKind, KeepLimits,
-    Key, Modification, Outcome, Result, Revision, Stage, Token, Want,
+    ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Entity, Error, ErrorKind, Key,
+    Modification, Outcome, Result, Revision, SharedLimits, Stage, Token, Want,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -42,7 +42,7 @@ pub(crate) enum WriteJob {
     Claim(ClaimRequest, ReplySender<Vec<Claim>>),
     Renew(Vec<Token>, Duration, ReplySender<Vec<bool>>),
     Settle(Vec<(Token, Outcome)>, ReplySender<Vec<bool>>),
-    Keep(ContentHash, Vec<u8>, KeepLimits, ReplySender<()>),
+    PutShared(ContentHash, Vec<u8>, SharedLimits, ReplySender<()>),
     /// Deletes a batch of old changes; answers whether there may be more.
     Trim(ReplySender<bool>),
     /// Deletes all data.
@@ -296,9 +296,9 @@ impl WriterTask {
                     Err(error) => done(reply, Err(error), nothing),
                 }
             }
-            WriteJob::Keep(key, value, limits, reply) => {
-                let kept = kept::keep(connection, shared, key, value, limits, now).await;
-                done(reply, kept, nothing)
+            WriteJob::PutShared(key, value, limits, reply) => {
+                let shared = shared_value::put(connection, shared, key, value, limits, now).await;
+                done(reply, shared, nothing)
             }
             WriteJob::Trim(reply) => {
                 let trimmed = retention::trim(connection, shared, now).await;
@@ -321,7 +321,7 @@ async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Resul
     sqlx::query(
         "DELETE FROM entity; DELETE FROM body; DELETE FROM term; DELETE FROM posting; \
          DELETE FROM holder; DELETE FROM work; DELETE FROM modification; DELETE FROM change; \
-         DELETE FROM dictionary; DELETE FROM kept; \
+         DELETE FROM dictionary; DELETE FROM shared_value; \
          UPDATE head SET revision = revision + 1, oldest = revision + 1;",
     )
     .execute(connection)
@@ -387,7 +387,7 @@ fn refuse(job: WriteJob) -> PendingAnswer {
         WriteJob::Claim(_, reply) => with(reply),
         WriteJob::Renew(_, _, reply) => with(reply),
         WriteJob::Settle(_, reply) => with(reply),
-        WriteJob::Keep(_, _, _, reply) => with(reply),
+        WriteJob::PutShared(_, _, _, reply) => with(reply),
         WriteJob::Trim(reply) => with(reply),
         WriteJob::Clear(reply) => with(reply),
         WriteJob::Repair(reply) => with(reply),

@@ -74,7 +74,7 @@ fn is_url(text: &str) -> bool {
     text.contains("://") || is_short
 }
 
-/// A URL without what may be a credential, to be printed.
+/// A URL for messages: without its user and password, which may be a credential.
 fn without_user(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {

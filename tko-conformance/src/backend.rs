@@ -13,7 +13,6 @@ pub mod get;
 pub mod history;
 pub mod idempotency_key;
 pub mod interleaved;
-pub mod kept;
 pub mod list;
 pub mod modification;
 pub mod preconditions;
@@ -23,6 +22,7 @@ pub mod renew;
 mod sample;
 pub mod select;
 pub mod settle;
+pub mod shared_value;
 pub mod wait;
 
 pub use fixture::BackendFixture;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Count,
-    KeepLimits, Key, List, Modification, Outcome, Page, Record, Result, Revision, Select, Token,
-    Want,
+    Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Count, Key,
+    List, Modification, Outcome, Page, Record, Result, Revision, Select, SharedLimits, Token, Want,
 };
 
 /// The method that is called.
@@ -51,7 +50,7 @@ pub trait CallObserver: Send + Sync + 'static {
     }
 }
 
-/// A backend behind an observer of its calls. [`tail`](Backend::tail) and kept values are not
+/// A backend behind an observer of its calls. [`tail`](Backend::tail) and shared values are not
 /// observed.
 pub struct Between<B, O> {
     inner: B,
@@ -161,11 +160,11 @@ impl<B: Backend, O: CallObserver> Backend for Between<B, O> {
         self.observed(BackendCall::History, history, Vec::len).await
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
-        self.inner.keep(key, value, limits).await
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
+        self.inner.put_shared(key, value, limits).await
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        self.inner.kept(key, age).await
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        self.inner.get_shared(key, age).await
     }
 }

@@ -234,9 +234,9 @@ macro_rules! __backend_checks {
                 an_unknown_entity_has_no_history
                 a_history_goes_back_as_far_as_changes_are_kept
             }
-            kept {
-                a_kept_value_is_the_last_of_its_key
-                kept_values_stay_within_limits
+            shared_value {
+                a_shared_value_is_the_last_of_its_key
+                shared_values_stay_within_limits
             }
             random {
                 commits_and_reads_agree_with_the_reference

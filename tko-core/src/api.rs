@@ -24,10 +24,10 @@ use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
-use crate::kept::KeepLimits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select, pages};
+use crate::shared_value::SharedLimits;
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -355,18 +355,19 @@ pub trait WorkerApi: DataApi {
         Err(Error::NotImplemented("reporting conditions".into()))
     }
 
-    /// Keeps a value for other workers, as [`Backend::keep`](crate::Backend::keep). The default
-    /// keeps nothing.
+    /// Shares a value with other workers, as [`Backend::put_shared`](crate::Backend::put_shared). The default
+    /// shares nothing.
     ///
-    /// A worker can keep anything under any key, so other workers check what they read.
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+    /// A worker can share any value under any key. A reader can detect damage, but trusts all
+    /// workers.
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
         let _ = (key, value, limits);
         Ok(())
     }
 
-    /// Reads a value that a worker kept, as [`Backend::kept`](crate::Backend::kept). The default
+    /// Reads a value that a worker shared, as [`Backend::get_shared`](crate::Backend::get_shared). The default
     /// finds nothing.
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
         let _ = (key, age);
         Ok(None)
     }

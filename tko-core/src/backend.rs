@@ -5,9 +5,9 @@ use crate::entity::{Record, Want};
 use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::id::Key;
-use crate::kept::KeepLimits;
 use crate::revision::Revision;
 use crate::select::{Count, List, Page, Select, pages};
+use crate::shared_value::SharedLimits;
 use crate::work::{Claim, ClaimRequest, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -179,21 +179,21 @@ pub trait Backend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>>;
 
-    /// Keeps a value for other processes, in place of an earlier one of this key.
+    /// Shares a value with other processes, in place of an earlier one of this key.
     ///
-    /// A kept value saves work, and nothing may depend on it: the backend can forget it at any
+    /// A shared value saves work, and nothing may depend on it: the backend can forget it at any
     /// time, as the default does at once. It is no entity: it makes no revision, and is not part of
-    /// backups. After the call, the values that are left are within `limits`; those that were kept
-    /// earliest are forgotten first. A value that `limits` [do not admit](KeepLimits::admit) is not
-    /// kept, and that is no error.
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+    /// backups. After the call, the values that are left are within `limits`; those that were shared
+    /// earliest are forgotten first. A value that `limits` [do not admit](SharedLimits::admit) is not
+    /// shared, and that is no error.
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
         let _ = (key, value, limits);
         Ok(())
     }
 
-    /// Reads the value that was last [kept](Self::keep) under this key, if that was less than `age`
+    /// Reads the value that was last [shared](Self::put_shared) under this key, if that was less than `age`
     /// ago. `None`: there is none, or it is forgotten.
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
         let _ = (key, age);
         Ok(None)
     }

@@ -77,11 +77,11 @@ use crate::feed::whole;
 use crate::handler::Admission;
 use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
-use crate::kept::KeepLimits;
 use crate::limits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
+use crate::shared_value::SharedLimits;
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use draft::ChangeDraft;
@@ -464,15 +464,17 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
         self.commit(draft, Ack::Numbered).await.map(|_| ())
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
         let limits = limits.bounded();
         if !limits.admit(value.len()) {
             return Ok(());
         }
-        self.backend.keep(key, value, limits).await
+        self.backend.put_shared(key, value, limits).await
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        self.backend.kept(key, age.min(KeepLimits::MOST.age)).await
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        self.backend
+            .get_shared(key, age.min(SharedLimits::MAX.age))
+            .await
     }
 }

@@ -199,8 +199,13 @@ impl Scheduler for HelmScheduler {
         }
         self.set_empty(site, false);
         let found = match self.kubeconfig(call.site).await {
-            // Without a management cluster nothing was installed on a cluster of Cluster API.
-            Err(Error::BadArgument { .. }) if has_none && kubeconfig::is_provisioned(&call) => None,
+            // Without a management cluster nothing was installed on a cluster of Cluster API. A
+            // kubeconfig that is not valid is another matter: charts may be there.
+            Err(Error::BadArgument { argument, .. })
+                if has_none && argument == "site" && kubeconfig::is_provisioned(&call) =>
+            {
+                None
+            }
             found => found?,
         };
         let Some(cluster) = found else {

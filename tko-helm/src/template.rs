@@ -4,6 +4,8 @@ use crate::chart::HelmChart;
 use crate::program::HelmRun;
 use crate::settings::HelmSettings;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use tko_core::{Error, Result};
 use tko_plugin::log::LogSubject;
@@ -106,14 +108,21 @@ pub(crate) fn files(chart: &Path) -> Option<String> {
 }
 
 /// The files of a local chart with the hashes of their contents; `None` as for [`files`], and if
-/// they are too large. Renderings may be shared among machines, where the same chart can have other
-/// times.
+/// they are too large or not regular files. Renderings may be shared among machines, where the same
+/// chart can have other times.
 fn contents(chart: &Path) -> Option<String> {
     let mut files = String::new();
     let (mut left, mut bytes) = (MAX_FILES, MAX_BYTES);
     walk(chart, 0, &mut left, &mut |path| {
-        bytes = bytes.checked_sub(std::fs::metadata(path).ok()?.len())?;
-        let hash = blake3::hash(&std::fs::read(path).ok()?).to_hex();
+        // Reading a device or a pipe may never end, and a package can name any path.
+        if !std::fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let mut content = File::open(path).ok()?.take(bytes + 1);
+        let mut hasher = blake3::Hasher::new();
+        let size = std::io::copy(&mut content, &mut hasher).ok()?;
+        bytes = bytes.checked_sub(size)?;
+        let hash = hasher.finalize().to_hex();
         writeln!(files, "{} {hash}", path.display()).ok()
     })?;
     Some(files)
@@ -183,7 +192,26 @@ fn is_exact(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_exact;
+    use super::{MAX_BYTES, contents, is_exact};
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn local_charts_are_known_by_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("Chart.yaml");
+        fs::write(&file, "a").expect("a file");
+        let first = contents(folder.path()).expect("it can be read");
+        fs::write(&file, "b").expect("a file");
+        let second = contents(folder.path()).expect("it can be read");
+        assert_ne!(second, first);
+        fs::write(&file, "a").expect("a file");
+        assert_eq!(contents(folder.path()), Some(first));
+        let large = fs::File::create(&file).expect("a file");
+        large.set_len(MAX_BYTES + 1).expect("it grows");
+        assert_eq!(contents(folder.path()), None, "it is too large");
+        assert_eq!(contents(Path::new("/dev/zero")), None, "it has no end");
+    }
 
     #[test]
     fn ranges_are_not_exact() {

@@ -19,8 +19,7 @@ pub struct HttpServerSettings {
     /// Largest header of a request in bytes. Default: 32 KiB.
     pub max_header: usize,
     /// Maximum number of requests that are worked on at once, watches not counted; further ones are
-    /// refused with
-    /// 503. Default: 512.
+    /// refused with 503. Default: 512.
     pub max_requests: usize,
     /// Maximum number of watches at once, those of dashboards included. Default: 2,000.
     pub max_watches: usize,

@@ -5,7 +5,7 @@ use crate::function::{FunctionCall, KrmFunction};
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tko_core::Limits;
@@ -76,8 +76,8 @@ type KnownProgram = (u64, SystemTime, String);
 fn content_of(path: &str) -> Option<String> {
     static KNOWN: Mutex<BTreeMap<String, KnownProgram>> = Mutex::new(BTreeMap::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut file = File::open(path).ok()?;
-    let found = file.metadata().ok()?;
+    // Opening a pipe, and reading a device, may never end.
+    let found = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
     let (size, modified) = (found.len(), found.modified().ok()?);
     if let Some((known_size, known_time, content)) = known().get(path)
         && (*known_size, *known_time) == (size, modified)
@@ -85,7 +85,7 @@ fn content_of(path: &str) -> Option<String> {
         return Some(content.clone());
     }
     let mut hasher = blake3::Hasher::new();
-    std::io::copy(&mut file, &mut hasher).ok()?;
+    std::io::copy(&mut File::open(path).ok()?, &mut hasher).ok()?;
     let content = hasher.finalize().to_hex().to_string();
     let mut known = known();
     if known.len() >= MOST_PROGRAMS {

@@ -119,11 +119,12 @@ impl KptSettings {
     /// Runs a function [in place](Self::substitutes) of an image, in plugins and in Kptfiles.
     ///
     /// # Errors
-    /// `BadArgument`: `image` is not the name of an image, or has a digest.
+    /// `BadArgument`: `image` is not the name of an image, or has a tag or a digest.
     pub fn with_substitute(mut self, image: &str, function: FunctionReference) -> Result<Self> {
         let reference: FunctionReference = image.parse()?;
-        let Some(name) = reference.image_name() else {
-            let message = format!("{image:?} is not the name of an image without a digest");
+        let full = FunctionReference::full_image(image);
+        let Some(name) = reference.image_name().filter(|name| *name == full) else {
+            let message = format!("{image:?} is not the name of an image without tag and digest");
             return Err(Error::bad("image", message));
         };
         self.substitutes.insert(name, function);

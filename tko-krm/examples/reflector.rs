@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// What the stream of events had.
+/// The events of the stream, counted and checked.
 #[derive(Default)]
 struct Seen {
     events: u64,

@@ -10,7 +10,7 @@ use tko_core::{ContentHash, DeploymentId, Gvk, Key, Kind, Package, SiteId, Templ
 /// Maximum number of bytes of all annotations.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// Maximum number of finalizers, and most owners.
+/// Maximum number of finalizers, and of owners.
 const MAX_LIST: usize = 256;
 
 /// What an object says about an entity.

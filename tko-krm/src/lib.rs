@@ -11,6 +11,7 @@ mod desired;
 mod discovery;
 mod failure;
 mod feed;
+mod health;
 mod list;
 mod managed;
 mod names;

@@ -201,7 +201,8 @@ pub(crate) async fn list(
     Ok(reply::json(StatusCode::OK, &value))
 }
 
-/// Adds to an expired state where the list continues in the present one: after what the client has.
+/// Adds a token to the error of an expired state. With it the list continues in the present state,
+/// after the objects that the client has.
 fn continued(failure: Box<KrmFailure>, after: Option<Cursor>) -> Box<KrmFailure> {
     match after {
         Some(after) if failure.code == 410 => {

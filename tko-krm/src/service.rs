@@ -5,6 +5,7 @@ use crate::context::KrmContext;
 use crate::delegation::Delegation;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::WatchFeed;
+use crate::health::DataHealth;
 use crate::openapi::Documents;
 use crate::query::Query;
 use crate::reply::{self, Reply, tagged};
@@ -57,6 +58,7 @@ pub(crate) struct KrmService {
     gate: Gate,
     documents: Documents,
     in_flight: Semaphore,
+    data_health: DataHealth,
 }
 
 impl KrmService {
@@ -80,6 +82,7 @@ impl KrmService {
             data,
             gate,
             documents: Documents::new(),
+            data_health: DataHealth::default(),
         }
     }
 
@@ -244,18 +247,10 @@ impl KrmService {
                     Ok(())
                 },
             ));
-            // Probes have no credentials, and the answer tells nothing of the data.
+            // Probes have no credentials, so the check runs on behalf of this process.
             let data = self.context.feed.data();
-            let position = data.feed_position();
-            let data = tokio::time::timeout(std::time::Duration::from_secs(5), position).await;
-            checks.push((
-                "data",
-                match data {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(error.to_string()),
-                    Err(_) => Err("the data service does not answer".to_owned()),
-                },
-            ));
+            let answer = self.data_health.check(data.feed_position()).await;
+            checks.push(("data", answer.map_err(str::to_owned)));
         }
         if let Some(name) = check {
             checks.retain(|(one, _)| *one == name);

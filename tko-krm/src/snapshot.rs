@@ -102,7 +102,7 @@ impl StateReader<'_> {
     }
 }
 
-/// The state of this revision is no longer kept, for the first page or for a later one.
+/// The error that the state of this revision is no longer kept, for the first page or a later one.
 fn expired(revision: Revision, is_continued: bool) -> Box<KrmFailure> {
     let version = object::resource_version(revision);
     KrmFailure::expired(if is_continued {

@@ -106,7 +106,7 @@ pub enum Failure {
     Answer {
         /// The program as the plugin names it.
         program: String,
-        /// The fault of the answer.
+        /// The problem with the answer.
         why: String,
         /// The end of stderr.
         stderr: Tail,

@@ -18,7 +18,7 @@ pub(crate) struct Blocker {
 enum BlockCause {
     /// Its preparer answered "not yet".
     Waiting(String),
-    /// It says `prepare: Here`, and there is no preparer.
+    /// It says `prepare: Here` or belongs to the topology group, and there is no preparer.
     NoPreparer,
     /// Its preparer cannot run in this process.
     Unable(String),
@@ -163,8 +163,8 @@ impl Blocker {
     pub(crate) fn message(&self) -> String {
         match (&self.cause, &self.target) {
             (BlockCause::NoPreparer, Some(target)) => format!(
-                "no preparer for {}; register a plugin for it, or remove the annotation \
-                 nephio.org/prepare: Here",
+                "no preparer for {}; register a plugin for it, or annotate it with \
+                 nephio.org/prepare: Never",
                 target.gvk
             ),
             (BlockCause::NoPreparer, None) => "no preparer".to_owned(),

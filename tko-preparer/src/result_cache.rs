@@ -259,7 +259,7 @@ mod tests {
     use std::sync::Arc;
     use tko_backend_memory::{Memory, MemorySettings};
     use tko_conformance::{CountedIds, ManualClock, Strict};
-    use tko_core::{ContentHash, KeepLimits, Package, Store, WorkerApi};
+    use tko_core::{ContentHash, Package, SharedLimits, Store, WorkerApi};
 
     fn package(name: &str) -> Package {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
@@ -321,7 +321,7 @@ mod tests {
         };
         let shared = SharedResults {
             data,
-            limits: KeepLimits::new(),
+            limits: SharedLimits::new(),
         };
         let keep = |package: &Package| Some(package.clone());
         let Ok(package) = cache
@@ -346,10 +346,12 @@ mod tests {
         assert_eq!(found, (1, 0, 1));
         assert_eq!(one.counts().shared_misses, 1);
         // The result of another call, under this key.
-        let stored = store.kept(key, KeepLimits::new().age).await;
+        let stored = store.get_shared(key, SharedLimits::new().age).await;
         let stored = stored.expect("looked up").expect("it is kept");
         let false_key = ContentHash([2; 32]);
-        let kept = store.keep(false_key, &stored, KeepLimits::new()).await;
+        let kept = store
+            .put_shared(false_key, &stored, SharedLimits::new())
+            .await;
         kept.expect("it is kept");
         assert_eq!(
             shared(&third, &store, false_key).await,

@@ -1,7 +1,7 @@
 //! Settings of the preparer.
 
 use std::time::Duration;
-use tko_core::KeepLimits;
+use tko_core::SharedLimits;
 use tko_worker::WorkerSettings;
 
 /// Settings of a [`PrepareController`](crate::PrepareController).
@@ -22,7 +22,7 @@ pub struct PrepareSettings {
     pub max_rounds: usize,
     /// How many results of pure preparers the data service keeps for all processes. Default: none,
     /// so each process has its own.
-    pub shared_results: Option<KeepLimits>,
+    pub shared_results: Option<SharedLimits>,
 }
 
 impl Default for PrepareSettings {
@@ -79,7 +79,7 @@ impl PrepareSettings {
     /// Share only among processes that are set up alike: a result depends on the code of functions,
     /// and on what that code finds on its machine.
     #[must_use]
-    pub fn with_shared_results(mut self, limits: impl Into<Option<KeepLimits>>) -> Self {
+    pub fn with_shared_results(mut self, limits: impl Into<Option<SharedLimits>>) -> Self {
         self.shared_results = limits.into();
         self
     }

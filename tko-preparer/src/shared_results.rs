@@ -1,10 +1,11 @@
 //! Results of pure preparers that processes share through the data service.
 //!
-//! A shared result names its key and the hash of its package. What does not fit is refused and
-//! counted: the preparer then runs. Failures of the data service, too, only cost a run.
+//! A shared result has its key and the hash of its package. One that does not match is refused and
+//! counted, and the preparer runs. That finds damage, not forgery: all workers are trusted. A
+//! failure of the data service costs at most a run, too.
 
 use std::time::Duration;
-use tko_core::{ContentHash, KeepLimits, Limits, Package, WorkerApi, codec, error::chain};
+use tko_core::{ContentHash, Limits, Package, SharedLimits, WorkerApi, codec, error::chain};
 
 /// Time limit for reading or keeping one result: running the preparer may be faster.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -16,7 +17,7 @@ const HASH: usize = 32;
 #[derive(Clone, Copy)]
 pub(crate) struct SharedResults<'a> {
     pub(crate) data: &'a dyn WorkerApi,
-    pub(crate) limits: KeepLimits,
+    pub(crate) limits: SharedLimits,
 }
 
 /// The answer to a search for a shared result.
@@ -32,7 +33,7 @@ pub(crate) enum SharedAnswer {
 
 impl SharedResults<'_> {
     pub(crate) async fn find(&self, key: ContentHash) -> SharedAnswer {
-        let found = self.data.kept(key, self.limits.age);
+        let found = self.data.get_shared(key, self.limits.age);
         let bytes = match tokio::time::timeout(PATIENCE, found).await {
             Ok(Ok(Some(bytes))) => bytes,
             Ok(Ok(None)) => return SharedAnswer::Nothing,
@@ -59,8 +60,8 @@ impl SharedResults<'_> {
         if !self.limits.admit(bytes.len()) {
             return true;
         }
-        let kept = self.data.keep(key, &bytes, self.limits);
-        match tokio::time::timeout(PATIENCE, kept).await {
+        let put = self.data.put_shared(key, &bytes, self.limits);
+        match tokio::time::timeout(PATIENCE, put).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::debug!(error = chain(&error), "cannot share a result");

@@ -55,7 +55,7 @@ fn access(
             .iter()
             .any(|one| one.starts_with('#') || one.contains(['\n', '\r']))
         {
-            return Err(PyTypeError::new_err(
+            return Err(PyValueError::new_err(
                 "a token has one line and does not begin with #",
             ));
         }

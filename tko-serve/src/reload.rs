@@ -22,7 +22,7 @@ struct ReloadState<T> {
     checked: Instant,
 }
 
-/// The mark of one content of a file: time, size, and the file itself.
+/// Identifies one version of a file: its modification time, its size, and the file itself.
 type FileStamp = (Option<SystemTime>, u64, u64);
 
 impl<T> Reloaded<T> {

@@ -17,8 +17,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct SourceLimits {
     /// Maximum number of bytes of one file or archive, and of all YAML files of a source together.
-    /// Default:
-    /// 256 MiB.
+    /// Default: 256 MiB.
     pub max_bytes: u64,
     /// Maximum number of bytes of a tar archive after decompression. Default: 1 GiB.
     pub max_unpacked_bytes: u64,

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 /// Maximum number of bytes of a secret.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// The prefix of properties that name a secret.
+/// The prefix of property values that name a secret.
 const PREFIX: &str = "secret:";
 
 /// A folder with one secret in each file, such as a mounted Kubernetes Secret.

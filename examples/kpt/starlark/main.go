@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 
@@ -111,9 +112,13 @@ func writeJSON(out *bufio.Writer, value starlark.Value, depth int) error {
 	case starlark.Int:
 		out.WriteString(value.String())
 	case starlark.Float:
-		return writePlain(out, float64(value))
+		if math.IsNaN(float64(value)) || math.IsInf(float64(value), 0) {
+			return fmt.Errorf("the script made the number %s, which JSON does not have", value)
+		}
+		// Unlike the JSON of Go, 1.0 stays a number with a fraction.
+		out.WriteString(value.String())
 	case starlark.String:
-		return writePlain(out, string(value))
+		return writeText(out, string(value))
 	case *starlark.Dict:
 		out.WriteByte('{')
 		for at, item := range value.Items() {
@@ -153,7 +158,7 @@ func writeJSON(out *bufio.Writer, value starlark.Value, depth int) error {
 	return nil
 }
 
-func writePlain(out *bufio.Writer, value any) error {
+func writeText(out *bufio.Writer, value string) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err

@@ -151,7 +151,7 @@ impl Numbering {
         loop {
             let pass = pass(&self.database, from).await?;
             for (set, revision) in pass.sets {
-                window.high = window.high.max(set);
+                window.see(set);
                 self.remember(set, revision);
             }
             if let Some(head) = pass.head {
@@ -200,8 +200,13 @@ async fn find(
 ///
 /// While a transaction holds back the vacuum, the index of `pending` is full of dead entries, which a
 /// full pass reads. So most passes leave out the ids of which no change set can be without revisions
-/// any more: of those up to the highest that a full pass found numbered, once all transactions that
-/// ran at that time have ended, and another full pass has numbered what they left.
+/// any more: those up to the highest that was numbered before a full pass, once all transactions
+/// up to the last one that had ended then have ended, and another full pass has numbered what they
+/// left.
+///
+/// These transactions include all that can have such an id: a change set locks or writes rows
+/// before it takes its id, so its transaction has an earlier number than the pass that numbered a
+/// higher id, and that pass had ended.
 #[derive(Default)]
 struct NumberingWindow {
     /// The highest id that this process numbered.
@@ -228,6 +233,18 @@ impl NumberingWindow {
         self.last_full.is_none_or(|at| at.elapsed() > FULL)
     }
 
+    /// Notes a set that was numbered. A set below `low` shows that ids began anew, as after a failover
+    /// to a standby that had not received the last ones: then no id is left out.
+    fn see(&mut self, set: i64) {
+        if set < self.low {
+            *self = Self {
+                last_full: self.last_full,
+                ..Self::default()
+            };
+        }
+        self.high = self.high.max(set);
+    }
+
     /// Begins a full pass, after these transactions were found running.
     fn begin(&self, running: RunningTransactions) -> FullPass {
         FullPass {
@@ -246,7 +263,9 @@ impl NumberingWindow {
             self.full.pop_front();
         }
         if self.full.len() < MOST_FULL {
-            self.full.push_back(pass);
+            // Lower if ids began anew.
+            let high = pass.high.min(self.high);
+            self.full.push_back(FullPass { high, ..pass });
         }
     }
 }
@@ -326,5 +345,30 @@ mod tests {
         assert_eq!(full(40, 114, 135), 10);
         assert_eq!(full(50, 140, 140), 40);
         assert_eq!(full(60, 150, 150), 50);
+    }
+
+    #[test]
+    fn no_id_is_left_out_after_ids_began_anew() {
+        let mut window = NumberingWindow::default();
+        let begin = |window: &NumberingWindow, number| {
+            window.begin(RunningTransactions {
+                oldest: number,
+                next: number,
+            })
+        };
+        window.see(50);
+        for number in [100, 110] {
+            let pass = begin(&window, number);
+            window.end(pass);
+        }
+        assert_eq!(window.low, 50);
+        // The standby had received the sets up to 40.
+        let pass = begin(&window, 120);
+        window.see(41);
+        window.end(pass);
+        assert_eq!(window.low, 0);
+        let pass = begin(&window, 130);
+        window.end(pass);
+        assert_eq!(window.low, 41);
     }
 }

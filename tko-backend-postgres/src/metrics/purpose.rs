@@ -89,10 +89,10 @@ purposes! {
     History "history" "read the history of an entity"
     ReadBodies "read_bodies" "read packages of changes"
 
-    // Values that workers keep.
-    Keep "keep" "keep a value"
-    ForgetKept "forget_kept" "forget kept values"
-    ReadKept "read_kept" "read a kept value"
+    // Values that workers share.
+    PutShared "put_shared" "share a value"
+    ForgetShared "forget_shared" "forget shared values"
+    GetShared "get_shared" "read a shared value"
 
     // Housekeeping.
     LockHousekeeping "lock_housekeeping" "lock the housekeeping"

@@ -1,7 +1,7 @@
 //! Change sets that wait, and which of them can be read, judged and written together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use tko_core::{Change, ChangeSet, Entity, Facts, Key, Require};
+use tko_core::{Change, ChangeSet, Entity, Facts, Key, Package, Require};
 
 /// A change set that `tko_core::commit::check` accepted.
 pub(crate) struct AskedSet {
@@ -58,6 +58,15 @@ impl AskedSet {
         self.changes.len() <= MAX_CREATED && self.changes.iter().all(creates)
     }
 
+    /// The size of the packages that the set puts.
+    fn bytes(&self) -> usize {
+        let bodies = self.changes.iter().filter_map(|change| match change {
+            Change::Put(put) => put.body.as_ref(),
+            _ => None,
+        });
+        bodies.map(Package::size).sum()
+    }
+
     /// The idempotency keys that the set puts.
     fn idempotency_keys(&self) -> impl Iterator<Item = &str> {
         self.changes.iter().filter_map(|change| match change {
@@ -73,19 +82,28 @@ impl AskedSet {
 /// Larger sets are not looked through for what they create.
 const MAX_CREATED: usize = 16;
 
-/// The number of sets from the start that do not depend on each other, at least 1: what one of them
-/// writes, no later one reads.
+/// The most changes, and bytes of packages, of sets that are written together: these are in memory
+/// and in one argument at once. One set alone may have more.
+const MAX_TOGETHER: usize = 4_000;
+const MAX_TOGETHER_BYTES: usize = 64 << 20;
+
+/// The number of sets from the start that can go together, at least 1: what one of them writes, no
+/// later one reads.
 pub(super) fn independent(sets: &[AskedSet]) -> usize {
     let mut written: BTreeSet<&Key> = BTreeSet::new();
     let mut idempotency_keys: BTreeSet<&str> = BTreeSet::new();
     // A row that exists may give up an idempotency key.
     let mut only_creates = true;
+    let (mut changes, mut bytes) = (0_usize, 0_usize);
     for (count, asked) in sets.iter().enumerate() {
         let is_taken = |key: &str| !only_creates || idempotency_keys.contains(key);
         let depends = asked.is_wide()
             || asked.keys().iter().any(|key| written.contains(key))
             || asked.idempotency_keys().any(is_taken);
-        if count > 0 && depends {
+        changes += asked.changes.len();
+        bytes += asked.bytes();
+        let is_much = changes > MAX_TOGETHER || bytes > MAX_TOGETHER_BYTES;
+        if count > 0 && (depends || is_much) {
             return count;
         }
         if asked.is_wide() {
@@ -100,7 +118,7 @@ pub(super) fn independent(sets: &[AskedSet]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{AskedSet, independent};
+    use super::{AskedSet, MAX_TOGETHER, independent};
     use std::collections::BTreeMap;
     use tko_core::{ChangeSet, Key, Kind, Put, Require};
 
@@ -136,5 +154,16 @@ mod tests {
         let free = |id: &str| put(id).require(Require::Unreferenced(key("x")));
         assert_eq!(count([free("a"), put("b")]), 1);
         assert_eq!(count([put("b"), free("a")]), 1);
+    }
+
+    #[test]
+    fn large_sets_do_not_go_together() {
+        let many = |number: usize| {
+            let keys = (0..number).map(|number| key(&format!("s{number}")));
+            keys.fold(ChangeSet::new(), |set, key| set.put(Put::new(key)))
+        };
+        assert_eq!(count([put("a"), many(MAX_TOGETHER - 1)]), 2);
+        assert_eq!(count([put("a"), many(MAX_TOGETHER)]), 1);
+        assert_eq!(count([many(MAX_TOGETHER + 1), put("a")]), 1);
     }
 }

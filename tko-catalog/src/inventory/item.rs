@@ -21,7 +21,7 @@ pub(crate) struct InventoryItem {
     pub(crate) template: Option<String>,
     /// The package, into which that of the mapping is merged.
     pub(crate) package: Package,
-    /// The fault of the item, if any. Its site then stays unchanged, and does not count as
+    /// The problem with the item, if any. Its site then stays unchanged, and does not count as
     /// vanished.
     pub(crate) fault: Option<String>,
 }

@@ -77,7 +77,11 @@ impl CatalogArgs {
         };
         let flag = |error: Error| Error::bad("--catalog-webhooks", error.chain().clone());
         let sockets = Sockets::bind(&listen).await.map_err(flag)?;
-        Access::new().check(&sockets.addresses()).map_err(flag)?;
+        let is_allowed = Access::new().check(&sockets.addresses());
+        is_allowed.map_err(|_| {
+            let why = "webhooks have no TLS: name a loopback address, behind a proxy with TLS";
+            Error::bad("--catalog-webhooks", why)
+        })?;
         tracing::info!(addresses = ?sockets.addresses(), "serving webhooks");
         Ok(Some(sockets))
     }

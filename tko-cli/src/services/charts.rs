@@ -61,12 +61,20 @@ impl HelmArgs {
         if !clusters.install_charts {
             return registry;
         }
+        let finder = clusters.finder();
+        if finder.is_none() && clusters.kubeconfigs.is_none() {
+            tracing::error!(
+                "--install-charts has no effect without --kubeconfigs: this program was built without \
+                 the feature kubernetes"
+            );
+            return registry;
+        }
         // Its own error says more than that of the controller's timeout.
         let folder = clusters.kubeconfigs.clone().unwrap_or_default();
         let mut settings = InstallSettings::new(folder)
             .with_helm(self.settings(timeout.mul_f64(0.9)))
             .with_cache(cache.map(|cache| cache.join("charts")));
-        if let Some(finder) = clusters.finder() {
+        if let Some(finder) = finder {
             settings = settings.with_finder(finder);
         }
         HelmScheduler::new(settings).add_to(registry)

@@ -84,7 +84,7 @@ impl ClusterArgs {
 /// This program was built without the feature `kubernetes`.
 #[cfg(not(feature = "kubernetes"))]
 impl ClusterArgs {
-    /// Refuses the flag.
+    /// Logs that the flag has no effect.
     pub(super) fn add_to(
         &self,
         registry: Registry<dyn Scheduler>,

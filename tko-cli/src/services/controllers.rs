@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_ansible::{AnsibleExecutor, AnsibleSettings};
-use tko_core::{Clock, Executor, KeepLimits, Registry, Scheduler, WorkerApi};
+use tko_core::{Clock, Executor, Registry, Scheduler, SharedLimits, WorkerApi};
 use tko_kpt::executor::KptSettings;
 use tko_kpt::{KptExecutor, KptfilePreparer};
 use tko_plugin::{Grpc, ObservedExecutor, PluginPolicy, Timeouts};
@@ -192,9 +192,9 @@ impl PreparerArgs {
         substitutes.fold(settings, |settings, substitute| substitute.add_to(settings))
     }
 
-    fn shared_results(&self) -> Option<KeepLimits> {
+    fn shared_results(&self) -> Option<SharedLimits> {
         let mebibytes = self.preparer_shared_cache;
-        (mebibytes > 0).then(|| KeepLimits::new().bytes(mebibytes.saturating_mul(1 << 20)))
+        (mebibytes > 0).then(|| SharedLimits::new().bytes(mebibytes.saturating_mul(1 << 20)))
     }
 }
 

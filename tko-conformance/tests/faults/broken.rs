@@ -11,8 +11,8 @@ use tko_conformance::Reference;
 use tko_core::change::FeedPosition;
 use tko_core::{
     Ack, Backend, ChangeRecord, ChangeSet, Claim, ClaimRequest, Committed, Condition, ContentHash,
-    Count, DeploymentId, Enqueue, Generation, KeepLimits, Key, List, Modification, Outcome, Page,
-    Record, Result, Revision, Select, Stage, Timestamp, Token, Want,
+    Count, DeploymentId, Enqueue, Generation, Key, List, Modification, Outcome, Page, Record,
+    Result, Revision, Select, SharedLimits, Stage, Timestamp, Token, Want,
 };
 use tokio::sync::Notify;
 
@@ -35,8 +35,8 @@ pub(crate) struct Memo {
     pub(crate) deadlines: HashMap<Token, Timestamp>,
     /// Keys once claimed from the failing lane.
     pub(crate) failing: Vec<Key>,
-    /// Values that are kept.
-    pub(crate) kept: HashMap<ContentHash, Vec<u8>>,
+    /// Shared values.
+    pub(crate) shared: HashMap<ContentHash, Vec<u8>>,
     /// The lane from which any stage was last served.
     pub(crate) turn: u8,
 }
@@ -171,21 +171,21 @@ impl Backend for Broken {
         self.broken_history(key, before, limit).await
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], _: KeepLimits) -> Result<()> {
+    async fn put_shared(&self, key: ContentHash, value: &[u8], _: SharedLimits) -> Result<()> {
         let mut memo = self.memo();
         if self.is("the first value of a key stays") {
-            memo.kept.entry(key).or_insert_with(|| value.to_vec());
-        } else if self.is_any(&["kept values are mixed up", "kept values have no bound"]) {
-            memo.kept.insert(key, value.to_vec());
+            memo.shared.entry(key).or_insert_with(|| value.to_vec());
+        } else if self.is_any(&["shared values are mixed up", "shared values have no bound"]) {
+            memo.shared.insert(key, value.to_vec());
         }
         Ok(())
     }
 
-    async fn kept(&self, key: ContentHash, _: Duration) -> Result<Option<Vec<u8>>> {
+    async fn get_shared(&self, key: ContentHash, _: Duration) -> Result<Option<Vec<u8>>> {
         let memo = self.memo();
-        if self.is("kept values are mixed up") {
-            return Ok(memo.kept.values().next().cloned());
+        if self.is("shared values are mixed up") {
+            return Ok(memo.shared.values().next().cloned());
         }
-        Ok(memo.kept.get(&key).cloned())
+        Ok(memo.shared.get(&key).cloned())
     }
 }

@@ -199,10 +199,10 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("history ignores the key", "history::an_unknown_entity_has_no_history"),
     ("history has no limit", "history::a_history_is_read_in_parts"),
     ("history is lost early", "history::a_history_goes_back_as_far_as_changes_are_kept"),
-    // kept
-    ("kept values are mixed up", "kept::a_kept_value_is_the_last_of_its_key"),
-    ("the first value of a key stays", "kept::a_kept_value_is_the_last_of_its_key"),
-    ("kept values have no bound", "kept::kept_values_stay_within_limits"),
+    // shared_value
+    ("shared values are mixed up", "shared_value::a_shared_value_is_the_last_of_its_key"),
+    ("the first value of a key stays", "shared_value::a_shared_value_is_the_last_of_its_key"),
+    ("shared values have no bound", "shared_value::shared_values_stay_within_limits"),
     // random: faults that no directed check finds
     ("joins do not filter with deleting", "random::commits_and_reads_agree_with_the_reference"),
     ("a modification is cancelled by done only", "random::claims_and_modifications_agree_with_the_reference"),

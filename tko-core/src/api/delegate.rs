@@ -17,10 +17,10 @@ use crate::entity::{Condition, Record, Want};
 use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
-use crate::kept::KeepLimits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
+use crate::shared_value::SharedLimits;
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -193,11 +193,11 @@ impl<T: WorkerApi + ?Sized> WorkerApi for Arc<T> {
         (**self).report(key, conditions).await
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
-        (**self).keep(key, value, limits).await
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
+        (**self).put_shared(key, value, limits).await
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        (**self).kept(key, age).await
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        (**self).get_shared(key, age).await
     }
 }

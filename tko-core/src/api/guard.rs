@@ -130,10 +130,10 @@ pub enum ApiCall<'a> {
     CommitPlaced(&'a Token, &'a ScheduleStep),
     /// [`WorkerApi::report`](super::WorkerApi::report).
     Report(&'a Key),
-    /// [`WorkerApi::keep`](super::WorkerApi::keep).
-    Keep(ContentHash),
-    /// [`WorkerApi::kept`](super::WorkerApi::kept).
-    Kept(ContentHash),
+    /// [`WorkerApi::put_shared`](super::WorkerApi::put_shared).
+    PutShared(ContentHash),
+    /// [`WorkerApi::get_shared`](super::WorkerApi::get_shared).
+    GetShared(ContentHash),
 }
 
 /// The kind of an [`ApiCall`].
@@ -185,8 +185,8 @@ impl ApiCall<'_> {
             Self::CommitPrepared(..) => "commit_prepared",
             Self::CommitPlaced(..) => "commit_placed",
             Self::Report(_) => "report",
-            Self::Keep(_) => "keep",
-            Self::Kept(_) => "kept",
+            Self::PutShared(_) => "put_shared",
+            Self::GetShared(_) => "get_shared",
         }
     }
 
@@ -218,8 +218,8 @@ impl ApiCall<'_> {
             | Self::CommitPrepared(..)
             | Self::CommitPlaced(..)
             | Self::Report(_)
-            | Self::Keep(_)
-            | Self::Kept(_) => None,
+            | Self::PutShared(_)
+            | Self::GetShared(_) => None,
         }
     }
 
@@ -283,8 +283,8 @@ impl ApiCall<'_> {
             | Self::CommitPrepared(..)
             | Self::CommitPlaced(..)
             | Self::Report(_)
-            | Self::Keep(_)
-            | Self::Kept(_) => CallKind::Work,
+            | Self::PutShared(_)
+            | Self::GetShared(_) => CallKind::Work,
         }
     }
 }

@@ -14,10 +14,10 @@ use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key};
-use crate::kept::KeepLimits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
+use crate::shared_value::SharedLimits;
 use crate::work::{Claim, ClaimRequest, Enqueue, Outcome, Token};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -495,13 +495,13 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
         self.inner.report(key, conditions).await
     }
 
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
-        self.check_whole(ApiCall::Keep(key))?;
-        self.inner.keep(key, value, limits).await
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
+        self.check_whole(ApiCall::PutShared(key))?;
+        self.inner.put_shared(key, value, limits).await
     }
 
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        self.check_whole(ApiCall::Kept(key))?;
-        self.inner.kept(key, age).await
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        self.check_whole(ApiCall::GetShared(key))?;
+        self.inner.get_shared(key, age).await
     }
 }

@@ -57,8 +57,8 @@ pub const PERMISSIONS: &[Permission] = &[
     row("commit_prepared", &[], WORKERS),
     row("commit_placed", &[], WORKERS),
     row("report", &[], WORKERS),
-    row("keep", &[], WORKERS),
-    row("kept", &[], WORKERS),
+    row("put_shared", &[], WORKERS),
+    row("get_shared", &[], WORKERS),
 ];
 
 const fn row(

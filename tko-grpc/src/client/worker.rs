@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
     Caller, Claim, ClaimRequest, Condition, ContentHash, Cursor, DataApi, Enqueue, Error,
-    Generation, KeepLimits, Key, List, Outcome, Page, PrepareStep, Record, Result, Revision,
-    ScheduleStep, Token, Want, WorkerApi,
+    Generation, Key, List, Outcome, Page, PrepareStep, Record, Result, Revision, ScheduleStep,
+    SharedLimits, Token, Want, WorkerApi,
 };
 
 fn pack_list(list: &List) -> wire::ListRequest {
@@ -209,9 +209,9 @@ impl WorkerApi for Client {
         .map(|_| ())
     }
 
-    /// Keeps nothing if the server does not know the call.
-    async fn keep(&self, key: ContentHash, value: &[u8], limits: KeepLimits) -> Result<()> {
-        let request = wire::KeepRequest {
+    /// Shares nothing if the server does not know the call.
+    async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
+        let request = wire::PutSharedRequest {
             key: key.0.to_vec().into(),
             value: value.to_vec().into(),
             max_values: u64::try_from(limits.values).unwrap_or(u64::MAX),
@@ -219,33 +219,33 @@ impl WorkerApi for Client {
             max_age: Some(duration(limits.age)),
         };
         let time = self.settings.timeout;
-        let kept = self
+        let shared = self
             .work(
-                "keep a value",
+                "share a value",
                 time,
                 request,
-                |mut controller, request| async move { controller.keep(request).await },
+                |mut controller, request| async move { controller.put_shared(request).await },
             )
             .await;
-        match kept {
+        match shared {
             Ok(_) | Err(Error::NotImplemented(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// Finds nothing if the server does not know the call.
-    async fn kept(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
-        let request = wire::GetKeptRequest {
+    async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
+        let request = wire::GetSharedRequest {
             key: key.0.to_vec().into(),
             max_age: Some(duration(age)),
         };
         let time = self.settings.timeout;
         let found = self
             .work(
-                "read a kept value",
+                "read a shared value",
                 time,
                 request,
-                |mut controller, request| async move { controller.get_kept(request).await },
+                |mut controller, request| async move { controller.get_shared(request).await },
             )
             .await;
         match found {

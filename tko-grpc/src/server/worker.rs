@@ -12,7 +12,7 @@ use crate::wire::step::{unpack_placed, unpack_prepared, unpack_report};
 use crate::wire::table::Packer;
 use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
 use std::sync::Arc;
-use tko_core::{ClaimRequest, ContentHash, Error, KeepLimits, MAX_CHANGES, Token};
+use tko_core::{ClaimRequest, ContentHash, Error, MAX_CHANGES, SharedLimits, Token};
 use tonic::{Request, Response, Status};
 
 /// Longest name of a worker, in bytes.
@@ -180,32 +180,32 @@ impl controller_server::Controller for WorkerService {
             .await
     }
 
-    async fn keep(
+    async fn put_shared(
         &self,
-        request: Request<wire::KeepRequest>,
-    ) -> Result<Response<wire::KeepResponse>, Status> {
+        request: Request<wire::PutSharedRequest>,
+    ) -> Result<Response<wire::PutSharedResponse>, Status> {
         self.0
             .answer(request, |api, request| async move {
-                let limits = KeepLimits::new()
+                let limits = SharedLimits::new()
                     .values(usize::try_from(request.max_values).unwrap_or(usize::MAX))
                     .bytes(request.max_bytes)
                     .age(unpack_duration("max_age", request.max_age.as_ref())?);
                 let key = unpack_hash(&request.key)?;
-                api.keep(key, &request.value, limits).await?;
-                Ok(wire::KeepResponse {})
+                api.put_shared(key, &request.value, limits).await?;
+                Ok(wire::PutSharedResponse {})
             })
             .await
     }
 
-    async fn get_kept(
+    async fn get_shared(
         &self,
-        request: Request<wire::GetKeptRequest>,
-    ) -> Result<Response<wire::GetKeptResponse>, Status> {
+        request: Request<wire::GetSharedRequest>,
+    ) -> Result<Response<wire::GetSharedResponse>, Status> {
         self.0
             .answer(request, |api, request| async move {
                 let age = unpack_duration("max_age", request.max_age.as_ref())?;
-                let value = api.kept(unpack_hash(&request.key)?, age).await?;
-                Ok(wire::GetKeptResponse {
+                let value = api.get_shared(unpack_hash(&request.key)?, age).await?;
+                Ok(wire::GetSharedResponse {
                     value: value.map(Into::into),
                 })
             })

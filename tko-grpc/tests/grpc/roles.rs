@@ -15,16 +15,18 @@ use tko_backend_memory::Memory;
 use tko_conformance::{CountedIds, ManualClock, Strict};
 use tko_core::role::PERMISSIONS;
 use tko_core::{
-    Bulk, Caller, CallerRole, DataApi, Error, ErrorKind, Expect, Guarded, Key, Kind, List,
-    NewDeployment, NewPlugin, NewSite, Package, Pattern, PluginId, PluginType, Result, RoleGuard,
-    Scope, Select, SiteId, Store, TemplateId, Version, Want, Watch,
+    Bulk, Caller, CallerRole, ContentHash, DataApi, Error, ErrorKind, Expect, Guarded, Key, Kind,
+    List, NewDeployment, NewPlugin, NewSite, Package, Pattern, PluginId, PluginType, Result,
+    RoleGuard, Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version, Want, Watch,
+    WorkerApi,
 };
 use tko_grpc::proto::FILE_DESCRIPTOR_SET;
 use tko_grpc::server::{Access, Authenticate, Credentials, ServerSettings};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-/// Names the caller after its token, which is also its role; `south` is an operator in the south.
+/// Names the caller after its token, which is also its role; `south` is an operator in the south,
+/// `edge` a worker there.
 struct ByRole;
 
 #[tonic::async_trait]
@@ -38,6 +40,7 @@ impl Authenticate for ByRole {
         match token {
             "nobody" => Ok(caller),
             "south" => caller.role_within("operator", Scope::new().site(pattern("south/**")?)),
+            "edge" => caller.role_within("worker", Scope::new().site(pattern("south/**")?)),
             "ci" => caller.role_within("author", Scope::new().template(pattern("ci/**")?)),
             role => caller.role(role),
         }
@@ -300,4 +303,16 @@ async fn a_restricted_role_covers_only_what_matches() {
     forbidden(ci.delete(&Key::from(id::<TemplateId>("nf")))).await;
     let plugin = PluginId::new(PluginType::Prepare, "p").expect("an id");
     forbidden(ci.register_plugin(NewPlugin::new(plugin, "command"))).await;
+}
+
+#[tokio::test]
+async fn a_restricted_worker_shares_no_values() {
+    let serving = serving().await;
+    let client = |role: &str| serving.client_with(settings(None, Some(role)));
+    let (key, limits) = (ContentHash([1; 32]), SharedLimits::new());
+    let edge = client("edge");
+    forbidden(edge.put_shared(key, b"false", limits)).await;
+    forbidden(edge.get_shared(key, limits.age)).await;
+    let found = client("worker").get_shared(key, limits.age).await;
+    assert_eq!(found.expect("all rights"), None);
 }

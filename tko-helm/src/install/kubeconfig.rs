@@ -23,7 +23,8 @@ pub struct SiteKubeconfig {
 }
 
 /// Finds the kubeconfig of a site by the site's package. `None`: the cluster does not exist yet, or
-/// does not exist any more.
+/// does not exist any more. A `BadArgument` of `site` says that this program cannot find any
+/// kubeconfig of such a site; one of another argument that the kubeconfig is not valid.
 pub type KubeconfigFinder =
     Arc<dyn Fn(Package) -> BoxFuture<'static, Result<Option<SiteKubeconfig>>> + Send + Sync>;
 
@@ -74,9 +75,10 @@ impl SiteKubeconfig {
         };
         let Some(file) = text(resource, &["spec", "kubeconfig", "file"])? else {
             return Err(Error::bad(
-                "spec.kubeconfig.file",
+                "site",
                 format!(
-                    "{} has none; this program reads kubeconfigs in files, not in Secrets",
+                    "{} has no spec.kubeconfig.file; this program reads kubeconfigs in files, not in \
+                     Secrets",
                     resource.identifier()
                 ),
             ));

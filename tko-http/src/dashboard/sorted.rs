@@ -45,9 +45,12 @@ pub(super) async fn latest(
             latest.records = recent;
         }
     }
-    // Equal times keep the order in which they were read.
+    // With equal times, the order is that of the ids, so that it stays the same.
     let records = &mut latest.records;
-    records.sort_by_key(|record| std::cmp::Reverse(record.entity.updated.0));
+    records.sort_by(|one, other| {
+        let (one, other) = (&one.entity, &other.entity);
+        (other.updated.0, &one.key).cmp(&(one.updated.0, &other.key))
+    });
     latest.more |= records.len() > most;
     records.truncate(most);
     Ok(latest)

@@ -454,7 +454,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
                 "Only changes before this revision: the `next` of the page before",
                 number,
             ),
-            query("limit", "Maximum number of changes; at most 500", number),
+            query("limit", "Maximum number of changes, up to 500", number),
             query("package", "Include packages", boolean),
         ],
         answers: &[("200", "The changes", JSON, "History")],

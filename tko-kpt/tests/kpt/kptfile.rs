@@ -3,7 +3,7 @@
 use crate::world::{World, config_map, package, program, workload};
 use serde_json::{Value, json};
 use std::path::Path;
-use tko_core::{Gvk, Identifier, KeepLimits, Package};
+use tko_core::{Gvk, Identifier, Package, SharedLimits};
 use tko_kpt::ContainerRuntime;
 use tko_kpt::executor::KptSettings;
 use tko_source::{Source, SourceReader};
@@ -199,7 +199,7 @@ async fn equal_input_runs_a_function_once() {
 #[tokio::test]
 async fn another_preparer_uses_what_one_has_made() {
     let settings = KptSettings::default;
-    let limits = KeepLimits::new();
+    let limits = SharedLimits::new();
     let first = World::new(settings()).replaced(settings(), limits).await;
     first
         .plugin("set-namespace:v0.4.1", &[("namespace", "spec.namespace")])
@@ -242,7 +242,7 @@ async fn an_image_without_a_runtime_says_what_to_do_and_a_substitute_runs_in_its
     let id = world.deploy(package(&files)).await;
     world.prepared(&id).await;
     world.stop().await;
-    for wrong in ["a/b@sha256:01", "exec:/a", "a b"] {
+    for wrong in ["a/b@sha256:01", "starlark:v0.4.3", "exec:/a", "a b"] {
         let function = program("pass.sh").parse().expect("a function");
         let refused = KptSettings::default().with_substitute(wrong, function);
         assert!(refused.is_err(), "{wrong}");

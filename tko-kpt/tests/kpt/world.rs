@@ -9,9 +9,9 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Admission, Condition, DataApi, DeploymentId, Event, Gvk, KeepLimits, Key, Kind, NewDeployment,
-    NewPlugin, Package, PluginId, PluginType, Record, Result, Revision, Select, Store, Violation,
-    Want, Watch,
+    Admission, Condition, DataApi, DeploymentId, Event, Gvk, Key, Kind, NewDeployment, NewPlugin,
+    Package, PluginId, PluginType, Record, Result, Revision, Select, SharedLimits, Store,
+    Violation, Want, Watch,
 };
 use tko_kpt::executor::KptSettings;
 use tko_kpt::{KptExecutor, KptfilePreparer};
@@ -49,13 +49,17 @@ impl World {
     }
 
     /// A preparer of another process, in place of the one before.
-    pub(crate) async fn replaced(self, settings: KptSettings, shared: KeepLimits) -> Self {
+    pub(crate) async fn replaced(self, settings: KptSettings, shared: SharedLimits) -> Self {
         let store = self.store.clone();
         self.stop().await;
         Self::over(store, settings, Some(shared))
     }
 
-    fn over(store: Arc<Store<Memory>>, settings: KptSettings, shared: Option<KeepLimits>) -> Self {
+    fn over(
+        store: Arc<Store<Memory>>,
+        settings: KptSettings,
+        shared: Option<SharedLimits>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let limit = settings.timeout + PATIENCE;
         let executor = KptExecutor::new(settings);

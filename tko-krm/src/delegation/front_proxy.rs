@@ -6,7 +6,7 @@ use http::HeaderMap;
 use tko_core::Timestamp;
 use tko_serve::{CertificateSubject, ClientRoots};
 
-/// Maximum number of groups, and most values of extra information, of one request.
+/// Maximum number of groups, and of values of extra information, of one request.
 const MAX_VALUES: usize = 1_000;
 
 /// The settings of the front proxy, as the cluster publishes them in its ConfigMap

@@ -84,7 +84,7 @@ impl Serving {
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        // As the program has it: whoever has no role may do nothing.
+        // Guarded, as in the program: a caller without a role may do nothing.
         let guarded = Arc::new(Guarded::new(data.clone(), RoleGuard::new()));
         let server = KrmServer::new(guarded, clock, Arc::new(TimeOrderedIds))
             .with_settings(settings)

@@ -1,12 +1,13 @@
 //! The resources of a package that are to be prepared.
 
+use crate::topology::GROUP;
 use tko_core::annotation::{self, PREPARE, PREPARED, When};
 use tko_core::registry::{Handler, Table};
 use tko_core::{Identifier, Package, Preparer, Resource, deployment_resource};
 
 /// The pending resources of a package, in order: not marked prepared, `prepare` absent or `Here`,
-/// with a preparer for their kind. Resources that say `Here` without a preparer are included, so
-/// that the mistake is reported.
+/// with a preparer for their kind. Without a preparer, those that say `Here` and those of the
+/// topology group are included, so that the mistake is reported: nobody would do what they ask for.
 ///
 /// The Deployment resource is never pending: its mark says that the whole package is prepared.
 pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Identifier> {
@@ -19,8 +20,9 @@ pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Ide
                 && !annotation::is_true(resource, PREPARED)
                 && is_here(resource)
                 && (active(table, identifier).next().is_some()
-                    // With a passive preparer, `Here` is no mistake, and there is nothing to do.
-                    || (annotation::when(resource, PREPARE).is_some()
+                    // With a passive preparer, there is no mistake and nothing to do.
+                    || ((annotation::when(resource, PREPARE).is_some()
+                        || *resource.gvk().group == *GROUP)
                         && table.of(resource.gvk()).is_empty()))
         })
         .map(|resource| resource.identifier().clone())

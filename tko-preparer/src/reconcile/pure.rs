@@ -26,7 +26,9 @@ impl PrepareSession<'_> {
             return preparer.prepare(call).await;
         };
         let (package, deployment) = Withheld::take(call.package);
-        let key = [identity, hash_of(call.target), package.hash()];
+        // Shared results may be those of another version of this program.
+        let version = ContentHash::of(&json!(env!("CARGO_PKG_VERSION")));
+        let key = [version, identity, hash_of(call.target), package.hash()];
         let call = call.package(&package).progress(None);
         let done = |package| Answer::Done {
             package,

@@ -1,7 +1,7 @@
 //! The results of preparation: prepared, approved, or a condition that says why not.
 
-use crate::parts::{Signs, gvk, here, part, registry};
-use crate::world::{ALL, annotated, find, thing, world};
+use crate::parts::{Signs, added_to, gvk, here, part, registry};
+use crate::world::{ALL, annotated, find, thing, topo, world};
 use futures_util::StreamExt;
 use serde_json::json;
 use std::sync::Arc;
@@ -190,6 +190,26 @@ async fn a_missing_preparer_is_reported_only_for_resources_that_say_here() {
     })
     .await;
     assert!(w.until_prepared(&id).await < Duration::from_millis(10));
+}
+
+/// A program may have no preparers for topologies, or not for all of their kinds.
+#[tokio::test(start_paused = true)]
+async fn a_topology_without_a_preparer_never_counts_as_prepared() {
+    let w = world();
+    let empty = added_to(Registry::new());
+    let _running = w.start_with(empty, PrepareSettings::default());
+    for kind in ["TOSCA", "Placement", "Unheard"] {
+        let own = topo(kind, "n", &json!({}));
+        let id = w.deploy(vec![part("Marks", "a"), own.clone()]).await;
+        let message = w.until_says(&id, PREPARED, "NoPreparer").await;
+        let no_preparer = format!("no preparer for topology.nephio.org/v1alpha1/{kind}");
+        assert!(message.contains(&no_preparer), "{message}");
+        assert!(!w.is_prepared(&id).await, "{kind}");
+        // It is left alone where the package says so.
+        let never = annotated(own, "prepare", "Never");
+        let id = w.deploy(vec![part("Marks", "a"), never]).await;
+        w.until_prepared(&id).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

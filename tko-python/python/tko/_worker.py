@@ -56,7 +56,8 @@ class Worker:
             try:
                 body = self._call(number, document)
             except Cancelled:
-                # It arrived when the call had just ended.
+                # It arrived when the call had just ended, and may have kept it from clearing this.
+                self._running = 0
                 body = CANCELLED
             sys.stdout.flush()
             self._send(b"answer", number, body)
@@ -139,5 +140,7 @@ class Worker:
                 self._is_sending = False
         if is_main and self._is_deferred:
             self._is_deferred = False
-            if self._running:
+            # Not twice: the next signal may already have been handled, and none must follow.
+            if self._running and self._running in self._cancelled:
+                self._cancelled.discard(self._running)
                 raise Cancelled

@@ -14,7 +14,7 @@ use tko_core::{Entity, Event, Key, Kind, Page, Result};
 /// Maximum number of rows that are marked.
 const MAX_MARKED: usize = 500;
 
-/// Maximum number of metadata that one cell shows.
+/// Maximum number of metadata entries that one cell shows.
 const MAX_METADATA: usize = 8;
 
 /// Maximum number of requests that fill the screen without a further action: pages may be short.

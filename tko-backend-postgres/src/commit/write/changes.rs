@@ -81,7 +81,8 @@ pub(super) fn number(
     // its locks, although the snapshot of the statement may not. That is every set on which this one
     // builds: one that freed a key or an idempotency key, referred to a row that this one deletes, or
     // required the version of a row that this one changes. All of these have revisions then, and this
-    // set gets later ones. What is committed after that does not need to come before this set.
+    // set gets later ones. What is committed after that does not need to come before this set. Nor
+    // does a set with a higher id: it took that id after this set had all its locks.
     //
     // It never waits: a transaction that holds the head may wait for rows that are locked here.
     sql.with_materialized(

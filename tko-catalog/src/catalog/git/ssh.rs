@@ -43,8 +43,9 @@ impl SshCredentials {
             .map(str::to_owned)
             .into();
         if let Some(key) = &self.key {
-            words.extend(["-oIdentitiesOnly=yes", "-i"].map(str::to_owned));
-            words.push(quoted("", key));
+            words.push("-oIdentitiesOnly=yes".to_owned());
+            // Not `-i`: ssh looks for that file by the path with each `%` doubled.
+            words.push(quoted("-oIdentityFile=", key));
         }
         if let Some(hosts) = &self.hosts {
             let strict = [
@@ -58,14 +59,11 @@ impl SshCredentials {
     }
 }
 
-/// An option with the path of a file, as a word of the shell. ssh itself takes spaces apart and
-/// replaces what follows `%`, so the path of an option is in quotes, and each `%` is doubled.
+/// An option with the path of a file, as a word of the shell. ssh itself splits options at spaces and
+/// replaces what follows `%`, so the path is in quotes, and each `%` is doubled.
 fn quoted(option: &str, file: &NamedTempFile) -> String {
     let path = file.path().to_string_lossy().replace('%', "%%");
-    let word = match option {
-        "" => path,
-        option => format!("{option}\"{path}\""),
-    };
+    let word = format!("{option}\"{path}\"");
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

@@ -256,6 +256,10 @@ impl PluginTestArgs {
                     .iter()
                     .any(|of| of.entity.key == record.entity.key)
                 {
+                    // The plugin must not run and remove the same deployment.
+                    found
+                        .removed
+                        .retain(|of| of.entity.key != record.entity.key);
                     found.wanted.push(record);
                 }
                 (site, found.wanted, found.removed)

@@ -256,19 +256,19 @@ pub(super) fn versioned() -> Vec<Row> {
         ..Default::default()
     };
     row("Controller", "Report", request.encode_to_vec(), WORKERS);
-    let request = wire::KeepRequest {
+    let request = wire::PutSharedRequest {
         key: vec![0; 32].into(),
         value: vec![1].into(),
         max_values: 1,
         max_bytes: 1,
         max_age: minute,
     };
-    row("Controller", "Keep", request.encode_to_vec(), WORKERS);
-    let request = wire::GetKeptRequest {
+    row("Controller", "PutShared", request.encode_to_vec(), WORKERS);
+    let request = wire::GetSharedRequest {
         key: vec![0; 32].into(),
         max_age: minute,
     };
-    row("Controller", "GetKept", request.encode_to_vec(), WORKERS);
+    row("Controller", "GetShared", request.encode_to_vec(), WORKERS);
     rows
 }
 

@@ -1,31 +1,32 @@
-//! Values that workers keep for one another.
+//! Values that workers share.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-use tko_core::{ContentHash, KeepLimits, Timestamp};
+use tko_core::{ContentHash, SharedLimits, Timestamp};
 
-/// Kept values, by key and by the time when they were kept.
+/// Shared values, by key and by the time when they were shared.
 #[derive(Debug, Default)]
-pub(crate) struct KeptValues {
+pub(crate) struct SharedValues {
     values: HashMap<ContentHash, (Timestamp, Vec<u8>)>,
     order: BTreeSet<(Timestamp, ContentHash)>,
     bytes: u64,
 }
 
-impl KeptValues {
-    pub(crate) fn keep(
+impl SharedValues {
+    pub(crate) fn put(
         &mut self,
         key: ContentHash,
         value: &[u8],
-        limits: KeepLimits,
+        limits: SharedLimits,
         now: Timestamp,
     ) {
-        self.forget(key);
-        if limits.admit(value.len()) {
-            self.bytes += value.len() as u64;
-            self.order.insert((now, key));
-            self.values.insert(key, (now, value.to_vec()));
+        if !limits.admit(value.len()) {
+            return;
         }
+        self.forget(key);
+        self.bytes += value.len() as u64;
+        self.order.insert((now, key));
+        self.values.insert(key, (now, value.to_vec()));
         while let Some(&(at, oldest)) = self.order.first() {
             let is_within = self.values.len() <= limits.values
                 && self.bytes <= limits.bytes
@@ -52,22 +53,22 @@ impl KeptValues {
 
 #[cfg(test)]
 mod tests {
-    use super::KeptValues;
-    use tko_core::{ContentHash, KeepLimits, Timestamp};
+    use super::SharedValues;
+    use tko_core::{ContentHash, SharedLimits, Timestamp};
 
     #[test]
     fn the_newest_values_are_found() {
-        let mut kept = KeptValues::default();
-        let limits = KeepLimits::new().values(2);
+        let mut shared = SharedValues::default();
+        let limits = SharedLimits::new().values(2);
         for number in 1..=3 {
             let key = ContentHash([number; 32]);
-            kept.keep(key, &[number], limits, Timestamp(i64::from(number)));
+            shared.put(key, &[number], limits, Timestamp(i64::from(number)));
         }
-        let find = |number| kept.find(ContentHash([number; 32]), limits.age, Timestamp(9));
+        let find = |number| shared.find(ContentHash([number; 32]), limits.age, Timestamp(9));
         assert_eq!(
             [find(1), find(2), find(3)],
             [None, Some(vec![2]), Some(vec![3])]
         );
-        assert_eq!((kept.bytes, kept.order.len()), (2, 2));
+        assert_eq!((shared.bytes, shared.order.len()), (2, 2));
     }
 }

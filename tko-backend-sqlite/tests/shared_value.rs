@@ -1,10 +1,10 @@
-//! Kept values are found by every process that has the file, and after it was opened again.
+//! Shared values are found by every process that has the file, and after it was opened again.
 
 use std::path::Path;
 use std::sync::Arc;
 use tko_backend_sqlite::{Sqlite, SqliteSettings};
 use tko_core::system::SystemClock;
-use tko_core::{Backend, ContentHash, KeepLimits};
+use tko_core::{Backend, ContentHash, SharedLimits};
 
 async fn open(path: &Path) -> Sqlite {
     let clock = Arc::new(SystemClock::new());
@@ -13,8 +13,8 @@ async fn open(path: &Path) -> Sqlite {
 }
 
 async fn find(store: &Sqlite, number: u8) -> Option<Vec<u8>> {
-    let age = KeepLimits::new().age;
-    let found = store.kept(ContentHash([number; 32]), age).await;
+    let age = SharedLimits::new().age;
+    let found = store.get_shared(ContentHash([number; 32]), age).await;
     found.expect("it is looked up")
 }
 
@@ -23,11 +23,11 @@ async fn a_kept_value_is_found_by_other_processes_and_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tko.db");
     let (one, other) = (open(&path).await, open(&path).await);
-    let limits = KeepLimits::new().bytes(2_000);
+    let limits = SharedLimits::new().bytes(2_100);
     for number in 1..=3 {
         let value = [number; 900];
-        let kept = one.keep(ContentHash([number; 32]), &value, limits);
-        kept.await.expect("it is kept");
+        let shared = one.put_shared(ContentHash([number; 32]), &value, limits);
+        shared.await.expect("it is shared");
     }
     // The three have 2,700 bytes.
     assert_eq!(find(&other, 3).await, Some(vec![3; 900]));

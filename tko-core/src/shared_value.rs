@@ -1,17 +1,18 @@
-//! Kept values: bytes that processes share through the backend to save work.
+//! Shared values: bytes that processes share through the backend to save work.
 
 use crate::builder::chainable;
 use std::time::Duration;
 
-/// Maximum size of one kept value, in bytes.
-pub const MAX_KEPT: usize = 4 << 20;
+/// Maximum size of one shared value, in bytes.
+pub const MAX_SHARED: usize = 4 << 20;
 
-/// How much [`Backend::keep`](crate::Backend::keep) leaves.
+/// The limits of all shared values together. They hold after
+/// [`Backend::put_shared`](crate::Backend::put_shared).
 ///
-/// The values that were kept earliest are forgotten first.
+/// The values that were shared earliest are forgotten first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct KeepLimits {
+pub struct SharedLimits {
     /// Maximum number of values. Default: 4,096.
     pub values: usize,
     /// Maximum sum of the sizes of all values, in bytes. Default: 256 MiB.
@@ -20,7 +21,7 @@ pub struct KeepLimits {
     pub age: Duration,
 }
 
-impl Default for KeepLimits {
+impl Default for SharedLimits {
     fn default() -> Self {
         Self {
             values: 4_096,
@@ -30,10 +31,10 @@ impl Default for KeepLimits {
     }
 }
 
-impl KeepLimits {
+impl SharedLimits {
     /// The highest limits that a [`Store`](crate::Store) passes on, because a backend looks at all
-    /// values when it keeps one.
-    pub const MOST: Self = Self {
+    /// values when one is shared.
+    pub const MAX: Self = Self {
         values: 16_384,
         bytes: 16 << 30,
         age: Duration::from_hours(365 * 24),
@@ -53,17 +54,17 @@ impl KeepLimits {
         age: Duration;
     }
 
-    /// Whether a value of this size is kept at all.
+    /// Whether a value of this size is shared at all.
     pub fn admit(&self, size: usize) -> bool {
-        size <= MAX_KEPT && size as u64 <= self.bytes && self.values > 0
+        size <= MAX_SHARED && size as u64 <= self.bytes && self.values > 0
     }
 
-    /// These limits, or [`MOST`](Self::MOST) where they are higher.
+    /// These limits, or [`MAX`](Self::MAX) where they are higher.
     pub(crate) fn bounded(self) -> Self {
         Self {
-            values: self.values.min(Self::MOST.values),
-            bytes: self.bytes.min(Self::MOST.bytes),
-            age: self.age.min(Self::MOST.age),
+            values: self.values.min(Self::MAX.values),
+            bytes: self.bytes.min(Self::MAX.bytes),
+            age: self.age.min(Self::MAX.age),
         }
     }
 }
