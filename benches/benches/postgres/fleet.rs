@@ -1,5 +1,5 @@
-//! A whole fleet: a data server, two preparers and two schedulers, each a process, deploy one
-//! topology to as many sites as it has deployments.
+//! A whole fleet: a data server, preparers and schedulers, each a process, deploy one topology to
+//! as many sites as it has deployments.
 
 use super::backend::World;
 use super::profile;
@@ -29,59 +29,68 @@ const PURGE: &str = "fleet: purged from their sites";
 /// Time between two points of the plot.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// Measures one size after the other, each in a database of its own.
-pub(crate) async fn measure(
-    server: &PostgresServer,
-    sizes: &[usize],
-    latency: Duration,
-    profile: bool,
-    report: &mut Report,
-) {
-    let mut least = None;
-    for &size in sizes {
-        report.begin(size);
-        let world = World::new(server).await;
-        let data = Process::start(Role::Data, &world.url, latency, profile).await;
-        let client = Client::new(ClientSettings::new(&data.told)).expect("a client");
-        let top = registered(&client, size).await;
-        let started = if profile {
-            Some(profile::start(&world).await)
+/// How a fleet is measured.
+pub(crate) struct Fleet {
+    /// Number of preparers, and of schedulers.
+    pub(crate) workers: usize,
+    /// Time that a simulated plugin takes.
+    pub(crate) latency: Duration,
+    /// Whether to print where the time goes.
+    pub(crate) profile: bool,
+}
+
+impl Fleet {
+    /// Measures one size after the other, each in a database of its own.
+    pub(crate) async fn measure(
+        &self,
+        server: &PostgresServer,
+        sizes: &[usize],
+        report: &mut Report,
+    ) {
+        let mut least = None;
+        for &size in sizes {
+            report.begin(size);
+            let world = World::new(server).await;
+            let data = Process::start(Role::Data, &world.url, self.latency, self.profile).await;
+            let client = Client::new(ClientSettings::new(&data.told)).expect("a client");
+            let top = registered(&client, size).await;
+            let started = self.profile(&world).await;
+            let mut workers = Vec::new();
+            for _ in 0..self.workers {
+                for role in [Role::Preparer, Role::Scheduler] {
+                    workers.push(Process::start(role, &data.told, self.latency, false).await);
+                }
+            }
+            let (took, moments) = run(&client, top, size).await;
+            if let Some(started) = started {
+                println!("{}", started.table(&world, size).await);
+            }
+            let started = self.profile(&world).await;
+            let purged = purge(&client, size).await;
+            if let Some(started) = started {
+                println!("\nPurged:\n{}", started.table(&world, size).await);
+            }
+            report.speed(JOB, &Speed::of(size, took), None);
+            report.speed(PURGE, &Speed::of(size, purged), None);
+            report.growth(JOB, 0.8);
+            report.moments(moments);
+            let buffers = buffers_of_claims(&world).await;
+            let bar = least.map(|least| Bar::most("of the smallest fleet's", least, 1.5));
+            report.number("fleet: buffers of a claim, each", buffers, bar);
+            least = least.or(Some(buffers));
+            drop(workers);
+            if self.profile {
+                println!("{}", profile::calls(&data.end().await));
+            }
+        }
+    }
+
+    /// The counts of the server as they are now, if they are asked for.
+    async fn profile(&self, world: &World) -> Option<profile::ProfileStart> {
+        if self.profile {
+            Some(profile::start(world).await)
         } else {
             None
-        };
-        let mut workers = Vec::new();
-        for role in [
-            Role::Preparer,
-            Role::Scheduler,
-            Role::Preparer,
-            Role::Scheduler,
-        ] {
-            workers.push(Process::start(role, &data.told, latency, false).await);
-        }
-        let (took, moments) = run(&client, top, size).await;
-        if let Some(started) = started {
-            println!("{}", started.table(&world, size).await);
-        }
-        let started = if profile {
-            Some(profile::start(&world).await)
-        } else {
-            None
-        };
-        let purged = purge(&client, size).await;
-        if let Some(started) = started {
-            println!("\nPurged:\n{}", started.table(&world, size).await);
-        }
-        report.speed(JOB, &Speed::of(size, took), None);
-        report.speed(PURGE, &Speed::of(size, purged), None);
-        report.growth(JOB, 0.8);
-        report.moments(moments);
-        let buffers = buffers_of_claims(&world).await;
-        let bar = least.map(|least| Bar::most("of the smallest fleet's", least, 1.5));
-        report.number("fleet: buffers of a claim, each", buffers, bar);
-        least = least.or(Some(buffers));
-        drop(workers);
-        if profile {
-            println!("{}", profile::calls(&data.end().await));
         }
     }
 }
@@ -105,12 +114,6 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
         .await
         .expect("registered");
     bar.finish_and_clear();
-    let gvk = prepared_by_plugin();
-    let by_plugin = json!({
-        "apiVersion": gvk.api_version(), "kind": &*gvk.kind, "metadata": {"name": "it"},
-    });
-    let by_plugin = Package::from_values([by_plugin]).expect("a resource");
-    let function = example("upf").with(by_plugin.resources()[0].clone());
     let api = "topology.nephio.org/v1alpha1";
     let topology = Package::from_values([
         json!({"apiVersion": api, "kind": "Template", "metadata": {"name": "upf"},
@@ -120,16 +123,26 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
         json!({"apiVersion": api, "kind": "Placement", "metadata": {"name": "everywhere"},
             "spec": {"templates": [{"template": "upf", "sites": ["all"]}]}}),
     ]);
-    let templates = [
-        ("upf", function),
-        ("topology", topology.expect("resources")),
-    ];
-    for (id, package) in templates {
-        let new = NewTemplate::new(id.parse().expect("an id"), package);
-        client.register_template(new).await.expect("valid");
-    }
+    register(client, "upf", function_package()).await;
+    register(client, "topology", topology.expect("resources")).await;
     let topology: TemplateId = "topology".parse().expect("an id");
     NewDeployment::new().template(topology)
+}
+
+/// The package of a network function, with a resource that a plugin prepares.
+pub(crate) fn function_package() -> Package {
+    let gvk = prepared_by_plugin();
+    let by_plugin = json!({
+        "apiVersion": gvk.api_version(), "kind": &*gvk.kind, "metadata": {"name": "it"},
+    });
+    let by_plugin = Package::from_values([by_plugin]).expect("a resource");
+    example("upf").with(by_plugin.resources()[0].clone())
+}
+
+/// Registers a template.
+pub(crate) async fn register(client: &Client, id: &str, package: Package) {
+    let new = NewTemplate::new(id.parse().expect("an id"), package);
+    client.register_template(new).await.expect("valid");
 }
 
 /// Measures from the creation of the topology until every deployment is on its site.

@@ -15,6 +15,7 @@ mod profile;
 mod raw;
 mod remote;
 mod report;
+mod rest;
 mod role;
 mod sites;
 
@@ -35,9 +36,12 @@ struct Arguments {
     /// Number of deployments; several sizes are measured one after the other in the same run
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000, 100_000])]
     size: Vec<usize>,
-    /// Fleet: time that the simulated plugins take for each deployment and each site, in ms
+    /// Fleet, rest: time that the simulated plugins take for each deployment and each site, in ms
     #[arg(long, value_name = "MS", default_value_t = 5)]
     latency: u64,
+    /// Fleet: number of preparers, and of schedulers
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    workers: usize,
     /// Fleet: also print where the time goes: by statement, by call and by process
     #[arg(long)]
     profile: bool,
@@ -59,8 +63,10 @@ enum Mode {
     Backend,
     /// The backend, then the same jobs through a gRPC server
     Grpc,
-    /// Data server, 2 preparers and 2 schedulers as processes, on one topology
+    /// Data server, preparers and schedulers as processes, on one topology
     Fleet,
+    /// Data server, a preparer and a scheduler as processes: each step of one deployment after the other
+    Rest,
 }
 
 impl Mode {
@@ -69,6 +75,7 @@ impl Mode {
             Self::Backend => "backend",
             Self::Grpc => "grpc",
             Self::Fleet => "fleet",
+            Self::Rest => "rest",
         }
     }
 }
@@ -91,9 +98,14 @@ async fn main() -> ExitCode {
             growth::measure(&server, &arguments.size, through, &mut report).await;
         }
         Mode::Fleet => {
-            let profile = arguments.profile;
-            fleet::measure(&server, &arguments.size, latency, profile, &mut report).await;
+            let fleet = fleet::Fleet {
+                workers: arguments.workers,
+                latency,
+                profile: arguments.profile,
+            };
+            fleet.measure(&server, &arguments.size, &mut report).await;
         }
+        Mode::Rest => rest::measure(&server, &arguments.size, latency, &mut report).await,
     }
     report.print();
     if let Some(folder) = arguments.output

@@ -18,9 +18,9 @@ const SHOWN: usize = 110;
 /// Milliseconds of a clock tick of `/proc`: Linux reports 100 a second.
 const TICK_MS: f64 = 10.0;
 
-/// Counts the calls of an API by name.
+/// Counts the calls of an API by name, and those that read also by what they read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CallCounts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+pub(crate) struct CallCounts(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl CallCounts {
     /// One line: names and counts.
@@ -34,9 +34,31 @@ impl CallCounts {
 impl Guard for CallCounts {
     fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<()> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry(call.name()).or_default() += 1;
+        *counts.entry(counted_as(call)).or_default() += 1;
         Ok(())
     }
+}
+
+/// The name of a call, without spaces. That of a read has what is read.
+fn counted_as(call: ApiCall<'_>) -> String {
+    let mut name = call.name().to_owned();
+    match call {
+        ApiCall::Get(key) => _ = write!(name, ":{}", key.kind()),
+        ApiCall::List(list) => {
+            let select = &list.select;
+            _ = write!(name, ":{}", select.kind);
+            let by = [
+                (select.concerning.is_some(), ":concerning"),
+                (select.parent.is_some(), ":parent"),
+                (!select.metadata.is_empty(), ":metadata"),
+                (!select.template_ids.is_empty(), ":template"),
+                (!select.ids.is_empty(), ":id"),
+            ];
+            name.extend(by.iter().filter(|(is, _)| *is).map(|(_, by)| *by));
+        }
+        _ => {}
+    }
+    name
 }
 
 /// The state of the counters when the fleet starts.
