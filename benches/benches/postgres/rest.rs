@@ -79,7 +79,8 @@ async fn deploy(client: &Client) -> [Duration; STEPS.len()] {
     until(&mut events, &key, is_prepared).await;
     let prepared = Instant::now();
     let id = Pattern::id(key.id()).expect("a pattern");
-    let approved = client.approve(&Select::all(Kind::Deployment).id(id));
+    let select = Select::all(Kind::Deployment).id(id);
+    let approved = client.approve(&select);
     assert_eq!(approved.await.expect("approved").done, 1);
     let approved = Instant::now();
     let is_placed = |entity: &Entity| entity.deployment().is_some_and(|d| d.placed.is_some());
