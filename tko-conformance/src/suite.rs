@@ -356,6 +356,7 @@ macro_rules! __data_checks {
                 a_watch_reports_matching_changes
                 an_event_has_the_whole_package
                 an_entity_under_deletion_is_gone
+                a_watch_of_edits_leaves_out_other_changes
                 joins_cannot_be_watched
                 a_position_no_longer_kept_is_expired
                 a_waiting_watch_gets_the_next_event

@@ -29,6 +29,18 @@ pub fn view(select: &Select, change: ChangeRecord) -> Option<Event> {
     }
 }
 
+/// Whether a change leaves package and metadata as they were. False for the first and the last change
+/// of an entity.
+pub fn is_unedited(change: &ChangeRecord) -> bool {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return false;
+    };
+    let (before, after) = (&before.entity, &after.entity);
+    before.generation == after.generation
+        && before.deleting == after.deleting
+        && before.metadata == after.metadata
+}
+
 /// Adds the Deployment resource to the package of a record that was read from a backend.
 pub fn whole(mut record: Record) -> Record {
     if let (Some(deployment), Some(body)) = (record.entity.deployment(), &record.package) {

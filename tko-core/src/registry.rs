@@ -358,11 +358,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     ///
     /// The position moves with every event, also a bookmark, so that a later watch repeats nothing.
     async fn watch(&mut self, changed: &mut impl FnMut(&[Gvk]), retry: &mut Retry) -> Result<()> {
-        let mut events = self.data.watch(Watch {
-            select: self.select(),
-            after: self.at,
-            package: false,
-        });
+        let mut events = self.data.watch(Watch::new(self.select(), self.at));
         while let Some(event) = events.next().await {
             let event = event?;
             retry.reset();

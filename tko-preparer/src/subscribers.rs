@@ -123,7 +123,9 @@ impl SubscriberFeed {
         let watch = Watch::new(
             Select::all(kind),
             self.positions.get(&kind).copied().unwrap_or_default(),
-        );
+        )
+        // Nobody subscribes to conditions, which change with every pass over a site.
+        .edits(true);
         let events = self.context.data.watch(watch);
         Box::pin(events.map(move |event| (kind, event)))
     }

@@ -150,11 +150,16 @@ impl DataFixture {
     /// Watches after `after` until the entity `last` is put, and returns the events before that,
     /// with packages and without bookmarks.
     pub(crate) async fn told(&self, select: &Select, after: u64, last: &str) -> Vec<Event> {
-        let mut events = self
-            .data
-            .watch(Watch::new(select.clone(), Revision(after)).package(true));
+        let watch = Watch::new(select.clone(), Revision(after)).package(true);
+        self.told_by(watch, last).await
+    }
+
+    /// Watches until the entity `last` is put, and returns the events before that, without
+    /// bookmarks.
+    pub(crate) async fn told_by(&self, watch: Watch, last: &str) -> Vec<Event> {
+        let mut at = watch.after.0;
+        let mut events = self.data.watch(watch);
         let mut told = Vec::new();
-        let mut at = after;
         while let Some(event) = events.next().await {
             let event = event.expect("the feed keeps these changes");
             assert!(event.revision().0 > at, "revisions rise strictly");

@@ -6,7 +6,8 @@ use crate::verdict::refused;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use tko_core::{
-    ErrorKind, Event, Expect, Generation, Key, Kind, List, Metadata, NewDeployment, Revision, Watch,
+    Condition, ErrorKind, Event, Expect, Generation, Key, Kind, List, Metadata, NewDeployment,
+    Revision, Watch,
 };
 
 async fn site(fixture: &DataFixture, id: &str, word: &str) {
@@ -128,6 +129,32 @@ pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     let told = fixture.told(&all(Kind::Deployment), from, "last").await;
     let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
     assert_eq!(short, ["gone d"]);
+}
+
+/// A watch of edits leaves out changes of conditions and placements, but nothing that enters or leaves
+/// the selection.
+pub async fn a_watch_of_edits_leaves_out_other_changes(fixture: DataFixture) {
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s").id(deployment_id("d"))).await;
+    fixture.place("s", &[&id]).await;
+    let condition = Condition::new("Seen", true, "Seen", "", Generation(1));
+    let reported = fixture.data.report(&d("d"), vec![condition]).await;
+    reported.expect("it exists");
+    let package = fixture.package(&id).await;
+    let version = fixture.row(&id).await.version;
+    let edited = with(&package, config("b"));
+    let updated = fixture.data.update(&id, version, edited).await;
+    updated.expect("the call is valid");
+    fixture
+        .create(NewDeployment::new().id(deployment_id("last")))
+        .await;
+    let watch = Watch::new(all(Kind::Deployment), Revision(0));
+    let told = fixture.told_by(watch.clone(), "last").await;
+    let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(short, ["entered d", "put d", "put d", "put d"]);
+    let told = fixture.told_by(watch.edits(true), "last").await;
+    let short: Vec<String> = in_short(&told).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(short, ["entered d", "put d"]);
 }
 
 /// A selection by a template's or site's metadata is refused, and the stream ends.

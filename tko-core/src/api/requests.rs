@@ -330,6 +330,9 @@ pub struct Watch {
     pub after: Revision,
     /// Whether events carry packages.
     pub package: bool,
+    /// Whether a change that leaves package and metadata as they are makes no event, such as one of
+    /// conditions. What enters or leaves the selection makes an event all the same.
+    pub edits: bool,
 }
 
 impl Watch {
@@ -339,6 +342,7 @@ impl Watch {
             select,
             after,
             package: false,
+            edits: false,
         }
     }
 
@@ -347,6 +351,8 @@ impl Watch {
         after: Revision;
         /// Sets whether events carry packages.
         package: bool;
+        /// Sets whether only changes of package and metadata make events.
+        edits: bool;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::change::ChangeRecord;
 use crate::entity::Want;
 use crate::error::{Error, Result};
-use crate::feed::view;
+use crate::feed::{is_unedited, view};
 use crate::revision::Revision;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -24,7 +24,8 @@ const QUIET: u32 = 256;
 impl<B: Backend + ?Sized> Store<B> {
     /// Streams the events of a selection after a revision, in order of revision, without end.
     ///
-    /// Each change yields at most one event. A change that concerns no matching entity yields none.
+    /// Each change yields at most one event. A change that concerns no matching entity yields none,
+    /// and one that is no edit yields none for a watch of edits.
     /// After every [`QUIET`] such changes in a row, a bookmark is sent. An event of a matching
     /// entity starts the count anew.
     ///
@@ -36,6 +37,7 @@ impl<B: Backend + ?Sized> Store<B> {
             select,
             after,
             package,
+            edits,
         } = watch;
         if !select.is_watchable() {
             let refusal = Error::bad(
@@ -54,7 +56,11 @@ impl<B: Backend + ?Sized> Store<B> {
         let events = self.backend.tail(after, want).filter_map(move |item| {
             let event = item.map(|change| {
                 let revision = change.revision;
-                if let Some(event) = view(&select, change) {
+                let unedited = edits && is_unedited(&change);
+                let event = view(&select, change).filter(|event| {
+                    !unedited || !matches!(event, Event::Put { entered: false, .. })
+                });
+                if let Some(event) = event {
                     quiet = 0;
                     return Some(event);
                 }

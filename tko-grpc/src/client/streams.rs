@@ -129,6 +129,7 @@ impl Client {
             select: Some(pack_select(&watch.select)),
             after: watch.after.0,
             package: watch.package,
+            edits: watch.edits,
         };
         let events = async move {
             let answer = self.data.clone().watch(request).await;

@@ -362,8 +362,10 @@ impl data_server::Data for DataService {
         let api = self.0.api(request.extensions());
         let request = request.into_inner();
         let select = select(request.select.as_ref()).map_err(|error| options.refuse(&error))?;
-        let events =
-            api.watch(Watch::new(select, Revision(request.after)).package(request.package));
+        let watch = Watch::new(select, Revision(request.after))
+            .package(request.package)
+            .edits(request.edits);
+        let events = api.watch(watch);
         let max = self.0.settings.max_message;
         let messages = events.map_ok(move |event| event_message(&event, max));
         Ok(self.0.stream(options, Lifetime::UntilShutdown, messages))

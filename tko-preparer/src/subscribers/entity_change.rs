@@ -74,8 +74,8 @@ impl EntityChange {
 
 /// Reads unknown prior states from history.
 ///
-/// A watch delivers only the new state. Sites change often without entering or leaving a selection,
-/// for example with each of their conditions; followers of a selection skip those changes.
+/// A watch delivers only the new state. Followers of a selection skip the changes of entities that
+/// neither enter nor leave it.
 pub(super) async fn load_prior_states(
     data: &dyn DataApi,
     changes: &mut BTreeMap<Key, EntityChange>,
