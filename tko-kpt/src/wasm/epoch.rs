@@ -30,7 +30,7 @@ struct ClockState {
 }
 
 /// A call that runs. The clock ticks until it is dropped.
-pub(super) struct RunningCall(Arc<EpochClock>);
+pub(super) struct TickingCall(Arc<EpochClock>);
 
 impl EpochClock {
     /// A clock whose thread ends after `idle` moves without a call.
@@ -46,7 +46,7 @@ impl EpochClock {
     ///
     /// # Errors
     /// The operating system has no thread for it.
-    pub(super) fn start(self: &Arc<Self>) -> io::Result<RunningCall> {
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<TickingCall> {
         let mut state = self.state();
         if !state.is_ticking {
             let clock = self.clone();
@@ -57,7 +57,7 @@ impl EpochClock {
         }
         state.running += 1;
         drop(state);
-        Ok(RunningCall(self.clone()))
+        Ok(TickingCall(self.clone()))
     }
 
     fn tick(&self) {
@@ -81,7 +81,7 @@ impl EpochClock {
     }
 }
 
-impl Drop for RunningCall {
+impl Drop for TickingCall {
     fn drop(&mut self) {
         self.0.state().running -= 1;
     }
