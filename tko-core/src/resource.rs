@@ -200,6 +200,11 @@ impl Resource {
         &self.value
     }
 
+    /// The content, without a copy of it.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
     /// The value at this path of map keys, such as `["spec", "siteId"]`.
     ///
     /// `None` if a key is absent, or is looked up in anything but a map. Lists have no keys.

@@ -43,9 +43,9 @@ pub struct HelmChart {
     pub crds: bool,
     /// Whether hooks of installations and upgrades are rendered.
     pub hooks: bool,
-    /// The version of Kubernetes that the chart sees; the default is that of `helm`.
+    /// The version of Kubernetes that the chart sees; the default is that of the site, or of `helm`.
     pub kube_version: Option<String>,
-    /// API versions that the chart sees, beside those that `helm` knows.
+    /// API versions that the chart sees, beside those that the site has, and that `helm` knows.
     pub api_versions: Vec<String>,
 }
 
@@ -173,7 +173,7 @@ fn text(spec: &Map<String, Value>, key: &str) -> Result<Option<String>, String> 
     }
 }
 
-fn check_text(text: &str) -> Result<(), String> {
+pub(crate) fn check_text(text: &str) -> Result<(), String> {
     if text.len() > MAX_TEXT {
         return Err(format!("is longer than {MAX_TEXT} bytes"));
     }
@@ -248,7 +248,8 @@ fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn api_versions(value: Option<&Value>) -> Result<Vec<String>, String> {
+/// Reads `spec.apiVersions`.
+pub(crate) fn api_versions(value: Option<&Value>) -> Result<Vec<String>, String> {
     let wrong = || "spec.apiVersions: must be a list of texts such as example.com/v1".to_owned();
     let items = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),

@@ -40,7 +40,7 @@ pub const CLUSTER_API_VERSION: &str = "cluster.nephio.org/v1alpha1";
 /// The kind of the resource of a site that names its cluster.
 pub const CLUSTER_KIND: &str = "KubernetesCluster";
 /// The group of Cluster API.
-const CLUSTER_API: &str = "cluster.x-k8s.io";
+pub(crate) const CLUSTER_API: &str = "cluster.x-k8s.io";
 /// The condition of a site whose charts are installed.
 pub const CONDITION: &str = "ChartsInstalled";
 

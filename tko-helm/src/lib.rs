@@ -9,6 +9,7 @@ pub mod manifests;
 pub mod preparer;
 mod program;
 pub mod settings;
+mod site;
 mod template;
 
 pub use chart::HelmChart;

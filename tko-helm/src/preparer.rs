@@ -3,6 +3,7 @@
 use crate::chart::{self, HelmChart};
 use crate::manifests::{joined, resources};
 use crate::settings::HelmSettings;
+use crate::site::SiteKubernetes;
 use crate::template::{identity, template};
 use async_trait::async_trait;
 use serde_json::json;
@@ -16,7 +17,8 @@ use tko_plugin::log::LogSubject;
 /// Prepares charts.
 ///
 /// A chart with `spec.render: true` is rendered by `helm template`, and the resources that it is
-/// rendered to join the package after it. Other charts are left to a scheduler. A chart whose
+/// rendered to join the package after it. It sees the Kubernetes that the package of the
+/// deployment's site describes. Other charts are left to a scheduler. A chart whose
 /// condition `spec.when` does not hold is skipped.
 #[derive(Clone, Debug, Default)]
 pub struct HelmPreparer {
@@ -63,17 +65,19 @@ impl Preparer for HelmPreparer {
         } else {
             None
         };
-        let rendered = match &chart {
+        let rendered = match chart {
             None => Vec::new(),
-            Some(chart) => {
+            Some(mut chart) => {
+                let site = SiteKubernetes::of(call.deployment, call.data).await?;
+                site.complete(&mut chart);
                 let subject = LogSubject {
                     plugin: Self::NAME.to_owned(),
                     deployment: Some(call.deployment.entity.key.id().to_owned()),
                     site: None,
                     resource: Some(call.target.to_string()),
                 };
-                let manifests = template(&self.settings, chart, &subject).await?;
-                let (chart, origin) = (chart.clone(), call.target.clone());
+                let manifests = template(&self.settings, &chart, &subject).await?;
+                let origin = call.target.clone();
                 let limit = self.settings.output;
                 blocking(move || resources(&chart, &origin, &manifests, limit)).await?
             }
@@ -91,9 +95,14 @@ impl Preparer for HelmPreparer {
             return None;
         }
         let chart = read(target, call.package).await.ok()??;
+        let site = SiteKubernetes::of(call.deployment, call.data).await.ok()?;
         let settings = self.settings.clone();
         let identity = blocking(move || Ok(identity(&settings, &chart))).await;
-        Some(ContentHash::of(&json!([Self::NAME, identity.ok()??])))
+        Some(ContentHash::of(&json!([
+            Self::NAME,
+            identity.ok()??,
+            site.to_value()
+        ])))
     }
 }
 

@@ -135,9 +135,10 @@ async fn measure() {
         let mut times = vec![Vec::new(); functions.len()];
         for round in 0..=size.rounds {
             for (at, (_, function)) in functions.iter().enumerate() {
+                let parts = vec![part.clone(); size.calls];
                 let started = Instant::now();
-                for _ in 0..size.calls {
-                    call(function, part.clone()).await;
+                for part in parts {
+                    call(function, part).await;
                 }
                 // The first round warms up: it compiles the code.
                 if round > 0 {

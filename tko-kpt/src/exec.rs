@@ -127,29 +127,31 @@ pub(crate) async fn run_program(
     let command = environment::command(program, None, &inherited);
     let output = process::run(program, command, &document, &bounds, channel, &call.subject).await;
     let output = output.map_err(failed)?;
-    decode_output(name, output.stdout, inputs, call.output).await
+    let (function, most) = (name.to_owned(), call.output);
+    let list = blocking(name, move || {
+        read_output(&function, &output.stdout, inputs, most)
+    });
+    list.await?
 }
 
 /// Reads the output of a function and takes the marks off.
-pub(crate) async fn decode_output(
+pub(crate) fn read_output(
     name: &str,
-    bytes: Vec<u8>,
+    bytes: &[u8],
     inputs: usize,
     most: usize,
 ) -> Result<ResourceList, FunctionFailure> {
-    let decoded = blocking(name, move || {
-        let limits = Limits::new().bytes(most);
-        let mut list = ResourceList::decode(&bytes, &limits)?;
-        list.unmark(inputs);
-        Ok::<_, tko_core::Error>(list)
-    });
-    decoded.await?.map_err(|error| FunctionFailure::Output {
+    let limits = Limits::new().bytes(most);
+    let decoded = ResourceList::decode(bytes, &limits);
+    let mut list = decoded.map_err(|error| FunctionFailure::Output {
         function: name.to_owned(),
         problem: match error {
             tko_core::Error::BadArgument { message, .. } => format!("it {message}"),
             other => other.chain(),
         },
-    })
+    })?;
+    list.unmark(inputs);
+    Ok(list)
 }
 
 /// Runs work that takes much processor time on a blocking thread.

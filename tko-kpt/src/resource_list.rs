@@ -5,6 +5,7 @@
 
 use crate::annotations::{self, INDEX, LEGACY_INDEX, LEGACY_PATH, PATH};
 use crate::results::FunctionResult;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use tko_core::annotation::SETTERS;
@@ -159,7 +160,7 @@ impl ResourceList {
                 };
                 bad(format!("item {} {message}", at + 1))
             })?;
-            Ok(Item::of_resource(resource.value().clone()))
+            Ok(Item::of_resource(resource.into_value()))
         });
         let items = items.collect::<Result<_>>()?;
         let function_config = map
@@ -199,7 +200,15 @@ impl ResourceList {
     /// Writes the list as JSON, which every reader of YAML reads, and which is faster. Setters are
     /// left out.
     pub fn encode_json(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.to_value()).expect("a JSON value always encodes")
+        let results = self.results.iter().map(FunctionResult::to_value);
+        let document = JsonList {
+            api_version: API_VERSION,
+            kind: "ResourceList",
+            items: JsonItems(&self.items),
+            function_config: self.function_config.as_ref(),
+            results: results.collect(),
+        };
+        serde_json::to_vec(&document).expect("a JSON value always encodes")
     }
 
     /// Whether an item has setters.
@@ -281,6 +290,27 @@ impl ResourceList {
             }
             annotations::remove(&mut item.value, &names);
         }
+    }
+}
+
+/// A list as JSON: as [`ResourceList::to_value`], without a copy of the items.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonList<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: JsonItems<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_config: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    results: Vec<Value>,
+}
+
+struct JsonItems<'a>(&'a [Item]);
+
+impl Serialize for JsonItems<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|item| &item.value))
     }
 }
 

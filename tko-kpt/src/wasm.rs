@@ -4,18 +4,21 @@
 //! file system, no network, no environment and no arguments; its memory and its time are limited.
 //! The code is compiled once, kept on the disk, and instantiated for every call.
 
-use crate::exec::{blocking, decode_output};
+use crate::exec::{blocking, read_output};
 use crate::executor::Fetch;
 use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tko_core::{Error, Result};
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
 
+mod epoch;
 mod guest;
 mod host;
 
@@ -28,11 +31,12 @@ const CODE: u64 = 64 << 20;
 /// A function in WebAssembly.
 pub struct WasmFunction {
     name: String,
-    place: CodePlace,
+    place: Arc<CodePlace>,
     host: Arc<WasmHost>,
     memory: usize,
-    /// The compiled code, and the state of its file when it was read.
-    loaded: Mutex<Option<(Stamp, Arc<Guest>)>>,
+    loaded: Mutex<Option<LoadedCode>>,
+    /// Held while code is compiled, so that calls at the same time compile it once.
+    loading: tokio::sync::Mutex<()>,
 }
 
 /// Where the code is.
@@ -41,8 +45,35 @@ enum CodePlace {
     Elsewhere(String, Fetch),
 }
 
-/// The state of a file: it changes when the file does.
+/// The state of a file: it changes when the file does. `None` for code from elsewhere.
 type Stamp = Option<(u64, SystemTime)>;
+
+/// Compiled code.
+#[derive(Clone)]
+struct LoadedCode {
+    /// The state of its file when it was read.
+    stamp: Stamp,
+    guest: Arc<Guest>,
+}
+
+/// The end of a call.
+enum Called {
+    Ended {
+        output: Result<ResourceList, FunctionFailure>,
+        stderr: Bytes,
+    },
+    /// The file of the code has changed: this is the input.
+    Stale(ResourceList),
+}
+
+/// Stops a call when the one who waits for it gives it up.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 impl WasmFunction {
     /// A function whose code is at a path, or at another place if `fetch` is given.
@@ -67,30 +98,34 @@ impl WasmFunction {
         };
         Ok(Self {
             name: name.into(),
-            place,
+            place: Arc::new(place),
             host,
             memory,
             loaded: Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
         })
     }
 
+    /// The compiled code, which may be older than its file.
+    fn known(&self) -> Option<LoadedCode> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.clone()
+    }
+
     /// The compiled code. It is read again when its file has changed.
-    async fn guest(&self) -> Result<Arc<Guest>, FunctionFailure> {
+    async fn load(&self) -> Result<LoadedCode, FunctionFailure> {
         let unavailable = |problem: String| FunctionFailure::Unavailable {
             function: self.name.clone(),
             problem,
         };
-        let stamp = match &self.place {
-            CodePlace::File(path) => stamp(path).await.map_err(unavailable)?,
-            CodePlace::Elsewhere(..) => None,
-        };
-        let mut loaded = self.loaded.lock().await;
-        if let Some((known, guest)) = &*loaded
-            && *known == stamp
-        {
-            return Ok(guest.clone());
+        let _loading = self.loading.lock().await;
+        let place = self.place.clone();
+        let stamp = blocking(&self.name, move || place.stamp()).await?;
+        let stamp = stamp.map_err(unavailable)?;
+        if let Some(known) = self.known().filter(|known| known.stamp == stamp) {
+            return Ok(known);
         }
-        let code = match &self.place {
+        let code = match &*self.place {
             CodePlace::File(path) => tokio::fs::read(path)
                 .await
                 .map_err(|error| unavailable(format!("cannot read {}: {error}", path.display())))?,
@@ -101,16 +136,111 @@ impl WasmFunction {
         let host = self.host.clone();
         let guest = blocking(&self.name, move || Guest::compile(&host, &code)).await?;
         let guest = Arc::new(guest.map_err(unavailable)?);
-        *loaded = Some((stamp, guest.clone()));
-        Ok(guest)
+        let code = LoadedCode { stamp, guest };
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        *loaded = Some(code.clone());
+        Ok(code)
+    }
+
+    /// Runs one call on a blocking thread: the function computes, and must not delay other work.
+    ///
+    /// All of it on one thread, because changes of threads cost more than most calls.
+    async fn call(
+        &self,
+        code: LoadedCode,
+        is_new: bool,
+        list: ResourceList,
+        call: &FunctionCall,
+    ) -> Result<Called, FunctionFailure> {
+        let permit = self.host.calls.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let stop = StopOnDrop(Arc::default());
+        let work = CallWork {
+            name: self.name.clone(),
+            place: self.place.clone(),
+            host: self.host.clone(),
+            code,
+            is_new,
+            stop: stop.0.clone(),
+            limits: GuestLimits {
+                time: call.timeout,
+                memory: self.memory,
+                output: call.output,
+            },
+        };
+        let runtime = Handle::current();
+        blocking(&self.name, move || {
+            let called = work.run(list, &runtime);
+            // Not before: the place of the instance is free only now.
+            drop(permit);
+            called
+        })
+        .await
     }
 }
 
-async fn stamp(path: &Path) -> Result<Stamp, String> {
+/// One call.
+struct CallWork {
+    name: String,
+    place: Arc<CodePlace>,
+    host: Arc<WasmHost>,
+    code: LoadedCode,
+    /// Whether the code has just been loaded.
+    is_new: bool,
+    stop: Arc<AtomicBool>,
+    limits: GuestLimits,
+}
+
+impl CallWork {
+    fn run(self, mut list: ResourceList, runtime: &Handle) -> Called {
+        if !self.is_new && self.place.stamp() != Ok(self.code.stamp) {
+            return Called::Stale(list);
+        }
+        let inputs = list.origins();
+        list.mark();
+        // JSON is YAML, and read and written much faster; but it has no comments.
+        let input = if list.has_setters() {
+            list.encode()
+        } else {
+            list.encode_json()
+        };
+        drop(list);
+        let _running = match self.host.clock.start() {
+            Ok(running) => running,
+            Err(error) => {
+                let failure = FunctionFailure::Unavailable {
+                    function: self.name,
+                    problem: format!("there is no thread for its clock: {error}"),
+                };
+                return Called::Ended {
+                    output: Err(failure),
+                    stderr: Bytes::new(),
+                };
+            }
+        };
+        let guest = &self.code.guest;
+        let (output, stderr) = guest.run(&self.name, input, self.limits, self.stop, runtime);
+        let read = |output: Bytes| read_output(&self.name, &output, inputs, self.limits.output);
+        Called::Ended {
+            output: output.and_then(read),
+            stderr,
+        }
+    }
+}
+
+impl CodePlace {
+    /// The state of the file, or a clause that says why it has none. Takes the time of a system call.
+    fn stamp(&self) -> Result<Stamp, String> {
+        match self {
+            Self::File(path) => stamp(path).map(Some),
+            Self::Elsewhere(..) => Ok(None),
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Result<(u64, SystemTime), String> {
     let shown = path.display();
-    let file = tokio::fs::metadata(path)
-        .await
-        .map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let file = std::fs::metadata(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     if !file.is_file() {
         return Err(format!("{shown} is not a file"));
     }
@@ -118,7 +248,7 @@ async fn stamp(path: &Path) -> Result<Stamp, String> {
         return Err(format!("{shown} has more than {CODE} bytes"));
     }
     let modified = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    Ok(Some((file.len(), modified)))
+    Ok((file.len(), modified))
 }
 
 #[async_trait]
@@ -132,30 +262,25 @@ impl KrmFunction for WasmFunction {
         mut list: ResourceList,
         call: &FunctionCall,
     ) -> Result<ResourceList, FunctionFailure> {
-        let guest = self.guest().await?;
-        let inputs = list.origins();
-        list.mark();
-        // JSON is YAML, and read and written much faster; but it has no comments.
-        let input = blocking(&self.name, move || {
-            if list.has_setters() {
-                list.encode()
-            } else {
-                list.encode_json()
+        let mut known = self.known();
+        loop {
+            let is_new = known.is_none();
+            let code = match known.take() {
+                Some(code) => code,
+                None => self.load().await?,
+            };
+            match self.call(code, is_new, list, call).await? {
+                Called::Ended { output, stderr } => {
+                    guest::log(&call.subject, &stderr);
+                    return output;
+                }
+                Called::Stale(input) => list = input,
             }
-        });
-        let limits = GuestLimits {
-            time: call.timeout,
-            memory: self.memory,
-            output: call.output,
-        };
-        let output = guest
-            .run(&self.name, input.await?, limits, &call.subject)
-            .await?;
-        decode_output(&self.name, output, inputs, call.output).await
+        }
     }
 
     async fn identity(&self) -> Option<String> {
-        let guest = self.guest().await.ok()?;
-        Some(format!("wasm {}", guest.hash()))
+        let code = self.load().await.ok()?;
+        Some(format!("wasm {}", code.guest.hash()))
     }
 }

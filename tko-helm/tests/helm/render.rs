@@ -137,10 +137,7 @@ spec:
     world.stop().await;
 }
 
-#[tokio::test]
-async fn the_chart_sees_the_given_kubernetes_and_no_cluster() {
-    let Some(world) = world() else { return };
-    let text = "
+const SEEN: &str = "
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: seen}
@@ -150,13 +147,54 @@ data:
   lookup: '{{ len (lookup \"v1\" \"Secret\" \"\" \"\") }}'
   address: '{{ getHostByName \"localhost\" }}'
 ";
-    let folder = chart_folder(&[("templates/seen.yaml", text)]);
+
+#[tokio::test]
+async fn the_chart_sees_the_given_kubernetes_and_no_cluster() {
+    let Some(world) = world() else { return };
+    let folder = chart_folder(&[("templates/seen.yaml", SEEN)]);
     let spec = json!({"kubeVersion": "1.31.4", "apiVersions": ["example.com/v1/Pool"]});
     let id = world.deploy(vec![chart(folder.path(), spec)]).await;
     let package = world.prepared(&id).await;
     let data = &get(&package, "v1", "ConfigMap", "seen")["data"];
     let expected = json!({"kube": "v1.31.4", "api": "true", "lookup": "0", "address": ""});
     assert_eq!(*data, expected);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_chart_sees_the_kubernetes_of_its_site() {
+    let Some(world) = world() else { return };
+    let folder = chart_folder(&[("templates/seen.yaml", SEEN)]);
+    let cluster = |version: &str, apis: &[&str]| {
+        json!({
+            "apiVersion": "cluster.nephio.org/v1alpha1", "kind": "KubernetesCluster",
+            "metadata": {"name": "cluster"},
+            "spec": {"kubernetesVersion": version, "apiVersions": apis},
+        })
+    };
+    // Equal deployments of different sites do not share a rendering.
+    for (site, spec, expected) in [
+        (
+            cluster("1.33.2", &["example.com/v1/Pool"]),
+            json!({}),
+            ("v1.33.2", "true"),
+        ),
+        (cluster("1.32.0", &[]), json!({}), ("v1.32.0", "false")),
+        (
+            cluster("1.32.0", &["example.com/v1/Pool"]),
+            json!({"kubeVersion": "1.31.4"}),
+            ("v1.31.4", "true"),
+        ),
+    ] {
+        let chart = chart(folder.path(), spec);
+        let id = world.deploy_at(vec![site], vec![chart]).await;
+        let package = world.prepared(&id).await;
+        let data = &get(&package, "v1", "ConfigMap", "seen")["data"];
+        assert_eq!(
+            (&data["kube"], &data["api"]),
+            (&json!(expected.0), &json!(expected.1))
+        );
+    }
     world.stop().await;
 }
 

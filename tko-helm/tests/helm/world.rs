@@ -12,7 +12,7 @@ use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
     Admission, Condition, DataApi, DeploymentId, Event, Gvk, Identifier, Key, Kind, NewDeployment,
-    Package, Record, Result, Revision, Select, Store, Violation, Want, Watch,
+    NewSite, Package, Record, Result, Revision, Select, SiteId, Store, Violation, Want, Watch,
 };
 use tko_helm::{HelmPreparer, HelmSettings};
 use tko_preparer::{PrepareController, PrepareSettings, ResultCache};
@@ -62,6 +62,17 @@ impl World {
 
     pub(crate) async fn deploy(&self, resources: Vec<Value>) -> DeploymentId {
         let new = NewDeployment::new().merge(Package::from_values(resources).expect("a package"));
+        self.store.create_deployment(new).await.expect("creates")
+    }
+
+    /// A deployment for a site with this package.
+    pub(crate) async fn deploy_at(&self, site: Vec<Value>, resources: Vec<Value>) -> DeploymentId {
+        let id = SiteId::new("south-1").expect("an id");
+        let site = Package::from_values(site).expect("a package");
+        let site = NewSite::new(id.clone(), site);
+        self.store.register_site(site).await.expect("registers");
+        let package = Package::from_values(resources).expect("a package");
+        let new = NewDeployment::new().site(id).merge(package);
         self.store.create_deployment(new).await.expect("creates")
     }
 

@@ -1,7 +1,8 @@
 //! Compiled functions and their calls.
 
-use super::host::{ComponentState, ModuleState, WasmHost};
+use super::host::{ComponentState, ModuleState, TABLE, WasmHost};
 use crate::failure::FunctionFailure;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +21,6 @@ use wasmtime_wasi::{I32Exit, ResourceTable, WasiCtxBuilder};
 const STDERR: usize = 1 << 20;
 /// Maximum lines of stderr that are logged for one call.
 const LINES: usize = 1_000;
-/// Maximum elements of a table.
-const TABLE: usize = 1 << 20;
 /// Maximum instances, memories and tables of a component.
 const PARTS: usize = 100;
 
@@ -69,22 +68,23 @@ impl Guest {
                 brief(&error)
             )
         };
-        let compiled = if is_component(code) {
-            let component = Component::new(&host.engine, code).map_err(invalid)?;
-            let linked = host
-                .components
-                .instantiate_pre(&component)
-                .map_err(missing)?;
-            Code::Component(CommandPre::new(linked).map_err(missing)?)
+        let (engine, compiled) = if is_component(code) {
+            let compiled = host.compile(|engine| Component::new(engine, code));
+            let (engine, component) = compiled.map_err(invalid)?;
+            let linked = engine.components.instantiate_pre(&component);
+            let linked = linked.and_then(CommandPre::new).map_err(missing)?;
+            (engine, Code::Component(linked))
         } else {
-            let module = Module::new(&host.engine, code).map_err(invalid)?;
+            let compiled = host.compile(|engine| Module::new(engine, code));
+            let (engine, module) = compiled.map_err(invalid)?;
             if module.get_export("_start").is_none() {
                 return Err("it has no export _start; build it as a command for WASI".to_owned());
             }
-            Code::Module(host.modules.instantiate_pre(&module).map_err(missing)?)
+            let linked = engine.modules.instantiate_pre(&module).map_err(missing)?;
+            (engine, Code::Module(linked))
         };
         Ok(Self {
-            engine: host.engine.clone(),
+            engine: engine.engine.clone(),
             code: compiled,
             hash: blake3::hash(code).to_hex().to_string(),
         })
@@ -95,34 +95,27 @@ impl Guest {
         &self.hash
     }
 
-    /// Runs the function in a new instance; returns its stdout.
-    pub(super) async fn run(
-        self: &Arc<Self>,
+    /// Runs the function in a new instance and in this thread, which must be one for blocking work
+    /// of `runtime`. Returns stdout, or the failure; and stderr.
+    pub(super) fn run(
+        &self,
         name: &str,
         input: Vec<u8>,
         limits: GuestLimits,
-        subject: &LogSubject,
-    ) -> Result<Vec<u8>, FunctionFailure> {
-        let deadline = Deadline::start(&self.engine, limits.time);
-        let guest = self.clone();
-        let (stop, runtime) = (deadline.stop.clone(), Handle::current());
-        let call = tokio::task::spawn_blocking(move || {
-            // A thread of its own: the function computes, and must not delay other work.
-            runtime.block_on(guest.call(input, limits, stop))
-        });
-        let ended = call.await.map_err(|error| FunctionFailure::Crashed {
-            function: name.to_owned(),
-            problem: error.to_string(),
-        })?;
-        drop(deadline);
+        stop: Arc<AtomicBool>,
+        runtime: &Handle,
+    ) -> (Result<Bytes, FunctionFailure>, Bytes) {
+        let ended = runtime.block_on(self.call(input, limits, stop));
         let stderr = ended.stderr.contents();
-        log(subject, &stderr);
-        let Err(error) = &ended.result else {
-            return Ok(ended.stdout.contents().to_vec());
+        let output = match &ended.result {
+            Ok(()) => Ok(ended.stdout.contents()),
+            Err(error) => {
+                let mut tail = Tail::default();
+                tail.push(&stderr);
+                Err(failure(name, error, &ended, limits, &tail))
+            }
         };
-        let mut tail = Tail::default();
-        tail.push(&stderr);
-        Err(failure(name, error, &ended, limits, &tail))
+        (output, stderr)
     }
 
     async fn call(&self, input: Vec<u8>, limits: GuestLimits, stop: Arc<AtomicBool>) -> Ended {
@@ -187,7 +180,7 @@ fn store_limits(memory: usize) -> StoreLimits {
 fn interrupt<T: 'static>(store: &mut Store<T>, stop: Arc<AtomicBool>, until: Instant) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
-        // The epoch of the engine also moves for the calls of others.
+        // The epoch moves for all calls.
         let is_over = stop.load(Ordering::Relaxed) || Instant::now() >= until;
         Ok(if is_over {
             UpdateDeadline::Interrupt
@@ -230,37 +223,6 @@ fn exited(result: wasmtime::Result<()>) -> wasmtime::Result<()> {
             Ok(())
         }
         result => result,
-    }
-}
-
-/// Moves the engine's epoch when a call's time is over, or when the call is given up.
-struct Deadline {
-    engine: Engine,
-    stop: Arc<AtomicBool>,
-    timer: tokio::task::JoinHandle<()>,
-}
-
-impl Deadline {
-    fn start(engine: &Engine, time: Duration) -> Self {
-        let timer = wait(engine.clone(), time);
-        Self {
-            engine: engine.clone(),
-            stop: Arc::default(),
-            timer: tokio::spawn(timer),
-        }
-    }
-}
-
-async fn wait(engine: Engine, time: Duration) {
-    tokio::time::sleep(time).await;
-    engine.increment_epoch();
-}
-
-impl Drop for Deadline {
-    fn drop(&mut self) {
-        self.timer.abort();
-        self.stop.store(true, Ordering::Relaxed);
-        self.engine.increment_epoch();
     }
 }
 
@@ -333,7 +295,8 @@ fn without_comments(mut text: &[u8]) -> &[u8] {
     }
 }
 
-fn log(subject: &LogSubject, stderr: &[u8]) {
+/// Logs the lines of stderr of a call.
+pub(super) fn log(subject: &LogSubject, stderr: &[u8]) {
     let LogSubject {
         plugin,
         deployment,

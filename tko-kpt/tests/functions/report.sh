@@ -1,11 +1,13 @@
 #!/bin/sh
-# Reports a warning and an error.
+# Reports a result of each severity.
 cat >/dev/null
 cat <<'LIST'
 apiVersion: config.kubernetes.io/v1
 kind: ResourceList
 items: []
 results:
+- message: set
+  field: {path: spec.replicas}
 - message: only a warning
   severity: warning
 - message: too short

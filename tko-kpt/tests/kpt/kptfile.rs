@@ -183,17 +183,40 @@ async fn equal_input_runs_a_function_once() {
     }
     let counts = world.results.counts();
     assert_eq!((counts.misses, counts.hits), (1, 99), "{counts:?}");
-    // Other input, and input that must not be kept, run.
+    // Other input runs.
     let id = world.deploy(vec![config_map("b"), workload()]).await;
     world.prepared(&id).await;
     assert_eq!(world.results.counts().misses, 2);
-    world
-        .plugin(
-            "set-namespace:v0.4.1",
-            &[("namespace", "spec.namespace"), ("_cache", "false")],
-        )
-        .await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_property_and_an_annotation_switch_the_cache_off() {
+    let kptfile = |annotations: &str| {
+        let text = kptfile(
+            "p",
+            "pipeline: {mutators: [{image: set-labels:v0.2.0, configMap: {a: b}}]}\n",
+        );
+        text.replace("name: p", &format!("name: p{annotations}"))
+    };
+    let off = kptfile(", annotations: {kpt.nephio.org/cache: 'false'}");
+    for (properties, kptfile, expected) in [
+        (&[("_cache", "true")][..], kptfile(""), (2, 4)),
+        (&[("_cache", "false")][..], off, (0, 0)),
+    ] {
+        let world = World::new(KptSettings::default());
+        let properties = [properties, &[("namespace", "spec.namespace")]].concat();
+        world.plugin("set-namespace:v0.4.1", &properties).await;
+        for _ in 0..3 {
+            let id = world.deploy(vec![config_map("a"), workload()]).await;
+            world.prepared(&id).await;
+            let id = world.deploy(package(&[("Kptfile", &kptfile)])).await;
+            world.prepared(&id).await;
+        }
+        let counts = world.results.counts();
+        assert_eq!((counts.misses, counts.hits), expected, "{counts:?}");
+        world.stop().await;
+    }
 }
 
 #[tokio::test]

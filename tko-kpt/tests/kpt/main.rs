@@ -6,6 +6,7 @@ mod executor;
 mod field;
 mod hostile;
 mod kptfile;
+mod logs;
 #[cfg(feature = "wasm")]
 mod wasm;
 mod world;

@@ -58,6 +58,11 @@ kind: KubernetesCluster
 metadata: {name: cluster}
 spec: {kubeconfig: {secretRef: {name: a, namespace: b, key: value}}, context: c, namespace: d}
 ---
+apiVersion: cluster.nephio.org/v1alpha1
+kind: KubernetesCluster
+metadata: {name: of-gitops}
+spec: {kubernetesVersion: 1.34.1, apiVersions: [example.com/v1/Pool]}
+---
 apiVersion: metadata.nephio.org/v1alpha1
 kind: WhateverPeopleCallIt
 metadata: {name: _}
@@ -153,6 +158,12 @@ async fn violations_in_tko_kinds_are_reported() {
             "KubernetesCluster",
             "{kubeconfig: {}}",
             "spec.kubeconfig: must have one of file, secretRef",
+        ),
+        (
+            "cluster.nephio.org/v1alpha1",
+            "KubernetesCluster",
+            "{context: a}",
+            "spec: must have one of kubeconfig, kubernetesVersion",
         ),
         (
             "cluster.nephio.org/v1alpha1",
