@@ -4,7 +4,8 @@ mod certificates;
 mod process;
 mod programs;
 mod server;
+mod tenants;
 
 pub use certificates::{Authority, Issued};
-pub use programs::Programs;
+pub use programs::{FluxPrograms, Programs};
 pub use server::{ApiServer, ClusterStartError};

@@ -8,6 +8,17 @@ pub struct Programs {
     folder: PathBuf,
 }
 
+/// The parts of Flux that `cargo xtask kubernetes --flux` builds.
+#[derive(Clone, Debug)]
+pub struct FluxPrograms {
+    /// The program.
+    pub kustomize_controller: PathBuf,
+    /// The folder of the definitions of its custom resources, and of those of its sources.
+    pub definitions: PathBuf,
+    /// The version of the program.
+    pub version: String,
+}
+
 impl Programs {
     /// Finds the programs in the folder that `TKO_TEST_KUBERNETES` names, or in
     /// `target/kubernetes/bin`. `None`: the API server or etcd is missing.
@@ -30,6 +41,18 @@ impl Programs {
 
     pub(crate) fn etcd(&self) -> PathBuf {
         self.folder.join("etcd")
+    }
+
+    /// Flux's kustomize-controller and its definitions, if they are there.
+    pub fn flux(&self) -> Option<FluxPrograms> {
+        let folder = self.folder.join("flux");
+        let version = std::fs::read_to_string(folder.join("VERSION")).ok()?;
+        let programs = FluxPrograms {
+            kustomize_controller: folder.join("kustomize-controller"),
+            definitions: folder.join("definitions"),
+            version: version.trim().to_owned(),
+        };
+        programs.kustomize_controller.is_file().then_some(programs)
     }
 
     /// The controller manager, if it was built.

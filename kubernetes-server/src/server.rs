@@ -155,7 +155,7 @@ impl ApiServer {
         ] {
             put(
                 &format!("{user}.kubeconfig"),
-                &kubeconfig(port, &ca, &token),
+                &kubeconfig(port, &ca, &token, None),
             )?;
         }
         let mut server = Self {
@@ -224,6 +224,11 @@ impl ApiServer {
         format!("https://127.0.0.1:{}", self.port)
     }
 
+    /// The port of the server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The authority that signed the server's certificate, and that signs those of clients.
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -281,7 +286,7 @@ impl ApiServer {
     /// The file cannot be written.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> io::Result<PathBuf> {
         let path = self.folder.path().join(format!("{name}.kubeconfig"));
-        std::fs::write(&path, kubeconfig(self.port, &self.ca(), token))?;
+        std::fs::write(&path, kubeconfig(self.port, &self.ca(), token, None))?;
         Ok(path)
     }
 
@@ -329,12 +334,14 @@ fn keep(folder: &Path, name: &str, issued: &Issued) -> io::Result<(PathBuf, Path
     Ok((certificate, key))
 }
 
-fn kubeconfig(port: u16, ca: &Path, token: &str) -> String {
+/// A kubeconfig with a bearer token, whose context has this namespace.
+pub(crate) fn kubeconfig(port: u16, ca: &Path, token: &str, namespace: Option<&str>) -> String {
+    let namespace = namespace.map_or_else(String::new, |name| format!("    namespace: {name}\n"));
     format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: test\n  cluster:\n    server: \
          https://127.0.0.1:{port}\n    certificate-authority: {}\nusers:\n- name: user\n  user:\n    \
          token: {token}\ncontexts:\n- name: test\n  context:\n    cluster: test\n    user: \
-         user\ncurrent-context: test\n",
+         user\n{namespace}current-context: test\n",
         ca.display()
     )
 }

@@ -8,9 +8,13 @@
 //! |---|---|
 //! | `sh` | runs each command, which must succeed; servers keep running until the end of the document |
 //! | `console` | runs what follows `$ ` and compares its output with the lines after it. `…` stands for anything, also several lines, and columns may have any width. Commands that only read are repeated for a while. A command that fails must be followed by `$ echo $?` |
+//! | `bash` | nothing: `documents/cluster.rs` runs it on a Kubernetes API server |
 //! | `yaml`, `python` | saves the block under the name in a comment of its first two lines |
 //! | `rust` | nothing: it is a documentation test of the crate `tko-examples` |
 //! | `text` | nothing: it is not code |
+
+#[path = "documents/cluster.rs"]
+mod cluster;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -157,6 +161,17 @@ struct Step {
     prints: Option<Vec<String>>,
 }
 
+impl Step {
+    /// A command that no document has.
+    fn of_test(command: &str) -> Self {
+        Self {
+            line: 0,
+            command: command.to_owned(),
+            prints: None,
+        }
+    }
+}
+
 fn steps(block: &Block) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut continued = false;
@@ -200,7 +215,7 @@ fn check(name: &str) {
         let shell = shell.get_or_insert_with(|| Shell::start(database));
         match block.language.as_str() {
             "sh" | "console" => run(shell, name, &steps(&block)),
-            "yaml" | "python" => save(&shell.folder.path().join(WORK), &place, &block),
+            "yaml" | "python" => save(&shell.work(), &place, &block),
             "rust" => {
                 let doctests = root().join("examples/packages.rs");
                 let doctests = fs::read_to_string(doctests).expect("the crate tko-examples");
@@ -210,7 +225,7 @@ fn check(name: &str) {
                     "{place}: tko-examples does not test this block"
                 );
             }
-            "text" => {}
+            "bash" | "text" => {}
             other => panic!("{place}: nobody runs blocks of {other:?}"),
         }
     }
@@ -264,6 +279,7 @@ fn is_look(command: &str) -> bool {
     let words: Vec<&str> = command.split_whitespace().collect();
     match words[..] {
         ["tko", _, verb, ..] => ["list", "get", "show"].contains(&verb),
+        ["kubectl", ref words @ ..] => words.iter().any(|word| ["explain", "get"].contains(word)),
         [first, ..] => ["cat", "find", "git", "ls"].contains(&first),
         [] => false,
     }
@@ -364,6 +380,11 @@ impl Shell {
             codes,
             output,
         }
+    }
+
+    /// The folder in which the commands run.
+    fn work(&self) -> PathBuf {
+        self.folder.path().join(WORK)
     }
 
     /// Runs a command; returns its exit code and output.

@@ -10,6 +10,7 @@
 use crate::applyset::{ApplySet, PART_OF, SET};
 use crate::client::ClusterClient;
 use crate::desired::{DesiredObject, ObjectKey, Unfit, WantedResource, desired, distinct};
+use crate::drift::ListedPath;
 use crate::failure::RequestFailure;
 use crate::health::{Health, health};
 use crate::kinds::{GroupKind, ServedKind};
@@ -19,6 +20,7 @@ use crate::settings::KubernetesSettings;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tko_core::{Error, Result};
@@ -56,7 +58,7 @@ pub(crate) struct ObjectFailure {
 }
 
 /// What one run found.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ApplyReport {
     /// The number of objects that were wanted.
     pub(crate) wanted: usize,
@@ -65,6 +67,8 @@ pub(crate) struct ApplyReport {
     pub(crate) contested: Vec<(ObjectKey, String)>,
     /// The health of each object that is there, with its deployment.
     pub(crate) health: Vec<(ObjectKey, String, Health)>,
+    /// The objects that are there as wanted.
+    pub(crate) live: HashMap<ObjectKey, LiveObject>,
 }
 
 /// One run for one set of objects.
@@ -76,6 +80,8 @@ pub(crate) struct Application<'a> {
     pub(crate) force: bool,
     /// Set once the cluster does not answer: nothing else is tried then.
     pub(crate) lost: AtomicBool,
+    /// The lists that were read.
+    pub(crate) lists: Mutex<Vec<ListedPath>>,
 }
 
 /// The identity of an object in a package: kind, namespace if any, and name.
@@ -166,6 +172,9 @@ impl Application<'_> {
         self.finish(&scope, inventory.parent.as_ref(), &objects, &report)
             .await?;
         report.health = health_of(&objects, &live);
+        let keys: HashSet<&ObjectKey> = objects.iter().map(|one| &one.key).collect();
+        live.retain(|key, _| keys.contains(key));
+        report.live = live;
         Ok(report)
     }
 

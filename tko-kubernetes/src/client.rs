@@ -83,15 +83,16 @@ impl ClusterClient {
         }
     }
 
-    /// Lists the objects with a label, in pages; at most `max` of them.
+    /// Lists the objects with a label, in pages; at most `max` of them. Returns the version of the
+    /// list as well.
     pub(crate) async fn list(
         &self,
         path: &str,
         selector: &str,
         max: usize,
-    ) -> ClusterAnswer<Vec<Value>> {
+    ) -> ClusterAnswer<(Vec<Value>, String)> {
         let mut all = Vec::new();
-        let mut next = String::new();
+        let (mut next, mut version) = (String::new(), None);
         loop {
             self.counters.read();
             let query = format!(
@@ -102,6 +103,10 @@ impl ClusterClient {
             let mut page = self.send(Method::GET, &query, None, "").await?;
             let token = page.pointer("/metadata/continue").and_then(Value::as_str);
             token.unwrap_or_default().clone_into(&mut next);
+            if version.is_none() {
+                let of_page = page.pointer("/metadata/resourceVersion");
+                version = of_page.and_then(Value::as_str).map(str::to_owned);
+            }
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 all.extend(items);
             }
@@ -110,8 +115,40 @@ impl ClusterClient {
                 return Err(RequestFailure::Unreadable(why));
             }
             if next.is_empty() {
-                return Ok(all);
+                return Ok((all, version.unwrap_or_default()));
             }
+        }
+    }
+
+    /// Opens an answer that comes in parts, for as long as the server wants. Only its beginning has a
+    /// time limit.
+    pub(crate) async fn open(&self, path: &str, accept: &str) -> ClusterAnswer<Body> {
+        self.counters.watched();
+        let request = Request::builder()
+            .method(Method::GET)
+            .uri(path)
+            .header(http::header::ACCEPT, accept)
+            .body(Body::empty())
+            .map_err(|error| RequestFailure::Unreadable(error.to_string()))?;
+        let _turn = self.limit.turn().await;
+        let opening = async {
+            let answer = self.client.send(request).await;
+            let answer = answer.map_err(|error| of_kube(&error))?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(answer.into_body());
+            }
+            let body = Limited::new(answer.into_body(), MAX_ANSWER);
+            let bytes = body.collect().await;
+            let bytes = bytes.map_err(|error| RequestFailure::Unreachable(error.to_string()))?;
+            Err(refusal(status, &bytes.to_bytes()))
+        };
+        match tokio::time::timeout(self.timeout, opening).await {
+            Ok(answer) => answer,
+            Err(_) => Err(RequestFailure::Unreachable(format!(
+                "no answer within {:?}",
+                self.timeout
+            ))),
         }
     }
 
@@ -231,17 +268,21 @@ fn understood(status: StatusCode, bytes: &[u8]) -> ClusterAnswer<Value> {
         return serde_json::from_slice(bytes)
             .map_err(|error| RequestFailure::Unreadable(error.to_string()));
     }
+    Err(refusal(status, bytes))
+}
+
+fn refusal(status: StatusCode, bytes: &[u8]) -> RequestFailure {
     let said = serde_json::from_slice::<Status>(bytes).ok();
     let mut refusal = said.unwrap_or_else(|| {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1_000)]);
         Status::failure(&text, "")
     });
     refusal.code = status.as_u16();
-    Err(RequestFailure::Refused(Box::new(refusal)))
+    RequestFailure::Refused(Box::new(refusal))
 }
 
 /// Escapes a value of a query.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

@@ -1,6 +1,7 @@
 //! [`Clusters`]: the clients of all clusters, by credentials.
 
 use crate::client::ClusterClient;
+use crate::drift::{DriftSink, SiteWatches, WatchLimits};
 use crate::kubeconfig::{MAX_BYTES, locate, of_file, of_secret};
 use crate::limit::RequestLimit;
 use crate::memory::SiteMemory;
@@ -24,6 +25,7 @@ const MAX_SITES: usize = 4_096;
 pub(crate) struct SiteCluster {
     pub(crate) client: Arc<ClusterClient>,
     pub(crate) memory: Arc<SiteMemory>,
+    pub(crate) watches: Arc<SiteWatches>,
     /// The hash of the credentials.
     credentials: [u8; 32],
 }
@@ -40,6 +42,7 @@ pub(crate) struct Clusters {
     counters: Arc<ClusterCounters>,
     sites: Mutex<HashMap<String, SiteCluster>>,
     infrastructure: Mutex<HashMap<String, Arc<SiteMemory>>>,
+    watches: Arc<WatchLimits>,
     /// Limits by the address of the cluster, which several sites may share.
     limits: Mutex<HashMap<String, Arc<RequestLimit>>>,
 }
@@ -51,8 +54,14 @@ impl Clusters {
             counters,
             sites: Mutex::default(),
             infrastructure: Mutex::default(),
+            watches: Arc::new(WatchLimits::new(None, 0)),
             limits: Mutex::default(),
         }
+    }
+
+    /// Watches the objects of sites from now on, with at most this many watches.
+    pub(crate) fn watch(&mut self, sink: DriftSink, streams: usize) {
+        self.watches = Arc::new(WatchLimits::new(Some(sink), streams));
     }
 
     /// The cluster of a site. Its credentials are read again each time.
@@ -203,6 +212,7 @@ impl Clusters {
                 self.counters.clone(),
             )),
             memory: Arc::default(),
+            watches: Arc::new(SiteWatches::new(self.watches.clone(), site)),
             credentials: hash,
         };
         let mut sites = locked(&self.sites);

@@ -11,6 +11,7 @@ use crate::health::{Health, health};
 use crate::settings::KubernetesSettings;
 use crate::target::{CLUSTER_API, ProvisionedCluster};
 use serde_json::Value;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use tko_core::{Error, Package, Result};
 
@@ -63,6 +64,7 @@ impl Infrastructure<'_> {
             memory: &self.clusters.infrastructure_memory(self.site),
             force: false,
             lost: AtomicBool::new(false),
+            lists: Mutex::default(),
         };
         application.run(wanted, &RemovedKeys::new()).await
     }

@@ -3,11 +3,13 @@
 use crate::apply::{Application, ApplyReport, LiveObject, name_kind, of_cluster};
 use crate::applyset::SetScope;
 use crate::desired::{DesiredObject, ObjectKey};
+use crate::drift::ListedPath;
 use crate::failure::RequestFailure;
 use crate::kinds::{GroupKind, ServedKind};
 use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use tko_core::{Error, Result};
 
 /// The parent of a set, and what was read with it.
@@ -27,9 +29,10 @@ impl Application<'_> {
         let list = async |namespace: Option<&str>| {
             let path = served.path(namespace, None);
             let selector = self.set.selector();
-            self.client
-                .list(&path, &selector, self.settings.max_objects)
-                .await
+            let max = self.settings.max_objects;
+            let (items, version) = self.client.list(&path, &selector, max).await?;
+            self.note_list(&GroupKind::config_map(), path, version);
+            Ok::<_, RequestFailure>(items)
         };
         let mut is_wide = self.memory.is_wide() && !self.memory.is_confined();
         let listed = if is_wide {
@@ -160,7 +163,7 @@ impl Application<'_> {
             let items = if is_read {
                 inventory.maps.clone()
             } else {
-                self.members(&served, scope).await?
+                self.members(kind, &served, scope).await?
             };
             let of_kind = items
                 .into_iter()
@@ -182,6 +185,7 @@ impl Application<'_> {
 
     async fn members(
         &self,
+        kind: &GroupKind,
         served: &ServedKind,
         scope: &SetScope,
     ) -> Result<Vec<Value>, RequestFailure> {
@@ -192,7 +196,11 @@ impl Application<'_> {
             match self.client.list(&path, &selector, max).await {
                 // The kind went away since it was discovered.
                 Err(failure) if failure.code() == 404 => Ok(Vec::new()),
-                listed => listed,
+                Err(failure) => Err(failure),
+                Ok((items, version)) => {
+                    self.note_list(kind, path, version);
+                    Ok(items)
+                }
             }
         };
         if !served.namespaced {
@@ -209,6 +217,15 @@ impl Application<'_> {
             all.extend(list(Some(namespace)).await?);
         }
         Ok(all)
+    }
+
+    fn note_list(&self, kind: &GroupKind, path: String, version: String) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.push(ListedPath {
+            kind: kind.clone(),
+            path,
+            version,
+        });
     }
 
     /// Reduces the parent to what is there, or removes it with the last object.

@@ -14,6 +14,14 @@ pub(crate) struct GroupKind {
 }
 
 impl GroupKind {
+    /// The kind ConfigMap.
+    pub(crate) fn config_map() -> Self {
+        Self {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+        }
+    }
+
     pub(crate) fn is_config_map(&self) -> bool {
         self.group.is_empty() && self.kind == "ConfigMap"
     }

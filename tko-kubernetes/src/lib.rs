@@ -7,6 +7,7 @@ mod client;
 mod clusters;
 mod conditions;
 mod desired;
+mod drift;
 mod failure;
 mod health;
 mod infrastructure;
@@ -23,7 +24,9 @@ mod prune;
 mod scheduler;
 mod settings;
 mod target;
+mod watch;
 
+pub use self::drift::DriftSink;
 pub use self::kubeconfigs::{FoundKubeconfig, Kubeconfigs};
 pub use self::metrics::{ClusterCounters, ClusterTotals};
 pub use self::pod::{PodCommand, PodExecutor, PodFailure, PodProgram};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct ClusterCounters {
     reads: AtomicU64,
     writes: AtomicU64,
+    watches: AtomicU64,
     corrections: AtomicU64,
     pruned: AtomicU64,
 }
@@ -19,6 +20,8 @@ pub struct ClusterTotals {
     pub reads: u64,
     /// Requests that write.
     pub writes: u64,
+    /// Watches that were opened.
+    pub watches: u64,
     /// Objects that were applied again because something else had changed them.
     pub corrections: u64,
     /// Objects that were deleted because no deployment has them any more.
@@ -31,6 +34,7 @@ impl ClusterCounters {
         ClusterTotals {
             reads: self.reads.load(Ordering::Relaxed),
             writes: self.writes.load(Ordering::Relaxed),
+            watches: self.watches.load(Ordering::Relaxed),
             corrections: self.corrections.load(Ordering::Relaxed),
             pruned: self.pruned.load(Ordering::Relaxed),
         }
@@ -42,6 +46,10 @@ impl ClusterCounters {
 
     pub(crate) fn wrote(&self) {
         self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watched(&self) {
+        self.watches.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn corrected(&self) {

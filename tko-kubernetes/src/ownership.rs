@@ -22,15 +22,7 @@ pub(crate) fn has_hash(live: &Value, hash: &str) -> bool {
 
 /// Whether TKO owns each field of `applied` in the object.
 pub(crate) fn owns(live: &Value, applied: &Value) -> bool {
-    let records = live
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
-    let ours = records.into_iter().flatten().find(|record| {
-        record["manager"] == MANAGER
-            && record["operation"] == "Apply"
-            && record.get("subresource").is_none_or(|name| name == "")
-    });
-    let Some(fields) = ours.and_then(|record| record.get("fieldsV1")?.as_object()) else {
+    let Some(fields) = own_fields(live).and_then(Value::as_object) else {
         return false;
     };
     let Some(applied) = applied.as_object() else {
@@ -49,6 +41,19 @@ pub(crate) fn owns(live: &Value, applied: &Value) -> bool {
         }),
         name => owns_field(fields, name, value),
     })
+}
+
+/// The fields of an object that TKO owns, as the API server records them.
+pub(crate) fn own_fields(live: &Value) -> Option<&Value> {
+    let records = live
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    let ours = records.into_iter().flatten().find(|record| {
+        record["manager"] == MANAGER
+            && record["operation"] == "Apply"
+            && record.get("subresource").is_none_or(|name| name == "")
+    });
+    ours?.get("fieldsV1")
 }
 
 fn owns_field(fields: &Map<String, Value>, name: &str, value: &Value) -> bool {

@@ -7,6 +7,8 @@ use crate::conditions::{
     READY, deployment_ready, failure, ready, removed as removed_from, unknown,
 };
 use crate::desired::{WantedResource, wanted_resources};
+use crate::drift::DriftSink;
+use crate::health::Health;
 use crate::infrastructure::Infrastructure;
 use crate::kinds::GroupKind;
 use crate::metrics::ClusterCounters;
@@ -14,8 +16,8 @@ use crate::settings::KubernetesSettings;
 use crate::target::{SiteTarget, triggers};
 use async_trait::async_trait;
 use serde_json::Value;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use tko_core::{
     Condition, Error, Key, Package, Record, Registry, Result, ScheduleCall, Scheduler, SiteId,
 };
@@ -44,6 +46,15 @@ impl KubernetesScheduler {
             settings,
             counters,
         }
+    }
+
+    /// Calls this when the objects of a site change between two calls, so that a call corrects that.
+    /// Without it, changes are seen at the next call. `watches` is the maximum number of watches; a
+    /// site needs one for each kind of object, and is not watched if it cannot have them all.
+    #[must_use]
+    pub fn with_drift(mut self, sink: DriftSink, watches: usize) -> Self {
+        self.clusters.watch(sink, watches);
+        self
     }
 
     /// What it has asked of all clusters together.
@@ -146,11 +157,23 @@ impl KubernetesScheduler {
             memory: &cluster.memory,
             force: target.force,
             lost: AtomicBool::new(false),
+            lists: Mutex::default(),
         };
+        let watched = cluster.watches.begin().await;
         let ran = application
             .run(&wanted(call.wanted), &removed(call.removed))
             .await;
-        if ran.as_ref().is_ok_and(|report| report.failures.is_empty()) {
+        if let Ok(report) = &ran
+            && report.failures.is_empty()
+        {
+            if let Some(watched) = watched {
+                let selector = application.set.selector();
+                let lists = application.lists.into_inner();
+                let lists = lists.unwrap_or_else(PoisonError::into_inner);
+                let live = report.live.iter().map(|(key, found)| (key, &found.value));
+                let is_ready = is_ready(report);
+                watched.finish(&cluster.client, &selector, lists, live, is_ready);
+            }
             return ran;
         }
         // Whatever is remembered may be why.
@@ -172,6 +195,12 @@ impl Scheduler for KubernetesScheduler {
             format!("{deadline:?} are over; the next attempt continues"),
         ))
     }
+}
+
+/// Whether all objects do what they are for, or get no further by themselves.
+fn is_ready(report: &ApplyReport) -> bool {
+    let mut health = report.health.iter().map(|(_, _, health)| health);
+    health.all(|health| matches!(health, Health::Current | Health::Failed(_)))
 }
 
 /// Reports the state of each deployment's objects.

@@ -1,5 +1,7 @@
 //! Builds a Kubernetes API server and etcd from their Go modules, for tests.
 
+mod flux;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
@@ -26,6 +28,11 @@ pub(crate) struct KubernetesArgs {
     /// Build programs again that are built already
     #[arg(long)]
     force: bool,
+    /// Build Flux's kustomize-controller as well
+    ///
+    /// It takes about five minutes, and 3 GB for modules of Go.
+    #[arg(long)]
+    flux: bool,
 }
 
 impl KubernetesArgs {
@@ -63,6 +70,9 @@ impl KubernetesArgs {
                 .arg(&path)
                 .arg(package)
                 .run()?;
+        }
+        if self.flux {
+            flux::build(&bin, &work, self.force, out)?;
         }
         Ok(())
     }

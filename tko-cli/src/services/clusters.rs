@@ -2,7 +2,8 @@
 
 use clap::{ArgGroup, Args};
 use std::path::PathBuf;
-use tko_core::{Registry, Scheduler};
+use std::sync::Arc;
+use tko_core::{Registry, Scheduler, WorkerApi};
 use tko_helm::KubeconfigFinder;
 
 /// Whether and how to apply deployments to the clusters of sites
@@ -25,6 +26,15 @@ pub(crate) struct ClusterArgs {
     /// kubeconfigs in Secrets [default: the service account of the pod]
     #[arg(long, value_name = "FILE", requires = "cluster_work")]
     management_kubeconfig: Option<PathBuf>,
+    /// Maximum number of watches on clusters, one for each kind of object of a site; 0 leaves
+    /// changes in clusters to the resync interval
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 500,
+        requires = "cluster_work"
+    )]
+    cluster_watches: usize,
 }
 
 #[cfg(feature = "kubernetes")]
@@ -47,20 +57,23 @@ impl ClusterArgs {
         &self,
         registry: Registry<dyn Scheduler>,
         timeout: std::time::Duration,
+        data: &Arc<dyn WorkerApi>,
     ) -> Registry<dyn Scheduler> {
-        use std::sync::Arc;
         if !self.clusters {
             return registry;
         }
         // Its own error says more than that of the controller's timeout.
         let settings = self.settings().with_deadline(timeout.mul_f64(0.9));
-        Arc::new(tko_kubernetes::KubernetesScheduler::new(settings)).add_to(registry)
+        let mut scheduler = tko_kubernetes::KubernetesScheduler::new(settings);
+        if self.cluster_watches > 0 {
+            scheduler = scheduler.with_drift(enqueue(data.clone()), self.cluster_watches);
+        }
+        Arc::new(scheduler).add_to(registry)
     }
 
     /// Finds the kubeconfigs of sites for charts.
     #[allow(clippy::unnecessary_wraps)] // Without the feature there is none.
     pub(super) fn finder(&self) -> Option<KubeconfigFinder> {
-        use std::sync::Arc;
         use tko_helm::SiteKubeconfig;
         use tko_kubernetes::{FoundKubeconfig, Kubeconfigs};
         let kubeconfigs = Arc::new(Kubeconfigs::new(self.settings()));
@@ -81,6 +94,30 @@ impl ClusterArgs {
     }
 }
 
+/// Makes a site due whose objects changed in its cluster.
+#[cfg(feature = "kubernetes")]
+fn enqueue(data: Arc<dyn WorkerApi>) -> tko_kubernetes::DriftSink {
+    use tko_core::{Enqueue, Lane, Stage};
+    Arc::new(move |site, after| {
+        tracing::debug!(
+            site = site.as_str(),
+            ?after,
+            "objects of the site changed in its cluster"
+        );
+        let data = data.clone();
+        let work = Enqueue::now(Stage::Schedule, &site, Lane::of(site.as_str())).after(after);
+        tokio::spawn(async move {
+            if let Err(error) = data.enqueue(vec![work]).await {
+                tracing::warn!(
+                    site = site.as_str(),
+                    error = error.chain(),
+                    "failed to enqueue a site whose objects changed; its resync will find it"
+                );
+            }
+        });
+    })
+}
+
 /// This program was built without the feature `kubernetes`.
 #[cfg(not(feature = "kubernetes"))]
 impl ClusterArgs {
@@ -89,11 +126,13 @@ impl ClusterArgs {
         &self,
         registry: Registry<dyn Scheduler>,
         _timeout: std::time::Duration,
+        _data: &Arc<dyn WorkerApi>,
     ) -> Registry<dyn Scheduler> {
         if self.clusters {
             tracing::error!(
                 kubeconfigs = ?self.kubeconfigs,
                 management = ?self.management_kubeconfig,
+                watches = self.cluster_watches,
                 "--clusters has no effect: this program was built without the feature kubernetes"
             );
         }

@@ -249,7 +249,9 @@ impl SchedulerArgs {
             .with_resync(controller.interval);
         // Clusters come before charts: they bring the namespaces of releases.
         let mut registry = native(destination);
-        registry = self.clusters.add_to(registry, self.scheduler_timeout);
+        registry = self
+            .clusters
+            .add_to(registry, self.scheduler_timeout, &data);
         registry = controller.helm.add_scheduler(
             registry,
             &self.clusters,

@@ -1,6 +1,7 @@
 //! What is in `deploy/`: the chart, the manifests for kustomize, the units and the image.
 
 mod behind;
+mod kills;
 #[path = "../../../tko-helm/tests/helm/program.rs"]
 mod program;
 mod sites;

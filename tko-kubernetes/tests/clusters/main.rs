@@ -9,4 +9,5 @@ mod fleet;
 mod infrastructure;
 mod removing;
 mod trouble;
+mod watching;
 mod world;

@@ -129,14 +129,12 @@ impl World {
 
     /// Several such namespaces.
     pub(crate) async fn tenants(&self, names: &[String]) {
-        let objects: Vec<String> = names.iter().map(|name| tenant_objects(name)).collect();
-        self.kubectl("apply -f -", &objects.join("---\n")).await;
-        for name in names {
-            let token = self
-                .kubectl(&format!("create token tko -n {name} --duration 6h"), "")
-                .await;
-            self.tenant_kubeconfig(name, token.trim());
-        }
+        let (server, names) = (self.server.clone(), names.to_vec());
+        let folder = self.folder.path().to_owned();
+        let made = tokio::task::spawn_blocking(move || server.tenants(&names, &folder));
+        made.await
+            .expect("it does not panic")
+            .expect("they are made");
     }
 
     /// Stops the API server; etcd goes on.
@@ -150,36 +148,6 @@ impl World {
         let server = Arc::get_mut(&mut self.server).expect("no command runs");
         tokio::task::block_in_place(|| server.start_api()).expect("it starts");
     }
-
-    fn tenant_kubeconfig(&self, name: &str, token: &str) {
-        let admin = std::fs::read_to_string(self.server.kubeconfig("admin")).expect("a file");
-        let authority = admin
-            .lines()
-            .find(|line| line.contains("certificate-authority:"));
-        let text = format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster:\n    server: {}\n{}\nusers:\n- \
-             name: u\n  user: {{token: {token}}}\ncontexts:\n- name: x\n  context: {{cluster: c, user: \
-             u, namespace: {name}}}\ncurrent-context: x\n",
-            self.server.url(),
-            authority.expect("it has one"),
-        );
-        let path = self.folder.path().join(format!("{name}.yaml"));
-        std::fs::write(path, text).expect("a folder");
-    }
-}
-
-/// The objects of a tenant. The ClusterRole `admin` has no custom resources, so it is not used.
-fn tenant_objects(name: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\napiVersion: v1\nkind: \
-         ServiceAccount\nmetadata: {{name: tko, namespace: {name}}}\n---\napiVersion: \
-         rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tko, namespace: {name}}}\nrules:\n- \
-         apiGroups: ['', apps, x.example]\n  resources: [configmaps, secrets, deployments, slices]\n  \
-         verbs: [get, list, create, patch, delete]\n---\napiVersion: \
-         rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tko, namespace: \
-         {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tko}}\nsubjects: \
-         [{{kind: ServiceAccount, name: tko, namespace: {name}}}]\n"
-    )
 }
 
 fn target(site: &Record) -> Identifier {
