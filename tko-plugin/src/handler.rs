@@ -93,10 +93,7 @@ impl<C: CallRunner> PluginHandler<C> {
         let PluginReply { answer, stderr, .. } = said(reply)?;
         match (answer.prepared, answer.package) {
             (false, _) => Ok(None),
-            (true, Some(package)) => match Package::from_values(package) {
-                Ok(package) => Ok(Some(package)),
-                Err(error) => Err(self.nonsense(format!("its {}", error.chain()), stderr)),
-            },
+            (true, Some(package)) => Ok(Some(package)),
             (true, None) => {
                 let why = "prepared is true, but package is missing; it must be the whole new list of resources";
                 Err(self.nonsense(why.to_owned(), stderr))

@@ -1,11 +1,12 @@
 //! The data API as operations that both kinds of client, and the embedded store, make.
 
 use crate::changes::{PyChanges, change};
+use crate::connections::DrivenConnections;
 use crate::error::raised;
 use crate::identifier::PyGvk;
 use crate::package::package_of;
 use crate::record::{PyEntity, PyModification, deployment_id};
-use crate::runtime::{ApiOperation, Finish, nothing};
+use crate::runtime::{ApiAccess, ApiOperation, Finish, nothing};
 use crate::select::{plugin_type, select};
 use crate::stream::{PyListing, PyWatching, in_runtime};
 use futures_util::{StreamExt, TryStreamExt};
@@ -18,9 +19,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Bulk, DataApi, EntityUpdate, Expect, Key, Kind, List, Metadata, NewDeployment, NewPlugin,
-    NewSite, NewTemplate, Package, PluginId, Record, Result as CoreResult, Revision, Select,
-    SiteId, TemplateId, Token, Version, Want, Watch, WorkerApi, view,
+    BoxFuture, Bulk, DataApi, EntityUpdate, Expect, Key, Kind, List, Metadata, NewDeployment,
+    NewPlugin, NewSite, NewTemplate, Package, PluginId, Record, Result as CoreResult, Revision,
+    Select, SiteId, TemplateId, Token, Version, Want, Watch, WorkerApi, view,
 };
 use tko_grpc::client::{Client, ClientSettings, ClientTls};
 
@@ -32,23 +33,43 @@ const MOST_IDS: usize = 1_000;
 pub(crate) struct PyData {
     pub(crate) data: Arc<dyn WorkerApi>,
     client: Option<Client>,
+    connections: Option<Arc<DrivenConnections>>,
 }
 
 impl PyData {
     pub(crate) fn embedded(data: Arc<dyn WorkerApi>) -> Self {
-        Self { data, client: None }
+        Self {
+            data,
+            client: None,
+            connections: None,
+        }
     }
 
     /// An operation whose result is made by `finish`.
     fn operation<T: Send + 'static>(
         &self,
-        make: impl FnOnce(Arc<dyn DataApi>) -> tko_core::BoxFuture<'static, CoreResult<T>>,
+        make: impl FnOnce(Arc<dyn DataApi>) -> BoxFuture<'static, CoreResult<T>> + Send + 'static,
         finish: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
     ) -> ApiOperation {
-        let future = make(self.data.clone());
-        ApiOperation::new(async move {
-            let value = future.await?;
-            Ok(Box::new(move |py: Python<'_>| finish(py, value)) as Finish)
+        self.access_operation(|access| make(access.data), finish)
+    }
+
+    /// An operation that needs more than the data API.
+    fn access_operation<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(ApiAccess) -> BoxFuture<'static, CoreResult<T>> + Send + 'static,
+        finish: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+    ) -> ApiOperation {
+        let shared = ApiAccess {
+            data: self.data.clone(),
+            client: self.client.clone(),
+        };
+        ApiOperation::new(shared, self.connections.clone(), |access| {
+            let future = make(access);
+            Box::pin(async move {
+                let value = future.await?;
+                Ok(Box::new(move |py: Python<'_>| finish(py, value)) as Finish)
+            })
         })
     }
 }
@@ -199,19 +220,20 @@ impl PyData {
             }
             settings.tls = Some(tls);
         }
-        let client = in_runtime(|| Client::new(settings)).map_err(|error| raised(&error))?;
+        let client =
+            in_runtime(|| Client::new(settings.clone())).map_err(|error| raised(&error))?;
         Ok(Self {
             data: Arc::new(client.clone()),
             client: Some(client),
+            connections: Some(DrivenConnections::new(settings)),
         })
     }
 
     fn about(&self) -> ApiOperation {
-        let client = self.client.clone();
-        self.operation(
-            move |data| {
+        self.access_operation(
+            |access| {
                 Box::pin(async move {
-                    Ok(match client {
+                    Ok(match access.client {
                         Some(client) => {
                             let about = client.server().await?;
                             json!({
@@ -226,7 +248,7 @@ impl PyData {
                             "instance_name": "",
                             "instance_description": "",
                             "tko_version": env!("CARGO_PKG_VERSION"),
-                            "backend": data.about().await?.backend,
+                            "backend": access.data.about().await?.backend,
                             "address_ports": [],
                         }),
                     })

@@ -2,6 +2,7 @@
 //! embedded stores. The rest of the package is Python, in `python/tko`.
 
 mod changes;
+mod connections;
 mod controller;
 mod data;
 mod error;
@@ -11,6 +12,7 @@ mod json;
 mod package;
 mod plugin_call;
 mod record;
+mod resource_text;
 mod runtime;
 mod select;
 mod store;

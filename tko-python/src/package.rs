@@ -4,10 +4,13 @@ use crate::error::raised;
 use crate::expression;
 use crate::identifier::{PyGvk, PyIdentifier, gvk_of, identity};
 use crate::json::{from_python, to_python};
+use crate::resource_text::ResourceText;
 use crate::validation;
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use serde_json::value::RawValue;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tko_core::{Dialect, Format, Gvk, Identifier, Limits, Package, Resource, merge};
 
@@ -21,6 +24,8 @@ pub(crate) struct PyPackage {
 enum PackageSlot {
     /// Nobody looked at it: it has not changed.
     Shared(Arc<Resource>),
+    /// The same, as a call had it.
+    Text(ResourceText),
     /// A dict that may have changed.
     Dict(Py<PyAny>),
 }
@@ -29,8 +34,8 @@ impl PackageSlot {
     fn dict<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Dict(dict) => Ok(dict.bind(py).clone()),
-            Self::Shared(resource) => {
-                let dict = to_python(py, resource.value())?;
+            Self::Shared(_) | Self::Text(_) => {
+                let dict = to_python(py, self.resource(py)?.value())?;
                 *self = Self::Dict(dict.clone().unbind());
                 Ok(dict)
             }
@@ -40,6 +45,7 @@ impl PackageSlot {
     fn is_of(&self, py: Python<'_>, gvk: &Gvk) -> bool {
         match self {
             Self::Shared(resource) => resource.gvk() == gvk,
+            Self::Text(text) => text.identifier().gvk == *gvk,
             Self::Dict(dict) => gvk_of(dict.bind(py)).is_ok_and(|other| other == *gvk),
         }
     }
@@ -47,6 +53,7 @@ impl PackageSlot {
     fn identifier(&self, py: Python<'_>) -> Option<Identifier> {
         match self {
             Self::Shared(resource) => Some(resource.identifier().clone()),
+            Self::Text(text) => Some(text.identifier().clone()),
             Self::Dict(dict) => identity(dict.bind(py)),
         }
     }
@@ -54,6 +61,7 @@ impl PackageSlot {
     fn resource(&self, py: Python<'_>) -> PyResult<Arc<Resource>> {
         match self {
             Self::Shared(resource) => Ok(resource.clone()),
+            Self::Text(text) => text.resource(),
             Self::Dict(dict) => {
                 let resource = Resource::new(from_python(dict.bind(py))?);
                 Ok(Arc::new(resource.map_err(|error| raised(&error))?))
@@ -72,20 +80,61 @@ impl PyPackage {
         }
     }
 
+    /// A package whose resources stay text until somebody looks at them; `None` if it has an unusual
+    /// resource, or one twice.
+    pub(crate) fn of_texts(texts: &[&RawValue]) -> Option<Self> {
+        let mut seen = HashSet::with_capacity(texts.len());
+        let slots = texts.iter().map(|text| {
+            let text = ResourceText::new(text)?;
+            let is_new = seen.insert(text.identifier().clone());
+            is_new.then_some(PackageSlot::Text(text))
+        });
+        let slots = slots.collect::<Option<_>>()?;
+        Some(Self { slots })
+    }
+
     /// The package with all changes.
     pub(crate) fn core(&self, py: Python<'_>) -> PyResult<Package> {
-        let resources = self.slots.iter().enumerate().map(|(at, slot)| {
-            slot.resource(py).map_err(|error| {
-                let message = format!("resource {} of the package: {}", at + 1, error.value(py));
-                if error.is_instance_of::<PyTypeError>(py) {
-                    PyTypeError::new_err(message)
-                } else {
-                    PyValueError::new_err(message)
-                }
-            })
-        });
+        let resources = (0..self.slots.len()).map(|at| self.resource(py, at));
         let resources = resources.collect::<PyResult<Vec<_>>>()?;
         Package::new(resources).map_err(|error| raised(&error))
+    }
+
+    /// The package with all changes as a JSON list. Resources that are still text are not parsed.
+    pub(crate) fn json(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let mut json = vec![b'['];
+        let mut seen = HashSet::with_capacity(self.slots.len());
+        for (at, slot) in self.slots.iter().enumerate() {
+            if at > 0 {
+                json.push(b',');
+            }
+            if let PackageSlot::Text(text) = slot {
+                json.extend_from_slice(text.text().as_bytes());
+                seen.insert(text.identifier().clone());
+            } else {
+                let resource = self.resource(py, at)?;
+                json.extend_from_slice(resource.value().to_string().as_bytes());
+                seen.insert(resource.identifier().clone());
+            }
+        }
+        json.push(b']');
+        if seen.len() < self.slots.len() {
+            // Its error names the resource that is there twice.
+            self.core(py)?;
+        }
+        Ok(json)
+    }
+
+    /// The resource at a position, with its changes.
+    fn resource(&self, py: Python<'_>, at: usize) -> PyResult<Arc<Resource>> {
+        self.slots[at].resource(py).map_err(|error| {
+            let message = format!("resource {} of the package: {}", at + 1, error.value(py));
+            if error.is_instance_of::<PyTypeError>(py) {
+                PyTypeError::new_err(message)
+            } else {
+                PyValueError::new_err(message)
+            }
+        })
     }
 
     /// The position that an identifier means; one without namespace means the only one of the name.

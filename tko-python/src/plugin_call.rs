@@ -7,7 +7,11 @@ use crate::package::PyPackage;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use serde_json::{Map, Value, json};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::fmt::{self, Formatter};
 use tko_core::encoding::{self, Dialect, Format, Limits};
 use tko_core::{Gvk, Identifier, Package};
 
@@ -34,44 +38,85 @@ pub(crate) struct DecodedCall {
     target: Option<Identifier>,
 }
 
-fn taken_text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
-    match map.remove(key) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
+/// The input document of a call. Packages stay text.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CallText<'a> {
+    grpc: Value,
+    log_file: Option<String>,
+    log_address_port: Option<String>,
+    target_resource_identifier: Value,
+    deployment_id: Option<String>,
+    site_id: Option<String>,
+    complete: Option<bool>,
+    #[serde(borrow)]
+    deployment_package: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    package: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    site_package: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    deployments: Option<PackageTexts<'a>>,
+    #[serde(borrow)]
+    removed_deployments: Option<PackageTexts<'a>>,
+}
+
+/// Packages by the ids of their deployments, in the order of the document.
+struct PackageTexts<'a>(Vec<(String, Vec<&'a RawValue>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for PackageTexts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PackageTextsVisitor)
     }
 }
 
-fn package(value: Option<Value>) -> PyResult<Package> {
-    let values = match value {
-        Some(Value::Array(values)) => values,
-        None | Some(Value::Null) => Vec::new(),
-        Some(_) => return Err(PyValueError::new_err("a package must be a list")),
-    };
-    Package::from_values(values).map_err(|error| raised(&error))
+struct PackageTextsVisitor;
+
+impl<'de> Visitor<'de> for PackageTextsVisitor {
+    type Value = PackageTexts<'de>;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("packages by the ids of their deployments")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut packages = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            packages.push(entry);
+        }
+        Ok(PackageTexts(packages))
+    }
 }
 
-fn packages(py: Python<'_>, value: Option<Value>) -> PyResult<Py<PyDict>> {
+fn package(texts: Option<Vec<&RawValue>>) -> PyResult<PyPackage> {
+    let texts = texts.unwrap_or_default();
+    if let Some(package) = PyPackage::of_texts(&texts) {
+        return Ok(package);
+    }
+    let values = texts.iter().map(|text| serde_json::from_str(text.get()));
+    let values = values.collect::<Result<Vec<Value>, _>>();
+    let values = values.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let package = Package::from_values(values).map_err(|error| raised(&error))?;
+    Ok(PyPackage::of(&package))
+}
+
+fn packages(py: Python<'_>, texts: Option<PackageTexts<'_>>) -> PyResult<Py<PyDict>> {
     let dict = PyDict::new(py);
-    if let Some(Value::Object(map)) = value {
-        for (id, value) in map {
-            dict.set_item(id, Py::new(py, PyPackage::of(&package(Some(value))?))?)?;
-        }
+    for (id, texts) in texts.map(|texts| texts.0).unwrap_or_default() {
+        dict.set_item(id, Py::new(py, package(Some(texts))?)?)?;
     }
     Ok(dict.unbind())
 }
 
-fn document(bytes: &[u8]) -> PyResult<Map<String, Value>> {
-    // Most controllers write JSON, which reads many times faster than YAML.
-    if let Ok(Value::Object(map)) = serde_json::from_slice(bytes) {
-        return Ok(map);
-    }
+/// Converts a document in YAML to JSON.
+fn json_of_yaml(bytes: &[u8]) -> PyResult<String> {
     // A call holds several packages.
     let limits = Limits::new().bytes(1 << 30);
     let documents = encoding::decode(bytes, Format::Yaml, Dialect::Programs, &limits)
         .map_err(|error| PyValueError::new_err(format!("the input is not YAML: {error}")))?;
-    match documents.into_iter().next() {
-        Some(Value::Object(map)) => Ok(map),
-        _ => Err(PyValueError::new_err(
+    match documents.first() {
+        Some(document) => Ok(document.to_string()),
+        None => Err(PyValueError::new_err(
             "the input is empty; TKO starts plugins, and writes a call to their stdin",
         )),
     }
@@ -83,30 +128,14 @@ impl DecodedCall {
     #[staticmethod]
     fn decode(py: Python<'_>, bytes: &Bound<'_, PyBytes>) -> PyResult<Self> {
         let bytes = bytes.as_bytes();
-        let mut map = py.detach(|| document(bytes))?;
-        let target = map.remove("targetResourceIdentifier").unwrap_or_default();
-        let part = |key: &str| target.get(key).and_then(Value::as_str).unwrap_or_default();
-        let target = (!part("kind").is_empty()).then(|| {
-            let gvk = Gvk::new(part("group"), part("version"), part("kind"));
-            Identifier::new(gvk, part("name"))
-        });
-        let mut own = None;
-        for key in ["deploymentPackage", "package", "sitePackage"] {
-            own = own.or(map.remove(key));
+        // Most controllers write JSON, which reads many times faster than YAML.
+        if let Ok(call) = serde_json::from_slice(bytes) {
+            return Self::new(py, call);
         }
-        let own = PyPackage::of(&package(own)?);
-        Ok(Self {
-            log_file: taken_text(&mut map, "logFile").unwrap_or_default(),
-            log_address_port: taken_text(&mut map, "logAddressPort").unwrap_or_default(),
-            deployment_id: taken_text(&mut map, "deploymentId"),
-            site_id: taken_text(&mut map, "siteId"),
-            complete: map.get("complete") == Some(&Value::Bool(true)),
-            package: Py::new(py, own)?,
-            deployments: packages(py, map.remove("deployments"))?,
-            removed_deployments: packages(py, map.remove("removedDeployments"))?,
-            grpc: map.remove("grpc").unwrap_or_default(),
-            target,
-        })
+        let json = py.detach(|| json_of_yaml(bytes))?;
+        let call = serde_json::from_str(&json)
+            .map_err(|error| PyValueError::new_err(format!("the input is not a call: {error}")))?;
+        Self::new(py, call)
     }
 
     /// The identifier of the resource that triggered the call, or None.
@@ -122,6 +151,33 @@ impl DecodedCall {
     }
 }
 
+impl DecodedCall {
+    fn new(py: Python<'_>, call: CallText<'_>) -> PyResult<Self> {
+        let target = call.target_resource_identifier;
+        let part = |key: &str| target.get(key).and_then(Value::as_str).unwrap_or_default();
+        let target = (!part("kind").is_empty()).then(|| {
+            let gvk = Gvk::new(part("group"), part("version"), part("kind"));
+            Identifier::new(gvk, part("name"))
+        });
+        let own = call
+            .deployment_package
+            .or(call.package)
+            .or(call.site_package);
+        Ok(Self {
+            log_file: call.log_file.unwrap_or_default(),
+            log_address_port: call.log_address_port.unwrap_or_default(),
+            deployment_id: call.deployment_id,
+            site_id: call.site_id,
+            complete: call.complete.unwrap_or_default(),
+            package: Py::new(py, package(own)?)?,
+            deployments: packages(py, call.deployments)?,
+            removed_deployments: packages(py, call.removed_deployments)?,
+            grpc: call.grpc,
+            target,
+        })
+    }
+}
+
 /// Writes an answer as JSON. `package` is added if it is given.
 #[pyfunction]
 #[pyo3(signature = (answer, package=None))]
@@ -132,16 +188,14 @@ pub(crate) fn encode_answer<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let mut bytes = from_python(answer)?.to_string().into_bytes();
     if let Some(package) = package {
-        let package = package.try_borrow()?.core(py)?;
+        let package = package.try_borrow()?.json(py)?;
         bytes.pop();
         if bytes.len() > 1 {
             bytes.push(b',');
         }
-        py.detach(|| {
-            bytes.extend_from_slice(b"\"package\":");
-            bytes.extend_from_slice(&package.encode(Format::Json));
-            bytes.push(b'}');
-        });
+        bytes.extend_from_slice(b"\"package\":");
+        bytes.extend_from_slice(&package);
+        bytes.push(b'}');
     }
     Ok(PyBytes::new(py, &bytes))
 }

@@ -1,8 +1,9 @@
 //! Tests of the input that plugins read and of the answers that they may give.
 
-use super::{Deployments, Input, PackageResources, PluginAnswer, PluginCall, Target};
+use super::{Deployments, Input, PackageResources, PluginAnswer, PluginCall, SentPackage, Target};
 use crate::settings::Grpc;
 use serde_json::json;
+use std::sync::Arc;
 use tko_core::{Gvk, Identifier, Limits, Package};
 
 fn decode(text: &str) -> Result<PluginAnswer, String> {
@@ -72,15 +73,18 @@ fn a_call_has_exactly_the_keys_of_the_protocol() {
 
 #[test]
 fn an_answer_is_read_as_json_and_as_yaml_of_any_style() {
+    let resource = json!({
+        "apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "mode": 644, "answer": "yes",
+    });
     let expected = PluginAnswer {
         errors: Vec::new(),
         prepared: true,
-        package: Some(vec![json!({"mode": 644, "answer": "yes"})]),
+        package: Some(Package::from_values([resource]).expect("a package")),
     };
     for text in [
-        r#"{"prepared": true, "package": [{"mode": 644, "answer": "yes"}]}"#,
-        "{prepared: true, package: [{mode: 0644, answer: yes}]}",
-        "---\nprepared: true\nother: 1\npackage:\n- mode: 0644\n  answer: yes\n...\n",
+        r#"{"prepared": true, "package": [{"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "mode": 644, "answer": "yes"}]}"#,
+        "{prepared: true, package: [{apiVersion: v1, kind: A, metadata: {name: a}, mode: 0644, answer: yes}]}",
+        "---\nprepared: true\nother: 1\npackage:\n- apiVersion: v1\n  kind: A\n  metadata: {name: a}\n  mode: 0644\n  answer: yes\n...\n",
     ] {
         assert_eq!(decode(text), Ok(expected.clone()), "{text}");
     }
@@ -110,6 +114,7 @@ fn an_invalid_answer_is_refused_with_the_reason_and_its_beginning() {
         ("{\"error\": \"\"} {\"error\": \"\"}", "not valid YAML"),
         ("prepared: 'yes'", "\"prepared\" must be true or false"),
         ("package: {}", "\"package\" must be a list"),
+        ("{prepared: true, package: [{}]}", "its package: resource 1"),
         ("error: {a: 1}", "\"error\" must be a string"),
         ("error: [1]", "\"error\" must be a string"),
         ("a: *b", "not valid YAML"),
@@ -119,4 +124,122 @@ fn an_invalid_answer_is_refused_with_the_reason_and_its_beginning() {
     }
     let error = decode("Traceback: [").expect_err("no YAML");
     assert!(error.contains("found: Traceback: ["), "{error}");
+}
+
+/// A package of three resources, and the document of a call with it.
+fn sent() -> (Package, SentPackage) {
+    let resource = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "A", "metadata": {"name": name},
+            "text": "a \u{7f}\u{2028} \" \\ z", "float": 1e20, "nothing": null, "list": [1, {}],
+        })
+    };
+    let package = Package::from_values(["a", "b", "c"].map(resource)).expect("a package");
+    let resources = PackageResources(package.clone());
+    let call = PluginCall {
+        grpc: Grpc::default(),
+        log_file: String::new(),
+        log_address_port: String::new(),
+        target_resource_identifier: Target::default(),
+        input: Input::Prepare {
+            deployment_id: "d1".to_owned(),
+            deployment_package: resources.clone(),
+        },
+    };
+    let document = call.encode().expect("encodes");
+    (package, SentPackage::new(resources, document.into()))
+}
+
+#[test]
+fn resources_that_come_back_as_they_were_sent_are_shared() {
+    let (package, sent) = sent();
+    let texts: Vec<String> = package
+        .iter()
+        .map(|resource| {
+            let text = crate::json::to_vec(resource.value()).expect("encodes");
+            String::from_utf8(text).expect("text")
+        })
+        .collect();
+    let changed = texts[1].replace("null", "0");
+    // In another order, with one changed, one missing and one new.
+    let new = r#"{"apiVersion": "v1", "kind": "B", "metadata": {"name": "n"}}"#;
+    let answer = format!(
+        "{{\"prepared\": true, \"error\": null, \"package\": [{}, {changed},\n{new}]}}",
+        texts[2]
+    );
+    let limits = Limits::default();
+    let shared = PluginAnswer::decode_sharing(answer.as_bytes(), &sent, &limits).expect("valid");
+    let plain = PluginAnswer::decode(answer.as_bytes(), &limits).expect("valid");
+    assert_eq!(shared, plain);
+    let shared = shared.package.expect("a package");
+    assert_eq!(shared.len(), 3);
+    assert!(Arc::ptr_eq(&shared.resources()[0], &package.resources()[2]));
+    assert_eq!(shared.resources()[1].value()["nothing"], 0);
+}
+
+#[test]
+fn sharing_changes_no_answer() {
+    let (package, sent) = sent();
+    let own = crate::json::to_vec(package.resources()[0].value()).expect("encodes");
+    let own = String::from_utf8(own).expect("text");
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    for answer in [
+        String::new(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        "{\"prepared\": true}".to_owned(),
+        "{\"prepared\": 1, \"package\": []}".to_owned(),
+        "{\"prepared\": true, \"package\": []}".to_owned(),
+        "{\"prepared\": true, \"package\": null}".to_owned(),
+        "{\"prepared\": true, \"package\": {}}".to_owned(),
+        "{\"prepared\": true, \"package\": [null]}".to_owned(),
+        "{\"prepared\": true, \"package\": [1, [{}]]}".to_owned(),
+        "{\"prepared\": true, \"package\": [{}]}".to_owned(),
+        "{\"prepared\": true, \"prepared\": true, \"package\": []}".to_owned(),
+        "{\"prepared\": true, \"package\": [], \"error\": [\" no \", \"\"]}".to_owned(),
+        "{\"prepared\": true, \"package\": [], \"error\": 1}".to_owned(),
+        format!("{{\"prepared\": false, \"package\": [{own}]}}"),
+        format!("{{\"prepared\": true, \"package\": [{own}]}}"),
+        format!("{{\"prepared\": true, \"package\": [{own}], \"more\": {{}}}}"),
+        format!("{{\"prepared\": true, \"package\": [{own}]}} {{}}"),
+        format!("{{\"prepared\": true, \"package\": [{own}"),
+        format!("{{prepared: true, package: [{own}]}}"),
+        // The same resource twice, in the same and in different text.
+        format!("{{\"prepared\": true, \"package\": [{own}, {own}]}}"),
+        format!(
+            "{{\"prepared\": true, \"package\": [{own}, {}]}}",
+            own.replace("null", "0")
+        ),
+        // A key twice.
+        format!(
+            "{{\"prepared\": true, \"package\": [{}]}}",
+            own.replace("\"text\"", "\"list\"")
+        ),
+        format!(
+            "{{\"prepared\": true, \"package\": [{}]}}",
+            own.replace("[1, {}]", &deep)
+        ),
+        format!(
+            "{{\"prepared\": true, \"package\": [{}]}}",
+            own.replace("1.0e+20", "1e999")
+        ),
+    ] {
+        let text = |answer: Result<PluginAnswer, _>| match answer {
+            Ok(answer) => format!("{answer:?}"),
+            Err(error) => tko_core::error::chain(&error),
+        };
+        for limits in [
+            Limits::default(),
+            Limits::new().values(9),
+            Limits::new().bytes(99),
+        ] {
+            let bytes = answer.as_bytes();
+            let shared = text(PluginAnswer::decode_sharing(bytes, &sent, &limits));
+            let plain = text(PluginAnswer::decode(bytes, &limits));
+            // Resources that were sent do not count.
+            if limits.values > 9 || !answer.contains(&own) {
+                assert_eq!(shared, plain, "{answer}");
+            }
+        }
+    }
 }

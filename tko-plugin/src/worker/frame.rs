@@ -20,6 +20,9 @@ pub const WORKER_VARIABLE: &str = "TKO_WORKER";
 /// Maximum length of the first line in bytes, its line feed included.
 const MAX_LINE: usize = 64;
 
+/// Bytes of a body that are reserved before they arrive.
+const USUAL_BODY: usize = 256 * 1024;
+
 /// A frame from a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -42,9 +45,8 @@ pub(super) enum FrameError {
 
 /// Encodes a frame.
 pub(super) fn encode(kind: &str, id: u64, body: &[u8]) -> Vec<u8> {
-    let mut frame = format!("{kind} {id} {}\n", body.len()).into_bytes();
-    frame.extend_from_slice(body);
-    frame
+    let line = format!("{kind} {id} {}\n", body.len());
+    [line.as_bytes(), body].concat()
 }
 
 /// Reads one frame; `None` at the end. An unreadable stream has ended.
@@ -78,8 +80,8 @@ pub(super) async fn read(
     if length > limit {
         return Err(large);
     }
-    let mut body = Vec::new();
-    // Grows with the bytes that arrive, not with the length that the line claims.
+    // Beyond this, it grows with the bytes that arrive, not with the length that the line claims.
+    let mut body = Vec::with_capacity(length.min(USUAL_BODY));
     let read = from.take(bytes).read_to_end(&mut body).await;
     match read {
         Ok(read) if read == length => Ok(Some(Frame { kind, id, body })),

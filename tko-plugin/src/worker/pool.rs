@@ -6,7 +6,7 @@ use super::order::{Answered, CallEnd, WorkerOrder};
 use super::process;
 use super::settings::WorkerPoolSettings;
 use super::slots::{ProcessHandle, Slots};
-use crate::call::{Input, PluginAnswer, PluginCall, Target};
+use crate::call::{Input, PluginAnswer, PluginCall, SentPackage, Target};
 use crate::environment;
 use crate::failure::Failure;
 use crate::handler::{CallRunner, PluginReply, aside, limits};
@@ -336,17 +336,28 @@ impl CallRunner for Arc<PluginPool> {
             target_resource_identifier: Target::from(target),
             input,
         };
+        let resources = match &call.input {
+            Input::Prepare {
+                deployment_package, ..
+            } => Some(deployment_package.clone()),
+            _ => None,
+        };
         let document = aside("write its input", move || call.encode()).await?;
-        let document = document
+        let document: Arc<[u8]> = document
             .map_err(io::Error::from)
-            .map_err(Failure::here("write its input"))?;
+            .map_err(Failure::here("write its input"))?
+            .into();
+        let sent = resources.map(|resources| SentPackage::new(resources, document.clone()));
         let Answered {
             body,
             stderr,
             last_line,
-        } = self.answer(&subject, document.into(), timeout).await?;
+        } = self.answer(&subject, document, timeout).await?;
         let most = self.call.output;
-        let decode = move || PluginAnswer::decode(&body, &limits(most));
+        let decode = move || match &sent {
+            Some(sent) => PluginAnswer::decode_sharing(&body, sent, &limits(most)),
+            None => PluginAnswer::decode(&body, &limits(most)),
+        };
         match aside("read its answer", decode).await? {
             Ok(answer) => Ok(PluginReply {
                 answer,

@@ -6,6 +6,8 @@ main thread, as they do under `command`.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import queue
 import signal
@@ -22,9 +24,18 @@ if TYPE_CHECKING:
     from ._plugin import Log
 
 CANCEL = signal.SIGUSR1
+# Bytes that a pipe holds, and that are read at a time: most calls are one piece.
+PIPE = 256 * 1024
 # Between two signals to the same call, in seconds.
 PAUSE = 0.05
 CANCELLED = encode_answer({"error": "the call was cancelled"})
+
+
+def _enlarge(pipe: IO[bytes]) -> None:
+    """Lets a pipe hold more. One that stays as it is works, too."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 class Worker:
@@ -47,7 +58,9 @@ class Worker:
         """Serves calls; returns when it is told to stop."""
         signal.signal(CANCEL, self._on_cancel)
         # Plugins must not read frames.
-        source = os.fdopen(os.dup(0), "rb")
+        source = os.fdopen(os.dup(0), "rb", PIPE)
+        _enlarge(source)
+        _enlarge(self._out)
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         threading.Thread(target=self._read, args=(source,), daemon=True).start()
