@@ -1,26 +1,24 @@
 //! [`Workshop`]: where large requests are decoded and worked on, apart from the threads that serve
 //! everybody.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 /// Content of this many bytes is worked on at once, where the request was received.
 const SMALL: usize = 32 << 10;
 
-/// A bounded number of threads for large requests, of all servers of this process together.
+/// A bounded number of threads for large requests of one server.
+///
+/// Servers do not share it: a request of one may be work of another.
 #[derive(Clone, Debug)]
 pub struct Workshop(Arc<Semaphore>);
 
-/// As many threads as half of the processors, at least one.
-static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Arc::new(Semaphore::new((processors / 2).max(1)))
-});
-
 impl Default for Workshop {
+    /// As many threads as half of the processors, at least one.
     fn default() -> Self {
-        Self(TURNS.clone())
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Semaphore::new((processors / 2).max(1))))
     }
 }
 

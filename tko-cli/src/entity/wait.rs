@@ -90,11 +90,12 @@ async fn until(data: &dyn DataApi, id: &DeploymentId, state: AwaitedState) -> tk
     loop {
         let page = data.list(&list).await?;
         let found = page.items.first().map(|record| &*record.entity);
+        let is_going = found.is_none_or(|entity| entity.deleting);
+        if is_going && state != AwaitedState::Deleted {
+            return Err(Error::not_found(id));
+        }
         if state.is_reached(found) {
             return Ok(());
-        }
-        if found.is_none_or(|entity| entity.deleting && state != AwaitedState::Deleted) {
-            return Err(Error::not_found(id));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);

@@ -243,7 +243,7 @@ async fn silence(port: u16, connections: usize) {
 /// A connection with HTTP/2, without TLS.
 async fn connected<B>(port: u16) -> SendRequest<B>
 where
-    B: Body<Data = Bytes, Error = std::io::Error> + Send + Unpin + 'static,
+    B: Body<Data = Bytes, Error: Into<tko_core::BoxError>> + Send + Unpin + 'static,
 {
     let stream = TcpStream::connect(("127.0.0.1", port)).await;
     let stream = TokioIo::new(stream.expect("it listens"));
