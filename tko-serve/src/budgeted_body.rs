@@ -52,7 +52,8 @@ pub struct BudgetExhausted;
 impl BudgetExhausted {
     /// Whether this is the cause of an error.
     pub fn caused(error: &(dyn std::error::Error + 'static)) -> bool {
-        std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Self>())
+        std::iter::successors(Some(error), |error| error.source())
+            .any(<dyn std::error::Error>::is::<Self>)
     }
 }
 

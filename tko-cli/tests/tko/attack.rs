@@ -5,7 +5,7 @@ mod packages;
 mod senders;
 
 use crate::harness::Server;
-use measure::{Idle, memory, p99};
+use measure::{Idle, memory, p99, some_requests};
 use senders::{Sender, Target};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -185,6 +185,10 @@ impl Victim {
             let is_idle = idle.next().await;
             if is_idle && busy.is_none() {
                 busy = Some(ended.elapsed());
+            }
+            // The allocator returns memory of a thread when the thread has something to do.
+            if busy.is_some() {
+                some_requests(&self.client, &self.template).await;
             }
             left = memory(process).saturating_sub(before);
         }

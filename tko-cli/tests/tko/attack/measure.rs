@@ -3,6 +3,7 @@
 use crate::harness::Server;
 use std::time::{Duration, Instant};
 use tko_core::{DataApi, Key, NewDeployment, TemplateId, Want};
+use tko_grpc::client::Client;
 
 /// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,6 +34,15 @@ pub(super) async fn p99(server: &Server, template: &TemplateId, time: Duration) 
     }
     took.sort();
     took[took.len() * 99 / 100]
+}
+
+/// The requests of a client between two looks.
+pub(super) async fn some_requests(client: &Client, template: &TemplateId) {
+    let key = Key::from(template);
+    for _ in 0..50 {
+        let answered = tokio::time::timeout(PATIENCE, client.get(&key, Want::ROW)).await;
+        answered.expect("in time").expect("it exists");
+    }
 }
 
 /// The resident memory of a process, in bytes.

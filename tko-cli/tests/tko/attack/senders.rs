@@ -111,11 +111,11 @@ impl Sender {
         }
     }
 
-    /// Streams of requests with one empty message each.
+    /// Streams of requests without a message.
     pub(super) fn streams(connections: usize, streams: usize) -> Self {
         Self::Unfinished {
             target: Target::Grpc,
-            head: Bytes::from_static(&[0; 5]),
+            head: Bytes::new(),
             path: "/tko.v1alpha2.Data/CreateDeployments",
             connections,
             streams,
