@@ -33,7 +33,7 @@ const MIB: usize = 1 << 20;
 
 /// All attacks, by the number of the finding.
 fn attacks() -> Vec<(&'static str, Sender)> {
-    let grpc = |text: Vec<u8>| Sender::packages(text);
+    let grpc = Sender::packages;
     vec![
         ("S1  34 MiB of metadata", Sender::metadata(34 * MIB)),
         (

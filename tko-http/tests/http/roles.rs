@@ -133,9 +133,10 @@ async fn s10_every_operation_has_its_roles() {
     let token = Token::new(key, "none").encode().replace('|', "%7C");
     let compatible = COMPATIBLE.map(|path| (Method::GET, path.to_owned(), "", READERS));
     for (method, path, query, roles) in rows.into_iter().chain(compatible) {
-        let id = match path.contains("/plugins/") {
-            true => "prepare%7Cnone",
-            false => "none",
+        let id = if path.contains("/plugins/") {
+            "prepare%7Cnone"
+        } else {
+            "none"
         };
         let at = path.replace("{id}", id).replace("{token}", &token);
         let at = format!("{at}{query}");

@@ -88,7 +88,10 @@ async fn s5_unfinished_bodies_share_a_budget_that_comes_back() {
     let head = "POST /apis/tko.nephio.org/v1alpha1/sites HTTP/1.1\r\nhost: localhost\r\n\
                 content-type: application/yaml\r\ncontent-length: 9000000\r\n\r\n";
     first.write_all(head.as_bytes()).await.expect("it is open");
-    first.write_all(&[b' '; 60_000]).await.expect("it is open");
+    first
+        .write_all(&vec![b' '; 60_000])
+        .await
+        .expect("it is open");
     until_posted(&serving, 429).await;
     drop(first);
     until_posted(&serving, 400).await;
