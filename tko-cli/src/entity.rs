@@ -7,6 +7,7 @@ pub(crate) mod plugin;
 pub(crate) mod removal;
 pub(crate) mod site;
 pub(crate) mod template;
+mod wait;
 
 use crate::console::Console;
 use crate::filter::{StateFilter, WindowArgs};
@@ -38,6 +39,16 @@ impl MetadataArgs {
     }
 }
 
+/// The rows of a page: few calls reach a window that is far behind the start, whatever its size.
+fn page_size(window: &WindowArgs) -> usize {
+    let skip = usize::try_from(window.offset).unwrap_or(usize::MAX);
+    match window.state {
+        Some(_) => MAX_PAGE,
+        // Pages contain what is skipped, too.
+        None => window.limit().saturating_add(skip).min(500),
+    }
+}
+
 async fn list(
     data: &dyn DataApi,
     select: Select,
@@ -46,14 +57,7 @@ async fn list(
 ) -> anyhow::Result<()> {
     let mut skip = window.offset;
     let mut left = window.limit();
-    // Pages contain what is skipped, too.
-    let most = usize::try_from(skip).map_or(usize::MAX, |skip| left.saturating_add(skip));
-    let mut list = List::new(select)
-        .limit(match window.state {
-            Some(_) => MAX_PAGE,
-            None => most.min(500),
-        })
-        .want(Want::ROW);
+    let mut list = List::new(select).limit(page_size(window)).want(Want::ROW);
     list.want.allow_stale = window.allow_stale;
     if window.state == Some(StateFilter::Deleting) {
         list.select.deleting = true;
@@ -207,3 +211,23 @@ fn report_skipped(bulk: &Bulk) -> anyhow::Result<()> {
 
 /// The duration of a modification if `--time` is zero.
 const MODIFICATION: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::page_size;
+    use crate::filter::WindowArgs;
+
+    #[test]
+    fn o11_a_small_window_far_behind_the_start_is_read_in_large_pages() {
+        let size = |offset, max_count| {
+            page_size(&WindowArgs {
+                offset,
+                max_count,
+                allow_stale: false,
+                state: None,
+            })
+        };
+        assert_eq!([size(40_000, 1), size(40_000, 100)], [500, 500]);
+        assert_eq!([size(0, 1), size(3, 1), size(0, 0)], [1, 4, 500]);
+    }
+}

@@ -26,6 +26,7 @@ mod door_metrics;
 pub(crate) mod functions;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;
+mod memory;
 pub(crate) mod metrics;
 mod plugin_metrics;
 pub(crate) mod plugins;

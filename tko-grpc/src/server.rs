@@ -19,7 +19,6 @@ mod compatible;
 mod data;
 mod incoming;
 mod list;
-mod offload;
 mod oversize;
 mod pages;
 mod request_body;
@@ -42,11 +41,10 @@ use authenticated::{Authenticated, Unauthenticated};
 use call::ServiceContext;
 use futures_util::StreamExt;
 use incoming::GrpcConnection;
-use offload::Workshop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tko_core::{Error, Result, WorkerApi};
-use tko_serve::{AcceptSettings, ByteBudget};
+use tko_serve::{AcceptSettings, ByteBudget, Workshop};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -192,7 +190,7 @@ impl Server {
             insecure,
             open,
             ending,
-            workshop: Workshop::new(),
+            workshop: Workshop::default(),
             window_ends: std::sync::Arc::default(),
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
 use tko_core::{Caller, Error, Result};
-use tko_serve::{Credentials, Peer};
+use tko_serve::{Credentials, Peer, RequestBytes};
 
 /// The cookie that holds the token of a signed-in browser.
 pub(crate) const TOKEN_COOKIE: &str = "tko-token";
@@ -67,7 +67,8 @@ fn is_page(request: &Request) -> bool {
         && crate::media::accepts(request.headers(), "text/html")
 }
 
-/// Refuses requests beyond the limit, and ends those that take too long to begin a response.
+/// Refuses requests beyond the limit, and ends those that take too long to begin a response. The
+/// bytes of bodies count against the connection's budget until then.
 pub(crate) async fn limit(
     State(context): State<SharedContext>,
     request: Request,
@@ -76,12 +77,17 @@ pub(crate) async fn limit(
     let Ok(_permit) = context.requests.clone().try_acquire_owned() else {
         return busy("the server works on too many requests; retry later").into_response();
     };
-    let responding = tokio::time::timeout(context.settings.timeout, next.run(request));
-    responding.await.unwrap_or_else(|_| {
+    let (bytes, mut request) = RequestBytes::of(request);
+    request.extensions_mut().insert(bytes.clone());
+    let responding = next.run(request.map(axum::body::Body::new));
+    let responding = tokio::time::timeout(context.settings.timeout, responding);
+    let response = responding.await.unwrap_or_else(|_| {
         busy("the request took too long; ask for less, or retry later").into_response()
-    })
+    });
+    drop(bytes);
+    response
 }
 
-fn busy(detail: &str) -> ProblemResponse {
+pub(crate) fn busy(detail: &str) -> ProblemResponse {
     ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }

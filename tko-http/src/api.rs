@@ -31,6 +31,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tko_core::{Error, Key, Kind};
+use tko_serve::BudgetExhausted;
 
 pub(crate) fn routes() -> Router<SharedContext> {
     let mut routes = Router::new()
@@ -166,6 +167,9 @@ pub(crate) async fn body(
     let most = context.settings.max_body;
     axum::body::to_bytes(body, most).await.map_err(|error| {
         tracing::debug!(%error, "cannot read the body of a request");
+        if BudgetExhausted::caused(&error) {
+            return crate::access::busy(&BudgetExhausted.to_string());
+        }
         ProblemResponse::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tko_core::role::permission;
 use tko_core::{Admission, Caller, DataApi, Entity, Error, Kind, Scope};
-use tko_serve::Authenticate;
+use tko_serve::{Authenticate, Workshop};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,8 @@ pub(crate) struct HttpContext {
     pub(crate) requests: Arc<Semaphore>,
     /// Permits of watches.
     pub(crate) watches: Arc<Semaphore>,
+    /// Where large packages are decoded.
+    pub(crate) workshop: Workshop,
     pub(crate) feeds: Arc<Feeds>,
     /// Ends watches when the server stops.
     pub(crate) ending: CancellationToken,

@@ -40,9 +40,13 @@ pub(crate) use page::missing_page;
 
 use crate::context::SharedContext;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tko_core::{Key, Kind};
+
+/// Largest body of a request without credentials, in bytes: a token and a path.
+const MAX_STRANGERS_BODY: usize = 16 << 10;
 
 /// The pages that need a caller.
 pub(crate) fn routes() -> Router<SharedContext> {
@@ -74,6 +78,7 @@ pub(crate) fn routes() -> Router<SharedContext> {
 pub(crate) fn public_routes() -> Router<SharedContext> {
     assets::routes()
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .route("/sign-out", post(sign_in::sign_out))
 }
 

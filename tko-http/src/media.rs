@@ -1,10 +1,12 @@
 //! Media types: package formats in `Accept` and `Content-Type`, and entity tags.
 
+use crate::context::HttpContext;
 use crate::problem::ProblemResponse;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
-use tko_core::{Dialect, Format, Limits, Package, Version};
+use tko_core::{Dialect, Format, Package, Version};
+use tko_serve::package_weight;
 
 /// Newline-delimited JSON: one value on each line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
@@ -96,10 +98,10 @@ pub(crate) fn preferred(headers: &HeaderMap) -> Result<Format, ProblemResponse> 
 }
 
 /// Decodes the package in the body of a request. No bytes are an empty package.
-pub(crate) fn package(
+pub(crate) async fn package(
+    context: &HttpContext,
     headers: &HeaderMap,
     body: &[u8],
-    limits: &Limits,
 ) -> Result<Package, ProblemResponse> {
     if body.is_empty() {
         return Ok(Package::default());
@@ -124,7 +126,9 @@ pub(crate) fn package(
         Format::Yaml => Dialect::People,
         Format::Json | Format::Cbor => Dialect::Programs,
     };
-    Ok(Package::decode(body, format, dialect, limits)?)
+    let limits = &context.settings.limits;
+    let decoding = async { Package::decode(body, format, dialect, limits) };
+    Ok(context.workshop.run(package_weight(body), decoding).await?)
 }
 
 /// A package as a response.

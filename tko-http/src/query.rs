@@ -194,6 +194,18 @@ impl ApiQuery {
         Ok(patterns)
     }
 
+    /// Checks that no parameter is empty, as an unset variable makes it: where something is
+    /// changed, an absent filter must not widen the selection.
+    pub(crate) fn without_empty(self) -> Result<Self> {
+        match self.0.iter().find(|(_, value)| value.is_empty()) {
+            None => Ok(self),
+            Some((name, _)) => Err(Error::bad(
+                "query",
+                format!("parameter {name:?} is empty; give it a value, or leave it out"),
+            )),
+        }
+    }
+
     /// Checks that every parameter was taken.
     pub(crate) fn end(self) -> Result<()> {
         match self.0.into_iter().next() {

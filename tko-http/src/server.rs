@@ -20,7 +20,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Admission, Caller, DataApi, PluginId, Result};
-use tko_serve::{AcceptSettings, Access, Connection, Sockets};
+use tko_serve::{AcceptSettings, Access, Connection, Sockets, Workshop};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -116,6 +116,8 @@ impl HttpServer {
         accept.tls.clone_from(&self.access.tls);
         accept.protocols = vec!["h2", "http/1.1"];
         accept.max_connections = self.settings.max_connections;
+        accept.max_bytes_per_connection = self.settings.max_bytes_per_connection;
+        accept.max_bytes = self.settings.max_bytes;
         let mut connections = pin!(tko_serve::accept(sockets, &accept, &broken)?);
         let protocol = protocol(&self.settings);
         let routes = self.into_routes(addresses.clone(), insecure, ending.clone());
@@ -167,6 +169,7 @@ impl HttpServer {
             tls: self.access.tls.is_some(),
             requests: Arc::new(Semaphore::new(self.settings.max_requests)),
             watches: Arc::new(Semaphore::new(self.settings.max_watches)),
+            workshop: Workshop::default(),
             api: self.api,
             admission: self.admission,
             plugin_calls: self.plugin_calls,

@@ -25,6 +25,10 @@ pub struct HttpServerSettings {
     pub max_watches: usize,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000.
     pub max_connections: usize,
+    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    pub max_bytes_per_connection: usize,
+    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    pub max_bytes: usize,
     /// Maximum number of deployments in one batch. Default: 10,000.
     pub max_batch: usize,
     /// Longest time until the response to a request begins. Default: 60 s.
@@ -58,6 +62,8 @@ impl Default for HttpServerSettings {
             max_requests: 512,
             max_watches: 2_000,
             max_connections: 10_000,
+            max_bytes_per_connection: 128 << 20,
+            max_bytes: 512 << 20,
             max_batch: 10_000,
             timeout: Duration::from_mins(1),
             modification: Duration::from_mins(5),

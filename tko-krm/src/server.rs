@@ -85,6 +85,8 @@ impl KrmServer {
             http.accept.tls = tls.map(ServerTls::with_unverified_client_certificate);
         }
         http.accept.max_connections = self.settings.max_connections;
+        http.accept.max_bytes_per_connection = self.settings.max_bytes_per_connection;
+        http.accept.max_bytes = self.settings.max_bytes;
         http.grace = self.settings.grace;
         let (gate, _following) = match self.cluster {
             None => (Gate::Local(self.access.authenticator()), None),

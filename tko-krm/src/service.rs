@@ -21,7 +21,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{Caller, Clock, ContentHash, DataApi, Error, Ids};
-use tko_serve::{Authenticate, Credentials, Peer};
+use tko_serve::{
+    Authenticate, BudgetExhausted, Credentials, Peer, RequestBytes, Workshop, package_weight,
+};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +60,8 @@ pub(crate) struct KrmService {
     gate: Gate,
     documents: Documents,
     in_flight: Semaphore,
+    /// Where requests with large bodies are worked on.
+    workshop: Workshop,
     data_health: DataHealth,
 }
 
@@ -82,6 +86,7 @@ impl KrmService {
             data,
             gate,
             documents: Documents::new(),
+            workshop: Workshop::default(),
             data_health: DataHealth::default(),
         }
     }
@@ -104,7 +109,8 @@ impl KrmService {
     }
 
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> KrmAnswer<Reply> {
-        let (mut head, body) = request.into_parts();
+        let (_bytes, request) = RequestBytes::of(request);
+        let (mut head, body) = request.map(Body::new).into_parts();
         let target = RouteTarget::of(head.uri.path())?;
         let query = Query::of(&head.uri)?;
         if let RouteTarget::Health(endpoint, check) = &target {
@@ -154,8 +160,10 @@ impl KrmService {
                 "the server handles too many requests; retry later",
             ));
         };
+        let weight = package_weight(&request.body);
         let handling = self.dispatch(&target, verb, request);
-        match tokio::time::timeout(self.context.settings.timeout, handling).await {
+        let handling = tokio::time::timeout(self.context.settings.timeout, handling);
+        match self.workshop.run(weight, handling).await {
             Ok(answer) => answer,
             Err(_) => Err(KrmFailure::unavailable("the request took too long; retry")),
         }
@@ -168,6 +176,9 @@ impl KrmService {
         match tokio::time::timeout(self.context.settings.timeout, reading).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) if is_too_long(&error) => Err(KrmFailure::too_large(limit)),
+            Ok(Err(error)) if BudgetExhausted::caused(&error) => {
+                Err(KrmFailure::too_many_requests(BudgetExhausted.to_string()))
+            }
             Ok(Err(error)) => Err(KrmFailure::bad_request(format!(
                 "cannot read the body: {error}"
             ))),

@@ -16,6 +16,10 @@ pub struct KrmSettings {
     pub max_requests: usize,
     /// Maximum number of connections. Default: 10,000.
     pub max_connections: usize,
+    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    pub max_bytes_per_connection: usize,
+    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    pub max_bytes: usize,
     /// Longest time for a request, not counting watches and the sending of its answer.
     /// Default: 60 s.
     pub timeout: Duration,
@@ -36,6 +40,8 @@ impl Default for KrmSettings {
             max_body: 16 << 20,
             max_requests: 400,
             max_connections: 10_000,
+            max_bytes_per_connection: 128 << 20,
+            max_bytes: 512 << 20,
             timeout: Duration::from_mins(1),
             grace: Duration::from_secs(10),
             watch: Duration::from_mins(30),

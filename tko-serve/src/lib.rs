@@ -5,6 +5,8 @@ mod accept;
 mod access;
 mod authenticate;
 mod bearer_tokens;
+#[cfg(feature = "http")]
+mod budgeted_body;
 mod byte_budget;
 mod callers;
 mod certificate;
@@ -21,12 +23,15 @@ mod reload;
 mod strangers;
 mod tls;
 mod token;
+mod workshop;
 
 pub use accept::{AcceptSettings, accept};
 pub use access::Access;
 pub use async_trait::async_trait;
 pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, authenticate};
 pub use bearer_tokens::BearerTokens;
+#[cfg(feature = "http")]
+pub use budgeted_body::{BudgetExhausted, BudgetedBody, RequestBytes};
 pub use byte_budget::{ByteBudget, ByteGrant};
 pub use callers::{CallerFile, caller_line};
 pub use certificate::CertificateSubject;
@@ -40,3 +45,4 @@ pub use listen::{Listen, Sockets, Stack};
 pub use refusals::refused_credentials;
 pub use tls::ServerTls;
 pub use token::new_token;
+pub use workshop::{Workshop, package_weight};

@@ -13,6 +13,9 @@ use tko_postgres_server::PostgresServer;
 /// The limit of waiting for the scheduler.
 const PATIENCE: Duration = Duration::from_mins(30);
 
+/// The interval of looks.
+const POLL: Duration = Duration::from_millis(100);
+
 /// Deployments that are created in one call.
 const BATCH: usize = 500;
 
@@ -24,7 +27,7 @@ pub(crate) async fn measure(server: &PostgresServer, tko: &Path, count: usize) -
     let service = Service::up(tko, &url, manifests.path()).await;
     let client = service.client();
     place(&client, count).await;
-    until(&client, "placed", |placed, _| placed == count).await;
+    until_placed(&client, count).await;
     service.stop(server, &database).await;
     let start = Counters::read(server, &database);
     let service = Service::up(tko, &url, manifests.path()).await;
@@ -33,7 +36,7 @@ pub(crate) async fn measure(server: &PostgresServer, tko: &Path, count: usize) -
     let select = Select::all(Kind::Deployment);
     let purged = client.purge(&select).await.expect("it goes on");
     assert!(purged.skipped.is_empty(), "{:?}", purged.skipped);
-    until(&client, "gone", |_, there| there == 0).await;
+    until_gone(server, &database, count).await;
     let took = begun.elapsed();
     service.stop(server, &database).await;
     let end = Counters::read(server, &database);
@@ -66,16 +69,14 @@ async fn place(client: &Client, count: usize) {
     }
 }
 
-/// Waits for a state: how many deployments are placed, and how many are there, those that are being
-/// deleted included.
-async fn until(client: &Client, what: &str, is: impl Fn(usize, usize) -> bool) {
+/// Waits until all deployments are placed.
+async fn until_placed(client: &Client, count: usize) {
     let start = Instant::now();
     loop {
-        let (mut placed, mut there) = (0, 0);
-        let mut list = List::new(Select::all(Kind::Deployment).deleting(true)).limit(1_000);
+        let mut placed = 0;
+        let mut list = List::new(Select::all(Kind::Deployment)).limit(1_000);
         loop {
             let page = client.list(&list).await.expect("listed");
-            there += page.items.len();
             let deployments = page.items.iter().filter_map(|r| r.entity.deployment());
             placed += deployments.filter(|one| one.placed.is_some()).count();
             list.after = page.next;
@@ -83,13 +84,27 @@ async fn until(client: &Client, what: &str, is: impl Fn(usize, usize) -> bool) {
                 break;
             }
         }
-        if is(placed, there) {
+        if placed == count {
             return;
         }
-        assert!(
-            start.elapsed() < PATIENCE,
-            "{there} there, {placed} placed, not {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (took, all) = (start.elapsed(), count);
+        assert!(took < PATIENCE, "{placed} of {all} are placed");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until only the sites and their template are left. It looks into the database, because the
+/// first versions do not list what is being deleted.
+async fn until_gone(server: &PostgresServer, database: &str, sites: usize) {
+    let start = Instant::now();
+    loop {
+        let rows = server.psql(database, "SELECT count(*) FROM entity");
+        let rows = rows.expect("it runs");
+        let rows: usize = rows.trim().parse().expect("a number");
+        if rows == sites + 1 {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{rows} entities are left");
+        tokio::time::sleep(POLL).await;
     }
 }

@@ -27,15 +27,15 @@ pub(crate) struct Service {
 impl Service {
     /// Starts `tko data start` on a database.
     pub(crate) async fn start(tko: &Path, url: &str) -> Self {
-        let flags = "data start --backend postgresql --web=false --grpc-ip-stack ipv4 \
-                     --grpc-port 0 --log-format json --backend-connection";
+        let flags = "data start --backend postgresql --grpc-ip-stack ipv4 --grpc-port 0 \
+                     --log-format json --backend-connection";
         let arguments = flags.split_whitespace().chain([url]);
         Self::run(tko, arguments.map(Into::into).collect()).await
     }
 
     /// Starts `tko up` on a database, which places deployments in a folder.
     pub(crate) async fn up(tko: &Path, url: &str, manifests: &Path) -> Self {
-        let flags = "up --backend postgresql --web=false --grpc-ip-stack ipv4 --grpc-port 0 \
+        let flags = "up --backend postgresql --grpc-ip-stack ipv4 --grpc-port 0 \
                      --log-format json --backend-connection";
         let arguments = flags.split_whitespace().chain([url, "--manifests"]);
         let mut arguments: Vec<OsString> = arguments.map(Into::into).collect();
@@ -49,6 +49,12 @@ impl Service {
             if name.as_encoded_bytes().starts_with(b"TKO_") {
                 command.env_remove(name);
             }
+        }
+        // The first versions serve no web pages.
+        let help = Command::new(tko).args(["up", "--help"]).output().await;
+        let help = help.unwrap_or_else(|error| panic!("{}: {error}", tko.display()));
+        if String::from_utf8_lossy(&help.stdout).contains("--web-port") {
+            command.env("TKO_WEB", "false");
         }
         let mut child = command
             .args(arguments)

@@ -1,6 +1,7 @@
 //! `tko deployment`: manages deployments.
 
 use super::removal::{self, PurgeArgs, RemovalArgs};
+use super::wait::{WaitArgs, wait};
 use super::{MODIFICATION, MetadataArgs, get, list, report, retry, show};
 use crate::console::Console;
 use crate::filter::{DeploymentFilter, WindowArgs, require_choice};
@@ -90,6 +91,8 @@ pub(crate) enum DeploymentCommand {
         /// Id, as printed by create
         id: DeploymentId,
     },
+    /// Wait until a deployment is prepared, approved, placed or deleted
+    Wait(WaitArgs),
     /// Modify a deployment's package; nobody else can change it meanwhile
     #[command(subcommand)]
     Mod(ModCommand),
@@ -191,6 +194,7 @@ impl DeploymentCommand {
                 report(&bulk, "approved", select.kind, console)
             }
             Self::Retry { id } => retry(data, &id.into(), console).await,
+            Self::Wait(args) => wait(data, args, console).await,
             Self::Mod(command) => command.run(data, console).await,
         }
     }

@@ -12,7 +12,7 @@ use super::probes::{ProbeArgs, ProbeServer};
 use super::results::ResultCollector;
 use super::task_group::{TaskGroup, result};
 use super::web::{WebArgs, WebDoor};
-use super::{door_metrics, functions};
+use super::{door_metrics, functions, memory};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -136,6 +136,9 @@ impl Assembly {
             assembly.export(exporter);
         }
         assembly.finish_deletions();
+        assembly
+            .background
+            .spawn(async { match memory::give_back().await {} });
         assembly.follow_definitions().await?;
         assembly
             .follow_validation_plugins(schemas.validator_timeout)

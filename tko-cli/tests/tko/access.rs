@@ -7,11 +7,17 @@ use std::path::{Path, PathBuf};
 
 /// Writes a CA certificate, a server certificate and its key to files.
 fn certificates(folder: &Path) -> [PathBuf; 3] {
+    until(folder, 4_000)
+}
+
+/// Writes the same, with a server certificate that is valid until this year.
+fn until(folder: &Path, year: i32) -> [PathBuf; 3] {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
     let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, &ca).expect("signed");
     let files = ["ca.pem", "server.pem", "key.pem"].map(|name| folder.join(name));
@@ -80,6 +86,18 @@ async fn with_tls_and_tokens_a_client_needs_both() {
         .bad(2)
         .await;
     assert!(missing.contains("/nowhere"), "{missing}");
+}
+
+#[tokio::test]
+async fn s13_an_expired_certificate_is_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [_, certificate, key] = until(folder.path(), 2_020).map(|p| p.display().to_string());
+    let flags = format!("data start --grpc-certificate {certificate} --grpc-key {key}");
+    let server = Server::start(&flags).await;
+    let message = "the server's certificate has expired: clients refuse it; replace its file";
+    let reported = server.service.event(message).await;
+    assert!(reported["days_ago"].as_i64().is_some_and(|days| days > 365));
+    server.service.stop().await;
 }
 
 #[tokio::test]

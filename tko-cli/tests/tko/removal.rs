@@ -1,7 +1,6 @@
 //! Deleting: nothing by mistake, and visible until it is finished.
 
 use crate::harness::{CONFIG, Server, filled, sorted, tko};
-use tko_core::{Key, Kind};
 
 /// O2: an empty filter, as an unset variable makes it, never means everything; nor does none.
 #[tokio::test]
@@ -112,10 +111,9 @@ async fn a_deletion_is_visible_until_its_scheduler_is_done() {
         .await
         .line()
         .to_owned();
-    let key = Key::new(Kind::Deployment, &id).expect("an id");
-    let is_placed =
-        |entity: &tko_core::Entity| entity.deployment().is_some_and(|d| d.placed.is_some());
-    server.until(&key, "placed", is_placed).await;
+    let wait = format!("deployment wait {id} --for");
+    let placed = server.tko(&format!("{wait} placed")).good().await;
+    assert_eq!(placed.stderr, format!("deployment {id} is placed\n"));
     scheduler.stop().await;
     let delete = format!("deployment delete {id}");
     let refused = server.tko(&delete).bad(2).await;
@@ -133,6 +131,16 @@ async fn a_deletion_is_visible_until_its_scheduler_is_done() {
         (&shown["deleting"], &shown["placedOn"]),
         (&true.into(), &"lab/1".into())
     );
+
+    // O20: scripts need no pauses.
+    let late = format!("{wait} deleted --timeout 100ms");
+    let late = server.tko(&late).bad(1).await;
+    assert!(late.contains("is not deleted after 100ms"), "{late}");
+    server.tko(&format!("{wait} prepared")).bad(3).await;
+    let scheduler = crate::harness::Service::start(&schedule);
+    let gone = server.tko(&format!("{wait} deleted")).good().await;
+    assert_eq!(gone.stderr, format!("deployment {id} is deleted\n"));
+    scheduler.stop().await;
 }
 
 /// O11: a page far behind the start costs few calls, whatever its size. O20: metadata of TKO's own

@@ -2,7 +2,6 @@
 //! has taken the previous response.
 
 use super::data::table_weight;
-use super::offload::Workshop;
 use crate::proto::v1alpha2 as wire;
 use crate::status;
 use crate::wire::change::unpack_deployment;
@@ -11,6 +10,7 @@ use futures_core::Stream;
 use futures_util::stream;
 use std::sync::Arc;
 use tko_core::{DeploymentId, Error, Limits, MAX_CHANGES, Result, WorkerApi};
+use tko_serve::Workshop;
 use tonic::Streaming;
 
 /// A response for each request.

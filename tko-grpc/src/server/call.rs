@@ -1,7 +1,6 @@
 //! The parts that all calls share: the API, the settings, and the conversion of results to
 //! responses.
 
-use super::offload::Workshop;
 use super::settings::ServerSettings;
 use super::windows::WindowEnds;
 use crate::status::{self, Detail};
@@ -12,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Caller, Error, Result, WorkerApi};
+use tko_serve::Workshop;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;

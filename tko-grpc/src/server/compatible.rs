@@ -12,7 +12,6 @@ mod site;
 mod template;
 
 use super::call::{CallOptions, Lifetime, ServiceContext};
-use super::offload::weight;
 use super::windows::CallerWindows;
 use crate::proto::{self, data_server};
 use futures_core::Stream;
@@ -21,6 +20,7 @@ use futures_util::TryStreamExt;
 use shared::{deleted, not_empty, purged, registered, window};
 use std::sync::Arc;
 use tko_core::{Caller, Key, Kind, Record, Result, Select, Token, Want};
+use tko_serve::package_weight;
 use tonic::{Request, Response, Status};
 
 /// Implements `tko.Data`.
@@ -134,7 +134,7 @@ impl data_server::Data for CompatibleService {
         self.0
             .answer_packages(
                 request,
-                |r| weight(&r.package),
+                |r| package_weight(&r.package),
                 |api, request| async move {
                     let new = template::new(request, &self.0.settings.limits)?;
                     api.register_template(new).await?;
@@ -193,7 +193,7 @@ impl data_server::Data for CompatibleService {
         self.0
             .answer_packages(
                 request,
-                |r| weight(&r.package),
+                |r| package_weight(&r.package),
                 |api, request| async move {
                     let new = site::new(request, &self.0.settings.limits)?;
                     api.register_site(new).await?;
@@ -251,7 +251,7 @@ impl data_server::Data for CompatibleService {
         self.0
             .answer_packages(
                 request,
-                |r| weight(&r.merge_package),
+                |r| package_weight(&r.merge_package),
                 |api, request| async move {
                     let new = deployment::new(request, &self.0.settings.limits)?;
                     let id = api.create_deployment(new).await?;
@@ -332,7 +332,7 @@ impl data_server::Data for CompatibleService {
         self.0
             .answer_packages(
                 request,
-                |r| weight(&r.package),
+                |r| package_weight(&r.package),
                 |api, request| async move {
                     let token = Token::decode(&request.modification_token)?;
                     let package = crate::wire::table::decode(

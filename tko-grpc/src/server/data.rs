@@ -3,7 +3,6 @@
 use super::batch;
 use super::call::{CallOptions, Lifetime, ServiceContext};
 use super::list;
-use super::offload::weight;
 use super::oversize::skip;
 use crate::proto::v1alpha2::data_server;
 use crate::proto::v1alpha2::{self as wire};
@@ -20,6 +19,7 @@ use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Bulk, Error, Event, Revision, Select, Token, Version, Watch};
+use tko_serve::package_weight;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Implements `tko.v1alpha2.Data`.
@@ -413,7 +413,7 @@ fn event_message(event: &Event, max: usize) -> wire::WatchResponse {
 pub(super) fn table_weight(packages: &[wire::Package]) -> usize {
     packages
         .iter()
-        .map(|package| weight(&package.content))
+        .map(|package| package_weight(&package.content))
         .sum()
 }
 

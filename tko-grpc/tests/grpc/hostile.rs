@@ -111,8 +111,8 @@ async fn s3_strangers_do_not_shut_out_clients_with_credentials() {
     assert!(is_closed(&mut strangers[0]).await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn s7_a_large_request_does_not_hold_up_the_others() {
+/// A server that checks packages, with its data in memory.
+async fn in_memory() -> Serving {
     let backend = Memory::new(
         Arc::new(ManualClock::new()),
         tko_backend_memory::MemorySettings::default(),
@@ -122,12 +122,25 @@ async fn s7_a_large_request_does_not_hold_up_the_others() {
         Arc::new(Strict),
         Arc::new(CountedIds::default()),
     );
-    let serving = Serving::over(
-        Arc::new(store),
-        ServerSettings::default(),
-        Access::default(),
-    )
-    .await;
+    let (settings, access) = (ServerSettings::default(), Access::default());
+    Serving::over(Arc::new(store), settings, access).await
+}
+
+/// A template with this many empty lists, of five bytes each.
+fn lists(count: usize) -> proto::Template {
+    let mut text = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\nx:\n".to_vec();
+    text.extend(b"- []\n".repeat(count));
+    proto::Template {
+        template_id: "large".to_owned(),
+        package_format: "yaml".to_owned(),
+        package: text.into(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s7_a_large_request_does_not_hold_up_the_others() {
+    let serving = in_memory().await;
     let client = serving.client();
     client
         .register_template(template("small"))
@@ -136,19 +149,11 @@ async fn s7_a_large_request_does_not_hold_up_the_others() {
     let key = Key::new(Kind::Template, "small").expect("an id");
 
     // A list of a million empty lists takes long to decode.
-    let mut text = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\nx:\n".to_vec();
-    text.extend(b"- []\n".repeat(1_000_000));
+    let large = lists(1_000_000);
     let mut attacker = serving.existing().max_encoding_message_size(64 << 20);
     let attack = tokio::spawn(async move {
         let start = Instant::now();
-        let _ = attacker
-            .register_template(proto::Template {
-                template_id: "large".to_owned(),
-                package_format: "yaml".to_owned(),
-                package: text.into(),
-                ..Default::default()
-            })
-            .await;
+        let _ = attacker.register_template(large).await;
         start.elapsed()
     });
     let mut longest = Duration::ZERO;
@@ -164,5 +169,34 @@ async fn s7_a_large_request_does_not_hold_up_the_others() {
     assert!(
         answers > 20 && longest < took / 2,
         "{answers} answers, the longest after {longest:?}, while the attack took {took:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s8_what_has_passed_its_deadline_stops() {
+    let serving = in_memory().await;
+    let mut client = serving.existing().max_encoding_message_size(64 << 20);
+    let start = Instant::now();
+    let _ = client.register_template(lists(200_000)).await;
+    let took = start.elapsed();
+
+    let late = (0..12).map(|_| {
+        let mut client = client.clone();
+        async move {
+            let mut request = tonic::Request::new(lists(200_000));
+            request.set_timeout(took);
+            client.register_template(request).await
+        }
+    });
+    let answers = futures_util::future::join_all(late).await;
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!(failed > 8, "{answers:?}");
+    // Large enough to wait for its turn. It waits for at most one request that is late.
+    let start = Instant::now();
+    let _ = client.register_template(lists(7_000)).await;
+    let waited = start.elapsed();
+    assert!(
+        waited < took * 4,
+        "waited for {waited:?}, while one late request takes {took:?}"
     );
 }

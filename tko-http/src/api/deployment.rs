@@ -6,10 +6,10 @@ use crate::context::{ApiCaller, SharedContext};
 use crate::media::{self, NDJSON};
 use crate::problem::{HttpResult, ProblemResponse};
 use crate::query::ApiQuery;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
@@ -23,6 +23,7 @@ use tko_core::{
     DeploymentId, Error, Format, Key, Kind, NewDeployment, Package, Pattern, Select, SiteId,
     TemplateId, view,
 };
+use tko_serve::RequestBytes;
 
 /// Deployments of a batch that are created by one call.
 const BATCH_CALL: usize = 200;
@@ -36,12 +37,13 @@ pub(super) async fn create(
     ApiCaller { api, .. }: ApiCaller,
     mut query: ApiQuery,
     headers: HeaderMap,
+    Extension(bytes): Extension<RequestBytes>,
     content: Body,
 ) -> HttpResult {
     let content = body(&context, content).await?;
     if media::content_type(&headers) == NDJSON {
         query.end()?;
-        return batch(&context, api, &content);
+        return batch(&context, api, &content, bytes);
     }
     let mut new = NewDeployment::new()
         .id(query
@@ -68,11 +70,7 @@ pub(super) async fn create(
     if let Some(key) = headers.get("idempotency-key") {
         new = new.idempotency_key(checked_key(key.to_str().unwrap_or_default())?);
     }
-    let new = new.merge(media::package(
-        &headers,
-        &content,
-        &context.settings.limits,
-    )?);
+    let new = new.merge(media::package(&context, &headers, &content).await?);
     let id = api.create_deployment(new).await?;
     let mut response = (
         StatusCode::CREATED,
@@ -160,7 +158,12 @@ impl BatchLine {
 
 /// Creates a deployment for each line, and answers with a line for each, in order: its id, or a
 /// problem.
-fn batch(context: &SharedContext, api: SharedApi, content: &Bytes) -> HttpResult {
+fn batch(
+    context: &SharedContext,
+    api: SharedApi,
+    content: &Bytes,
+    bytes: RequestBytes,
+) -> HttpResult {
     let lines: Vec<Bytes> = content
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty())
@@ -180,11 +183,14 @@ fn batch(context: &SharedContext, api: SharedApi, content: &Bytes) -> HttpResult
     let context = context.clone();
     let answers = stream::iter(lines).chunks(BATCH_CALL).then(move |lines| {
         let (context, api) = (context.clone(), api.clone());
+        // The lines stay in memory while answers are sent.
+        let _ = &bytes;
         async move {
             let mut read = Vec::new();
             let mut answers: Vec<Option<Value>> = Vec::new();
             for line in lines {
-                match BatchLine::read(&line, &context) {
+                let reading = async { BatchLine::read(&line, &context) };
+                match context.workshop.run(line.len(), reading).await {
                     Ok(new) => {
                         read.push(new);
                         answers.push(None);
@@ -293,7 +299,7 @@ pub(super) async fn end_modification(
     query.end()?;
     let token = Token::decode(&token)?;
     let content = body(&context, content).await?;
-    let package = media::package(&headers, &content, &context.settings.limits)?;
+    let package = media::package(&context, &headers, &content).await?;
     let version = api.end_modification(&token, package).await?;
     let answer = Json(json!({"version": version.0})).into_response();
     Ok(media::with_etag(answer, version))

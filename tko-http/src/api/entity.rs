@@ -185,7 +185,7 @@ pub(super) async fn put(
         Key::Template(id) => {
             let metadata = query.metadata()?;
             query.end()?;
-            let package = media::package(&headers, &content, &context.settings.limits)?;
+            let package = media::package(&context, &headers, &content).await?;
             let new = NewTemplate::new(id, package)
                 .metadata(metadata)
                 .expect(expect);
@@ -196,7 +196,7 @@ pub(super) async fn put(
             let template = query.text("template")?;
             query.end()?;
             let template = template.map(|id| TemplateId::new(&id)).transpose()?;
-            let package = media::package(&headers, &content, &context.settings.limits)?;
+            let package = media::package(&context, &headers, &content).await?;
             let new = NewSite::new(id, package)
                 .metadata(metadata)
                 .template(template);
@@ -278,7 +278,7 @@ pub(super) async fn put_package(
         }
     };
     let content = body(&context, content).await?;
-    let package = media::package(&headers, &content, &context.settings.limits)?;
+    let package = media::package(&context, &headers, &content).await?;
     let version =
         refused_precondition(api.update(&id, version, package).await, Expect::At(version))?;
     Ok(written(version))

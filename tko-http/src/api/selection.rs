@@ -20,34 +20,43 @@ const SHOWN: usize = 10;
 pub(super) async fn purge(
     PathKind(kind): PathKind,
     ApiCaller { api, .. }: ApiCaller,
-    mut query: ApiQuery,
+    query: ApiQuery,
 ) -> HttpResult {
-    let select = query.select(kind)?;
-    let dry_run = query.boolean("dryRun")?.unwrap_or(false);
-    let all = query.boolean("all")?.unwrap_or(false);
-    query.end()?;
-    if !dry_run && !all && select == Select::all(kind) {
-        let detail = format!(
-            "without a filter this deletes all {}; add a filter, or all=true",
-            plural(kind)
-        );
-        return Err(ProblemResponse::bad(detail));
-    }
+    let (select, dry_run) = selected(query, kind, "deletes")?;
     if dry_run {
         return preview(&*api, select).await;
     }
     Ok(done(&api.purge(&select).await?))
 }
 
-/// Approves what the filters select and is prepared.
-pub(super) async fn approve(ApiCaller { api, .. }: ApiCaller, mut query: ApiQuery) -> HttpResult {
-    let select = query.select(Kind::Deployment)?;
-    let dry_run = query.boolean("dryRun")?.unwrap_or(false);
-    query.end()?;
+/// Approves what the filters select and is prepared. Without a filter, `all=true` is required.
+pub(super) async fn approve(ApiCaller { api, .. }: ApiCaller, query: ApiQuery) -> HttpResult {
+    let (select, dry_run) = selected(query, Kind::Deployment, "approves")?;
     if dry_run {
         return preview(&*api, awaiting_approval(select)).await;
     }
     Ok(done(&api.approve(&select).await?))
+}
+
+/// Reads the filters of a bulk operation, and whether it is a dry run.
+fn selected(
+    query: ApiQuery,
+    kind: Kind,
+    verb: &str,
+) -> std::result::Result<(Select, bool), ProblemResponse> {
+    let mut query = query.without_empty()?;
+    let select = query.select(kind)?;
+    let dry_run = query.boolean("dryRun")?.unwrap_or(false);
+    let all = query.boolean("all")?.unwrap_or(false);
+    query.end()?;
+    if !dry_run && !all && select == Select::all(kind) {
+        let detail = format!(
+            "without a filter this {verb} all {}; add a filter, or all=true",
+            plural(kind)
+        );
+        return Err(ProblemResponse::bad(detail));
+    }
+    Ok((select, dry_run))
 }
 
 /// The part of a selection that an approval would change.

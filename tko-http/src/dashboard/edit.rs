@@ -13,6 +13,7 @@ use axum::extract::State;
 use std::time::Duration;
 use tko_core::work::Token;
 use tko_core::{Dialect, Error, Format, Key, Package, Result, Want, view};
+use tko_serve::package_weight;
 
 /// How long an edit may take.
 const EDIT: Duration = Duration::from_mins(30);
@@ -103,7 +104,7 @@ pub(super) async fn check(
         .entity
         .deployment()
         .is_some_and(|deployment| deployment.prepared);
-    let problems = match decoded(&context, &text) {
+    let problems = match decoded(&context, &text).await {
         Err(error) => reasons(&error),
         Ok(package) => match &context.admission {
             None => Vec::new(),
@@ -125,13 +126,11 @@ pub(super) async fn check(
     rendered(&CheckedPage { problems, fine })
 }
 
-fn decoded(context: &SharedContext, text: &str) -> Result<Package> {
-    Package::decode(
-        text.as_bytes(),
-        Format::Yaml,
-        Dialect::People,
-        &context.settings.limits,
-    )
+async fn decoded(context: &SharedContext, text: &str) -> Result<Package> {
+    let text = text.as_bytes();
+    let limits = &context.settings.limits;
+    let decoding = async { Package::decode(text, Format::Yaml, Dialect::People, limits) };
+    context.workshop.run(package_weight(text), decoding).await
 }
 
 /// Saves or gives up.
@@ -156,7 +155,7 @@ pub(super) async fn save(
         }
         return go_to(&path(&key));
     }
-    let saved = match decoded(&context, &text) {
+    let saved = match decoded(&context, &text).await {
         Ok(package) => caller.api.end_modification(&decoded_token, package).await,
         Err(error) => Err(error),
     };

@@ -7,12 +7,14 @@ use crate::access::{TOKEN_COOKIE, authenticate};
 use crate::context::SharedContext;
 use crate::query::ApiQuery;
 use askama::Template;
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue, SET_COOKIE};
 use tko_core::Error;
+use tko_serve::Peer;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -46,7 +48,11 @@ fn shown(context: &SharedContext, next: String, refused: Option<String>) -> Page
 }
 
 /// Checks the token and sets the cookie.
-pub(super) async fn sign_in(State(context): State<SharedContext>, body: Bytes) -> PageResult {
+pub(super) async fn sign_in(
+    State(context): State<SharedContext>,
+    peer: Option<Extension<Peer>>,
+    body: Bytes,
+) -> PageResult {
     let mut form = ApiQuery::from_form(&body)?;
     let next = checked(form.text("next")?);
     let token = form.text("token")?.unwrap_or_default();
@@ -60,7 +66,9 @@ pub(super) async fn sign_in(State(context): State<SharedContext>, body: Bytes) -
     if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
         headers.insert(AUTHORIZATION, value);
     }
-    match authenticate(&context, &headers, None).await {
+    // Its address, for the delay of wrong tokens. Its certificate is not what is checked here.
+    let peer = peer.map(|Extension(peer)| Peer::new(peer.address()));
+    match authenticate(&context, &headers, peer.as_ref()).await {
         Ok(_) => {
             let secure = if context.tls { "; Secure" } else { "" };
             let cookie =

@@ -120,6 +120,7 @@ const DRY_RUN: Parameter = query(
     "Say how many it would be, and change nothing",
     boolean,
 );
+const ALL: Parameter = query("all", "Required for all, without a filter", boolean);
 const METADATA_VALUES: Parameter =
     query("metadata", "Metadata, KEY=VALUE; repeat for several", texts);
 const IF_MATCH: Parameter = header("If-Match", "Require this version: an entity tag, or *");
@@ -465,10 +466,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         path: "/api/v1/{collection}:purge",
         id: "purge{Kind}s",
         summary: "Delete the {plural} that the filters select",
-        parameters: &[
-            DRY_RUN,
-            query("all", "Required to delete all, without a filter", boolean),
-        ],
+        parameters: &[DRY_RUN, ALL],
         has_filters: true,
         answers: &[("200", "How many", JSON, "Bulk")],
         ..NOTHING
@@ -479,7 +477,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         id: "approve{Kind}s",
         summary: "Approve the deployments that the filters select, if they are prepared",
         kinds: &["deployments"],
-        parameters: &[DRY_RUN],
+        parameters: &[DRY_RUN, ALL],
         has_filters: true,
         answers: &[("200", "How many", JSON, "Bulk")],
         ..NOTHING

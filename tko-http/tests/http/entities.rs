@@ -147,6 +147,34 @@ async fn a_purge_says_first_what_it_would_delete() {
 }
 
 #[tokio::test]
+async fn o2_an_empty_filter_deletes_and_approves_nothing() {
+    let server = TestServer::start().await;
+    server.register("/api/v1/sites/lab", CONFIG).await;
+    server.register("/api/v1/templates/t", CONFIG).await;
+    let id = server.create("template=t&prepared=true").await;
+    for bulk in [
+        "sites:purge?id=",
+        "sites:purge?all=true&id=",
+        "sites:purge?id=lab&dryRun=",
+        "templates:purge?id=t&metadata=",
+        "deployments:purge?template-id=t&site-id=",
+        "deployments:approve",
+        "deployments:approve?parent=",
+        "deployments:approve?template-id=t&site-id=",
+    ] {
+        let refused = server.post(&format!("/api/v1/{bulk}"));
+        answer(refused, StatusCode::BAD_REQUEST).await;
+    }
+    for path in ["sites/lab", "templates/t"] {
+        answer(server.get(&format!("/api/v1/{path}")), StatusCode::OK).await;
+    }
+    let one = server.get(&format!("/api/v1/deployments/{id}"));
+    assert_eq!(answer(one, StatusCode::OK).await["approved"], false);
+    let all = server.post("/api/v1/deployments:approve?all=true");
+    assert_eq!(answer(all, StatusCode::OK).await["done"], 1);
+}
+
+#[tokio::test]
 async fn a_history_names_who_changed_what() {
     let server = TestServer::start().await;
     server.register("/api/v1/sites/lab", CONFIG).await;

@@ -1,7 +1,8 @@
 //! Input of an attacker.
 
 use crate::harness::{TIME, TestServer, answer, sent, store};
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, StatusCode};
+use std::time::{Duration, Instant};
 use tko_http::HttpServerSettings;
 use tko_serve::Access;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -162,4 +163,84 @@ async fn every_answer_has_the_headers_that_protect_browsers() {
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert_eq!(headers["x-frame-options"], "DENY");
     }
+}
+
+/// Sends the head of a request for a template, and a part of its body.
+async fn unfinished(server: &TestServer, bytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    let head =
+        "PUT /api/v1/templates/t HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("it is open");
+    stream
+        .write_all(&vec![b' '; bytes])
+        .await
+        .expect("it is open");
+    stream
+}
+
+/// Sends a request until the answer has this status. The server may close the connection before it
+/// has read the whole body, so that no answer arrives.
+async fn until(request: RequestBuilder, status: StatusCode) -> String {
+    let attempts = async {
+        loop {
+            let request = request.try_clone().expect("a body in memory");
+            match request.send().await {
+                Ok(response) if response.status() == status => {
+                    return response.text().await.expect("a text");
+                }
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(TIME, attempts).await.expect("in time")
+}
+
+#[tokio::test]
+async fn s5_unfinished_bodies_share_a_budget_that_comes_back() {
+    let mut settings = HttpServerSettings::default();
+    settings.max_bytes = 64 << 10;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    let put = || server.put("/api/v1/templates/t").body(" ".repeat(16_000));
+    until(put(), StatusCode::OK).await;
+    let first = unfinished(&server, 60_000).await;
+    let problem = until(put(), StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(problem.contains("too many bytes"), "{problem}");
+    answer(server.get("/api/v1/templates/t"), StatusCode::OK).await;
+    drop(first);
+    until(put(), StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn s5_strangers_send_short_bodies_only() {
+    let server = TestServer::start().await;
+    let post = server.post("/sign-in").body("x".repeat(17_000));
+    until(post, StatusCode::PAYLOAD_TOO_LARGE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s7_a_large_package_does_not_hold_up_the_others() {
+    let server = TestServer::start().await;
+    // A list of a million empty lists takes long to decode.
+    let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx:\n".to_owned();
+    text.push_str(&"- []\n".repeat(1_000_000));
+    let put = server.put("/api/v1/templates/large").body(text);
+    let attack = tokio::spawn(async move {
+        let start = Instant::now();
+        put.send().await.expect("an answer");
+        start.elapsed()
+    });
+    let (mut answers, mut longest) = (0, Duration::ZERO);
+    while !attack.is_finished() {
+        let start = Instant::now();
+        answer(server.get("/api/about"), StatusCode::OK).await;
+        longest = longest.max(start.elapsed());
+        answers += 1;
+    }
+    let took = attack.await.expect("no panic");
+    assert!(
+        answers > 20 && longest < took / 2,
+        "{answers} answers, the longest after {longest:?}, while the attack took {took:?}"
+    );
 }

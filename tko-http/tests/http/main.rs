@@ -8,4 +8,5 @@ mod deployments;
 mod entities;
 mod harness;
 mod hostile;
+mod roles;
 mod watches;

@@ -19,9 +19,11 @@ pub(crate) struct Run {
     stdin: Vec<u8>,
 }
 
-/// Runs `tko` with arguments that are separated by spaces.
+/// Runs `tko` with arguments that are separated by spaces: another build of it, if
+/// `TKO_TEST_PROGRAM` names one.
 pub(crate) fn tko(arguments: &str) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tko"));
+    let other = std::env::var_os("TKO_TEST_PROGRAM");
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_tko").into()));
     // Variables of the person who runs the tests must not reach the command.
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"TKO_") {
