@@ -10,6 +10,7 @@
 mod batch;
 mod call;
 mod data;
+mod joined_writes;
 mod pages;
 mod settings;
 mod steps;
@@ -22,6 +23,7 @@ use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_client::ControllerClient;
 use crate::proto::v1alpha2::data_client::DataClient;
 use crate::status;
+use joined_writes::JoinedConnector;
 use std::sync::Arc;
 use steps::StepQueue;
 use tko_core::{Error, Result};
@@ -54,7 +56,9 @@ impl Client {
     pub fn new(settings: ClientSettings) -> Result<Self> {
         let endpoint = endpoint(&settings)?;
         let authorization = settings.token.as_deref().map(authorization).transpose()?;
-        let connection = InterceptedService::new(endpoint.connect_lazy(), Outgoing(authorization));
+        let connector = JoinedConnector::new(settings.connect_timeout);
+        let channel = endpoint.connect_with_connector_lazy(connector);
+        let connection = InterceptedService::new(channel, Outgoing(authorization));
         let max = settings.max_message;
         Ok(Self {
             data: DataClient::new(connection.clone())
