@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tonic::transport::Uri;
 use tower_service::Service;
 
-/// Bytes that are held back at most.
-const MOST: usize = 16 * 1024;
+/// Maximum number of bytes that are held back.
+const MAX_HELD: usize = 16 * 1024;
 
 /// A TCP connection that delays each flush by one turn of the runtime.
 ///
@@ -105,9 +105,9 @@ impl Write for JoinedWrites {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        if self.held.len() + length > MOST {
+        if self.held.len() + length > MAX_HELD {
             ready!(self.poll_held(context))?;
-            if length > MOST {
+            if length > MAX_HELD {
                 return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
             }
         }

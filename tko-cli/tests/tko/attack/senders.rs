@@ -180,7 +180,7 @@ impl Sender {
                         tokio::spawn(async move { drop(sent.await) });
                     }
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Self::Template { text, timeout } => loop {
                 // All late requests share a connection.
