@@ -3,7 +3,7 @@
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Backend, Error, Result};
@@ -86,11 +86,18 @@ async fn only_the_issuer_of_the_certificate_is_trusted() {
     let full = format!("sslmode=verify-full&sslrootcert={trusted}");
     let store = secured.connect(&full).await.expect("it is trusted");
     store.feed_position().await.expect("it is used");
-    // All connections are encrypted, also those that listen and number.
-    let encrypted = encrypted(&secured.server);
-    let (with, without) = encrypted.split_once('|').expect("two numbers");
-    assert!(with.parse::<u32>().expect("a number") >= 2, "{encrypted}");
-    assert_eq!(without, "0", "{encrypted}");
+    // All connections are encrypted, also those that listen and number, which are opened later.
+    let begun = Instant::now();
+    loop {
+        let encrypted = encrypted(&secured.server);
+        let (with, without) = encrypted.split_once('|').expect("two numbers");
+        assert_eq!(without, "0", "{encrypted}");
+        if with.parse::<u32>().expect("a number") >= 2 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "{encrypted}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     drop(store);
 
     let other = format!("sslmode=verify-full&sslrootcert={foreign}");

@@ -9,6 +9,7 @@ mod error;
 mod expression;
 mod identifier;
 mod json;
+mod operation;
 mod package;
 mod plugin_call;
 mod record;
@@ -56,7 +57,7 @@ fn _tko(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::PyWatching>()?;
     module.add_class::<stream::PyEvent>()?;
     module.add_class::<changes::PyChanges>()?;
-    module.add_class::<runtime::ApiOperation>()?;
+    module.add_class::<operation::ApiOperation>()?;
     module.add_class::<data::PyData>()?;
     module.add_class::<store::EmbeddedStore>()?;
     module.add_class::<controller::RunningController>()?;
