@@ -1,6 +1,6 @@
 //! Metrics as Prometheus reads them.
 
-use crate::harness::{Server, Service, TIME, tko};
+use crate::harness::{Server, Service, TIME, example, tko};
 use std::time::Duration;
 use tko_postgres_server::shared;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +104,37 @@ async fn postgresql_statements_are_counted() {
     let info = "backend=\"postgresql\"} 1";
     assert!(text.contains(info), "{text}");
     server.service.stop().await;
+}
+
+#[tokio::test]
+async fn results_of_functions_are_counted_unless_they_are_off() {
+    for (flags, is_used) in [("", true), ("--preparer-cache 0", false)] {
+        let up = format!("up --backend memory --metrics 127.0.0.1:0 {flags}");
+        let server = Server::start(&up).await;
+        let address = address(&server.service).await;
+        let register = server.tko("template register gateway --url");
+        register.arg(example("kpt/gateway")).good().await;
+        for _ in 0..2 {
+            let created = server.tko("deployment create gateway").good().await;
+            server
+                .tko("deployment wait")
+                .arg(created.line())
+                .good()
+                .await;
+        }
+        let text = scraped(&address).await;
+        let count = |name: &str| -> u64 {
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+            let count = lines.next().expect("it is exported");
+            count.trim().parse().expect("a number")
+        };
+        let (hits, results) = (
+            count("tko_preparer_results_hits_total "),
+            count("tko_preparer_results "),
+        );
+        assert_eq!((hits > 0, results > 0), (is_used, is_used), "{text}");
+        server.service.stop().await;
+    }
 }
 
 #[tokio::test]

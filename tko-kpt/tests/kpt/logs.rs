@@ -3,7 +3,7 @@
 use crate::world::{config_map, program};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tko_kpt::executor::KptSettings;
 use tko_kpt::function::run;
@@ -15,6 +15,15 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 type Fields = BTreeMap<&'static str, String>;
+
+/// The events of all calls of this program. A subscriber of one test alone can miss events: whether
+/// anybody listens is decided for all threads together.
+static EVENTS: LazyLock<FunctionEvents> = LazyLock::new(|| {
+    let events = FunctionEvents::default();
+    let subscriber = tracing_subscriber::registry().with(events.clone());
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
+    events
+});
 
 /// Collects the events of functions.
 #[derive(Clone, Default)]
@@ -43,11 +52,12 @@ impl<S: Subscriber> Layer<S> for FunctionEvents {
     }
 }
 
-/// The level and the message of each event of a call.
-async fn logged(reference: &str) -> (Result<ResourceList, FunctionFailure>, Vec<(String, String)>) {
-    let events = FunctionEvents::default();
-    let subscriber = tracing_subscriber::registry().with(events.clone());
-    let _listening = tracing::subscriber::set_default(subscriber);
+/// The level and the message of each event of a call by this plugin.
+async fn logged(
+    plugin: &str,
+    reference: &str,
+) -> (Result<ResourceList, FunctionFailure>, Vec<(String, String)>) {
+    LazyLock::force(&EVENTS);
     let function = reference.parse().expect("a reference");
     let executor = KptExecutor::new(KptSettings::default());
     let function = executor.function(&function, true).expect("a function");
@@ -57,7 +67,7 @@ async fn logged(reference: &str) -> (Result<ResourceList, FunctionFailure>, Vec<
     };
     let call = FunctionCall {
         subject: LogSubject {
-            plugin: "prepare|test".to_owned(),
+            plugin: plugin.to_owned(),
             deployment: Some("d1".to_owned()),
             ..LogSubject::default()
         },
@@ -65,9 +75,11 @@ async fn logged(reference: &str) -> (Result<ResourceList, FunctionFailure>, Vec<
         output: 1 << 20,
     };
     let output = run(&function, list, &call).await;
-    let events = std::mem::take(&mut *events.0.lock().expect("no panics"));
+    let mut all = EVENTS.0.lock().expect("no panics");
+    let own = |fields: &mut Fields| fields.get("plugin").is_some_and(|name| name == plugin);
+    let events: Vec<Fields> = all.extract_if(.., own).collect();
+    drop(all);
     let events = events.into_iter().map(|mut fields| {
-        assert_eq!(fields["plugin"], "prepare|test");
         assert_eq!(fields["deployment"], "d1");
         let mut part = |name| fields.remove(name).expect(name);
         (part("level"), part("message"))
@@ -77,7 +89,7 @@ async fn logged(reference: &str) -> (Result<ResourceList, FunctionFailure>, Vec<
 
 #[tokio::test]
 async fn results_are_logged_with_their_severity() {
-    let (output, events) = logged(&program("report.sh")).await;
+    let (output, events) = logged("prepare|reports", &program("report.sh")).await;
     let failure = output.expect_err("a result is an error");
     assert!(
         matches!(failure, FunctionFailure::Reported { .. }),
@@ -97,7 +109,7 @@ async fn results_are_logged_with_their_severity() {
 async fn stderr_of_webassembly_is_logged() {
     let folder =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions/wasm/stderr.wat");
-    let (output, events) = logged(&format!("wasm:{}", folder.display())).await;
+    let (output, events) = logged("prepare|prints", &format!("wasm:{}", folder.display())).await;
     output.expect_err("it prints no list");
     let expected = ("INFO".to_owned(), "looked at the list".to_owned());
     assert_eq!(events, [expected]);
