@@ -196,5 +196,4 @@ def main():
     return bool(faults)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

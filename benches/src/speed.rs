@@ -22,15 +22,6 @@ impl Speed {
         Self { count, time, calls }
     }
 
-    /// Calls one after the other that took these times.
-    pub fn timed(calls: Vec<Duration>) -> Self {
-        Self {
-            count: calls.len(),
-            time: calls.iter().sum(),
-            calls,
-        }
-    }
-
     /// How many a second.
     pub fn rate(&self) -> f64 {
         #[allow(clippy::cast_precision_loss)] // Far below 2^52.

@@ -23,6 +23,9 @@ const ADMIN_TOKEN: &str = "admin-token-of-a-test-server";
 /// The name in the certificate of the front proxy.
 const FRONT_PROXY: &str = "front-proxy-client";
 
+/// When the audit log has had no new event of a user for so long, it has all of them.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// The file of the audit log.
 const AUDIT_LOG: &str = "audit.log";
 
@@ -301,13 +304,33 @@ impl ApiServer {
         running.map(RunningProgram::output).unwrap_or_default()
     }
 
-    /// Reads the audit log: for each answered request, a line with an `Event` of `audit.k8s.io/v1` in
-    /// JSON. A line may come a moment after the answer.
+    /// Reads from the audit log the answered requests of the users whose names start with `user`. Each
+    /// is an `Event` of `audit.k8s.io/v1` in JSON.
+    ///
+    /// The server logs a request a moment after its answer, so this blocks until no more come.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn audit(&self) -> io::Result<String> {
-        std::fs::read_to_string(self.folder.path().join(AUDIT_LOG))
+    pub fn audit(&self, user: &str) -> io::Result<Vec<String>> {
+        let path = self.folder.path().join(AUDIT_LOG);
+        let name = format!("\"username\":\"{user}");
+        let mut events: Vec<String> = Vec::new();
+        loop {
+            let log = std::fs::read_to_string(&path)?;
+            // The last line may be half written.
+            let lines = log
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            let now: Vec<String> = lines
+                .filter(|line| line.contains(&name))
+                .map(str::to_owned)
+                .collect();
+            if now.len() == events.len() {
+                return Ok(now);
+            }
+            events = now;
+            std::thread::sleep(QUIET);
+        }
     }
 
     /// Stops the API server. Its data stay: etcd goes on.

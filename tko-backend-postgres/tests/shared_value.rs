@@ -14,7 +14,7 @@ async fn find(store: &dyn Backend, number: u8) -> Option<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kept_value_is_found_by_other_processes() {
+async fn a_shared_value_is_found_by_other_processes() {
     let harness = Harness::default();
     let one = harness.fresh(100).await;
     let other = harness.beside(&one).await;

@@ -53,7 +53,8 @@ pub(crate) async fn commit(
 ) -> (Vec<SetAnswer>, bool) {
     let mut answers = Vec::with_capacity(sets.len());
     let mut is_committed = false;
-    // Only the set that meets damage is told so; the others are told to retry.
+    // The number of sets that are still to be read one by one, because one of them met damage: only
+    // that one gets this error, and the others are told to retry.
     let mut alone = 0_usize;
     while !sets.is_empty() {
         let count = if alone > 0 {

@@ -19,7 +19,7 @@ async fn find(store: &Sqlite, number: u8) -> Option<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kept_value_is_found_by_other_processes_and_after_a_restart() {
+async fn a_shared_value_is_found_by_other_processes_and_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tko.db");
     let (one, other) = (open(&path).await, open(&path).await);

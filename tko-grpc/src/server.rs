@@ -183,6 +183,7 @@ impl Server {
         let max_bytes = self.settings.max_bytes;
         let authentication = self.access.authenticator();
         let open = self.access.admits_anyone();
+        let workshop = Workshop::default();
         let context = Arc::new(ServiceContext {
             api: self.api,
             settings: self.settings,
@@ -190,8 +191,8 @@ impl Server {
             insecure,
             open,
             ending,
-            workshop: Workshop::default(),
-            window_ends: std::sync::Arc::default(),
+            workshop: workshop.clone(),
+            window_ends: Arc::default(),
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))
             .max_decoding_message_size(max)
@@ -214,7 +215,7 @@ impl Server {
         let bytes = ByteBudget::new(max_bytes);
         macro_rules! authenticated {
             ($service:expr) => {
-                Authenticated::new($service, &authentication, &bytes, max)
+                Authenticated::new($service, &authentication, &bytes, &workshop, max)
             };
         }
         let mut routes = Routes::builder();

@@ -43,8 +43,8 @@ impl SiteKubernetes {
         if let Some(own) = own {
             found.version = version(own, &["spec", "kubernetesVersion"])?;
             let list = own.get(&["spec", "apiVersions"]);
-            found.api_versions = api_versions(list)
-                .map_err(|reason| format!("{CLUSTER_KIND} {}: {reason}", name(own)))?;
+            found.api_versions =
+                api_versions(list).map_err(|reason| format!("{}: {reason}", own.identifier()))?;
         }
         let provisioned = package.iter().find(|resource| {
             let gvk = resource.gvk();
@@ -74,19 +74,8 @@ impl SiteKubernetes {
     }
 }
 
-fn name(resource: &Resource) -> &str {
-    &resource.identifier().name
-}
-
 fn version(resource: &Resource, path: &[&str]) -> Result<Option<String>, String> {
-    let place = || {
-        format!(
-            "{} {}: {}",
-            resource.gvk().kind,
-            name(resource),
-            path.join(".")
-        )
-    };
+    let place = || format!("{}: {}", resource.identifier(), path.join("."));
     match resource.get(path) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Ok(None),

@@ -66,7 +66,7 @@ enum Called {
     Stale(ResourceList),
 }
 
-/// Stops a call when the one who waits for it gives it up.
+/// Stops a call when its caller drops it.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {

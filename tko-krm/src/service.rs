@@ -162,10 +162,13 @@ impl KrmService {
         };
         let weight = package_weight(&request.body);
         let handling = self.dispatch(&target, verb, request);
-        let handling = tokio::time::timeout(self.context.settings.timeout, handling);
-        match self.workshop.run(weight, handling).await {
-            Ok(answer) => answer,
-            Err(_) => Err(KrmFailure::unavailable("the request took too long; retry")),
+        let timeout = self.context.settings.timeout;
+        // The inner one ends work that has a thread of its own, the outer one waiting for a thread.
+        let handling = tokio::time::timeout(timeout, handling);
+        let handling = self.workshop.run(weight, handling);
+        match tokio::time::timeout(timeout, handling).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(KrmFailure::unavailable("the request took too long; retry")),
         }
     }
 

@@ -67,7 +67,7 @@ pub(crate) struct ApplyReport {
     pub(crate) contested: Vec<(ObjectKey, String)>,
     /// The health of each object that is there, with its deployment.
     pub(crate) health: Vec<(ObjectKey, String, Health)>,
-    /// The objects that are there as wanted.
+    /// The wanted objects that are there, as they were read or written last.
     pub(crate) live: HashMap<ObjectKey, LiveObject>,
 }
 

@@ -120,14 +120,16 @@ impl ClusterClient {
         }
     }
 
-    /// Opens an answer that comes in parts, for as long as the server wants. Only its beginning has a
-    /// time limit.
+    /// Opens an answer that comes in parts. Only its beginning has a time limit; the caller limits the
+    /// rest.
     pub(crate) async fn open(&self, path: &str, accept: &str) -> ClusterAnswer<Body> {
         self.counters.watched();
         let request = Request::builder()
             .method(Method::GET)
             .uri(path)
             .header(http::header::ACCEPT, accept)
+            // kube's decompression ends at the first event of a compressed watch.
+            .header(http::header::ACCEPT_ENCODING, "identity")
             .body(Body::empty())
             .map_err(|error| RequestFailure::Unreadable(error.to_string()))?;
         let _turn = self.limit.turn().await;
@@ -138,18 +140,10 @@ impl ClusterClient {
             if status.is_success() {
                 return Ok(answer.into_body());
             }
-            let body = Limited::new(answer.into_body(), MAX_ANSWER);
-            let bytes = body.collect().await;
-            let bytes = bytes.map_err(|error| RequestFailure::Unreachable(error.to_string()))?;
-            Err(refusal(status, &bytes.to_bytes()))
+            let bytes = whole(answer.into_body()).await?;
+            Err(refusal(status, bytes.as_ref()))
         };
-        match tokio::time::timeout(self.timeout, opening).await {
-            Ok(answer) => answer,
-            Err(_) => Err(RequestFailure::Unreachable(format!(
-                "no answer within {:?}",
-                self.timeout
-            ))),
-        }
+        self.in_time(opening).await
     }
 
     /// Applies an object on the server's side; returns it as it is then.
@@ -240,11 +234,17 @@ impl ClusterClient {
             let answer = self.client.send(request).await;
             let answer = answer.map_err(|error| of_kube(&error))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER);
-            let bytes = body.collect().await;
-            let bytes = bytes.map_err(|error| RequestFailure::Unreachable(error.to_string()))?;
-            understood(status, &bytes.to_bytes())
+            let bytes = whole(answer.into_body()).await?;
+            understood(status, bytes.as_ref())
         };
+        self.in_time(exchange).await
+    }
+
+    /// Gives an exchange the time limit of one request.
+    async fn in_time<T>(
+        &self,
+        exchange: impl Future<Output = ClusterAnswer<T>>,
+    ) -> ClusterAnswer<T> {
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(RequestFailure::Unreachable(format!(
@@ -253,6 +253,13 @@ impl ClusterClient {
             ))),
         }
     }
+}
+
+/// Reads a body to its end, within the maximum size of an answer.
+async fn whole(body: Body) -> ClusterAnswer<impl AsRef<[u8]>> {
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    let body = body.map_err(|error| RequestFailure::Unreachable(error.to_string()))?;
+    Ok(body.to_bytes())
 }
 
 /// The failure of an exchange without an answer of the API server.

@@ -1,26 +1,29 @@
 //! [`SiteWatches`]: notices changes of a site's objects between two calls.
 //!
-//! - Each kind that a call listed is watched from the version of that list on, by its metadata alone.
-//!   So nothing is missed, and nothing is read twice.
+//! - Each kind with objects is watched from the version of the list that a call read, by its metadata
+//!   alone. So nothing is missed, and nothing is read twice.
+//! - A watch whose connection ends goes on from the last version. If it cannot, a call is requested.
 //! - Of each object two hashes are kept: of the fields that TKO owns, and of its version. An object
 //!   drifts when it is deleted, or when something else takes over one of the fields. Other changes
 //!   count only while the site is not ready.
-//! - A change requests one call of the scheduler. Until that has ended well, the watches say nothing
-//!   more: a call that fails has a backoff of its own.
+//! - A change requests one call of the scheduler. The watches request no other until a call has
+//!   succeeded: a call that fails has a backoff of its own.
 
+use crate::apply::LiveObject;
 use crate::client::ClusterClient;
 use crate::desired::ObjectKey;
+use crate::failure::RequestFailure;
 use crate::kinds::GroupKind;
 use crate::ownership::own_fields;
 use crate::watch::{Watched, WatchedEvent};
 use serde_json::Value;
-use std::collections::{HashMap, hash_map::DefaultHasher};
+use std::collections::{HashMap, HashSet, hash_map::DefaultHasher};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 use tko_core::SiteId;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 /// The shortest and the longest time between a change and the call that it requests.
@@ -35,13 +38,16 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// The least time until a call, once the watches of a site are lost. Sites add up to as much again.
 const LOST: Duration = Duration::from_secs(30);
 
+/// The time until a kind is watched again whose watch the cluster refused.
+const REFUSED: Duration = Duration::from_hours(1);
+
 /// The longest wait for another call for the same site, which has lost its claim.
 const LOCKED: Duration = Duration::from_secs(5);
 
 /// The longest time that a site is watched by a process that does not schedule it any more.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
-/// Requests that a scheduler is called for a site, after a time. It must not block.
+/// Requests a call of the scheduler for a site, after a delay. It must not block.
 pub type DriftSink = Arc<dyn Fn(SiteId, Duration) + Send + Sync>;
 
 /// A list that a call read.
@@ -49,8 +55,16 @@ pub type DriftSink = Arc<dyn Fn(SiteId, Duration) + Send + Sync>;
 pub(crate) struct ListedPath {
     pub(crate) kind: GroupKind,
     pub(crate) path: String,
+    pub(crate) selector: String,
     /// The version of the list.
     pub(crate) version: String,
+}
+
+impl ListedPath {
+    /// The path and the selector: what tells watches apart.
+    fn target(&self) -> (String, String) {
+        (self.path.clone(), self.selector.clone())
+    }
 }
 
 /// What all watches of a process share.
@@ -63,7 +77,7 @@ impl WatchLimits {
     pub(crate) fn new(sink: Option<DriftSink>, streams: usize) -> Self {
         Self {
             sink,
-            streams: Arc::new(Semaphore::new(streams)),
+            streams: Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS))),
         }
     }
 }
@@ -79,9 +93,8 @@ pub(crate) struct SiteWatches {
 #[derive(Default)]
 struct RunningWatches {
     tasks: JoinSet<()>,
-    /// The kinds and paths that they watch.
-    paths: Vec<(GroupKind, String)>,
-    streams: Option<OwnedSemaphorePermit>,
+    /// The tasks by the path and the selector that they watch.
+    by_target: HashMap<(String, String), AbortHandle>,
 }
 
 /// What a call left behind.
@@ -92,8 +105,6 @@ struct KnownSite {
     /// Whether a change requests a call.
     listens: bool,
     ended: Option<Instant>,
-    /// The time at which the cluster refused a watch.
-    refused: Option<Instant>,
     requested: Option<Instant>,
     delay: Duration,
 }
@@ -138,103 +149,106 @@ impl SiteWatches {
 impl WatchedCall<'_> {
     /// Ends a call that succeeded: these objects are there, and these lists were read before
     /// anything was written.
-    pub(crate) fn finish<'o>(
+    pub(crate) fn finish(
         mut self,
         client: &Arc<ClusterClient>,
-        selector: &str,
-        lists: Vec<ListedPath>,
-        objects: impl Iterator<Item = (&'o ObjectKey, &'o Value)>,
+        mut lists: Vec<ListedPath>,
+        objects: &HashMap<ObjectKey, LiveObject>,
         is_ready: bool,
     ) {
+        // A kind without objects, such as that of the inventory, needs no watch.
+        let kinds: HashSet<&GroupKind> = objects.keys().map(|key| &key.kind).collect();
+        lists.retain(|list| kinds.contains(&list.kind));
         let known = &mut *self.known;
-        known.objects = objects
-            .map(|(key, value)| {
+        known.objects = HashMap::new();
+        known.listens = self.watches.ensure(client, lists);
+        if known.listens {
+            let hashes = objects.iter().map(|(key, object)| {
                 let id = id_of(&key.kind, &key.namespace, &key.name);
-                (id, KnownObject::of(value))
-            })
-            .collect();
-        known.is_ready = is_ready;
-        known.listens = true;
-        known.ended = Some(Instant::now());
-        if known.refused.is_none_or(|at| at.elapsed() > FORGOTTEN) {
-            self.watches.ensure(client, selector, lists);
+                (id, KnownObject::of(&object.value))
+            });
+            known.objects = hashes.collect();
         }
+        known.is_ready = is_ready;
+        known.ended = Some(Instant::now());
     }
 }
 
 impl SiteWatches {
-    /// Starts watches, unless the same ones run.
-    fn ensure(&self, client: &Arc<ClusterClient>, selector: &str, lists: Vec<ListedPath>) {
+    /// Starts the watches that do not run yet, and ends those of other lists. Returns `false` if there
+    /// are too few streams for all of them: none runs then.
+    fn ensure(&self, client: &Arc<ClusterClient>, mut lists: Vec<ListedPath>) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut paths: Vec<(GroupKind, String)> = lists
-            .iter()
-            .map(|list| (list.kind.clone(), list.path.clone()))
-            .collect();
-        paths.sort();
-        let has_ended = running.tasks.try_join_next().is_some();
-        if !has_ended && !running.tasks.is_empty() && running.paths == paths {
-            return;
-        }
-        // The streams of the former ones are free again first.
-        running.tasks = JoinSet::new();
-        drop(running.streams.take());
+        let RunningWatches { tasks, by_target } = &mut *running;
+        // Those that have ended.
+        while tasks.try_join_next().is_some() {}
+        let targets: HashSet<(String, String)> = lists.iter().map(ListedPath::target).collect();
+        by_target.retain(|target, watch| {
+            let goes_on = !watch.is_finished() && targets.contains(target);
+            if !goes_on {
+                watch.abort();
+            }
+            goes_on
+        });
+        lists.retain(|list| !by_target.contains_key(&list.target()));
         let count = u32::try_from(lists.len()).unwrap_or(u32::MAX);
-        let Ok(streams) = self.limits.streams.clone().try_acquire_many_owned(count) else {
-            return;
+        let Ok(mut streams) = self.limits.streams.clone().try_acquire_many_owned(count) else {
+            tasks.abort_all();
+            by_target.clear();
+            return false;
         };
         for list in lists {
+            let target = list.target();
             let watch = KindWatch {
                 client: client.clone(),
-                selector: selector.to_owned(),
                 site: self.site.clone(),
                 known: self.known.clone(),
                 limits: self.limits.clone(),
-                kind: list.kind,
-                path: list.path,
+                stream: streams.split(1),
+                list,
             };
-            running.tasks.spawn(watch.run(list.version));
+            by_target.insert(target, tasks.spawn(watch.run()));
         }
-        running.paths = paths;
-        running.streams = Some(streams);
+        true
     }
 }
 
 /// One watch.
 struct KindWatch {
     client: Arc<ClusterClient>,
-    selector: String,
     site: String,
     known: Arc<Mutex<KnownSite>>,
     limits: Arc<WatchLimits>,
-    kind: GroupKind,
-    path: String,
+    /// Counts the watch, until it ends or is refused.
+    stream: Option<OwnedSemaphorePermit>,
+    /// What it watches, and the version that it has come to.
+    list: ListedPath,
 }
 
 impl KindWatch {
     /// Watches until the watch is lost or refused, or the site is forgotten.
-    async fn run(self, mut version: String) {
+    async fn run(mut self) {
         loop {
             let began = Instant::now();
-            let mut events = match self
-                .client
-                .watch(&self.path, &self.selector, &version)
-                .await
-            {
+            let list = &self.list;
+            let opened = self.client.watch(&list.path, &list.selector, &list.version);
+            let mut events = match opened.await {
                 Ok(events) => events,
-                // Without the right the site is resynced, as before.
+                // Without the right, the resync interval finds changes of this kind.
                 Err(failure) if matches!(failure.code(), 403 | 405) => {
-                    self.known.lock().await.refused = Some(Instant::now());
-                    return;
+                    self.stream = None;
+                    return sleep(REFUSED).await;
                 }
                 Err(_) => return self.lose().await,
             };
             loop {
                 match events.next().await {
                     Ok(Some(event)) => {
-                        event.version().clone_into(&mut version);
+                        event.version().clone_into(&mut self.list.version);
                         self.see(&event).await;
                     }
-                    Ok(None) => break,
+                    // Proxies and servers that restart cut connections.
+                    Ok(None) | Err(RequestFailure::Unreachable(_)) => break,
                     Err(_) => return self.lose().await,
                 }
             }
@@ -252,7 +266,7 @@ impl KindWatch {
             return;
         }
         let mut known = self.known.lock().await;
-        if known.listens && known.has_changed(&self.kind, event) {
+        if known.listens && known.has_changed(&self.list.kind, event) {
             let delay = known.next_delay();
             self.request(&mut known, delay);
         }

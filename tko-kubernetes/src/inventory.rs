@@ -224,6 +224,7 @@ impl Application<'_> {
         lists.push(ListedPath {
             kind: kind.clone(),
             path,
+            selector: self.set.selector(),
             version,
         });
     }

@@ -48,9 +48,9 @@ impl KubernetesScheduler {
         }
     }
 
-    /// Calls this when the objects of a site change between two calls, so that a call corrects that.
-    /// Without it, changes are seen at the next call. `watches` is the maximum number of watches; a
-    /// site needs one for each kind of object, and is not watched if it cannot have them all.
+    /// Watches the objects of sites, and requests a call by `sink` when they change between two calls.
+    /// Without watches, a change waits for the next call. `watches` is the maximum number of watches. A
+    /// site needs one for each kind of its objects, and is not watched if fewer are left.
     #[must_use]
     pub fn with_drift(mut self, sink: DriftSink, watches: usize) -> Self {
         self.clusters.watch(sink, watches);
@@ -167,12 +167,9 @@ impl KubernetesScheduler {
             && report.failures.is_empty()
         {
             if let Some(watched) = watched {
-                let selector = application.set.selector();
                 let lists = application.lists.into_inner();
                 let lists = lists.unwrap_or_else(PoisonError::into_inner);
-                let live = report.live.iter().map(|(key, found)| (key, &found.value));
-                let is_ready = is_ready(report);
-                watched.finish(&cluster.client, &selector, lists, live, is_ready);
+                watched.finish(&cluster.client, lists, &report.live, is_ready(report));
             }
             return ran;
         }

@@ -1,4 +1,8 @@
-//! Watches of the metadata of objects.
+//! Watches of the metadata of objects, with limits of size and time.
+//!
+//! `kube::runtime::watcher` lists the objects itself, and `kube::Client::request_events` has no limit
+//! for the size of an event. Here, the lists are those of the scheduler's calls, and clusters are not
+//! trusted.
 
 use crate::client::{ClusterClient, escaped};
 use crate::failure::RequestFailure;
@@ -6,13 +10,19 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
 use serde_json::Value;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// The parts of objects to send. A server that cannot do that sends all of them.
 const METADATA: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
-/// The longest watch, in seconds: less than clients wait for the next byte.
-const SECONDS: u32 = 280;
+/// The longest watch, which the server is asked to end.
+const LONGEST: Duration = Duration::from_secs(280);
+
+/// The time after which a watch ends here, if the server has not ended it: the connection may be lost
+/// without a sign.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Maximum size of one event, in bytes.
 const MAX_EVENT: usize = 8 << 20;
@@ -51,6 +61,8 @@ pub(crate) struct WatchedEvents {
     buffer: Vec<u8>,
     /// Where the search for the end of the line goes on.
     searched: usize,
+    /// The time at which the watch ends here.
+    until: Instant,
 }
 
 impl ClusterClient {
@@ -62,21 +74,27 @@ impl ClusterClient {
         version: &str,
     ) -> Result<WatchedEvents, RequestFailure> {
         let query = format!(
-            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={SECONDS}&labelSelector={}&\
+            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&labelSelector={}&\
              resourceVersion={}",
+            LONGEST.as_secs(),
             escaped(selector),
             escaped(version)
         );
         let body = self.open(&query, METADATA).await?;
-        Ok(WatchedEvents {
-            body,
-            buffer: Vec::new(),
-            searched: 0,
-        })
+        Ok(WatchedEvents::new(body))
     }
 }
 
 impl WatchedEvents {
+    fn new(body: Body) -> Self {
+        Self {
+            body,
+            buffer: Vec::new(),
+            searched: 0,
+            until: Instant::now() + LONGEST + GRACE,
+        }
+    }
+
     /// The next event; `None` at the end.
     ///
     /// # Errors
@@ -101,10 +119,12 @@ impl WatchedEvents {
                 let why = format!("an event has more than {MAX_EVENT} bytes");
                 return Err(RequestFailure::Unreadable(why));
             }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(RequestFailure::Unreachable(error.to_string())),
-                Some(Ok(frame)) => {
+            match timeout_at(self.until, self.body.frame()).await {
+                Err(_) | Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    return Err(RequestFailure::Unreachable(error.to_string()));
+                }
+                Ok(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref() {
                         self.buffer.extend_from_slice(data);
                     }
@@ -140,11 +160,7 @@ mod tests {
     use kube::client::Body;
 
     fn events(text: impl Into<Vec<u8>>) -> WatchedEvents {
-        WatchedEvents {
-            body: Body::from(text.into()),
-            buffer: Vec::new(),
-            searched: 0,
-        }
+        WatchedEvents::new(Body::from(text.into()))
     }
 
     #[tokio::test]

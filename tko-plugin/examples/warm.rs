@@ -6,7 +6,8 @@
 //!
 //! The Python must have TKO's SDK. The second argument is the number of resources for each
 //! executor; a third one, such as 100000, makes as many more calls and shows the memory of this
-//! process before and after them.
+//! process before and after them. It fails if a warm call costs more than 1/50 of `command`, if one with
+//! 80 KB takes more than 2 ms, or if these calls take more than 16 MiB.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -125,10 +126,12 @@ impl Bench {
     }
 }
 
-fn resident() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// The resident memory of this process, in KiB.
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.unwrap_or("unknown").trim().to_owned()
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.ok_or("no VmRSS in /proc/self/status")?.parse()?)
 }
 
 fn milliseconds(time: Duration, calls: usize) -> f64 {
@@ -168,19 +171,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "worker             {warm_ms:8.3} ms a call, 1/{:.0}",
         cold_ms / warm_ms
     );
-    println!(
-        "worker, 80 kB      {:8.3} ms a call",
-        milliseconds(larges, calls)
-    );
+    let large_ms = milliseconds(larges, calls);
+    println!("worker, 80 kB      {large_ms:8.3} ms a call");
+    let mut missed = Vec::new();
+    if cold_ms / warm_ms < 50.0 {
+        missed.push("1/50 of command");
+    }
+    if large_ms > 2.0 {
+        missed.push("2 ms for 80 KB");
+    }
     if more > 0 {
-        let before = resident();
+        let before = resident()?;
         bench.time(&*warm, &small, more).await?;
-        println!(
-            "memory before {more} calls: {before}, after them: {}",
-            resident()
-        );
+        let after = resident()?;
+        println!("memory before {more} calls: {before} KiB, after them: {after} KiB");
+        if after > before + 16 * 1024 {
+            missed.push("flat memory");
+        }
     }
     drop((cold, warm));
     worker.close().await;
-    Ok(())
+    match missed.as_slice() {
+        [] => Ok(()),
+        missed => Err(format!("missed: {}", missed.join(", ")).into()),
+    }
 }

@@ -69,7 +69,7 @@ pub struct CacheCounts {
     pub shared_misses: u64,
     /// Shared results that were damaged or not for the call, so that it ran.
     pub shared_refused: u64,
-    /// Shared results that could not be read or kept because of the data service.
+    /// Shared results that could not be read or stored because of the data service.
     pub shared_failures: u64,
 }
 
@@ -146,7 +146,7 @@ impl ResultCache {
         if let Some(package) = keep(&result) {
             self.keep(key, package.clone());
             if let Some(shared) = shared
-                && !shared.keep(key, package).await
+                && !shared.put(key, package).await
             {
                 self.shared.failures.fetch_add(1, Ordering::Relaxed);
             }

@@ -25,7 +25,7 @@ pub(crate) struct SharedResults<'a> {
 pub(crate) enum SharedAnswer {
     Found(Package),
     Nothing,
-    /// It is not what this program would have kept under this key.
+    /// It is not what this program would have shared under this key.
     Refused,
     /// The data service did not answer.
     Failed,
@@ -52,8 +52,8 @@ impl SharedResults<'_> {
         }
     }
 
-    /// Returns whether the data service took it.
-    pub(crate) async fn keep(&self, key: ContentHash, package: Package) -> bool {
+    /// Shares a result. Returns whether the data service took it.
+    pub(crate) async fn put(&self, key: ContentHash, package: Package) -> bool {
         let Ok(bytes) = tokio::task::spawn_blocking(move || pack(key, &package)).await else {
             return false;
         };

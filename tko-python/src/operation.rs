@@ -16,7 +16,7 @@ pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Sen
 #[pyclass(module = "tko", frozen)]
 pub(crate) struct ApiOperation(Mutex<Option<PreparedCall>>);
 
-/// A call, and the ways on which it can be made.
+/// A call, and the connections on which it can be made.
 struct PreparedCall {
     shared: ApiAccess,
     /// For a blocking call; an embedded API has none.

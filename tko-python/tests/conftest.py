@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,28 @@ def ready(url):
     except tko.Unavailable:
         return False
     return True
+
+
+@pytest.fixture
+def ctrl_c():
+    """Sends Ctrl-C after some seconds, which must end the code in the context."""
+
+    @contextlib.contextmanager
+    def send(after):
+        # A process that a shell started in the background ignores SIGINT.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        timer = threading.Timer(after, signal.raise_signal, [signal.SIGINT])
+        started = time.monotonic()
+        timer.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                yield
+        finally:
+            timer.join()
+            signal.signal(signal.SIGINT, before)
+        assert time.monotonic() - started < 20
+
+    return send
 
 
 @pytest.fixture(scope="session")

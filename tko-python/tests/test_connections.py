@@ -139,9 +139,11 @@ def test_a_connection_that_the_server_closed_is_opened_again(proxy):
 
 def test_a_connection_that_is_not_used_is_closed(proxy):
     client = tko.Client(proxy.address)
-    quick(client)
-    # One of the shared runtime, and one of this thread.
-    assert proxy.connections == 2
+    end = time.monotonic() + PATIENCE
+    # One of the shared runtime, and one of this thread. On a busy machine, calls can be too far apart.
+    while proxy.connections < 2:
+        assert time.monotonic() < end
+        quick(client)
     assert proxy.closed.acquire(timeout=PATIENCE)
     quick(client)
 
@@ -158,22 +160,13 @@ def test_a_server_stops_while_a_client_is_idle():
         client.get_site("edge/0")
 
 
-def test_ctrl_c_ends_a_call_that_hangs(proxy, silent):
+def test_ctrl_c_ends_a_call_that_hangs(proxy, silent, ctrl_c):
     client = tko.Client(proxy.address)
     quick(client)
     server, proxy.server = proxy.server, place(silent)
     proxy.cut()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    started = time.monotonic()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            client.get_site("edge/0")
-    finally:
-        signal.signal(signal.SIGINT, before)
-        timer.join()
-    assert time.monotonic() - started < 20
+    with ctrl_c(0.3):
+        client.get_site("edge/0")
     proxy.server = server
     # The interrupted connection is gone; so is the shared one, to the server that says nothing.
     proxy.cut()

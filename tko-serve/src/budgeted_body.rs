@@ -1,6 +1,6 @@
 //! [`BudgetedBody`]: a request's body whose bytes count against the budget of its connection.
 
-use crate::byte_budget::ByteGrant;
+use crate::byte_budget::{ByteGrant, FRAME_BYTES};
 use crate::connection::Peer;
 use bytes::Bytes;
 use http::Request;
@@ -82,8 +82,8 @@ where
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
         Poll::Ready(frame.map(|frame| {
             let frame = frame.map_err(Into::into)?;
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            if self.bytes.grow(length) {
+            let cost = FRAME_BYTES + frame.data_ref().map_or(0, Bytes::len);
+            if self.bytes.grow(cost) {
                 Ok(frame)
             } else {
                 Err(BudgetExhausted.into())

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes that are counted for each frame of a request, beside its content: a frame with a single byte
+/// uses far more memory than that.
+pub const FRAME_BYTES: usize = 128;
+
 /// A number of bytes that requests in flight may use together, within that of a parent.
 #[derive(Debug)]
 pub struct ByteBudget {

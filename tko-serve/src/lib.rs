@@ -32,7 +32,7 @@ pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, au
 pub use bearer_tokens::BearerTokens;
 #[cfg(feature = "http")]
 pub use budgeted_body::{BudgetExhausted, BudgetedBody, RequestBytes};
-pub use byte_budget::{ByteBudget, ByteGrant};
+pub use byte_budget::{ByteBudget, ByteGrant, FRAME_BYTES};
 pub use callers::{CallerFile, caller_line};
 pub use certificate::CertificateSubject;
 pub use client_certificates::ClientCertificates;

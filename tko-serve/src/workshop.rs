@@ -10,7 +10,7 @@ const SMALL: usize = 32 << 10;
 
 /// A bounded number of threads for large requests of one server.
 ///
-/// Servers do not share it: a request of one may be work of another.
+/// Servers do not share it: the work of one may wait for a request to another.
 #[derive(Clone, Debug)]
 pub struct Workshop(Arc<Semaphore>);
 

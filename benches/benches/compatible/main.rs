@@ -7,6 +7,7 @@
 
 mod jobs;
 mod purge;
+mod rest;
 mod service;
 mod table;
 
@@ -43,6 +44,9 @@ struct Arguments {
     /// Also purge this many deployments that are placed, each on its own site
     #[arg(long, value_name = "N", default_value_t = 0)]
     purge: usize,
+    /// Also deploy this many, one after the other: the time of each step while nothing else is to do
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rest: usize,
     /// Only jobs whose name contains this; "none" for none
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
@@ -108,6 +112,13 @@ async fn main() {
                 version.name,
                 figures,
             );
+        }
+    }
+    for _ in 0..arguments.rounds.min(arguments.rest) {
+        for version in &versions {
+            for (step, figures) in rest::measure(&server, &version.tko, arguments.rest).await {
+                table.add(1, step, version.name, figures);
+            }
         }
     }
     println!("{table}");

@@ -130,7 +130,7 @@ async fn registered(client: &Client, size: usize) -> NewDeployment {
 }
 
 /// The package of a network function, with a resource that a plugin prepares.
-pub(crate) fn function_package() -> Package {
+fn function_package() -> Package {
     let gvk = prepared_by_plugin();
     let by_plugin = json!({
         "apiVersion": gvk.api_version(), "kind": &*gvk.kind, "metadata": {"name": "it"},
@@ -140,7 +140,7 @@ pub(crate) fn function_package() -> Package {
 }
 
 /// Registers a template.
-pub(crate) async fn register(client: &Client, id: &str, package: Package) {
+async fn register(client: &Client, id: &str, package: Package) {
     let new = NewTemplate::new(id.parse().expect("an id"), package);
     client.register_template(new).await.expect("valid");
 }

@@ -15,7 +15,6 @@ mod profile;
 mod raw;
 mod remote;
 mod report;
-mod rest;
 mod role;
 mod sites;
 
@@ -36,7 +35,7 @@ struct Arguments {
     /// Number of deployments; several sizes are measured one after the other in the same run
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000, 100_000])]
     size: Vec<usize>,
-    /// Fleet, rest: time that the simulated plugins take for each deployment and each site, in ms
+    /// Fleet: time that the simulated plugins take for each deployment and each site, in ms
     #[arg(long, value_name = "MS", default_value_t = 5)]
     latency: u64,
     /// Fleet: number of preparers, and of schedulers
@@ -65,8 +64,6 @@ enum Mode {
     Grpc,
     /// Data server, preparers and schedulers as processes, on one topology
     Fleet,
-    /// Data server, a preparer and a scheduler as processes: each step of one deployment after the other
-    Rest,
 }
 
 impl Mode {
@@ -75,7 +72,6 @@ impl Mode {
             Self::Backend => "backend",
             Self::Grpc => "grpc",
             Self::Fleet => "fleet",
-            Self::Rest => "rest",
         }
     }
 }
@@ -105,7 +101,6 @@ async fn main() -> ExitCode {
             };
             fleet.measure(&server, &arguments.size, &mut report).await;
         }
-        Mode::Rest => rest::measure(&server, &arguments.size, latency, &mut report).await,
     }
     report.print();
     if let Some(folder) = arguments.output

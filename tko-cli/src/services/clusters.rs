@@ -94,7 +94,7 @@ impl ClusterArgs {
     }
 }
 
-/// Makes a site due whose objects changed in its cluster.
+/// Returns a sink that enqueues the sites whose objects changed in their clusters.
 #[cfg(feature = "kubernetes")]
 fn enqueue(data: Arc<dyn WorkerApi>) -> tko_kubernetes::DriftSink {
     use tko_core::{Enqueue, Lane, Stage};

@@ -1,4 +1,4 @@
-//! Returns memory that large requests used to the system.
+//! Returns free memory to the system after large requests.
 
 use std::convert::Infallible;
 use std::time::Duration;

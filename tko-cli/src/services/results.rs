@@ -51,7 +51,7 @@ impl Collector for ResultCollector {
         )?;
         metric(
             "tko_preparer_shared_results_failures",
-            "Shared results that could not be read or kept",
+            "Shared results that could not be read or stored",
             &ConstCounter::new(counts.shared_failures),
         )?;
         metric(

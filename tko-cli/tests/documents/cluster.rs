@@ -4,10 +4,12 @@
 //! blocks of `text` are not run: a comment before the block, `<!-- not run: REASON -->`, must say why,
 //! and the output of the test names them.
 //!
-//! No kubelet runs the pods of the chart: [`pods`] starts their programs. The blocks find
+//! No kubelet runs the pods of the chart: [`pods`] starts their programs.
 //!
 //! Blocks after the comment `<!-- flux -->` need Flux's kustomize-controller, and are skipped by name
 //! where `cargo xtask kubernetes --flux` has not built it.
+//!
+//! The commands find these variables:
 //!
 //! | variable | value |
 //! |---|---|

@@ -52,18 +52,20 @@ impl Service<Uri> for JoinedConnector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.0.call(uri);
-        Box::pin(async move {
-            Ok(JoinedWrites {
-                stream: connecting.await?,
-                held: Vec::new(),
-                written: 0,
-                is_delayed: false,
-            })
-        })
+        Box::pin(async move { Ok(JoinedWrites::new(connecting.await?)) })
     }
 }
 
 impl JoinedWrites {
+    fn new(stream: TokioIo<TcpStream>) -> Self {
+        Self {
+            stream,
+            held: Vec::new(),
+            written: 0,
+            is_delayed: false,
+        }
+    }
+
     /// Writes what is held back.
     fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.held.len() {
@@ -134,5 +136,83 @@ impl Write for JoinedWrites {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_held(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JoinedWrites, MAX_HELD};
+    use hyper::rt::Write;
+    use hyper_util::rt::TokioIo;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::task::Poll;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::runtime::Builder;
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = Builder::new_current_thread().enable_io().build();
+        runtime.expect("a runtime").block_on(test);
+    }
+
+    /// A connection, and its other end.
+    async fn connect() -> (JoinedWrites, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(address).await.expect("it connects");
+        let (peer, _) = listener.accept().await.expect("it accepts");
+        (JoinedWrites::new(TokioIo::new(stream)), peer)
+    }
+
+    async fn write(joined: &mut JoinedWrites, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let written = poll_fn(|context| Pin::new(&mut *joined).poll_write(context, bytes));
+            bytes = &bytes[written.await.expect("it writes")..];
+        }
+    }
+
+    #[test]
+    fn a_flush_waits_one_turn_and_joins_what_comes_meanwhile() {
+        run(async {
+            let (mut joined, mut peer) = connect().await;
+            write(&mut joined, b"headers").await;
+            let first = poll_fn(|context| {
+                Poll::Ready(Pin::new(&mut joined).poll_flush(context).is_pending())
+            });
+            assert!(first.await, "it is delayed");
+            write(&mut joined, b", message").await;
+            assert_eq!(joined.held, b"headers, message");
+            let flushed = poll_fn(|context| Pin::new(&mut joined).poll_flush(context));
+            flushed.await.expect("it flushes");
+            assert!(joined.held.is_empty());
+            let mut received = [0; 16];
+            peer.read_exact(&mut received).await.expect("it reads");
+            assert_eq!(&received, b"headers, message");
+        });
+    }
+
+    #[test]
+    fn all_bytes_arrive_in_order_before_the_end() {
+        run(async {
+            let (mut joined, mut peer) = connect().await;
+            let sizes = [1, MAX_HELD - 1, 1, MAX_HELD, MAX_HELD + 1, 8 << 20, 7];
+            let sent: Vec<u8> = (0..=250).cycle().take(sizes.iter().sum()).collect();
+            let reading = tokio::spawn(async move {
+                let mut received = Vec::new();
+                peer.read_to_end(&mut received).await.expect("it reads");
+                received
+            });
+            let mut rest = sent.as_slice();
+            for size in sizes {
+                let (part, next) = rest.split_at(size);
+                write(&mut joined, part).await;
+                rest = next;
+            }
+            let ended = poll_fn(|context| Pin::new(&mut joined).poll_shutdown(context));
+            ended.await.expect("it ends");
+            let received = reading.await.expect("no panic");
+            assert!(received == sent, "{} bytes", received.len());
+        });
     }
 }

@@ -9,19 +9,21 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tko_serve::{Authenticate, ByteBudget, Credentials, Peer};
+use tko_serve::{Authenticate, ByteBudget, Credentials, Peer, Workshop};
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tower_service::Service;
 
-/// Authenticates each request, and inserts its [`Caller`](tko_core::Caller) into the extensions.
+/// Authenticates each request, and inserts its [`Caller`](tko_core::Caller) and its [`CallBytes`]
+/// into the extensions.
 #[derive(Clone)]
 pub(super) struct Authenticated<S> {
     inner: S,
     authentication: Arc<dyn Authenticate>,
     /// The budget of requests whose connection has none.
     bytes: Arc<ByteBudget>,
+    workshop: Workshop,
     max_message: usize,
 }
 
@@ -30,12 +32,14 @@ impl<S> Authenticated<S> {
         inner: S,
         authentication: &Arc<dyn Authenticate>,
         bytes: &Arc<ByteBudget>,
+        workshop: &Workshop,
         max_message: usize,
     ) -> Self {
         Self {
             inner,
             authentication: authentication.clone(),
             bytes: bytes.clone(),
+            workshop: workshop.clone(),
             max_message,
         }
     }
@@ -72,14 +76,16 @@ where
         let budget = request.extensions().get::<Peer>();
         let budget = budget.and_then(Peer::byte_budget).unwrap_or(&self.bytes);
         let bytes = CallBytes::new(budget.grant());
+        let workshop = self.workshop.clone();
         let max_message = self.max_message;
         Box::pin(async move {
             match tko_serve::authenticate(&*authentication, &credentials).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
+                    request.extensions_mut().insert(bytes.clone());
                     let request = request
                         .map(|body| Body::new(RequestBody::new(body, bytes.clone(), max_message)));
-                    let answer = ready.call(request).await;
+                    let answer = bytes.drive(&workshop, ready.call(request)).await;
                     // The message is in memory until the call has an answer.
                     drop(bytes);
                     answer

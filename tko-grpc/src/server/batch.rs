@@ -2,6 +2,7 @@
 //! has taken the previous response.
 
 use super::data::table_weight;
+use super::request_body::CallBytes;
 use crate::proto::v1alpha2 as wire;
 use crate::status;
 use crate::wire::change::unpack_deployment;
@@ -11,29 +12,36 @@ use futures_util::stream;
 use std::sync::Arc;
 use tko_core::{DeploymentId, Error, Limits, MAX_CHANGES, Result, WorkerApi};
 use tko_serve::Workshop;
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 /// A response for each request.
 pub(super) fn answers(
     api: Arc<dyn WorkerApi>,
     limits: Limits,
     workshop: Workshop,
-    requests: Streaming<wire::CreateDeploymentsRequest>,
+    request: Request<Streaming<wire::CreateDeploymentsRequest>>,
 ) -> impl Stream<Item = Result<wire::CreateDeploymentsResponse>> + Send + 'static {
-    let start = (api, limits, workshop, requests);
-    stream::try_unfold(start, |(api, limits, workshop, mut requests)| async move {
-        let request = requests
-            .message()
-            .await
-            .map_err(|status| status::to_error(status, "read the next batch"))?;
-        let Some(request) = request else {
-            return Ok(None);
-        };
-        let weight = table_weight(&request.packages);
-        let answer = answer(&*api, &limits, request);
-        let answer = workshop.run(weight, answer).await?;
-        Ok(Some((answer, (api, limits, workshop, requests))))
-    })
+    let call = request.extensions().get::<CallBytes>().cloned();
+    let start = (api, limits, workshop, call, request.into_inner());
+    stream::try_unfold(
+        start,
+        |(api, limits, workshop, call, mut requests)| async move {
+            let request = match &call {
+                Some(call) => call.drive(&workshop, requests.message()).await,
+                None => requests.message().await,
+            };
+            let request =
+                request.map_err(|status| status::to_error(status, "read the next batch"))?;
+            let Some(request) = request else {
+                return Ok(None);
+            };
+            let bytes = call.as_ref().map_or(0, CallBytes::bytes);
+            let weight = table_weight(&request.packages).max(bytes);
+            let answer = answer(&*api, &limits, request);
+            let answer = workshop.run(weight, answer).await?;
+            Ok(Some((answer, (api, limits, workshop, call, requests))))
+        },
+    )
 }
 
 async fn answer(

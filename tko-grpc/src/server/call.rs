@@ -1,6 +1,7 @@
 //! The parts that all calls share: the API, the settings, and the conversion of results to
 //! responses.
 
+use super::request_body::CallBytes;
 use super::settings::ServerSettings;
 use super::windows::WindowEnds;
 use crate::status::{self, Detail};
@@ -97,9 +98,9 @@ impl ServiceContext {
             .map_err(|error| options.refuse(&error))
     }
 
-    /// Answers a unary call whose request has packages. If they are large, it is worked on in the
-    /// [`Workshop`], and given up at its deadline.
-    pub(super) async fn answer_packages<Q, A, F>(
+    /// Answers a unary call whose request may be large. If it is, or if its packages have this much
+    /// weight, it is worked on in the [`Workshop`], and given up at its deadline.
+    pub(super) async fn answer_large<Q, A, F>(
         &self,
         request: Request<Q>,
         weight: impl FnOnce(&Q) -> usize,
@@ -109,7 +110,9 @@ impl ServiceContext {
         F: Future<Output = Result<A>>,
     {
         let options = CallOptions::of(request.metadata());
-        let weight = weight(request.get_ref());
+        let bytes = request.extensions().get::<CallBytes>();
+        let bytes = bytes.map_or(0, CallBytes::bytes);
+        let weight = weight(request.get_ref()).max(bytes);
         let answer = self.answer(request, work);
         self.workshop
             .run(weight, async {

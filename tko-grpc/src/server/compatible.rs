@@ -132,7 +132,7 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::Template>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| package_weight(&r.package),
                 |api, request| async move {
@@ -191,7 +191,7 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::Site>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| package_weight(&r.package),
                 |api, request| async move {
@@ -249,7 +249,7 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::CreateDeployment>,
     ) -> Result<Response<proto::CreateDeploymentResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| package_weight(&r.merge_package),
                 |api, request| async move {
@@ -330,7 +330,7 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::EndDeploymentModification>,
     ) -> Result<Response<proto::EndDeploymentModificationResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| package_weight(&r.package),
                 |api, request| async move {
@@ -372,10 +372,14 @@ impl data_server::Data for CompatibleService {
         request: Request<proto::Plugin>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                api.register_plugin(plugin::new(request)?).await?;
-                Ok(registered())
-            })
+            .answer_large(
+                request,
+                |_| 0,
+                |api, request| async move {
+                    api.register_plugin(plugin::new(request)?).await?;
+                    Ok(registered())
+                },
+            )
             .await
     }
 

@@ -81,7 +81,7 @@ impl data_server::Data for DataService {
         request: Request<wire::RegisterTemplateRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(&r.packages),
                 |api, request| async move {
@@ -98,7 +98,7 @@ impl data_server::Data for DataService {
         request: Request<wire::RegisterSiteRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(&r.packages),
                 |api, request| async move {
@@ -115,10 +115,14 @@ impl data_server::Data for DataService {
         request: Request<wire::RegisterPluginRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer(request, |api, request| async move {
-                let new = unpack_plugin(required("plugin", request.plugin)?)?;
-                api.register_plugin(new).await.map(version)
-            })
+            .answer_large(
+                request,
+                |_| 0,
+                |api, request| async move {
+                    let new = unpack_plugin(required("plugin", request.plugin)?)?;
+                    api.register_plugin(new).await.map(version)
+                },
+            )
             .await
     }
 
@@ -127,7 +131,7 @@ impl data_server::Data for DataService {
         request: Request<wire::CreateDeploymentRequest>,
     ) -> Result<Response<wire::CreateDeploymentResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(&r.packages),
                 |api, request| async move {
@@ -148,7 +152,7 @@ impl data_server::Data for DataService {
         let options = CallOptions::of(request.metadata());
         let api = self.0.api(request.extensions());
         let limits = self.0.settings.limits.clone();
-        let answers = batch::answers(api, limits, self.0.workshop.clone(), request.into_inner());
+        let answers = batch::answers(api, limits, self.0.workshop.clone(), request);
         Ok(self.0.stream(options, Lifetime::Finite, answers))
     }
 
@@ -239,7 +243,7 @@ impl data_server::Data for DataService {
         request: Request<wire::UpdateRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(r.package.as_slice()),
                 |api, request| async move {
@@ -258,7 +262,7 @@ impl data_server::Data for DataService {
         request: Request<wire::UpdateEntityRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(r.package.as_slice()),
                 |api, request| async move {
@@ -299,7 +303,7 @@ impl data_server::Data for DataService {
         request: Request<wire::EndModificationRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(r.package.as_slice()),
                 |api, request| async move {

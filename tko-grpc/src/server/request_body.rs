@@ -1,7 +1,8 @@
 //! [`RequestBody`]: the body of a request, within deadlines and a budget of bytes.
 //!
 //! It passes a message on when all of it has arrived. The decoder behind it allocates the length
-//! that a message claims to have, so memory is then used only for bytes that have come.
+//! that a message claims to have, so memory is then used only for bytes that have come. A large
+//! message waits until [`CallBytes::drive`] has a thread on which it is decoded.
 
 use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -10,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tko_serve::ByteGrant;
+use tko_serve::{ByteGrant, FRAME_BYTES, Workshop};
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
@@ -21,22 +22,91 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time between two messages of a stream of requests.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Bytes that are counted for each frame beside its content.
-const FRAME: usize = 128;
+/// Messages of more bytes are decoded in the [`Workshop`].
+const LARGE: usize = 64 << 10;
 
 /// The length of the head of a message: a flag and the length of the rest.
 const HEAD: usize = 5;
 
 /// The bytes of one call, held until both the body and the answer are finished.
 #[derive(Clone)]
-pub(super) struct CallBytes(Arc<Mutex<ByteGrant>>);
+pub(super) struct CallBytes(Arc<Mutex<CallState>>);
+
+struct CallState {
+    grant: ByteGrant,
+    turn: Turn,
+}
+
+/// Whether the body passes a message on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It does: [`CallBytes::drive`] is not there to grant a turn.
+    Undriven,
+    /// It does, unless the message is large.
+    Driven,
+    /// A large message waits for its turn.
+    Wanted,
+    /// It passes on what waited, and nothing else.
+    Granted,
+}
 
 impl CallBytes {
     pub(super) fn new(grant: ByteGrant) -> Self {
-        Self(Arc::new(Mutex::new(grant)))
+        let turn = Turn::Undriven;
+        Self(Arc::new(Mutex::new(CallState { grant, turn })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, ByteGrant> {
+    /// The bytes in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().grant.bytes()
+    }
+
+    /// Runs a future that reads messages of the call. It decodes large messages in the workshop, and
+    /// does everything else where it is.
+    pub(super) async fn drive<T>(
+        &self,
+        workshop: &Workshop,
+        reading: impl Future<Output = T>,
+    ) -> T {
+        let mut reading = std::pin::pin!(reading);
+        self.set_turn(Turn::Driven);
+        let read = loop {
+            let until_large = std::future::poll_fn(|context| {
+                let polled = reading.as_mut().poll(context);
+                match polled {
+                    Poll::Ready(read) => Poll::Ready(Some(read)),
+                    Poll::Pending if self.turn() == Turn::Wanted => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            if let Some(read) = until_large.await {
+                break read;
+            }
+            // The decoder runs when it gets the message, in the same poll. The next poll then
+            // registers the waker of this task.
+            let decoding = std::future::poll_fn(|context| {
+                self.set_turn(Turn::Granted);
+                let polled = reading.as_mut().poll(context);
+                self.set_turn(Turn::Driven);
+                Poll::Ready(polled)
+            });
+            if let Poll::Ready(read) = workshop.run(LARGE, decoding).await {
+                break read;
+            }
+        };
+        self.set_turn(Turn::Undriven);
+        read
+    }
+
+    fn turn(&self) -> Turn {
+        self.lock().turn
+    }
+
+    fn set_turn(&self, turn: Turn) {
+        self.lock().turn = turn;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CallState> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -76,8 +146,8 @@ impl RequestBody {
 
     /// Takes a part; moves it and what was held to `ready` as far as messages are complete.
     fn take(&mut self, mut data: Bytes) -> Result<(), Status> {
-        let cost = data.len() + FRAME;
-        if !self.bytes.lock().grow(cost) {
+        let cost = data.len() + FRAME_BYTES;
+        if !self.bytes.lock().grant.grow(cost) {
             return Err(Status::resource_exhausted(
                 "too many bytes of requests are in flight; wait for answers, or send smaller \
                  messages",
@@ -93,7 +163,12 @@ impl RequestBody {
         self.ready.push_back(data.split_to(complete));
         // A message before is decoded; its bytes are free if another follows.
         let now = cost + std::mem::take(&mut self.held_cost);
-        self.bytes.lock().shrink_to(now);
+        let mut call = self.bytes.lock();
+        call.grant.shrink_to(now);
+        if now > LARGE && call.turn == Turn::Driven {
+            call.turn = Turn::Wanted;
+        }
+        drop(call);
         if data.has_remaining() {
             self.held_cost = data.len();
             self.held.push_back(data);
@@ -129,6 +204,12 @@ impl HttpBody for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
+            // `CallBytes::drive` polls again.
+            match self.bytes.turn() {
+                Turn::Wanted => return Poll::Pending,
+                Turn::Granted if self.ready.is_empty() => return Poll::Pending,
+                Turn::Undriven | Turn::Driven | Turn::Granted => {}
+            }
             if let Some(part) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(part))));
             }
@@ -223,13 +304,13 @@ impl MessageScan {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallBytes, MessageScan, RequestBody};
+    use super::{CallBytes, LARGE, MessageScan, RequestBody};
     use bytes::Bytes;
     use futures_util::StreamExt;
     use http_body::Body as _;
     use std::pin::Pin;
     use std::time::Duration;
-    use tko_serve::ByteBudget;
+    use tko_serve::{ByteBudget, Workshop};
     use tonic::body::Body;
     use tonic::{Code, Status};
 
@@ -323,5 +404,45 @@ mod tests {
         assert!(budget.used() <= 100_000);
         drop(all);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn s15_other_tasks_go_on_while_a_large_message_is_decoded() {
+        let (done, wait) = std::sync::mpsc::channel();
+        let bytes = CallBytes::new(ByteBudget::new(1 << 20).grant());
+        let parts = message(LARGE).chunks(16_000).map(<[u8]>::to_vec).collect();
+        let mut body = RequestBody::new(endless(parts), bytes.clone(), 1 << 20);
+        let reading = async move {
+            let mut length = 0;
+            while length < LARGE {
+                length += next(&mut body).await.expect("complete").len();
+            }
+            // In place of a decoder. Ends when another task of the only worker has run.
+            wait.recv_timeout(Duration::from_mins(1))
+        };
+        let call = tokio::spawn(async move { bytes.drive(&Workshop::default(), reading).await });
+        let other = tokio::spawn(async move { done.send(7) });
+        other.await.expect("no panic").expect("it is awaited");
+        assert_eq!(call.await.expect("no panic"), Ok(7));
+    }
+
+    #[tokio::test]
+    async fn large_messages_arrive_one_after_the_other_driven_or_not() {
+        for is_driven in [true, false] {
+            let bytes = CallBytes::new(ByteBudget::new(1 << 20).grant());
+            let parts = vec![message(9), message(LARGE), message(LARGE), message(9)];
+            let mut body = RequestBody::new(endless(parts), bytes.clone(), 1 << 20);
+            let reading = async move {
+                for length in [9, LARGE, LARGE, 9] {
+                    let part = next(&mut body).await.expect("complete");
+                    assert_eq!(part.len(), length + 5);
+                }
+            };
+            if is_driven {
+                bytes.drive(&Workshop::default(), reading).await;
+            } else {
+                reading.await;
+            }
+        }
     }
 }

@@ -142,7 +142,7 @@ impl controller_server::Controller for WorkerService {
         request: Request<wire::CommitPreparedRequest>,
     ) -> Result<Response<wire::CommitPreparedResponse>, Status> {
         self.0
-            .answer_packages(
+            .answer_large(
                 request,
                 |r| table_weight(&r.packages),
                 |api, request| async move {
@@ -217,7 +217,7 @@ impl controller_server::Controller for WorkerService {
         request: Request<wire::CommitStepsRequest>,
     ) -> Result<Response<wire::CommitStepsResponse>, Status> {
         self.0
-            .answer_packages(request, steps_weight, |api, request| async move {
+            .answer_large(request, steps_weight, |api, request| async move {
                 commit_steps(api, request, &self.0.settings.limits).await
             })
             .await

@@ -184,7 +184,8 @@ async fn s8_what_has_passed_its_deadline_stops() {
         let mut client = client.clone();
         async move {
             let mut request = tonic::Request::new(lists(200_000));
-            request.set_timeout(took);
+            // Too short, even if all of them run at once.
+            request.set_timeout(took / 2);
             client.register_template(request).await
         }
     });

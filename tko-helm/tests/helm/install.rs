@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tko_core::{
-    Condition, Deployment, DeploymentId, Entity, Facts, Key, Package, Record, Result, ScheduleCall,
-    Scheduler, SiteId,
+    Condition, Deployment, DeploymentId, Entity, Error, Facts, Key, Package, Record, Result,
+    ScheduleCall, Scheduler, SiteId,
 };
 use tko_helm::{HelmScheduler, HelmSettings, InstallSettings, KubeconfigFinder, SiteKubeconfig};
 use tko_kubernetes_server::{ApiServer, Programs};
@@ -176,6 +176,13 @@ async fn charts_wait_for_a_cluster_that_is_not_provisioned_and_go_with_it() {
     let web = deployment("one", vec![chart("web", folder.path(), json!({}))]);
     let refused = without.schedule(call().wanted(&[web])).await;
     assert!(refused.is_err(), "it has a chart");
+    // With a kubeconfig that is not valid, charts may still be installed.
+    let finder: KubeconfigFinder =
+        Arc::new(|_| Box::pin(async { Err(Error::bad("kubeconfig", "is not YAML")) }));
+    let settings = self::settings(folder.path(), Path::new("/nowhere/helm")).with_finder(finder);
+    let refused = HelmScheduler::new(settings).schedule(call()).await;
+    let refused = refused.expect_err("its kubeconfig is not valid").chain();
+    assert!(refused.contains("is not YAML"), "{refused}");
 }
 
 /// A cluster, a scheduler for it, and helm.

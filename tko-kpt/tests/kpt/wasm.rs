@@ -150,6 +150,8 @@ async fn calls_that_are_given_up_end() {
         executor.function(&reference, true).expect("a function")
     };
     let endless = function("tests/functions/wasm/loop.wat");
+    // Compiled first, so that the calls run when they are given up.
+    endless.identity().await.expect("its code is valid");
     let all = join_all((0..CALLS).map(|_| call(&endless)));
     let ended = tokio::time::timeout(Duration::from_millis(100), all).await;
     assert!(ended.is_err(), "they ended by themselves");

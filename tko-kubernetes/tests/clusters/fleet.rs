@@ -12,8 +12,8 @@ use tko_kubernetes::KubernetesScheduler;
 /// How often what is wanted changes.
 const ROUNDS: usize = 4;
 
-/// When nothing was logged for so long, all of it is.
-const QUIET: Duration = Duration::from_secs(2);
+/// The start of the names of the sites' users.
+const USERS: &str = "system:serviceaccount:edge-";
 
 /// A number of the environment, or another.
 fn setting(name: &str, otherwise: usize) -> usize {
@@ -97,27 +97,17 @@ async fn present(world: &World, namespaces: &[String]) -> (BTreeSet<String>, Vec
     (lines, moving)
 }
 
-/// The requests of the sites' users so far, as user, verb and resource. The log may have the last
-/// ones a moment later, so it is read until nothing comes any more.
-async fn requests(world: &World) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    loop {
-        let log = world.server.audit().expect("a log");
-        let events = log.lines().filter_map(|line| {
-            // The last line may be half written.
-            let event: Value = serde_json::from_str(line).ok()?;
-            let account = event["user"]["username"].as_str()?;
-            let account = account.strip_prefix("system:serviceaccount:edge-")?;
-            let (verb, resource) = (&event["verb"], &event["objectRef"]["resource"]);
-            Some(format!("{account} {verb} {resource}"))
-        });
-        let now: Vec<String> = events.collect();
-        if now.len() == all.len() {
-            return all;
-        }
-        all = now;
-        tokio::time::sleep(QUIET).await;
-    }
+/// The requests of the sites' users so far, as account, verb and resource.
+fn requests(world: &World) -> Vec<String> {
+    let events = tokio::task::block_in_place(|| world.server.audit(USERS)).expect("a log");
+    let request = |event: &String| {
+        let event: Value = serde_json::from_str(event).expect("JSON");
+        let user = event["user"]["username"].as_str().unwrap_or_default();
+        let account = user.strip_prefix(USERS).unwrap_or(user);
+        let (verb, resource) = (&event["verb"], &event["objectRef"]["resource"]);
+        format!("{account} {verb} {resource}")
+    };
+    events.iter().map(request).collect()
 }
 
 async fn schedule_all(
@@ -186,9 +176,9 @@ async fn fifty_sites_whose_schedulers_die_at_random_end_exact() {
         assert_eq!(*first, moving, "what moves is not made anew");
 
         // Unchanged sites: what the API server has been asked.
-        let before = requests(&world).await.len();
+        let before = requests(&world).len();
         schedule_all(&world, &fresh, &everyone, &wanted).await;
-        let mut asked = requests(&world).await.split_off(before);
+        let mut asked = requests(&world).split_off(before);
         asked.sort();
         let reads = names.iter().flat_map(|name| {
             let number = name.strip_prefix("edge-").unwrap_or(name);

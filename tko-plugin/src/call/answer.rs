@@ -76,8 +76,10 @@ impl PluginAnswer {
         Self::of(answer).map_err(unreadable)
     }
 
-    /// Decodes the answer to a preparer's call. The result is that of [`decode`](Self::decode), but
-    /// resources that are as they were sent cost little.
+    /// Decodes the answer to a preparer's call as [`decode`](Self::decode) does, but shares the
+    /// resources whose text is as it was sent.
+    ///
+    /// Those were decoded before. They count towards the limit on bytes only.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -107,25 +109,20 @@ impl PluginAnswer {
             return None;
         }
         let answer: AnswerText<'_> = serde_json::from_slice(bytes).ok()?;
-        if !answer.prepared || answer.package.len() > limits.documents {
+        if !answer.prepared {
             return None;
         }
         let sent = sent.texts()?;
         let texts = answer.package.into_iter().map(RawValue::get);
-        let (shared, changed): (Vec<_>, Vec<_>) = texts
-            .map(|text| (sent.get(text).copied(), text))
-            .map(|(resource, text)| (resource, resource.is_none().then_some(text)))
-            .unzip();
-        let changed: Vec<&str> = changed.into_iter().flatten().collect();
-        if !changed.iter().all(|text| text.starts_with('{')) {
-            return None;
-        }
-        // As one list, so that the limits are those of all together.
+        let texts: Vec<_> = texts.map(|text| (text, sent.get(text).copied())).collect();
+        let changed = texts.iter().filter(|(_, shared)| shared.is_none());
+        let changed: Vec<&str> = changed.map(|(text, _)| *text).collect();
+        // As one list, so that the limits apply to all of them together.
         let list = format!("[{}]", changed.join(","));
         let list = list.as_bytes();
         let values = encoding::decode(list, Format::Json, Dialect::Programs, limits).ok()?;
         let mut values = values.into_iter();
-        let resources = shared.into_iter().map(|resource| match resource {
+        let resources = texts.into_iter().map(|(_, shared)| match shared {
             Some(resource) => Some(resource.clone()),
             None => Resource::new(values.next()?).map(Arc::new).ok(),
         });

@@ -21,7 +21,8 @@ pub(super) fn build(bin: &Path, work: &Path, force: bool, out: &mut dyn Write) -
     let folder = bin.join("flux");
     let program = folder.join(CONTROLLERS[0]);
     let version = folder.join("VERSION");
-    if version.is_file() && !force {
+    let is_built = std::fs::read_to_string(&version).is_ok_and(|built| built == VERSION);
+    if is_built && !force {
         writeln!(out, "{} is there", program.display())?;
         return Ok(());
     }
