@@ -34,12 +34,12 @@ pub(super) struct CallBytes(Arc<Mutex<CallState>>);
 
 struct CallState {
     grant: ByteGrant,
-    turn: Turn,
+    turn: BodyTurn,
 }
 
 /// Whether the body passes a message on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum BodyTurn {
     /// It does: [`CallBytes::drive`] is not there to grant a turn.
     Undriven,
     /// It does, unless the message is large.
@@ -52,7 +52,7 @@ enum Turn {
 
 impl CallBytes {
     pub(super) fn new(grant: ByteGrant) -> Self {
-        let turn = Turn::Undriven;
+        let turn = BodyTurn::Undriven;
         Self(Arc::new(Mutex::new(CallState { grant, turn })))
     }
 
@@ -69,13 +69,13 @@ impl CallBytes {
         reading: impl Future<Output = T>,
     ) -> T {
         let mut reading = std::pin::pin!(reading);
-        self.set_turn(Turn::Driven);
+        self.set_turn(BodyTurn::Driven);
         let read = loop {
             let until_large = std::future::poll_fn(|context| {
                 let polled = reading.as_mut().poll(context);
                 match polled {
                     Poll::Ready(read) => Poll::Ready(Some(read)),
-                    Poll::Pending if self.turn() == Turn::Wanted => Poll::Ready(None),
+                    Poll::Pending if self.turn() == BodyTurn::Wanted => Poll::Ready(None),
                     Poll::Pending => Poll::Pending,
                 }
             });
@@ -85,24 +85,24 @@ impl CallBytes {
             // The decoder runs when it gets the message, in the same poll. The next poll then
             // registers the waker of this task.
             let decoding = std::future::poll_fn(|context| {
-                self.set_turn(Turn::Granted);
+                self.set_turn(BodyTurn::Granted);
                 let polled = reading.as_mut().poll(context);
-                self.set_turn(Turn::Driven);
+                self.set_turn(BodyTurn::Driven);
                 Poll::Ready(polled)
             });
             if let Poll::Ready(read) = workshop.run(LARGE, decoding).await {
                 break read;
             }
         };
-        self.set_turn(Turn::Undriven);
+        self.set_turn(BodyTurn::Undriven);
         read
     }
 
-    fn turn(&self) -> Turn {
+    fn turn(&self) -> BodyTurn {
         self.lock().turn
     }
 
-    fn set_turn(&self, turn: Turn) {
+    fn set_turn(&self, turn: BodyTurn) {
         self.lock().turn = turn;
     }
 
@@ -165,8 +165,8 @@ impl RequestBody {
         let now = cost + std::mem::take(&mut self.held_cost);
         let mut call = self.bytes.lock();
         call.grant.shrink_to(now);
-        if now > LARGE && call.turn == Turn::Driven {
-            call.turn = Turn::Wanted;
+        if now > LARGE && call.turn == BodyTurn::Driven {
+            call.turn = BodyTurn::Wanted;
         }
         drop(call);
         if data.has_remaining() {
@@ -206,9 +206,9 @@ impl HttpBody for RequestBody {
         loop {
             // `CallBytes::drive` polls again.
             match self.bytes.turn() {
-                Turn::Wanted => return Poll::Pending,
-                Turn::Granted if self.ready.is_empty() => return Poll::Pending,
-                Turn::Undriven | Turn::Driven | Turn::Granted => {}
+                BodyTurn::Wanted => return Poll::Pending,
+                BodyTurn::Granted if self.ready.is_empty() => return Poll::Pending,
+                BodyTurn::Undriven | BodyTurn::Driven | BodyTurn::Granted => {}
             }
             if let Some(part) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(part))));
