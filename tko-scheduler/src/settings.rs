@@ -7,7 +7,7 @@ use tko_worker::WorkerSettings;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScheduleSettings {
-    /// Name, concurrency, lease and grace period. Default: `scheduler`, 8 sites at a time.
+    /// Name, concurrency, lease and grace period. Default: `scheduler`, 16 sites at a time.
     pub worker: WorkerSettings,
     /// Time limit of one call of one scheduler. Default: 5 min.
     pub timeout: Duration,
@@ -23,7 +23,7 @@ pub struct ScheduleSettings {
 impl Default for ScheduleSettings {
     fn default() -> Self {
         Self {
-            worker: WorkerSettings::new("scheduler").with_concurrency(8),
+            worker: WorkerSettings::new("scheduler").with_concurrency(16),
             timeout: Duration::from_mins(5),
             resync: Duration::from_mins(10),
             max_deployments: 100_000,

@@ -74,7 +74,7 @@ pub(crate) struct SchedulerArgs {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m")]
     scheduler_timeout: Duration,
     /// Number of sites to schedule at the same time
-    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    #[arg(long, value_name = "COUNT", default_value_t = 16)]
     scheduler_workers: usize,
     /// Write the manifests of all sites to this directory
     #[arg(long, value_name = "DIR", conflicts_with = "manifests_git")]
@@ -346,7 +346,7 @@ impl Default for SchedulerArgs {
     fn default() -> Self {
         Self {
             scheduler_timeout: Duration::from_mins(5),
-            scheduler_workers: 8,
+            scheduler_workers: 16,
             manifests: None,
             manifests_git: None,
             manifests_push: None,

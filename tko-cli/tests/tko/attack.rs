@@ -127,7 +127,7 @@ async fn all(begun: Instant) -> String {
         figures.judge(name, &mut faults);
         victim.prepares_deployments().await;
     }
-    let left = memory(victim.server.service.id()).saturating_sub(first);
+    let left = victim.left(first).await;
     println!("after all attacks: {} MB more than before", left >> 20);
     if left > MOST_LEFT {
         let _ = writeln!(faults, "{} MB are left after all attacks", left >> 20);
@@ -164,6 +164,18 @@ impl Victim {
             client,
             template,
             target,
+        }
+    }
+
+    /// How much more memory is in use than before, once the server had time to give it back.
+    async fn left(&self, before: u64) -> u64 {
+        let begun = Instant::now();
+        loop {
+            let left = memory(self.server.service.id()).saturating_sub(before);
+            if left <= MOST_LEFT || begun.elapsed() > PATIENCE {
+                return left;
+            }
+            some_requests(&self.client, &self.template).await;
         }
     }
 

@@ -160,6 +160,7 @@ impl DataApi for Client {
     async fn purge(&self, select: &Select) -> Result<Bulk> {
         let request = wire::PurgeRequest {
             select: Some(pack_select(select)),
+            all: *select == Select::all(select.kind),
         };
         self.bulk(
             "delete matching entities",
@@ -173,6 +174,7 @@ impl DataApi for Client {
     async fn approve(&self, select: &Select) -> Result<Bulk> {
         let request = wire::ApproveRequest {
             select: Some(pack_select(select)),
+            all: *select == Select::all(select.kind),
         };
         self.bulk(
             "approve matching deployments",

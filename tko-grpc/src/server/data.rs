@@ -49,6 +49,20 @@ fn select(select: Option<&wire::Select>) -> tko_core::Result<Select> {
     unpack_select(required("select", select)?)
 }
 
+/// The selection of a call that changes all that match. One without a filter is refused, unless the
+/// caller says that everything is meant.
+fn chosen(of: Option<&wire::Select>, all: bool, verb: &str) -> tko_core::Result<Select> {
+    let select = select(of)?;
+    if all || select != Select::all(select.kind) {
+        return Ok(select);
+    }
+    let message = format!(
+        "it has no filter, so this would {verb} every {}; add a filter, or set \"all\"",
+        select.kind
+    );
+    Err(Error::bad("select", message))
+}
+
 #[tonic::async_trait]
 impl data_server::Data for DataService {
     type CreateDeploymentsStream = Answers<wire::CreateDeploymentsResponse>;
@@ -220,7 +234,8 @@ impl data_server::Data for DataService {
     ) -> Result<Response<wire::BulkResponse>, Status> {
         self.0
             .answer(request, |api, request| async move {
-                api.purge(&select(request.select.as_ref())?).await.map(bulk)
+                let select = chosen(request.select.as_ref(), request.all, "delete")?;
+                api.purge(&select).await.map(bulk)
             })
             .await
     }
@@ -231,9 +246,8 @@ impl data_server::Data for DataService {
     ) -> Result<Response<wire::BulkResponse>, Status> {
         self.0
             .answer(request, |api, request| async move {
-                api.approve(&select(request.select.as_ref())?)
-                    .await
-                    .map(bulk)
+                let select = chosen(request.select.as_ref(), request.all, "approve")?;
+                api.approve(&select).await.map(bulk)
             })
             .await
     }

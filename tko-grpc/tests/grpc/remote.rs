@@ -8,6 +8,7 @@ use tko_core::{Cursor, DataApi, Event, Key, Kind, List, Record, Revision, Select
 use tko_grpc::client::{Client, ClientSettings};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
+use tonic::Code;
 
 /// A record as text, without the times of conditions.
 fn text(record: &Record) -> String {
@@ -203,4 +204,38 @@ async fn a_streamed_listing_equals_one_read_page_by_page() {
     let refused = pages.next().await.expect("an answer");
     assert!(refused.is_err(), "nobody answers");
     assert!(pages.next().await.is_none(), "an error is the end");
+}
+
+/// O2: fields that a program forgot to set never mean everything. The client says so by itself.
+#[tokio::test]
+async fn o2_a_selection_without_filter_changes_nothing_unless_all_is_meant() {
+    let serving = Serving::start().await;
+    let client = serving.client();
+    fleet(&client, "a", 2).await;
+    let mut data = DataClient::new(serving.channel());
+    let select = || {
+        Some(wire::Select {
+            kind: wire::Kind::Deployment.into(),
+            ..Default::default()
+        })
+    };
+    let request = wire::PurgeRequest {
+        select: select(),
+        all: false,
+    };
+    let refused = data.purge(request).await.expect_err("no filter");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("delete every deployment"));
+    let request = wire::ApproveRequest {
+        select: select(),
+        all: false,
+    };
+    let refused = data.approve(request).await.expect_err("no filter");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let all = Select::all(Kind::Deployment);
+    let found = client.count(&all, 10, Want::ROW).await.expect("a count");
+    assert_eq!(found.found, 2);
+    client.approve(&all).await.expect("all are meant");
+    let bulk = client.purge(&all).await.expect("all are meant");
+    assert_eq!(bulk.done, 2);
 }

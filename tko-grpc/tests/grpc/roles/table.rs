@@ -133,6 +133,7 @@ pub(super) fn versioned() -> Vec<Row> {
         row("Data", "Delete", request.encode_to_vec(), owners);
         let request = wire::PurgeRequest {
             select: select.clone(),
+            all: true,
         };
         row("Data", "Purge", request.encode_to_vec(), owners);
         let request = wire::HistoryRequest {
@@ -149,6 +150,7 @@ pub(super) fn versioned() -> Vec<Row> {
     }
     let request = wire::ApproveRequest {
         select: Some(select(Kind::Deployment)),
+        all: true,
     };
     row("Data", "Approve", request.encode_to_vec(), OPERATORS);
     let request = wire::UpdateRequest {
