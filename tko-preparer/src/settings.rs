@@ -8,7 +8,7 @@ use tko_worker::WorkerSettings;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PrepareSettings {
-    /// Name, concurrency, lease and grace period. Default: `preparer`, 32 deployments at a time.
+    /// Name, concurrency, lease and grace period. Default: `preparer`, 64 deployments at a time.
     pub worker: WorkerSettings,
     /// Time limit of one call of one preparer. Default: 30 s.
     pub timeout: Duration,
@@ -28,7 +28,7 @@ pub struct PrepareSettings {
 impl Default for PrepareSettings {
     fn default() -> Self {
         Self {
-            worker: WorkerSettings::new("preparer").with_concurrency(32),
+            worker: WorkerSettings::new("preparer").with_concurrency(64),
             timeout: Duration::from_secs(30),
             resync: Duration::from_mins(10),
             auto_approve: true,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest wait for more sets.
-pub(super) const LINGER: Duration = Duration::from_millis(15);
+pub(super) const LINGER: Duration = Duration::from_millis(6);
 
 /// The time after the last batch during which more sets are expected.
 const RECENT: Duration = Duration::from_millis(50);

@@ -46,7 +46,7 @@ pub(crate) struct PreparerArgs {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     preparer_timeout: Duration,
     /// Number of deployments to prepare at the same time
-    #[arg(long, value_name = "COUNT", default_value_t = 32)]
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
     preparer_workers: usize,
     /// Memory for results of functions, so that equal input runs once; 0 runs every call
     #[arg(long, value_name = "MIB", default_value_t = 64)]
@@ -332,7 +332,7 @@ impl Default for PreparerArgs {
     fn default() -> Self {
         Self {
             preparer_timeout: Duration::from_secs(30),
-            preparer_workers: 32,
+            preparer_workers: 64,
             preparer_cache: 64,
             preparer_shared_cache: 0,
             kptfile_exec: false,
