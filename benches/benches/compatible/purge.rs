@@ -28,6 +28,7 @@ pub(crate) async fn measure(server: &PostgresServer, tko: &Path, count: usize) -
     let client = service.client();
     place(&client, count).await;
     until_placed(&client, count).await;
+    until_no_lease(server, &database).await;
     service.stop(server, &database).await;
     let start = Counters::read(server, &database);
     let service = Service::up(tko, &url, manifests.path()).await;
@@ -89,6 +90,17 @@ async fn until_placed(client: &Client, count: usize) {
         }
         let (took, all) = (start.elapsed(), count);
         assert!(took < PATIENCE, "{placed} of {all} are placed");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until no work is leased: a deployment is recorded as placed before the work on its site ends,
+/// and the leases of a process that is killed would hold up the purge until they expire.
+async fn until_no_lease(server: &PostgresServer, database: &str) {
+    let start = Instant::now();
+    let leased = "SELECT count(*) FROM work WHERE token IS NOT NULL";
+    while server.psql(database, leased).expect("it runs").trim() != "0" {
+        assert!(start.elapsed() < PATIENCE, "work is leased");
         tokio::time::sleep(POLL).await;
     }
 }
