@@ -23,15 +23,8 @@ const ADMIN_TOKEN: &str = "admin-token-of-a-test-server";
 /// The name in the certificate of the front proxy.
 const FRONT_PROXY: &str = "front-proxy-client";
 
-/// When the audit log has had no new event of a user for so long, it has all of them.
-const QUIET: Duration = Duration::from_secs(2);
-
 /// The file of the audit log.
 const AUDIT_LOG: &str = "audit.log";
-
-/// The audit policy: one event for each request, without bodies, when the request is answered.
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, \
-                            ResponseStarted]\nrules: [{level: Metadata}]\n";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +114,7 @@ impl ApiServer {
                 Self::token("bob")
             ),
         )?;
-        let audit_policy = put("audit-policy.yaml", AUDIT_POLICY)?;
+        let audit_policy = put("audit-policy.yaml", audit::POLICY)?;
         let mut kube_api_command = Command::new(programs.api_server());
         kube_api_command
             .args(["--etcd-servers", &etcd_url])
@@ -304,33 +297,15 @@ impl ApiServer {
         running.map(RunningProgram::output).unwrap_or_default()
     }
 
-    /// Reads from the audit log the answered requests of the users whose names start with `user`. Each
-    /// is an `Event` of `audit.k8s.io/v1` in JSON.
+    /// The answered requests of the users whose names start with `user`, each as user, verb and
+    /// resource: `bob list configmaps`.
     ///
     /// The server logs a request a moment after its answer, so this blocks until no more come.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// The log cannot be read, or a line is no event.
     pub fn audit(&self, user: &str) -> io::Result<Vec<String>> {
-        let path = self.folder.path().join(AUDIT_LOG);
-        let name = format!("\"username\":\"{user}");
-        let mut events: Vec<String> = Vec::new();
-        loop {
-            let log = std::fs::read_to_string(&path)?;
-            // The last line may be half written.
-            let lines = log
-                .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n'));
-            let now: Vec<String> = lines
-                .filter(|line| line.contains(&name))
-                .map(str::to_owned)
-                .collect();
-            if now.len() == events.len() {
-                return Ok(now);
-            }
-            events = now;
-            std::thread::sleep(QUIET);
-        }
+        audit::requests(&self.folder.path().join(AUDIT_LOG), user)
     }
 
     /// Stops the API server. Its data stay: etcd goes on.

@@ -64,7 +64,7 @@ impl StateFilter {
 
 /// Refuses to change every entity of a kind, unless the user says so.
 pub(crate) fn require_choice(select: &Select, all: bool) -> Result<()> {
-    if all || *select != Select::all(select.kind) {
+    if all || select.has_filter() {
         return Ok(());
     }
     Err(tko_core::Error::bad(

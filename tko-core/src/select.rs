@@ -93,6 +93,28 @@ impl Select {
         }
     }
 
+    /// Whether anything but the kind narrows this selection. [`deleting`](Self::deleting) does not:
+    /// it only adds entities.
+    ///
+    /// Interfaces refuse to delete or approve by a selection without a filter, unless the caller says
+    /// that everything is meant.
+    ///
+    /// ```
+    /// use tko_core::{Kind, Select};
+    ///
+    /// let mut everything = Select::all(Kind::Deployment);
+    /// everything.deleting = true;
+    /// assert!(!everything.has_filter());
+    /// assert!(everything.approved(false).has_filter());
+    /// ```
+    pub fn has_filter(&self) -> bool {
+        let everything = Self {
+            deleting: self.deleting,
+            ..Self::all(self.kind)
+        };
+        *self != everything
+    }
+
     /// Adds a pattern for the id, or for a plugin's name.
     #[must_use]
     pub fn id(mut self, pattern: Pattern) -> Self {

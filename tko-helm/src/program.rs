@@ -8,7 +8,6 @@ use tko_plugin::channel::Channel;
 use tko_plugin::log::LogSubject;
 use tko_plugin::process::{self, Bounds, Program};
 use tko_plugin::{Failure, LogChannel, environment};
-use tokio::sync::Semaphore;
 
 /// Variables that tell Helm where its files and proxies are, beside those that every plugin
 /// inherits.
@@ -31,10 +30,6 @@ const HELM_VARIABLES: [&str; 12] = [
 const GRACE: Duration = Duration::from_secs(1);
 /// Maximum bytes of stderr that are logged for one run.
 const LOG: usize = 1 << 20;
-
-/// Programs at a time in this process. More wait, before their time limit starts: each takes some
-/// 50 MB, and preparers call more at a time.
-static PLACES: Semaphore = Semaphore::const_new(32);
 
 /// One run of helm.
 pub(crate) struct HelmRun {
@@ -63,7 +58,7 @@ impl HelmRun {
                 settings.program
             )
         })?;
-        let _place = PLACES.acquire().await?;
+        let _place = process::place().await;
         // Without a folder of charts, relative paths lead nowhere.
         let empty = tempfile::Builder::new().prefix("tko-helm-").tempdir()?;
         let folder = settings.charts.as_deref().unwrap_or(empty.path());

@@ -13,7 +13,6 @@ use tko_plugin::channel::Channel;
 use tko_plugin::environment;
 use tko_plugin::process::{self, Bounds, Program};
 use tko_plugin::{Failure, LogChannel};
-use tokio::sync::Semaphore;
 
 /// Variables that tell container engines how to work, beside those that every plugin inherits.
 const CONTAINER_VARIABLES: [&str; 3] = ["CONTAINER*", "DOCKER_*", "PODMAN_*"];
@@ -63,10 +62,6 @@ impl KrmFunction for ExecFunction {
         Some(format!("exec {:?} {}", self.program, content.ok()??))
     }
 }
-
-/// Programs at a time in this process. More wait, before their time limit starts: preparers call more
-/// at a time than a machine may have memory for.
-static PLACES: Semaphore = Semaphore::const_new(32);
 
 /// Maximum number of programs whose content is remembered.
 const MOST_PROGRAMS: usize = 256;
@@ -118,7 +113,7 @@ pub(crate) async fn run_program(
     };
     list.mark();
     // Never closed.
-    let _place = PLACES.acquire().await.ok();
+    let _place = process::place().await;
     let document = blocking(name, move || list.encode()).await?;
     let channel = Channel::open(LogChannel::Fifo)
         .await

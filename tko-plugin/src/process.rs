@@ -19,7 +19,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 
 mod daemons;
@@ -32,6 +32,28 @@ use running::{Running, exited, send};
 /// How long pipes may stay open after the program has ended, because one of its children holds
 /// them.
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
+
+/// Programs at a time in this process, of all callers of [`place`] together. Preparers work on more
+/// deployments at a time than a machine may have memory for programs: helm alone takes some 50 MB.
+const PROGRAMS: usize = 32;
+
+static PLACES: Semaphore = Semaphore::const_new(PROGRAMS);
+
+/// One of the places for programs in this process, free again when this is dropped.
+#[derive(Debug)]
+pub struct ProgramPlace {
+    _permit: Option<SemaphorePermit<'static>>,
+}
+
+/// Waits until this process may start another program, in order of the calls.
+///
+/// Time limits of programs start afterwards.
+pub async fn place() -> ProgramPlace {
+    ProgramPlace {
+        // It fails only when the semaphore is closed, which nothing does.
+        _permit: PLACES.acquire().await.ok(),
+    }
+}
 
 /// Limits of one run.
 #[derive(Clone, Copy, Debug)]
@@ -176,5 +198,22 @@ async fn supervise(
         // Either everything was read, or a child holds the pipes open and the program's own output
         // was read.
         _ => Ok(end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn programs_wait_for_a_place() {
+        let mut places = Vec::new();
+        for _ in 0..PROGRAMS {
+            places.push(place().await);
+        }
+        let mut next = pin!(place());
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        places.pop();
+        assert!(futures_util::poll!(next).is_ready());
     }
 }

@@ -160,7 +160,7 @@ impl DataApi for Client {
     async fn purge(&self, select: &Select) -> Result<Bulk> {
         let request = wire::PurgeRequest {
             select: Some(pack_select(select)),
-            all: *select == Select::all(select.kind),
+            all: !select.has_filter(),
         };
         self.bulk(
             "delete matching entities",
@@ -174,7 +174,7 @@ impl DataApi for Client {
     async fn approve(&self, select: &Select) -> Result<Bulk> {
         let request = wire::ApproveRequest {
             select: Some(pack_select(select)),
-            all: *select == Select::all(select.kind),
+            all: !select.has_filter(),
         };
         self.bulk(
             "approve matching deployments",

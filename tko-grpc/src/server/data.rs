@@ -53,7 +53,7 @@ fn select(select: Option<&wire::Select>) -> tko_core::Result<Select> {
 /// caller says that everything is meant.
 fn chosen(of: Option<&wire::Select>, all: bool, verb: &str) -> tko_core::Result<Select> {
     let select = select(of)?;
-    if all || select != Select::all(select.kind) {
+    if all || select.has_filter() {
         return Ok(select);
     }
     let message = format!(

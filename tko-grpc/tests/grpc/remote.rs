@@ -213,25 +213,27 @@ async fn o2_a_selection_without_filter_changes_nothing_unless_all_is_meant() {
     let client = serving.client();
     fleet(&client, "a", 2).await;
     let mut data = DataClient::new(serving.channel());
-    let select = || {
-        Some(wire::Select {
+    // What is being deleted comes on top: that is no filter.
+    for deleting in [false, true] {
+        let select = wire::Select {
             kind: wire::Kind::Deployment.into(),
+            deleting,
             ..Default::default()
-        })
-    };
-    let request = wire::PurgeRequest {
-        select: select(),
-        all: false,
-    };
-    let refused = data.purge(request).await.expect_err("no filter");
-    assert_eq!(refused.code(), Code::InvalidArgument);
-    assert!(refused.message().contains("delete every deployment"));
-    let request = wire::ApproveRequest {
-        select: select(),
-        all: false,
-    };
-    let refused = data.approve(request).await.expect_err("no filter");
-    assert_eq!(refused.code(), Code::InvalidArgument);
+        };
+        let request = wire::PurgeRequest {
+            select: Some(select.clone()),
+            all: false,
+        };
+        let refused = data.purge(request).await.expect_err("no filter");
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("delete every deployment"));
+        let request = wire::ApproveRequest {
+            select: Some(select),
+            all: false,
+        };
+        let refused = data.approve(request).await.expect_err("no filter");
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
     let all = Select::all(Kind::Deployment);
     let found = client.count(&all, 10, Want::ROW).await.expect("a count");
     assert_eq!(found.found, 2);

@@ -49,7 +49,7 @@ fn selected(
     let dry_run = query.boolean("dryRun")?.unwrap_or(false);
     let all = query.boolean("all")?.unwrap_or(false);
     query.end()?;
-    if !dry_run && !all && select == Select::all(kind) {
+    if !dry_run && !all && !select.has_filter() {
         let detail = format!(
             "without a filter this {verb} all {}; add a filter, or all=true",
             plural(kind)

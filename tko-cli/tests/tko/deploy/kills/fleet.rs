@@ -345,7 +345,7 @@ impl Fleet {
         let reads = self.sites.iter().flat_map(|site| {
             let number = site.trim_start_matches("edge-");
             ["configmaps", "deployments", "slices"]
-                .map(|kind| format!("{number}:tko \"list\" \"{kind}\""))
+                .map(|kind| format!("{USERS}{number}:tko list {kind}"))
         });
         let mut reads: Vec<String> = reads.collect();
         reads.sort();
@@ -372,17 +372,9 @@ impl Fleet {
         }
     }
 
-    /// The requests of the sites' users so far, as account, verb and resource.
+    /// The requests of the sites' users so far, each as user, verb and resource.
     fn requests(&self) -> Vec<String> {
-        let events = tokio::task::block_in_place(|| self.cluster.audit(USERS)).expect("a log");
-        let request = |event: &String| {
-            let event: Value = serde_json::from_str(event).expect("JSON");
-            let user = event["user"]["username"].as_str().unwrap_or_default();
-            let account = user.strip_prefix(USERS).unwrap_or(user);
-            let (verb, resource) = (&event["verb"], &event["objectRef"]["resource"]);
-            format!("{account} {verb} {resource}")
-        };
-        events.iter().map(request).collect()
+        tokio::task::block_in_place(|| self.cluster.audit(USERS)).expect("a log")
     }
 }
 
