@@ -40,9 +40,9 @@ impl MetadataArgs {
 }
 
 /// The rows of a page: few calls reach a window that is far behind the start, whatever its size.
-fn page_size(window: &WindowArgs) -> usize {
+fn page_size(window: &WindowArgs, state: Option<StateFilter>) -> usize {
     let skip = usize::try_from(window.offset).unwrap_or(usize::MAX);
-    match window.state {
+    match state {
         Some(_) => MAX_PAGE,
         // Pages contain what is skipped, too.
         None => window.limit().saturating_add(skip).min(500),
@@ -53,14 +53,15 @@ async fn list(
     data: &dyn DataApi,
     select: Select,
     window: &WindowArgs,
+    state: Option<StateFilter>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let mut skip = window.offset;
     let mut left = window.limit();
-    let mut list = List::new(select).limit(page_size(window)).want(Want::ROW);
+    let mut list = List::new(select).limit(page_size(window, state)).want(Want::ROW);
     list.want.allow_stale = window.allow_stale;
-    if window.state == Some(StateFilter::Deleting) {
-        list.select.deleting = true;
+    if let Some(state) = state {
+        state.narrow(&mut list.select);
     }
     let want = list.want;
     let mut cut = 0_u64;
@@ -70,7 +71,7 @@ async fn list(
     while left > 0 {
         let mut page = data.list(&list).await?;
         note(&mut shown_as_of, page.revision);
-        if let Some(state) = window.state {
+        if let Some(state) = state {
             page.items.retain(|record| state.matches(&record.entity));
         }
         let skipped = usize::try_from(skip).map_or(page.items.len(), |n| n.min(page.items.len()));
@@ -220,12 +221,12 @@ mod tests {
     #[test]
     fn o11_a_small_window_far_behind_the_start_is_read_in_large_pages() {
         let size = |offset, max_count| {
-            page_size(&WindowArgs {
+            let window = WindowArgs {
                 offset,
                 max_count,
                 allow_stale: false,
-                state: None,
-            })
+            };
+            page_size(&window, None)
         };
         assert_eq!([size(40_000, 1), size(40_000, 100)], [500, 500]);
         assert_eq!([size(0, 1), size(3, 1), size(0, 0)], [1, 4, 500]);

@@ -1,9 +1,11 @@
 //! The flags that filter listings, purges and approvals.
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use tko_core::select::MetadataPatterns;
-use tko_core::{Condition, DeploymentId, Entity, Gvk, Kind, Pattern, PluginType, Result, Select};
+use tko_core::view::{DeploymentState, fault};
+use tko_core::{DeploymentId, Entity, Gvk, Kind, Pattern, PluginType, Result, Select};
 
 /// The flags that choose a part of a listing.
 #[derive(Debug, Args)]
@@ -22,42 +24,81 @@ pub(crate) struct WindowArgs {
     /// Allow a stale read from a replica; the revision it shows is printed
     #[arg(long)]
     pub(crate) allow_stale: bool,
-    /// Filter by state
-    #[arg(long, value_name = "STATE", value_enum)]
-    pub(crate) state: Option<StateFilter>,
 }
 
-/// A state of entities. Listings by state read every entity that the other filters select.
+/// The flags that choose a part of a listing of anything but deployments.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+    /// Filter by state; reads all that the other filters select
+    #[arg(long, value_name = "STATE", value_enum)]
+    state: Option<EntityState>,
+}
+
+/// A state of anything but deployments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum StateFilter {
-    /// A condition says that something failed
+enum EntityState {
+    /// A condition says what fails
     Failing,
-    /// Its preparation waits for something
-    Waiting,
-    /// Approved, and not placed on a site yet
-    Unscheduled,
-    /// Being deleted: hidden from other listings until its scheduler is done
+    /// Being deleted: hidden from other lists until its scheduler is done
     Deleting,
 }
 
+/// The flags that choose a part of a listing of deployments.
+#[derive(Debug, Args)]
+pub(crate) struct DeploymentListArgs {
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+    /// Filter by state; reads all that the other filters select
+    #[arg(long, value_name = "STATE", value_parser = deployment_state())]
+    state: Option<DeploymentState>,
+}
+
+fn deployment_state() -> impl TypedValueParser<Value = DeploymentState> {
+    PossibleValuesParser::new(DeploymentState::ALL.map(DeploymentState::as_str))
+        .try_map(|word| word.parse::<DeploymentState>())
+}
+
+/// What a listing keeps of what its filters select.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StateFilter {
+    Deployment(DeploymentState),
+    Failing,
+    Deleting,
+}
+
+impl ListArgs {
+    pub(crate) fn state(&self) -> Option<StateFilter> {
+        self.state.map(|state| match state {
+            EntityState::Failing => StateFilter::Failing,
+            EntityState::Deleting => StateFilter::Deleting,
+        })
+    }
+}
+
+impl DeploymentListArgs {
+    pub(crate) fn state(&self) -> Option<StateFilter> {
+        self.state.map(StateFilter::Deployment)
+    }
+}
+
 impl StateFilter {
+    /// Restricts a selection so that it has everything in this state.
+    pub(crate) fn narrow(self, select: &mut Select) {
+        match self {
+            Self::Deployment(state) => state.narrow(select),
+            Self::Deleting => select.deleting = true,
+            Self::Failing => {}
+        }
+    }
+
     /// Whether an entity is in this state.
     pub(crate) fn matches(self, entity: &Entity) -> bool {
-        let is_waiting = |condition: &Condition| {
-            matches!(
-                condition.reason.as_str(),
-                "Waiting" | "AwaitingApproval" | "Moving" | "Removed" | "NoScheduler"
-            )
-        };
-        let mut conditions = entity.conditions.iter();
         match self {
+            Self::Deployment(state) => DeploymentState::of(entity) == Some(state),
             Self::Deleting => entity.deleting,
-            _ if entity.deleting => false,
-            Self::Failing => conditions.any(|c| c.status == Some(false) && !is_waiting(c)),
-            Self::Waiting => conditions.any(|c| c.status == Some(false) && c.reason == "Waiting"),
-            Self::Unscheduled => entity
-                .deployment()
-                .is_some_and(|d| d.approved && d.placed.is_none()),
+            Self::Failing => !entity.deleting && fault(entity).is_some(),
         }
     }
 }

@@ -127,8 +127,9 @@ pub struct Deployment {
     pub prepared: bool,
     /// Whether it may be placed on its site. Implies `prepared`.
     pub approved: bool,
-    /// The site where a scheduler placed it, and the generation that is there. The entity cannot
-    /// be removed while this is set.
+    /// The site where a scheduler placed it, and the generation that is there. It is recorded before
+    /// the schedulers of the site are called, so that nothing is there unknown; see
+    /// [`Entity::is_scheduled`]. The entity cannot be removed while this is set.
     pub placed: Option<(SiteId, Generation)>,
     /// The idempotency key of its creation. At most one deployment has the key, counting those that
     /// are being deleted, so a retried creation finds the deployment it created.
@@ -373,6 +374,20 @@ impl Entity {
         } else {
             None
         }
+    }
+
+    /// Whether a scheduler has reported that this generation of the deployment is on its site.
+    ///
+    /// [`Deployment::placed`] alone does not say so: it is recorded before schedulers are called.
+    pub fn is_scheduled(&self) -> bool {
+        let Some(site) = self.wanted_on() else {
+            return false;
+        };
+        let placed = self.deployment().and_then(|facts| facts.placed.as_ref());
+        let reported = self.condition(SCHEDULED).is_some_and(|condition| {
+            condition.status == Some(true) && condition.observed == self.generation
+        });
+        reported && placed.is_some_and(|(at, as_of)| at == site && *as_of == self.generation)
     }
 
     /// Whether this names `key` as template, site, parent or place.

@@ -120,11 +120,11 @@ fn deployment_ready(entity: &Entity, deployment: &Deployment) -> Verdict {
             condition.message.clone(),
             condition.since,
         ),
-        None => (
-            Some(true),
-            "Scheduled".to_owned(),
-            "it is placed on its site".to_owned(),
-            entity.updated,
+        // It is recorded as placed before its schedulers are called.
+        None => blocked(
+            SCHEDULED,
+            "Scheduling",
+            "the schedulers of its site are working on it",
         ),
     }
 }
@@ -173,6 +173,8 @@ mod tests {
         let mut without = entity;
         without.conditions.truncate(1);
         assert_eq!(said(&without), (Some(true), "Scheduled".to_owned()));
+        without.conditions.clear();
+        assert_eq!(said(&without), (Some(false), "Scheduling".to_owned()));
     }
 
     #[test]

@@ -115,6 +115,15 @@ impl TestStore {
                 facts
             };
             let mut put = Put::new(&id).facts(Facts::Deployment(Box::new(facts)));
+            if number == 0 {
+                put = put.conditions(vec![Condition::new(
+                    "Scheduled",
+                    true,
+                    "Scheduled",
+                    "on site india/bangalore/south-100",
+                    Generation(1),
+                )]);
+            }
             if number == 4 {
                 put = put.conditions(vec![Condition::new(
                     "Prepared",

@@ -78,7 +78,7 @@ async fn deploy(client: &Client, template: TemplateId, site: SiteId) -> [Duratio
     let bulk = client.approve(&select).await.expect("approved");
     let approved = Instant::now();
     assert_eq!(bulk.done, 1, "{:?}", bulk.skipped);
-    let is_placed = |entity: &Entity| entity.deployment().is_some_and(|d| d.placed.is_some());
+    let is_placed = |entity: &Entity| entity.is_scheduled();
     until(&mut events, &key, is_placed).await;
     let placed = Instant::now();
     [

@@ -163,7 +163,7 @@ async fn run(client: &Client, top: NewDeployment, size: usize) -> (Duration, Vec
             if deployment.prepared {
                 prepared.insert(record.entity.key.clone());
             }
-            if deployment.placed.is_some() && placed.insert(record.entity.key.clone()) {
+            if record.entity.is_scheduled() && placed.insert(record.entity.key.clone()) {
                 bar.inc(1);
             }
         }

@@ -122,9 +122,6 @@ impl FleetTally {
                 ..Self::default()
             };
         };
-        // A deployment that changed after it was placed is not placed in its current generation.
-        let placed = deployment.placed.as_ref();
-        let placed = placed.is_some_and(|(_, as_of)| *as_of == entity.generation);
         let refused = entity.condition(PREPARED).is_some_and(|condition| {
             condition.status == Some(false) && condition.reason == "Invalid"
         });
@@ -132,7 +129,7 @@ impl FleetTally {
             deployments: 1,
             prepared: deployment.prepared.into(),
             approved: deployment.approved.into(),
-            placed: (scheduled && placed).into(),
+            placed: entity.is_scheduled().into(),
             refused: refused.into(),
             ..Self::default()
         }

@@ -3,7 +3,7 @@
 use super::removal::{self, RemovalArgs};
 use super::{list, show};
 use crate::console::Console;
-use crate::filter::{WindowArgs, pair};
+use crate::filter::{ListArgs, pair};
 use crate::services::catalog::CatalogStartArgs;
 use crate::services::time;
 use clap::{Args, Subcommand};
@@ -27,7 +27,7 @@ pub(crate) enum CatalogCommand {
     /// Register a catalog; its templates are registered by the server
     Add(CatalogAddArgs),
     /// List catalogs
-    List(WindowArgs),
+    List(ListArgs),
     /// Show a catalog: its properties and conditions
     #[command(visible_alias = "get")]
     Show(EntryName),
@@ -46,7 +46,7 @@ pub(crate) enum InventoryCommand {
     /// Register an inventory; its sites are registered by the server
     Add(AddArgs),
     /// List inventories
-    List(WindowArgs),
+    List(ListArgs),
     /// Show an inventory: its properties and conditions
     #[command(visible_alias = "get")]
     Show(EntryName),
@@ -152,7 +152,7 @@ impl CatalogCommand {
         let plugin_type = PluginType::Catalog;
         match self {
             Self::Add(add) => add.resolved().run(plugin_type, data, console).await,
-            Self::List(window) => list_entries(plugin_type, &window, data, console).await,
+            Self::List(listed) => list_entries(plugin_type, &listed, data, console).await,
             Self::Show(entry) => show(data, &entry.key(plugin_type)?, console).await,
             Self::Sync(sync) => sync.run(plugin_type, false, data, console).await,
             Self::Remove(entry) => entry.remove(plugin_type, data, console).await,
@@ -171,7 +171,7 @@ impl InventoryCommand {
         let plugin_type = PluginType::Inventory;
         match self {
             Self::Add(add) => add.run(plugin_type, data, console).await,
-            Self::List(window) => list_entries(plugin_type, &window, data, console).await,
+            Self::List(listed) => list_entries(plugin_type, &listed, data, console).await,
             Self::Show(entry) => show(data, &entry.key(plugin_type)?, console).await,
             Self::Sync { sync, accept } => sync.run(plugin_type, accept, data, console).await,
             Self::Remove(entry) => entry.remove(plugin_type, data, console).await,
@@ -181,12 +181,12 @@ impl InventoryCommand {
 
 async fn list_entries(
     plugin_type: PluginType,
-    window: &WindowArgs,
+    listed: &ListArgs,
     data: &dyn DataApi,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let select = Select::all(Kind::Plugin).plugin_type(plugin_type);
-    list(data, select, window, console).await
+    list(data, select, &listed.window, listed.state(), console).await
 }
 
 impl EntryName {

@@ -4,7 +4,7 @@ use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::wait::{WaitArgs, wait};
 use super::{MODIFICATION, MetadataArgs, get, list, report, retry, show};
 use crate::console::Console;
-use crate::filter::{DeploymentFilter, WindowArgs, require_choice};
+use crate::filter::{DeploymentFilter, DeploymentListArgs, require_choice};
 use crate::output;
 use crate::source::SourceArgs;
 use anyhow::Context;
@@ -25,7 +25,7 @@ pub(crate) enum DeploymentCommand {
         #[command(flatten)]
         filter: DeploymentFilter,
         #[command(flatten)]
-        window: WindowArgs,
+        listed: DeploymentListArgs,
     },
     /// Print a deployment's package
     Get {
@@ -141,7 +141,10 @@ impl DeploymentCommand {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::List { filter, window } => list(data, filter.select()?, &window, console).await,
+            Self::List { filter, listed } => {
+                let state = listed.state();
+                list(data, filter.select()?, &listed.window, state, console).await
+            }
             Self::Get { id } => get(data, &id.into(), console).await,
             Self::Show { id } => show(data, &id.into(), console).await,
             Self::Create {

@@ -9,7 +9,7 @@ mod workbench;
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::{list, show};
 use crate::console::Console;
-use crate::filter::{PluginFilter, WindowArgs, gvk, pair};
+use crate::filter::{PluginFilter, ListArgs, gvk, pair};
 use crate::services::controllers::executors;
 use crate::services::plugins::PluginHost;
 use clap::{Args, Subcommand};
@@ -27,7 +27,7 @@ pub(crate) enum PluginCommand {
         #[command(flatten)]
         filter: PluginFilter,
         #[command(flatten)]
-        window: WindowArgs,
+        listed: ListArgs,
     },
     /// Show a plugin
     #[command(visible_alias = "show")]
@@ -100,9 +100,10 @@ impl PluginCommand {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::List { filter, window } => {
+            Self::List { filter, listed } => {
                 let select = filter.select()?;
-                list(data, select.clone(), &window, console).await?;
+                let state = listed.state();
+                list(data, select.clone(), &listed.window, state, console).await?;
                 warn_of_executors(data, select, console).await
             }
             Self::Get(name) => show(data, &Key::from(name.id()?), console).await,

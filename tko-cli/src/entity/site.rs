@@ -3,7 +3,7 @@
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::{MetadataArgs, get, list, retry, show};
 use crate::console::Console;
-use crate::filter::{SiteFilter, WindowArgs};
+use crate::filter::{SiteFilter, ListArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
 use tko_core::{DataApi, NewSite, SiteId, TemplateId};
@@ -16,7 +16,7 @@ pub(crate) enum SiteCommand {
         #[command(flatten)]
         filter: SiteFilter,
         #[command(flatten)]
-        window: WindowArgs,
+        listed: ListArgs,
     },
     /// Print a site's package
     Get {
@@ -68,7 +68,10 @@ impl SiteCommand {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::List { filter, window } => list(data, filter.select()?, &window, console).await,
+            Self::List { filter, listed } => {
+                let state = listed.state();
+                list(data, filter.select()?, &listed.window, state, console).await
+            }
             Self::Get { id } => get(data, &id.into(), console).await,
             Self::Show { id } => show(data, &id.into(), console).await,
             Self::Register {

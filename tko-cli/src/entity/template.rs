@@ -3,7 +3,7 @@
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::{MetadataArgs, get, list, show};
 use crate::console::Console;
-use crate::filter::{TemplateFilter, WindowArgs};
+use crate::filter::{TemplateFilter, ListArgs};
 use crate::source::SourceArgs;
 use clap::Subcommand;
 use tko_core::{DataApi, NewTemplate, TemplateId};
@@ -16,7 +16,7 @@ pub(crate) enum TemplateCommand {
         #[command(flatten)]
         filter: TemplateFilter,
         #[command(flatten)]
-        window: WindowArgs,
+        listed: ListArgs,
     },
     /// Print a template's package
     Get {
@@ -61,7 +61,10 @@ impl TemplateCommand {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::List { filter, window } => list(data, filter.select()?, &window, console).await,
+            Self::List { filter, listed } => {
+                let state = listed.state();
+                list(data, filter.select()?, &listed.window, state, console).await
+            }
             Self::Get { id } => get(data, &id.into(), console).await,
             Self::Show { id } => show(data, &id.into(), console).await,
             Self::Register {

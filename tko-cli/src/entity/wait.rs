@@ -33,7 +33,7 @@ enum AwaitedState {
     Prepared,
     /// It is approved
     Approved,
-    /// A scheduler has placed it on its site
+    /// A scheduler has placed it on its site, as it is now
     Placed,
     /// It is gone, also from its site
     Deleted,
@@ -46,7 +46,7 @@ impl AwaitedState {
             Self::Deleted => entity.is_none(),
             Self::Prepared => deployment.is_some_and(|one| one.prepared),
             Self::Approved => deployment.is_some_and(|one| one.approved),
-            Self::Placed => deployment.is_some_and(|one| one.placed.is_some()),
+            Self::Placed => entity.is_some_and(Entity::is_scheduled),
         }
     }
 

@@ -4,7 +4,13 @@ use crate::entity::{Condition, Entity, PREPARED, SCHEDULED};
 use crate::select::Select;
 
 /// Reasons of conditions that do not hold and yet need nobody: the work goes on by itself.
-const IN_PROGRESS: [&str; 4] = ["Waiting", "AwaitingApproval", "Moving", "Scheduling"];
+const IN_PROGRESS: [&str; 5] = [
+    "Waiting",
+    "AwaitingApproval",
+    "Moving",
+    "Scheduling",
+    "Removed",
+];
 
 /// The reason of a condition of a deployment that a scheduler cannot remove from its site.
 const REMOVAL_FAILED: &str = "RemovalFailed";
@@ -19,9 +25,9 @@ const REMOVAL_FAILED: &str = "RemovalFailed";
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeploymentState {
-    /// A scheduler placed it on its site.
+    /// A scheduler reported that it is on its site, as it is now.
     Scheduled,
-    /// It is approved, and a scheduler will place it.
+    /// It is approved, and a scheduler will place it, or is placing it.
     Approved,
     /// It is prepared and waits for a person's approval.
     Waiting,
@@ -71,7 +77,7 @@ impl DeploymentState {
             Self::Deleting
         } else if fault(entity).is_some() {
             Self::Failing
-        } else if deployment.placed.is_some() {
+        } else if entity.is_scheduled() {
             Self::Scheduled
         } else if deployment.approved {
             Self::Approved
@@ -142,7 +148,8 @@ pub fn obstacle(entity: &Entity) -> Option<&Condition> {
 mod tests {
     use super::{DeploymentState, fault, obstacle};
     use crate::deployment_resource::DeploymentResource;
-    use crate::{Condition, Deployment, DeploymentId, Entity, Generation, SiteId};
+    use crate::entity::SCHEDULED;
+    use crate::{Condition, Deployment, DeploymentId, Entity, Facts, Generation, SiteId};
 
     fn deployment(change: impl FnOnce(Deployment) -> Deployment) -> Entity {
         let id = DeploymentId::new("a1").expect("an id");
@@ -153,14 +160,19 @@ mod tests {
         Condition::new(kind, false, reason, "why", Generation(1))
     }
 
+    /// A deployment on the site `lab/1`, as its scheduler has reported.
+    fn scheduled() -> Entity {
+        let site = SiteId::new("lab/1").expect("an id");
+        let facts = |d: Deployment| {
+            let d = d.prepared(true).approved(true);
+            d.site(site.clone()).placed((site, Generation(1)))
+        };
+        let reported = Condition::new(SCHEDULED, true, "Scheduled", "on it", Generation(1));
+        deployment(facts).conditions(vec![reported])
+    }
+
     #[test]
     fn a_deployment_has_the_furthest_state_that_holds() {
-        let site = SiteId::new("lab/1").expect("an id");
-        let placed = deployment(|d| {
-            d.prepared(true)
-                .approved(true)
-                .placed((site, Generation(1)))
-        });
         for (entity, state) in [
             (deployment(|d| d), DeploymentState::Unprepared),
             (deployment(|d| d.prepared(true)), DeploymentState::Waiting),
@@ -168,11 +180,38 @@ mod tests {
                 deployment(|d| d.prepared(true).approved(true)),
                 DeploymentState::Approved,
             ),
-            (placed.clone(), DeploymentState::Scheduled),
-            (placed.deleting(true), DeploymentState::Deleting),
+            (scheduled(), DeploymentState::Scheduled),
+            (scheduled().deleting(true), DeploymentState::Deleting),
         ] {
             assert_eq!(DeploymentState::of(&entity), Some(state));
         }
+    }
+
+    #[test]
+    fn only_what_a_scheduler_has_reported_of_this_generation_is_scheduled() {
+        let state = |change: fn(&mut Entity)| {
+            let mut entity = scheduled();
+            change(&mut entity);
+            DeploymentState::of(&entity)
+        };
+        let approved = Some(DeploymentState::Approved);
+        // It is recorded as placed before its schedulers are called.
+        assert_eq!(state(|entity| entity.conditions.clear()), approved);
+        assert_eq!(state(|entity| entity.generation = Generation(2)), approved);
+        let edited = state(|entity| {
+            entity.generation = Generation(2);
+            if let Facts::Deployment(facts) = &mut entity.facts {
+                facts.approved = false;
+            }
+        });
+        assert_eq!(edited, Some(DeploymentState::Waiting));
+        let removed = state(|entity| {
+            entity.conditions = vec![condition(SCHEDULED, "Removed")];
+            if let Facts::Deployment(facts) = &mut entity.facts {
+                facts.placed = None;
+            }
+        });
+        assert_eq!(removed, approved);
     }
 
     #[test]

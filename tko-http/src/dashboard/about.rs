@@ -56,8 +56,11 @@ pub(super) async fn page(
         shell,
         facts,
         states: [
-            ("scheduled", "A scheduler placed it on its site."),
-            ("approved", "It will be placed."),
+            ("scheduled", "It is on its site, as it is now."),
+            (
+                "approved",
+                "A scheduler will place it, or is placing it.",
+            ),
             (
                 "waiting",
                 "It is prepared and waits for a person's approval.",

@@ -204,8 +204,13 @@ fn steps(
             .map(|condition| condition.message.clone())
             .unwrap_or_default()
     };
-    let is_placed = deployment.placed.is_some();
-    let done = [true, deployment.prepared, deployment.approved, is_placed];
+    let is_scheduled = entity.is_scheduled();
+    let done = [
+        true,
+        deployment.prepared,
+        deployment.approved,
+        is_scheduled,
+    ];
     let current = done.iter().position(|done| !done);
     let site = deployment.site.as_ref();
     let texts = [
@@ -232,7 +237,11 @@ fn steps(
         },
         match (&deployment.placed, site) {
             (None, None) => Html::text("it has no site, so there is nothing to place"),
-            (None, Some(site)) if deployment.approved => {
+            (Some((at, _)), _) if is_scheduled => Html::text("on ").entity(&at.into()),
+            (Some((at, as_of)), _) if *as_of != entity.generation => Html::text("on ")
+                .entity(&at.into())
+                .with(", as it was before its last change"),
+            (_, Some(site)) if deployment.approved => {
                 let said = said(SCHEDULED);
                 let said = if said.is_empty() {
                     "soon".to_owned()

@@ -158,10 +158,20 @@ async fn fleet() -> TestStore {
             .site(on.clone())
             .prepared(prepared)
             .approved(approved);
+        let mut conditions = Vec::new();
         if approved && number % 5 != 3 {
+            let said = format!("on site {on}");
+            conditions.push(Condition::new(
+                "Scheduled",
+                true,
+                "Scheduled",
+                said,
+                Generation(1),
+            ));
             facts = facts.placed((on, Generation(1)));
         }
-        let mut put = Put::new(&id).facts(Facts::Deployment(Box::new(facts)));
+        let facts = Facts::Deployment(Box::new(facts));
+        let mut put = Put::new(&id).facts(facts).conditions(conditions);
         if number % 9 == 4 && number % 2 == 0 {
             put = put.conditions(vec![Condition::new(
                 "Prepared",

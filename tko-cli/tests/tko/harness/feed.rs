@@ -3,7 +3,6 @@
 use super::process::TIME;
 use futures_util::StreamExt;
 use std::collections::HashMap;
-use tko_core::entity::SCHEDULED;
 use tko_core::{DataApi, Entity, Event, Key, Kind, Revision, Select, Watch};
 use tko_grpc::client::Client;
 use tokio::sync::watch;
@@ -33,15 +32,10 @@ struct State {
 
 impl State {
     fn of(entity: &Entity) -> Self {
-        let row = entity.deployment();
-        let site = entity.wanted_on();
-        let place = row.and_then(|d| d.placed.as_ref()).map(|(at, _)| at);
-        let said = entity.condition(SCHEDULED);
-        let done = said.is_some_and(|said| said.status == Some(true));
         Self {
-            prepared: row.is_some_and(|d| d.prepared),
-            wanted: site.is_some(),
-            placed: done && site.is_some() && place == site,
+            prepared: entity.deployment().is_some_and(|d| d.prepared),
+            wanted: entity.wanted_on().is_some(),
+            placed: entity.is_scheduled(),
         }
     }
 }

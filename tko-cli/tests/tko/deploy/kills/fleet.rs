@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_core::entity::SCHEDULED;
 use tko_core::{
     DataApi, DeploymentId, Enqueue, Entity, EntityUpdate, Error, Key, Kind, Lane, List,
     NewDeployment, NewSite, Package, PackageUpdate, Select, SiteId, Stage, Want, WorkerApi,
@@ -380,13 +379,7 @@ impl Fleet {
 
 /// Whether a scheduler has reported this generation as placed on this site.
 fn is_placed(entity: &Entity, site: &str) -> bool {
-    let said = entity
-        .condition(SCHEDULED)
-        .is_some_and(|said| said.status == Some(true) && said.observed == entity.generation);
-    let placed = entity.deployment().and_then(|facts| facts.placed.as_ref());
-    let is_there = placed
-        .is_some_and(|(at, generation)| at.as_str() == site && *generation == entity.generation);
-    said && is_there && entity.wanted_on().is_some()
+    entity.is_scheduled() && entity.wanted_on().is_some_and(|on| on.as_str() == site)
 }
 
 /// Whether a deployment is not there in this round.
