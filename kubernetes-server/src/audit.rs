@@ -45,7 +45,12 @@ fn events(log: &Path, text: &str) -> io::Result<Vec<String>> {
 
 fn request(event: &str) -> io::Result<String> {
     let event: Value = serde_json::from_str(event)?;
-    let text = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
+    let text = |pointer| {
+        event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+    };
     Ok(format!(
         "{} {} {}",
         text("/user/username"),

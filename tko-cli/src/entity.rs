@@ -58,7 +58,9 @@ async fn list(
 ) -> anyhow::Result<()> {
     let mut skip = window.offset;
     let mut left = window.limit();
-    let mut list = List::new(select).limit(page_size(window, state)).want(Want::ROW);
+    let mut list = List::new(select)
+        .limit(page_size(window, state))
+        .want(Want::ROW);
     list.want.allow_stale = window.allow_stale;
     if let Some(state) = state {
         state.narrow(&mut list.select);

@@ -9,7 +9,7 @@ mod workbench;
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::{list, show};
 use crate::console::Console;
-use crate::filter::{PluginFilter, ListArgs, gvk, pair};
+use crate::filter::{ListArgs, PluginFilter, gvk, pair};
 use crate::services::controllers::executors;
 use crate::services::plugins::PluginHost;
 use clap::{Args, Subcommand};

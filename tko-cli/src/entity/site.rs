@@ -3,7 +3,7 @@
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::{MetadataArgs, get, list, retry, show};
 use crate::console::Console;
-use crate::filter::{SiteFilter, ListArgs};
+use crate::filter::{ListArgs, SiteFilter};
 use crate::source::SourceArgs;
 use clap::Subcommand;
 use tko_core::{DataApi, NewSite, SiteId, TemplateId};

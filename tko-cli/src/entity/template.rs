@@ -3,7 +3,7 @@
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::{MetadataArgs, get, list, show};
 use crate::console::Console;
-use crate::filter::{TemplateFilter, ListArgs};
+use crate::filter::{ListArgs, TemplateFilter};
 use crate::source::SourceArgs;
 use clap::Subcommand;
 use tko_core::{DataApi, NewTemplate, TemplateId};

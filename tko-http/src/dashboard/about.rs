@@ -57,10 +57,7 @@ pub(super) async fn page(
         facts,
         states: [
             ("scheduled", "It is on its site, as it is now."),
-            (
-                "approved",
-                "A scheduler will place it, or is placing it.",
-            ),
+            ("approved", "A scheduler will place it, or is placing it."),
             (
                 "waiting",
                 "It is prepared and waits for a person's approval.",

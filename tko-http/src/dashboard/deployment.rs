@@ -205,12 +205,7 @@ fn steps(
             .unwrap_or_default()
     };
     let is_scheduled = entity.is_scheduled();
-    let done = [
-        true,
-        deployment.prepared,
-        deployment.approved,
-        is_scheduled,
-    ];
+    let done = [true, deployment.prepared, deployment.approved, is_scheduled];
     let current = done.iter().position(|done| !done);
     let site = deployment.site.as_ref();
     let texts = [
