@@ -1,5 +1,6 @@
 //! [`ApiServer`]: a running API server with its etcd.
 
+use crate::audit;
 use crate::certificates::{Authority, Issued};
 use crate::process::RunningProgram;
 use crate::programs::Programs;
