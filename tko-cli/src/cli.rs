@@ -110,7 +110,7 @@ enum CliCommand {
     /// Run a scheduler
     #[command(subcommand)]
     Scheduler(SchedulerCommand),
-    // Plugins in pods are run by it.
+    // The executor of plugins in pods runs this command.
     #[command(hide = true)]
     KubernetesExec(KubernetesExecArgs),
     /// Print a completion script for a shell
@@ -242,7 +242,7 @@ impl Cli {
                 command: PluginCommand::Test(_),
                 ..
             }) => ("info", false),
-            // Log lines would go over the screen; it says itself what fails.
+            // Log lines would disturb the screen; the dashboard itself shows failures.
             CliCommand::Dashboard(_) => ("off", false),
             _ => ("warn", false),
         };

@@ -29,7 +29,7 @@ impl DashboardArgs {
         let client = self.connect.client().await?;
         let mut server = Vec::new();
         let mut add = |name: &str, value: String| server.push((name.to_owned(), value));
-        // A server that is away is said on the dashboard.
+        // The dashboard itself reports an unreachable server.
         if let Ok(about) = client.server().await {
             add("instance", about.name);
             add("description", about.description);

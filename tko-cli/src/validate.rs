@@ -1,7 +1,7 @@
 //! `tko validate`: checks packages by the rules of the data service, without a server.
 //!
 //! Documents are read, checked and reported one by one: memory holds the largest document, and what
-//! the chosen output needs of the rest.
+//! the chosen output needs to remember of the others.
 
 mod checker;
 mod documents;

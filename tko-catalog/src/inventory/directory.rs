@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tko_core::{Error, Package, Result};
 use tko_source::package_of;
 
-/// The file that says id, template and metadata of a site, as `tko export` writes it.
+/// The file with the id, template and metadata of a site, as `tko export` writes it.
 pub(crate) const DESCRIPTOR: &str = "site.json";
 
 /// Maximum number of bytes of a descriptor.

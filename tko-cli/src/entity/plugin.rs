@@ -125,7 +125,7 @@ impl PluginCommand {
                 Ok(())
             }
             Self::Delete(name) => {
-                // Nothing is lost that registering it again would not restore.
+                // Registering it again restores everything, so no confirmation is needed.
                 let args = RemovalArgs::default();
                 removal::delete(data, &Key::from(name.id()?), &args, console).await
             }
@@ -139,7 +139,7 @@ impl PluginCommand {
     }
 }
 
-/// Whether a plugin is a catalog or inventory, which have executors of their own.
+/// Whether a plugin is a catalog or inventory, which have their own executors.
 fn is_source(id: &PluginId) -> bool {
     matches!(
         id.plugin_type(),
@@ -147,7 +147,7 @@ fn is_source(id: &PluginId) -> bool {
     )
 }
 
-/// Returns a warning if the controllers of this program have no such executor.
+/// Returns a warning if the controllers of this program do not have this executor.
 fn unknown_executor(name: &str) -> Option<String> {
     let known = executors(
         None,

@@ -1,4 +1,4 @@
-//! The controller of catalogs and inventories: its flags, in `tko up` and as a process of its own.
+//! The controller of catalogs and inventories: its flags, in `tko up` and as a separate process.
 
 use super::plugins::{PluginArgs, PluginHost};
 use super::signals::Signals;
@@ -87,7 +87,7 @@ impl CatalogArgs {
     }
 
     fn settings(&self, secrets: SecretFolder, plugins: &PluginHost) -> CatalogSettings {
-        // An entry can name files and programs, as plugins can.
+        // An entry can name files and programs, just as plugins can.
         let is_local = plugins.policy == PluginPolicy::Any;
         CatalogSettings::default()
             .with_interval(self.catalog_interval)

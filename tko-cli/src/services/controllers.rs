@@ -129,7 +129,8 @@ pub(crate) fn executors(
         ..tko_plugin::CommandSettings::default()
     };
     let mut executors = program_executors(&settings, plugins);
-    // Functions and playbooks are programs and containers that no folder limits.
+    // Functions and playbooks run programs and containers, which a folder of programs cannot
+    // restrict.
     if settings.policy == PluginPolicy::Any {
         let metrics = &settings.metrics;
         let observed = ObservedExecutor::new(KptExecutor::new(functions), metrics.clone());
@@ -247,7 +248,7 @@ impl SchedulerArgs {
             .with_worker(controller.worker("scheduler", self.scheduler_workers))
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
-        // Clusters come before charts: they bring the namespaces of releases.
+        // Clusters come before charts, because they create the namespaces of releases.
         let mut registry = native(destination);
         registry = self
             .clusters
@@ -295,8 +296,8 @@ fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Adds time to an executor's own timeout, so that the executor's error arrives: it has the
-/// program's output.
+/// Adds time to an executor's own timeout, so that the executor's error is reported, which includes
+/// the program's output.
 pub(super) fn patient(time: Duration) -> Duration {
     time.saturating_add(Duration::from_secs(5))
 }

@@ -51,7 +51,7 @@ pub(crate) struct SchemaArgs {
     /// How to treat kinds without a schema: accept, warn or refuse
     #[arg(long, value_name = "POLICY", default_value = "accept")]
     missing_schemas: MissingSchema,
-    /// Maximum number of packages that are stored in a second. Not a flag: for the demo.
+    /// Maximum number of packages that are stored in a second. Not a flag; the demo sets it.
     #[arg(skip)]
     pace: Option<u32>,
 }
@@ -110,11 +110,11 @@ impl SchemaArgs {
 /// A store, with the validators that check what is stored in it.
 pub(crate) struct StoreParts {
     pub(crate) store: Store<dyn Backend>,
-    /// The admission of the store, for those who check packages without storing them.
+    /// The admission of the store, for callers that check packages without storing them.
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) schemas: Arc<SchemaValidator>,
     pub(crate) validators: Arc<Registry<dyn Validator>>,
-    /// Keeps other processes from the folder for data.
+    /// Locks the folder for data against other processes.
     _folder: Option<DataFolder>,
 }
 

@@ -1,4 +1,4 @@
-//! The flags that say which plugins may run, and with which environment.
+//! The flags that determine which plugins may run, and with which environment.
 
 use clap::Args;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ impl PluginArgs {
 }
 
 impl PluginHost {
-    /// Warns if any plugin may run as root. For services that have started.
+    /// Warns if any plugin may run as root. Services call this after they have started.
     pub(crate) fn warn_of_root(&self) {
         if self.policy == PluginPolicy::Any && rustix::process::geteuid().is_root() {
             tracing::warn!(

@@ -168,8 +168,8 @@ pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
 }
 
-/// A child is created again after it was deleted, however many of them: its key is free once it is
-/// gone, and the deletion enqueues the preparation of the parent (O1, O6).
+/// Children are created again after they were deleted, however many there are: the key of each is
+/// free once the child is gone, and the deletion enqueues the preparation of the parent (O1, O6).
 pub async fn deleted_children_are_created_again(fixture: DataFixture) {
     const COUNT: usize = MAX_EFFECTS + 110;
     fixture.template("t", [config("t")]).await;

@@ -13,7 +13,8 @@ use serde_json::Value;
 /// Maximum number of effects of one step of preparation.
 pub const MAX_EFFECTS: usize = 500;
 
-/// A change that a step of preparation makes to another entity; committed together with the step.
+/// A change that a step of preparation makes to another entity. It is committed together with the
+/// step.
 ///
 /// References of an effect must exist before the step: a child cannot name a site that the same
 /// step registers (`BadArgument`). Register sites in one step, and create the children that run on
@@ -29,7 +30,7 @@ pub enum Effect {
     Delete(DeploymentId),
 }
 
-/// One step of preparing one deployment; committed whole or not at all.
+/// One step of preparing one deployment; it is committed completely or not at all.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PrepareStep {
@@ -43,7 +44,7 @@ pub struct PrepareStep {
     pub effects: Vec<Effect>,
     /// Conditions of the deployment, merged by kind.
     pub conditions: Vec<Condition>,
-    /// The new subscriptions; `None` keeps the present ones.
+    /// The new subscriptions; `None` keeps the current ones.
     pub subscriptions: Option<Vec<Subscription>>,
     /// The new progress of the work; JSON null removes it; `None` keeps the present one.
     pub progress: Option<Value>,
@@ -104,7 +105,7 @@ impl PrepareStep {
 pub struct ScheduleStep {
     /// Deployments that are on the site, or are about to be put there, each with the generation of
     /// the package. Commit this *before* putting anything on the site: a deployment that is not
-    /// recorded as placed can be deleted without being taken off.
+    /// recorded as placed can be deleted without being removed from the site.
     pub placed: Vec<(DeploymentId, Generation)>,
     /// Deployments that are no longer on the site.
     pub removed: Vec<DeploymentId>,

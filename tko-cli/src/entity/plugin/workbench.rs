@@ -17,7 +17,7 @@ use tko_core::{
 };
 use tko_scheduler::{ScheduleSettings, SiteDeployments, gather};
 
-/// Types of plugins that can be called, in the order in which a name is looked for.
+/// Types of plugins that can be called, in the order in which a name is searched.
 const TYPES: [PluginType; 3] = [
     PluginType::Prepare,
     PluginType::Validate,
@@ -143,7 +143,7 @@ impl PluginTestArgs {
         Ok(())
     }
 
-    /// Refuses flags that mean nothing for this type of plugin.
+    /// Refuses flags that do not apply to this type of plugin.
     fn check_flags(&self, plugin_type: PluginType) -> anyhow::Result<()> {
         let schedules = plugin_type == PluginType::Schedule;
         let validates = plugin_type == PluginType::Validate;
@@ -250,7 +250,7 @@ impl PluginTestArgs {
                 let site = record.entity.deployment().and_then(|d| d.site.clone());
                 let site = site.with_context(|| format!("deployment {id} has no site"))?;
                 let (site, mut found) = gathered(data, &site).await?;
-                // It may be one that is not to run there yet.
+                // The deployment may not be meant to run there yet.
                 if !found
                     .wanted
                     .iter()
@@ -289,8 +289,8 @@ impl PluginTestArgs {
         })
     }
 
-    /// The resource that triggers the call: the one of `--target`, or the first that the plugin is
-    /// registered for.
+    /// The resource that triggers the call: the resource of `--target`, or the first one that the
+    /// plugin is registered for.
     fn target(
         &self,
         package: &Package,
@@ -315,7 +315,7 @@ impl PluginTestArgs {
     }
 }
 
-/// A deployment that does not exist, with the package at a URL.
+/// An invented deployment with the package at a URL.
 async fn from_url(url: &str, console: &Console<'_>) -> anyhow::Result<Record> {
     let package = crate::source::package(url, console).await?;
     Ok(deployment(TimeOrderedIds.next(), package))
