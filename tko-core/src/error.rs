@@ -65,7 +65,7 @@ impl fmt::Display for Violation {
 pub enum Subject {
     /// An entity.
     Entity(Key),
-    /// A lease or modification of this entity: it was never made, was used, or was given up.
+    /// A lease or modification of this entity: it was never started, was used, or was cancelled.
     Claim(Key),
 }
 

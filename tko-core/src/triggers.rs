@@ -118,8 +118,8 @@ fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
 /// Returns the lane for work on an entity: by template, so that claims rotate between templates; by
 /// its own id if it has no template.
 ///
-/// Work on a site always goes by the id of the site, so that scheduling it has one lane whatever
-/// triggered it.
+/// Work on a site always goes by the id of the site, so that all scheduling of a site uses one
+/// lane, whatever triggered it.
 pub fn lane(entity: &Entity) -> Lane {
     match &entity.key {
         Key::Site(id) => Lane::of(id.as_str()),

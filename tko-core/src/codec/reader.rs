@@ -23,9 +23,9 @@ use std::str::FromStr;
 #[derive(Debug)]
 pub struct CodecFault(pub(super) String);
 
-/// Stored bytes, and how far they are read.
+/// Stored bytes, and how far they have been read.
 ///
-/// After a fault the reader must not be used further: it may stand within an item.
+/// After a fault the reader must not be used any more: it may be in the middle of an item.
 #[derive(Debug)]
 pub struct RowReader<'a> {
     /// The bytes that are not yet read.

@@ -134,7 +134,7 @@ impl FailedPreconditions {
         failed.push(key.clone());
     }
 
-    /// The error of all failures together, or `Ok` without any.
+    /// The error for all failures together, or `Ok` if there are none.
     ///
     /// If every failure is of one kind, missing or present, the error names the first key only. Any
     /// other combination is a `Conflict` of all keys, each once: moved, then missing, then present.

@@ -78,11 +78,11 @@ pub struct Staged<R> {
 }
 
 impl<R: StoredRow + Clone> Staged<R> {
-    /// Works out all changes in order.
+    /// Computes the effect of all changes, in order.
     ///
-    /// `version` gives the version of the change at a position in the change set. It must not
-    /// have been used before; it is called at most once for each position, in order, and not for
-    /// every one: changes without effect need no version.
+    /// `version` returns the version for the change at a position in the change set. A version must
+    /// not have been used before. `version` is called at most once for each position, in order, but
+    /// not for changes without effect, which need no version.
     pub fn new<S: Snapshot<Row = R>>(
         snapshot: &S,
         changes: Vec<Change>,

@@ -115,11 +115,11 @@ impl WorkItem {
             .is_some_and(|lease| lease.secret == token.secret && lease.until > now)
     }
 
-    /// Whether it must be claimed alone: so many workers lost it that it may be what kills them.
+    /// Whether the work must be claimed alone: so many workers lost it that the work itself may be
+    /// what kills them.
     ///
-    /// A lease that is still there was never settled. If the item is due, that lease expired, so
-    /// its worker was lost. Work that fails and is settled is never suspect, because its lease is
-    /// gone.
+    /// A lease that still exists was never settled. If the item is due, that lease expired, so its
+    /// worker was lost. Work that fails and is settled is never suspect, because its lease is gone.
     pub fn is_suspect(&self) -> bool {
         self.lease.is_some() && self.attempts >= Lane::PATIENCE
     }
@@ -254,7 +254,7 @@ impl WorkItem {
         chosen
     }
 
-    /// The work as it is read.
+    /// The work as clients read it.
     ///
     /// It shows the end of the lease, never its secret. The end may lie in the past.
     pub fn work(&self, stage: Stage, key: &Key) -> Work {
