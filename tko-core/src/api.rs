@@ -229,10 +229,9 @@ pub trait DataApi: Send + Sync + 'static {
     async fn cancel_modification(&self, token: &Token) -> Result<()>;
 
     /// Makes work that waits for its next attempt due at once: that of the entity and, for a
-    /// deployment, that of its site. Returns how many pieces of work that were.
+    /// deployment, that of its site. Returns the number of these pieces of work.
     ///
-    /// The attempts still count. Work that a worker has, and work that is due already, stays as it
-    /// is.
+    /// Earlier attempts still count. Leased work, and work that is already due, stays unchanged.
     ///
     /// # Errors
     /// - `NotFound`: the entity does not exist.

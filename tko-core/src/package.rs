@@ -144,10 +144,10 @@ impl Package {
         self.iter().filter(move |r| r.gvk() == gvk)
     }
 
-    /// Finds the resource that a reference means.
+    /// Finds the resource that a reference denotes.
     ///
-    /// A reference with a namespace means exactly that resource. One without means the resource
-    /// without a namespace, or else the only one in any namespace.
+    /// A reference with a namespace denotes exactly that resource. A reference without a namespace
+    /// denotes the resource without a namespace, or else the only one in any namespace.
     ///
     /// # Errors
     /// [`Error::BadArgument`]: the reference has no namespace, and several namespaces have such a

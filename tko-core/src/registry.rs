@@ -12,8 +12,8 @@
 //! [`Registry`] holds the handlers of one type. [`PluginFeed`] reads the plugins of a data service
 //! and keeps the registry up to date with them. [`made_by`] makes a handler of one plugin.
 //!
-//! A plugin that cannot be made stays in the table with the reason. So a resource that needs it
-//! fails visibly, and is not treated as if no plugin were registered.
+//! If that fails, the table contains the reason instead. So a resource that needs the plugin fails
+//! visibly, and is not treated as if no plugin were registered.
 //!
 //! ```
 //! use std::sync::Arc;

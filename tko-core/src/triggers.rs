@@ -14,9 +14,10 @@ use crate::revision::Generation;
 use crate::work::{Enqueue, Lane, Stage};
 use std::time::Duration;
 
-/// The delay until a parent looks after a child that was deleted.
+/// The delay until a parent is prepared after a child was deleted.
 ///
-/// Children are often deleted in great numbers. So the parent works on them together.
+/// Children are often deleted in large numbers, so that one preparation of the parent handles many
+/// of them.
 const CHILD_LEFT: Duration = Duration::from_secs(1);
 
 /// Returns the work to enqueue for a change of one entity.

@@ -42,7 +42,7 @@ pub fn set(value: &mut Value, name: &str, text: &str) {
     }
 }
 
-/// Removes annotations. Annotations that are empty afterwards are removed as a whole.
+/// Removes annotations. If no annotations are left, the map itself is removed.
 pub fn remove(value: &mut Value, names: &[&str]) {
     let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;

@@ -14,10 +14,11 @@ use tko_plugin::environment;
 use tko_plugin::process::{self, Bounds, Program};
 use tko_plugin::{Failure, LogChannel};
 
-/// Variables that tell container engines how to work, beside those that every plugin inherits.
+/// Environment variables that configure container engines, in addition to those that every plugin
+/// inherits.
 const CONTAINER_VARIABLES: [&str; 3] = ["CONTAINER*", "DOCKER_*", "PODMAN_*"];
 
-/// Time between SIGTERM and SIGKILL after the time limit.
+/// Time between SIGTERM and SIGKILL once the time limit has passed.
 const GRACE: Duration = Duration::from_secs(1);
 /// Maximum bytes of stderr that are logged for one call.
 const LOG: usize = 1 << 20;
@@ -112,7 +113,7 @@ pub(crate) async fn run_program(
         source,
     };
     list.mark();
-    // Never closed.
+    // The semaphore is never closed.
     let _place = process::place().await;
     let document = blocking(name, move || list.encode()).await?;
     let channel = Channel::open(LogChannel::Fifo)

@@ -13,7 +13,7 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// Maximum number of finalizers, and of owners.
 const MAX_LIST: usize = 256;
 
-/// What an object says about an entity.
+/// The desired state of an entity, from an object.
 #[derive(Debug)]
 pub(crate) struct Desired {
     pub(crate) labels: names::FromLabels,
@@ -37,7 +37,7 @@ pub(crate) fn key_of(resource: &'static ResourceType, name: &str) -> Result<Name
     named(resource.entity, name).map_err(|why| StatusCause::invalid("metadata.name", why))
 }
 
-/// The hash of a package, to recognize it.
+/// The hash by which a package is recognized.
 pub(crate) fn hash(package: &Package) -> String {
     ContentHash::of(&view::package(package)).to_string()
 }
@@ -46,7 +46,7 @@ impl Desired {
     /// Reads an object whose fields have the right types. `key` is its entity, if that is known.
     ///
     /// # Errors
-    /// Every fault.
+    /// All faults of the object.
     pub(crate) fn parse(
         resource: &'static ResourceType,
         key: Option<&Key>,

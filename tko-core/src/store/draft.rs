@@ -181,10 +181,11 @@ pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Conditi
     )]
 }
 
-/// The conditions that a new package of a prepared deployment leaves true, for the next generation.
+/// The conditions that stay true under a new package of a prepared deployment, updated to the next
+/// generation.
 ///
-/// Nobody prepares such a package anew. Without this, tools would wait until the conditions are of
-/// its generation. Empty if the package does not change, or is to be prepared.
+/// Such a package is not prepared again, so without this, tools would wait for ever for conditions
+/// of its generation. Empty if the package does not change, or is to be prepared.
 pub(super) fn observed_again(entity: &Entity, put: &Put) -> Vec<Condition> {
     let Facts::Deployment(new) = &put.facts else {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! Steps of workers that are committed while others are on their way: they share a call.
+//! Joins steps of workers: steps that are committed while others are in flight share a call.
 //!
-//! A step that finds nothing in its way is sent at once and alone, so a single worker waits for
-//! nothing. A server that does not know the shared call gets each step alone.
+//! A step is sent at once and alone if no other is in flight, so a single worker never waits. A
+//! server that does not know the shared call gets each step alone.
 
 use super::Client;
 use super::call::garbled;

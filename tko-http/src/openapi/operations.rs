@@ -17,7 +17,7 @@ pub(super) struct OperationRow {
     pub(super) body: Body,
     /// Status, description, media type and schema.
     pub(super) answers: &'static [(&'static str, &'static str, &'static str, &'static str)],
-    /// Statuses of problems beside those that every operation has.
+    /// Statuses of problems in addition to those that every operation has.
     pub(super) problems: &'static [&'static str],
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Body {
     Json(&'static str, &'static str),
 }
 
-/// Where a parameter is.
+/// Where a parameter is passed.
 #[derive(Clone, Copy)]
 pub(super) enum ParameterPlace {
     Path,

@@ -172,7 +172,7 @@ fn set(
     for item in &mut list.items {
         let is_own = is_own(&item.value);
         for place in places.iter().chain(more) {
-            // Only the first place suits resources of TKO itself.
+            // For resources of TKO itself, only the first place applies.
             if place.selects(&item.value) && (place.kind.is_none() || !is_own) {
                 place.edit(&mut item.value, &mut edit);
             }

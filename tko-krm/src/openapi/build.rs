@@ -31,7 +31,7 @@ impl Flavor {
         json!({"$ref": format!("{folder}{name}")})
     }
 
-    /// A reference with a description beside it.
+    /// A reference together with a description.
     fn described(self, name: &str, description: &str) -> Value {
         match self {
             Self::V2 => {

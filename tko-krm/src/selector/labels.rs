@@ -86,7 +86,8 @@ impl LabelSelector {
     }
 }
 
-/// The pattern for stored metadata that this pattern for labels means, if it is certain.
+/// The pattern for stored metadata that is equivalent to this pattern for labels, if there
+/// certainly is one.
 fn decoded(pattern: &Pattern) -> Option<Pattern> {
     let pieces = pattern
         .as_str()
