@@ -282,7 +282,7 @@ impl SiteReleases<'_> {
                 faults.push(format!("uninstall {key}: {}", chain(&*error)));
             }
         }
-        // This is needed only if something is installed for the first time.
+        // The releases of others are needed only if something is installed for the first time.
         let others = if wanted.keys().all(|key| own.contains_key(key)) {
             BTreeMap::new()
         } else {

@@ -43,7 +43,7 @@ pub(crate) struct Tally {
     plugins: HashSet<Arc<str>>,
     attention: AttentionIndex,
     rates: Rates,
-    /// For each kind: the revision up to which the feed was applied, once all was counted.
+    /// For each kind: the revision up to which the feed was applied, once everything was counted.
     read: [Option<Revision>; 4],
 }
 
@@ -299,7 +299,7 @@ impl Tally {
         u128::from(one) << 64 | u128::from(other)
     }
 
-    /// The revision up to which the feed of a kind was applied, once all was counted.
+    /// The revision up to which the feed of a kind was applied, once everything was counted.
     pub(crate) fn read(&self, kind: Kind) -> Option<Revision> {
         self.read[super::feed::index(kind)]
     }

@@ -1,8 +1,8 @@
-//! The annotations of the KRM functions specification, and how they travel.
+//! The annotations of the KRM functions specification, and how they are passed to functions.
 //!
-//! An orchestrator marks each item with the file that it comes from and its place there. Both the
-//! present names (`internal.config.kubernetes.io/…`) and the older ones (`config.kubernetes.io/…`)
-//! are set, because functions read either.
+//! An orchestrator marks each item with its file and its position there. Both the current names
+//! (`internal.config.kubernetes.io/…`) and the older ones (`config.kubernetes.io/…`) are set,
+//! because functions read either.
 
 use serde_json::{Map, Value};
 use tko_core::resource::map_in;

@@ -70,10 +70,10 @@ const MOST_PROGRAMS: usize = 256;
 /// The content of a program that was read, with the size and time that it had then.
 type KnownProgram = (u64, SystemTime, String);
 
-/// The hash of a program's content. It is read again when its size or time has changed.
+/// The hash of a program's content. The file is read again when its size or time has changed.
 ///
-/// The content, because results may be shared among machines: files of the same size and time need
-/// not be the same there.
+/// The hash is of the content because results may be shared among machines, where files of the same
+/// size and time can differ.
 fn content_of(path: &str) -> Option<String> {
     static KNOWN: Mutex<BTreeMap<String, KnownProgram>> = Mutex::new(BTreeMap::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -171,7 +171,7 @@ impl WasmFunction {
         let runtime = Handle::current();
         blocking(&self.name, move || {
             let called = work.run(list, &runtime);
-            // Released only now, because the slot of the instance was in use until now.
+            // Released only now, because the instance used its slot of the pool until now.
             drop(permit);
             called
         })

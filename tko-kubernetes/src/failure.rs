@@ -39,7 +39,8 @@ impl RequestFailure {
             })
     }
 
-    /// Whether the cluster has no time now, such as for a kind that it is about to serve.
+    /// Whether the cluster is temporarily unable to answer, such as for a kind that it does not
+    /// serve yet.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self.code(), 429 | 503)
     }

@@ -80,7 +80,8 @@ pub enum LogChannel {
     /// A TCP port on this address, open during the call. Anyone who reaches the port can write
     /// lines to the log.
     Tcp(IpAddr),
-    /// None: the program runs where it can reach neither, such as in a pod, and logs to stderr.
+    /// No channel: the program runs where it can reach neither of the others, such as in a pod, and
+    /// logs to stderr.
     Stderr,
 }
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Longest TLS handshake.
+/// Time limit of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause after a connection could not be accepted.
@@ -45,9 +45,9 @@ pub struct AcceptSettings {
     pub max_unauthenticated: Option<usize>,
     /// Time to the first complete request, after which a connection is closed. Default: 15 s.
     pub first_request: Duration,
-    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight on all connections together. Default: 512 MiB.
     pub max_bytes: usize,
 }
 
@@ -146,9 +146,11 @@ impl ConnectionLimits {
             tracing::debug!(%error, "could not disable delayed sends");
         }
         let end = self.broken.child_token();
-        // May close the oldest stranger, whose permit this connection then gets.
+        // This may close the oldest unauthenticated connection, whose permit this connection then
+        // gets.
         let progress = self.strangers.enter(end.clone());
-        // Acquired after accepting, so that an idle listener does not take another one's permit.
+        // Acquired after accepting, so that an idle listener does not hold a permit that another
+        // listener needs.
         let permit = self.permits.clone().acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let bytes = self.bytes.child(self.max_bytes);

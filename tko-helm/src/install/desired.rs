@@ -29,9 +29,9 @@ impl DesiredRelease {
     }
 }
 
-/// The releases of deployments, and what is wrong with charts that cannot be read.
+/// The releases of deployments, and the problems of charts that cannot be read.
 ///
-/// Of two deployments that want the same release, neither gets it.
+/// If two deployments require the same release, neither gets it.
 ///
 /// # Errors
 /// `Internal`: the charts could not be evaluated at all.

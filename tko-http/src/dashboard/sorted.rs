@@ -1,7 +1,7 @@
-//! Lists in the order of time: what changed last comes first.
+//! Lists in the order of time: the entities that changed last come first.
 //!
-//! Backends list by id. Where a filter selects few entities, they are read and sorted. Where it
-//! selects many, the change feed says which of them changed last.
+//! Backends list by id. If a filter selects few entities, they are read and sorted. If it selects
+//! many, the change feed shows which of them changed last.
 
 use crate::context::{ApiCaller, SharedContext};
 use crate::scan;

@@ -20,10 +20,10 @@ pub(crate) fn items(package: &Package, with_deployment: bool) -> Vec<Item> {
         .collect()
 }
 
-/// The package that items make.
+/// Makes a package from items.
 ///
-/// Resources that a function left as they were are shared. Those that were withheld stay at their
-/// place: after the resource that they followed.
+/// Resources that a function left unchanged are shared. Resources that were withheld from the
+/// function keep their position: after the resource that they followed.
 ///
 /// # Errors
 /// `BadArgument`: an item is not a resource, or two have the same identity.

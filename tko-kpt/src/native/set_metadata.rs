@@ -1,7 +1,7 @@
-//! `set-labels` and `set-annotations`: set metadata of resources, and where else it belongs.
+//! `set-labels` and `set-annotations`: set metadata of resources, and in other places that need it.
 //!
-//! The places are those of kustomize: selectors and pod templates of the kinds of Kubernetes. From
-//! v0.2 on, `set-labels` refuses `additionalLabelFields`.
+//! These places are those of kustomize: selectors and pod templates of the kinds of Kubernetes.
+//! From v0.2 on, `set-labels` refuses `additionalLabelFields`.
 
 use super::fields::{Config, FieldSpec, config, texts};
 use crate::reference::FunctionVersion;
