@@ -18,7 +18,7 @@ pub(crate) struct DashboardArgs {
         allow_hyphen_values = true
     )]
     timezone: String,
-    /// Accepted for scripts of the original; changes are shown as they happen
+    /// Accepted for compatibility with the original TKO; changes are shown as they happen
     #[arg(long, value_name = "SECONDS")]
     interval: Option<String>,
 }

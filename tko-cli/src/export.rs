@@ -12,10 +12,10 @@ use tko_catalog::export::{export, import};
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// Folder to write to, or URL of a git repository to commit and push to; an earlier export is
-    /// brought up to date
+    /// updated
     #[arg(value_name = "DIR|URL")]
     target: String,
-    /// Commit the changes to the git repository that the folder is, and make one if it is none
+    /// Commit the changes to the folder's git repository, and create one if there is none
     #[arg(long, value_name = "MESSAGE", num_args = 0..=1, default_missing_value = MESSAGE)]
     commit: Option<String>,
     #[command(flatten)]

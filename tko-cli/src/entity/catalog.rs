@@ -54,7 +54,7 @@ pub(crate) enum InventoryCommand {
     Sync {
         #[command(flatten)]
         sync: SyncArgs,
-        /// Accept that the sites which stopped the last sync are really gone
+        /// Confirm that the missing sites that stopped the last sync are really gone
         #[arg(long, visible_alias = "confirm")]
         accept: bool,
     },
@@ -138,7 +138,7 @@ impl CatalogAddArgs {
 pub(crate) struct SyncArgs {
     #[command(flatten)]
     name: EntryName,
-    /// Longest wait for the result; 0 only asks for the sync
+    /// Longest wait for the result; 0 requests the sync without waiting
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m")]
     wait: Duration,
 }

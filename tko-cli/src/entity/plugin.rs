@@ -40,7 +40,7 @@ pub(crate) enum PluginCommand {
     /// Call a plugin once and print its answer, its log and its duration; TKO stores nothing, but a
     /// scheduler does change its site
     Test(PluginTestArgs),
-    /// Make recorded calls again; fails if an answer differs
+    /// Repeat recorded calls; fails if an answer differs
     Replay(ReplayArgs),
     /// Write a new plugin with a test
     New(NewPluginArgs),

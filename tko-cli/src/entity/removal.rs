@@ -32,7 +32,8 @@ pub(crate) struct RemovalArgs {
     /// Print how many would be deleted, and the first ids; delete nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; required without a terminal for more than one, or for anything that is placed
+    /// Do not ask for confirmation; required without a terminal to delete more than one, or
+    /// anything that is placed on a site
     #[arg(short, long)]
     yes: bool,
 }

@@ -69,8 +69,8 @@ pub(crate) struct LocationArgs {
     /// Directory for data [default: tko in $XDG_DATA_HOME, or in ~/.local/share]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// When a write to SQLite is safe from a loss of power: full (before it returns) or normal
-    /// (some time later, and faster)
+    /// When a write to SQLite survives a loss of power: full (before it returns) or normal (some
+    /// time later, but faster)
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     sync: SyncChoice,
     #[command(flatten)]

@@ -21,7 +21,7 @@ pub(crate) struct HelmArgs {
     /// Program of Helm 3 or 4, which renders and installs charts
     #[arg(long, value_name = "PROGRAM", default_value = "helm")]
     helm: String,
-    /// Folder that relative paths of charts start at
+    /// Base folder for relative paths of charts
     #[arg(long, value_name = "DIR")]
     helm_charts: Option<PathBuf>,
 }

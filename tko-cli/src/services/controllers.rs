@@ -24,8 +24,8 @@ use tko_worker::WorkerSettings;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Controllers")]
 pub(crate) struct ControllerArgs {
-    /// Resync interval for missed events; normal work is event-driven. Schedulers also rewrite
-    /// every site
+    /// Resync interval for missed events; normal work is event-driven. At this interval, schedulers
+    /// also rewrite every site
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10m")]
     interval: Duration,
     /// Time until the work of a dead preparer or scheduler is given to another; at least 1s
@@ -48,7 +48,7 @@ pub(crate) struct PreparerArgs {
     /// Number of deployments to prepare at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     preparer_workers: usize,
-    /// Memory for results of functions, so that equal input runs once; 0 runs every call
+    /// Memory for cached results of functions, so that equal input runs once; 0 disables the cache
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     preparer_cache: usize,
     /// Storage for results of functions that all preparers share; 0 shares nothing

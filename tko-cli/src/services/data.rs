@@ -41,8 +41,8 @@ pub(crate) struct SchemaArgs {
     #[arg(long, value_name = "VERSION")]
     kubernetes_version: Option<KubernetesVersion>,
     /// Read more schemas from a file or directory of CustomResourceDefinitions, a swagger.json,
-    /// JSON Schemas, or a path or URL with the variables of kubeconform; `default` is the place of
-    /// the built-in ones, otherwise last; may be repeated
+    /// JSON Schemas, or a path or URL with kubeconform's variables; `default` is the position of
+    /// the built-in schemas, which otherwise come last; may be repeated
     #[arg(long = "schema-location", value_name = "LOCATION")]
     schema_locations: Vec<String>,
     /// Cache downloaded schemas in this directory

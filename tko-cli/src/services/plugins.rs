@@ -16,8 +16,8 @@ pub(crate) struct PluginArgs {
         value_delimiter = ','
     )]
     plugins: Vec<String>,
-    /// Pass this environment variable to plugins (a final * matches any ending), beside PATH, HOME
-    /// and similar; may be repeated
+    /// Pass this environment variable to plugins (a final * matches any ending), in addition to
+    /// PATH, HOME and similar; may be repeated
     #[arg(long = "plugin-env", value_name = "NAME", value_delimiter = ',')]
     environment: Vec<String>,
     /// Kubeconfig of the cluster for plugins that run in pods [default: the service account of the

@@ -39,7 +39,8 @@ pub(crate) struct PluginTestArgs {
     /// Executor that runs the file
     #[arg(short, long, default_value = "command")]
     executor: String,
-    /// Take the package of this deployment; a scheduler gets it with its site and all that runs there
+    /// Take the package of this deployment; a scheduler gets it with its site and all deployments
+    /// of the site
     #[arg(short, long, value_name = "ID", required_unless_present_any = ["input", "site"])]
     deployment: Option<DeploymentId>,
     /// Take the package from a file, folder or URL; for a scheduler it is that of a site
@@ -57,14 +58,14 @@ pub(crate) struct PluginTestArgs {
     /// Validators: the package is not complete, so required fields may be missing
     #[arg(long)]
     partial: bool,
-    /// Resource that triggers the call; by default the first that the plugin is registered for, for
-    /// a preparer the first unprepared one
+    /// Resource that triggers the call; by default the first whose kind triggers the plugin, and
+    /// for a preparer the first of these that is not prepared
     #[arg(short, long, value_name = "KIND/NAME")]
     target: Option<String>,
     /// Time limit of the call
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     timeout: Duration,
-    /// Record the call in a new folder in this one, for plugin replay
+    /// Record the call in a new folder inside this folder, for plugin replay
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
 }
@@ -72,7 +73,7 @@ pub(crate) struct PluginTestArgs {
 /// The flags of `plugin replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Folder with recorded calls, also in folders below it
+    /// Folder that is searched recursively for recorded calls
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Time limit of a call
