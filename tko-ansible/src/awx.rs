@@ -166,7 +166,7 @@ impl Scheduler for AwxScheduler {
                 plugin = plugin.id,
                 site = change.site,
                 job = job.url,
-                "follows"
+                "following a running job"
             );
             job
         } else {
@@ -179,7 +179,7 @@ impl Scheduler for AwxScheduler {
                 plugin = plugin.id,
                 site = change.site,
                 job = job.url,
-                "launched"
+                "launched a job"
             );
             job
         };

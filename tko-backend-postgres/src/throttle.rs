@@ -103,7 +103,7 @@ impl ConnectionThrottle {
                     state.next = Instant::now() + PAUSE.0;
                     tracing::warn!(
                         %error,
-                        "the database closes connections; statements wait, and one a second is tried"
+                        "the database closes every connection; trying statements one by one"
                     );
                 } else if state.lost > FREE {
                     state.pause = (state.pause * 2).min(PAUSE.1);

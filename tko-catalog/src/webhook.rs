@@ -133,7 +133,7 @@ impl WebhookServer {
         match properties.secret("secret", &self.settings).await {
             Ok(secret) => secret.filter(|secret| !secret.is_empty()),
             Err(error) => {
-                tracing::warn!(key = %entity.key, error = %error.chain(), "no secret of webhooks");
+                tracing::warn!(key = %entity.key, error = %error.chain(), "cannot read the webhook secret");
                 None
             }
         }

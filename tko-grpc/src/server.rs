@@ -156,7 +156,7 @@ impl Server {
         let served = tokio::select! {
             served = &mut serving => served,
             () = late => {
-                tracing::warn!(?grace, "breaking calls that outlasted the grace period");
+                tracing::warn!(?grace, "aborting calls that exceeded the grace period");
                 broken.cancel();
                 serving.await
             }

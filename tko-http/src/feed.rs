@@ -100,7 +100,7 @@ impl Follower {
             let failed = self.follow(&mut after, &mut backoff).await;
             match failed {
                 Err(Error::Expired { .. }) => {
-                    tracing::warn!(kind = %self.kind, "the feed does not continue; starting anew");
+                    tracing::warn!(kind = %self.kind, "the feed does not continue; starting over");
                     after = None;
                 }
                 Err(error) => {

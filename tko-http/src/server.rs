@@ -140,7 +140,7 @@ impl HttpServer {
         ending.cancel();
         tasks.close();
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
-            tracing::warn!(?grace, "breaking requests that outlasted the grace period");
+            tracing::warn!(?grace, "aborting requests that exceeded the grace period");
             broken.cancel();
             tasks.wait().await;
         }

@@ -149,7 +149,10 @@ impl Delegation {
             return known.ok_or_else(KrmFailure::unauthorized);
         }
         let user = self.reviews.token(token).await.map_err(|error| {
-            tracing::warn!(error = error.chain(), "cannot review a token");
+            tracing::warn!(
+                error = error.chain(),
+                "the cluster cannot authenticate a token"
+            );
             KrmFailure::unavailable("the cluster does not review tokens at present")
         })?;
         let user = user.map(|user| Arc::new(user.authenticated()));
@@ -187,7 +190,10 @@ impl Delegation {
             known
         } else {
             let decision = self.reviews.access(&review).await.map_err(|error| {
-                tracing::warn!(error = error.chain(), "cannot review an access");
+                tracing::warn!(
+                    error = error.chain(),
+                    "the cluster cannot authorize a request"
+                );
                 KrmFailure::unavailable("the cluster does not review accesses at present")
             })?;
             self.decisions.put(review.clone(), decision.clone(), now);

@@ -217,7 +217,10 @@ async fn follow(
         };
         if matches!(error, Error::Expired { .. }) {
             // The store now has a different history, so watches have to read from it themselves.
-            tracing::warn!(error = error.chain(), "the feed of changes starts anew");
+            tracing::warn!(
+                error = error.chain(),
+                "the feed does not continue; starting over"
+            );
             if let Ok(position) = data.feed_position().await {
                 let mut kept = lock(&kept);
                 kept.changes.clear();

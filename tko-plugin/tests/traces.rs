@@ -179,7 +179,7 @@ async fn failures_have_their_words_and_retries_are_counted() {
     assert_eq!(trace.fields["retries"], "1");
     assert_eq!(
         trace.events,
-        ["making the call again", "plugin call ended"],
+        ["retrying the call", "plugin call ended"],
         "{trace:?}"
     );
     fixture.failure(&[&worker, "crash"]).await;

@@ -47,7 +47,7 @@ impl SharedResults<'_> {
         if let Ok(Some(package)) = unpacked {
             SharedAnswer::Found(package)
         } else {
-            tracing::warn!(%key, "a shared result is damaged or of another version; it is made anew");
+            tracing::warn!(%key, "a shared result is damaged or of another version; recomputing");
             SharedAnswer::Refused
         }
     }

@@ -71,8 +71,8 @@ impl CallerFile {
         if callers.current().plain {
             tracing::warn!(
                 file = %path.display(),
-                "the file of callers has tokens in plain text, with all rights; make others with \
-                 `tko token new`"
+                "the file of callers has tokens in plain text, with all rights; replace them by \
+                 lines of `tko token new`"
             );
         }
         Ok(Self(Arc::new(callers)))

@@ -105,7 +105,7 @@ where
     {
         tracing::warn!(
             grace = ?settings.grace,
-            "breaking requests that outlasted the grace period"
+            "aborting requests that exceeded the grace period"
         );
         broken.cancel();
         tracker.wait().await;

@@ -77,7 +77,7 @@ impl<T> Reloaded<T> {
                 Err(error) => tracing::error!(
                     files = ?self.files,
                     error = error.chain(),
-                    "could not read {} again; the former content stays in use",
+                    "failed to read {} again; the old content stays in use",
                     self.what
                 ),
             }

@@ -231,17 +231,17 @@ async fn hand_back(context: Arc<Context>, tokens: Vec<Token>) -> usize {
         after: Duration::ZERO,
     };
     let outcomes: Vec<_> = tokens.into_iter().map(|t| (t, outcome.clone())).collect();
-    tracing::info!(claims = outcomes.len(), "handing back unfinished work");
+    tracing::info!(claims = outcomes.len(), "releasing unfinished work");
     for chunk in outcomes.chunks(MAX_CHANGES) {
         // After this time the leases have expired anyway.
         let late = context.clock.sleep(context.settings.lease);
         match select(context.data.settle(chunk), late).await {
             Either::Left((Ok(live), _)) => ended += live.into_iter().filter(|live| *live).count(),
             Either::Left((Err(error), _)) => {
-                tracing::warn!(error = %error.chain(), "failed to hand back work; its leases will expire");
+                tracing::warn!(error = %error.chain(), "failed to release work; its leases will expire");
             }
             Either::Right(_) => {
-                tracing::warn!("failed to hand back work in time; its leases have expired");
+                tracing::warn!("failed to release work in time; its leases have expired");
                 break;
             }
         }

@@ -208,9 +208,11 @@ impl Job {
     async fn cancel(&self, client: &AwxClient) {
         let path = format!("jobs/{}/cancel/", self.id);
         match client.post(&path, &Value::Object(Map::new())).await {
-            Ok(_) => tracing::info!(job = self.url, "cancelled"),
+            Ok(_) => tracing::info!(job = self.url, "cancelled a job"),
             // AWX answers 405 if the job has ended.
-            Err(error) => tracing::warn!(job = self.url, error = error.chain(), "not cancelled"),
+            Err(error) => {
+                tracing::warn!(job = self.url, error = error.chain(), "cannot cancel a job")
+            }
         }
     }
 }

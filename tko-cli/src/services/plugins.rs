@@ -69,8 +69,8 @@ impl PluginHost {
     pub(crate) fn warn_of_root(&self) {
         if self.policy == PluginPolicy::Any && rustix::process::geteuid().is_root() {
             tracing::warn!(
-                "plugins run as root, and who may register plugins chooses the program; run TKO as \
-                 another user, or limit them with --plugins"
+                "plugins run as root, and callers who may register plugins choose their programs; \
+                 run TKO as another user, or limit the programs with --plugins"
             );
         }
     }

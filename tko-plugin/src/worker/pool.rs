@@ -294,7 +294,7 @@ impl PluginPool {
             retries += 1;
             tracing::Span::current().record("retries", retries);
             let error = tko_core::error::chain(&failure(&end));
-            tracing::warn!(plugin = self.plugin, error, "making the call again");
+            tracing::warn!(plugin = self.plugin, error, "retrying the call");
         }
     }
 }
