@@ -45,7 +45,7 @@ impl HttpClient {
             .read_timeout(settings.source.stall_timeout);
         if let Some(pem) = ca {
             let certificate = reqwest::Certificate::from_pem(pem.as_bytes())
-                .map_err(|error| Error::bad("ca", format!("it is no certificate: {error}")))?;
+                .map_err(|error| Error::bad("ca", format!("it is not a certificate: {error}")))?;
             builder = builder.add_root_certificate(certificate);
         }
         builder

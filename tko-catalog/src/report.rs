@@ -138,6 +138,6 @@ pub(crate) fn failure(error: &Error, at: Generation) -> Condition {
         Error::NotImplemented(_) => "NotImplemented",
         _ => "Failed",
     };
-    let message = format!("{}; what is registered stays", error.chain());
+    let message = format!("{}; registered entities stay", error.chain());
     Condition::new(SYNCED, false, reason, message, at)
 }

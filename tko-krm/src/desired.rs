@@ -163,7 +163,7 @@ fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<St
         if !names::is_label_key(key) {
             causes.push(StatusCause::invalid(
                 "metadata.annotations",
-                format!("{key:?} is no key of an annotation"),
+                format!("{key:?} is not a valid annotation key"),
             ));
         }
     }
@@ -187,7 +187,7 @@ fn check_finalizers(finalizers: &[String], causes: &mut Vec<StatusCause>) {
     let mut seen = BTreeSet::new();
     for finalizer in finalizers {
         if !names::is_label_key(finalizer) {
-            refuse(format!("{finalizer:?} is no name with a domain"));
+            refuse(format!("{finalizer:?} is not a name with a domain"));
         }
         if !seen.insert(finalizer) {
             refuse(format!("{finalizer:?} is there twice"));

@@ -139,14 +139,14 @@ pub(crate) fn from_labels(
     for (label_key, label_value) in labels {
         if !is_label_key(label_key) {
             refuse(format!(
-                "{label_key:?} is no key of a label: an optional DNS name with \"/\", then at most \
+                "{label_key:?} is not a valid label key: an optional DNS name with \"/\", then at most \
                  {MAX_LABEL} letters, digits, \"-\", \"_\" and \".\", with a letter or digit at each end"
             ));
             continue;
         }
         if !is_label_value(label_value) {
             refuse(format!(
-                "the value {label_value:?} of {label_key:?} is no value of a label: at most \
+                "the value {label_value:?} of {label_key:?} is not a valid label value: at most \
                  {MAX_LABEL} letters, digits, \"-\", \"_\" and \".\", with a letter or digit at each end"
             ));
             continue;

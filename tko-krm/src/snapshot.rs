@@ -108,13 +108,13 @@ fn expired(revision: Revision, is_continued: bool) -> Box<KrmFailure> {
     KrmFailure::expired(if is_continued {
         format!(
             "The provided continue parameter is too old: the state at resource version {version} is \
-             no longer kept. Start the list anew, or use the token in this answer for the rest of \
-             the present state, which is inconsistent with the part that was read"
+             no longer kept. Start the list again, or use the token in this answer for the rest of \
+             the current state, which is inconsistent with the part that was read"
         )
     } else {
         format!(
             "The resourceVersion for the provided list is too old: the state at resource version \
-             {version} is no longer kept; list the present state"
+             {version} is no longer kept; list the current state"
         )
     })
 }

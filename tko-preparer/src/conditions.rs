@@ -40,8 +40,8 @@ pub(crate) fn tracked(observed: Generation, outdated: u64) -> Condition {
         _ => (
             "Outdated",
             format!(
-                "following what it tracks; {outdated} children were made from another template \
-                 than the Placement names now, and keep it; delete them to have them made anew"
+                "following what it tracks; {outdated} children keep the template that the \
+                 Placement named before; delete them to create them from the new one"
             ),
         ),
     };

@@ -202,7 +202,7 @@ pub(super) async fn read(
         .bind(references.into_text())
         .bind(arena.into_bytes())
         .bind(enough);
-    let fault = shared.file.fault("read the present state");
+    let fault = shared.file.fault("read the current state");
     let mut found = FoundState::default();
     // One connection runs all statements in order.
     let mut stream = sqlx::Executor::fetch_many(&mut *connection, statement);

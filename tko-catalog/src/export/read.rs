@@ -70,7 +70,7 @@ fn check_marker(from: &Path) -> Result<()> {
     let bad = |why: String| Error::bad("folder", why);
     let bytes = bytes(&path, MAX_DESCRIPTOR).map_err(|error| {
         bad(format!(
-            "{} is no export of tko: {}",
+            "{} is not an export of tko: {}",
             from.display(),
             error.chain()
         ))
@@ -141,7 +141,7 @@ fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     let cannot = |error: std::io::Error| Error::bad("file", format!("cannot read {name}: {error}"));
     let metadata = fs::symlink_metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
-        return Err(Error::bad("file", format!("{name} is no regular file")));
+        return Err(Error::bad("file", format!("{name} is not a regular file")));
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(cannot)?;

@@ -83,7 +83,7 @@ fn begin(into: &Path) -> Result<()> {
         };
         if entries.flatten().any(|entry| is_other(&entry)) {
             let why = format!(
-                "{} has a folder templates or sites and is no export; choose another folder",
+                "{} has a folder templates or sites but is not an export; choose another folder",
                 into.display()
             );
             return Err(Error::bad("folder", why));
@@ -127,7 +127,7 @@ fn make_folders(root: &Path, name: &Path) -> Result<PathBuf> {
         match fs::symlink_metadata(&folder) {
             Ok(kind) if kind.is_dir() => {}
             Ok(_) => {
-                let why = format!("{} is no folder; replace it with one", folder.display());
+                let why = format!("{} is not a folder; replace it with one", folder.display());
                 return Err(Error::bad("folder", why));
             }
             Err(_) => fs::create_dir(&folder).map_err(|error| cannot("make", &folder, &error))?,

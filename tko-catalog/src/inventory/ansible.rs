@@ -105,7 +105,7 @@ impl InventorySource for AnsibleInventory {
 
 /// Reads the output of `ansible-inventory --list`, also with `--export`.
 fn parse(bytes: &[u8]) -> Result<Vec<InventoryItem>> {
-    let bad = |why: String| Error::bad("url", format!("it is no inventory of Ansible: {why}"));
+    let bad = |why: String| Error::bad("url", format!("it is not an inventory of Ansible: {why}"));
     let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     let Value::Object(root) = value else {
         return Err(bad("expected a map of groups".to_owned()));

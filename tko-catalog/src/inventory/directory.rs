@@ -112,7 +112,7 @@ fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
     let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
     if !metadata.is_file() || metadata.len() > MAX_DESCRIPTOR {
         return Err(bad(format!(
-            "it is no file of at most {MAX_DESCRIPTOR} bytes"
+            "it is not a file of at most {MAX_DESCRIPTOR} bytes"
         )));
     }
     let bytes = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;

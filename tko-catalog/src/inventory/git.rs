@@ -101,7 +101,7 @@ impl GitInventory {
             let descriptor = match descriptors.remove(&name) {
                 None => None,
                 Some(file) if file.is_link || file.size > MAX_DESCRIPTOR => {
-                    let why = format!("it is no file of at most {MAX_DESCRIPTOR} bytes");
+                    let why = format!("it is not a file of at most {MAX_DESCRIPTOR} bytes");
                     return Err(Error::bad(file.name, why));
                 }
                 Some(file) => {

@@ -172,7 +172,7 @@ async fn from_api(
         let Some(items) = list.get("items").and_then(Value::as_array) else {
             return Err(Error::bad(
                 "url",
-                "the answer is no list; name a collection",
+                "the answer is not a list; name a collection",
             ));
         };
         objects.extend(items.iter().cloned());

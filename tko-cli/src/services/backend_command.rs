@@ -213,7 +213,7 @@ async fn restore_into(
         BackendChoice::Postgresql(url) => {
             let postgres = connect(location.postgres_settings(url)).await?;
             let restored = restore(&mut reader, &postgres).await;
-            restored.context("the database may have a part of the entities; create it anew before the next attempt")
+            restored.context("the database may contain some of the entities; recreate it before the next attempt")
         }
     }
 }

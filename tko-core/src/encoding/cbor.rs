@@ -288,9 +288,7 @@ impl<'a> CborReader<'a, '_> {
                     });
                 }
                 Header::Break if tagged => {
-                    return Err(DecodeFault::Malformed(
-                        "a tag stands before no value".to_owned(),
-                    ));
+                    return Err(DecodeFault::Malformed("a tag has no value".to_owned()));
                 }
                 header => return Ok(header),
             }

@@ -284,7 +284,7 @@ impl<'a> Composer<'a, '_> {
     /// being read, and the alias is inside it: a cycle, which is `Malformed`.
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Value, DecodeError> {
         let Some(anchored) = self.anchors.get(&anchor) else {
-            let problem = "an alias stands inside the value of its own anchor";
+            let problem = "an alias is inside the value of its own anchor";
             return Err(self.fault(span, DecodeFault::Malformed(problem.to_owned())));
         };
         let weight = anchored.weight;

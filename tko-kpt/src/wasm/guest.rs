@@ -63,8 +63,8 @@ impl Guest {
         let invalid = |error: wasmtime::Error| format!("its code is invalid: {}", brief(&error));
         let missing = |error: wasmtime::Error| {
             format!(
-                "it needs what functions do not get: {}; only WASI is there, without files and \
-                 network",
+                "it needs imports that functions do not get: {}; only WASI is available, without files \
+                 and network",
                 brief(&error)
             )
         };

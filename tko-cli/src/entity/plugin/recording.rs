@@ -143,7 +143,7 @@ impl PluginRecording {
             read("call.json")?,
             read("answer.json")?,
         );
-        let shown = || format!("{} is no recorded call", folder.display());
+        let shown = || format!("{} is not a recorded call", folder.display());
         let plugin_type: PluginType = plugin["type"]
             .as_str()
             .unwrap_or_default()
