@@ -25,7 +25,7 @@ pub struct KrmSettings {
     pub timeout: Duration,
     /// Grace period for requests in flight at shutdown. Default: 10 s.
     pub grace: Duration,
-    /// Shortest default duration of a watch; the default is between this and twice this.
+    /// Minimum default duration of a watch; a random time of up to the same length is added.
     /// Default: 30 min.
     pub watch: Duration,
     /// Interval of bookmarks. Default: 60 s.
