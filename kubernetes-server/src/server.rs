@@ -310,7 +310,7 @@ impl ApiServer {
         audit::requests(&self.folder.path().join(AUDIT_LOG), user)
     }
 
-    /// Stops the API server. Its data stay: etcd goes on.
+    /// Stops the API server. Its data stay: etcd continues.
     pub fn stop_api(&mut self) {
         self.kube_api = None;
     }
@@ -346,7 +346,7 @@ pub(crate) fn kubeconfig(port: u16, ca: &Path, token: &str, namespace: Option<&s
     )
 }
 
-/// Ports that are free at present.
+/// Ports that are free now.
 fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     let listeners = std::array::from_fn::<_, N, _>(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let mut ports = [0; N];

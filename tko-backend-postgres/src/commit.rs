@@ -155,7 +155,7 @@ impl Committer {
         self.finish(&set, applied, ack).await
     }
 
-    /// Applies a set by a statement of its own.
+    /// Applies a set by a separate statement.
     async fn apply_alone(
         &self,
         set: &ChangeSet,

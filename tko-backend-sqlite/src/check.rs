@@ -28,7 +28,7 @@ pub(crate) async fn check(
         .fetch_all(&mut *connection)
         .await;
     let pages: Vec<String> = match pages {
-        // SQLite gives up at some damaged pages.
+        // SQLite stops at some damaged pages.
         Err(error) if SqliteFault::of(&error) == SqliteFault::Damaged => vec![error.to_string()],
         pages => pages.map_err(&fault)?,
     };

@@ -95,7 +95,7 @@ pub(crate) fn options(settings: &SqliteSettings) -> SqliteConnectOptions {
 }
 
 /// Creates the file so that only its owner may read it, because packages may have secrets. The
-/// files beside it get the same permissions.
+/// files next to it get the same permissions.
 fn create_private(path: &Path) {
     let mut create = std::fs::OpenOptions::new();
     create.write(true).create_new(true);

@@ -23,7 +23,7 @@ pub enum SqliteSync {
 pub struct SqliteSettings {
     /// The path of the file. It is created if it does not exist; its folder must exist.
     ///
-    /// SQLite keeps two more files beside it, with `-wal` and `-shm` added to the name. The file
+    /// SQLite keeps two more files next to it, with `-wal` and `-shm` added to the name. The file
     /// must be on a local disk: network file systems do not lock reliably.
     pub path: PathBuf,
     /// When a commit is safe from a loss of power. Default: before it returns.

@@ -144,7 +144,7 @@ impl Entries {
             }
             EntryEvent::Present(entity) => {
                 if let Some(tracked) = self.tracked.get_mut(&entity.key) {
-                    // The controller's own conditions are no reason to sync.
+                    // The controller's own conditions are not a reason to sync.
                     let is_asked = tracked.entity.facts != entity.facts
                         || asked(&tracked.entity) != asked(&entity);
                     if is_asked {

@@ -36,7 +36,7 @@ pub enum ContainerRuntime {
     Program(String),
     /// The command line of kpt: its name or path.
     Kpt(String),
-    /// None: functions in images fail.
+    /// No runtime: functions in images fail.
     Off,
 }
 

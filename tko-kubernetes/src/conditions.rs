@@ -50,7 +50,7 @@ pub(crate) fn deployment_ready(report: &ApplyReport, deployment: &Entity) -> Con
     state.condition(deployment, "the deployment has no objects on the site")
 }
 
-/// The objects could not be asked for.
+/// The condition for objects that could not be read.
 pub(crate) fn unknown(entity: &Entity) -> Condition {
     let message = "the objects could not be read; see the condition Scheduled of the site";
     Condition::new(READY, None, "Unknown", message, entity.generation)

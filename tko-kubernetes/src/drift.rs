@@ -396,7 +396,7 @@ mod tests {
         let waiting = site(false);
         assert!(changes(&waiting, Watched::Put, same));
         assert!(!changes(&waiting, Watched::Put, object("1", &fields)));
-        // What is no object of the site's.
+        // Objects that do not belong to the site.
         let mut other = object("2", &json!({}));
         other["metadata"]["name"] = json!("other");
         assert!(!changes(&waiting, Watched::Deleted, other));

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!((first.kind, first.version()), (Watched::Put, "7"));
         let second = events.next().await.expect("an event").expect("an event");
         assert_eq!((second.kind, second.version()), (Watched::Bookmark, "9"));
-        // The rest of a line that was cut off is no event.
+        // The rest of a line that was cut off is not an event.
         assert!(events.next().await.expect("the end").is_none());
     }
 

@@ -32,7 +32,7 @@ pub struct CommandSettings {
     /// A Python environment whose `bin` comes first in the `PATH` of `*.py` programs, if it exists.
     /// Default: `$PYTHON_ENV`, otherwise `~/tko-python-env`.
     pub python_env: Option<PathBuf>,
-    /// Names of further variables that plugins inherit, beside
+    /// Names of additional variables that plugins inherit, besides
     /// [`INHERITED`](crate::environment::INHERITED); a final `*` matches any ending. Default: none.
     pub environment: Vec<String>,
     /// Which programs may run. Default: any.

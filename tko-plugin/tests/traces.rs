@@ -213,7 +213,7 @@ async fn a_dropped_call_ends_its_span() {
     fixture.executor.close().await;
 }
 
-/// A preparer that is no program.
+/// A preparer that is not a program.
 struct NativePreparer(bool);
 
 #[async_trait]

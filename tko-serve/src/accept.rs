@@ -38,7 +38,7 @@ pub struct AcceptSettings {
     /// The application protocols that TLS offers, such as `h2`. Default: none.
     pub protocols: Vec<&'static str>,
     /// Maximum number of connections at once; further ones wait to be accepted. Default: 10,000, or
-    /// fewer if the process may not open so many files.
+    /// fewer if the process may not open that many files.
     pub max_connections: usize,
     /// Maximum number of connections without an authenticated request; the oldest gives way to the
     /// next. Default: a quarter of [`max_connections`](Self::max_connections).
@@ -184,7 +184,7 @@ fn max_open_files() -> usize {
     usize::MAX
 }
 
-/// Completes the handshake in a task of its own, because it takes processor time.
+/// Completes the handshake in a separate task, because it takes processor time.
 async fn handshake(stream: GuardedStream, tls: TlsAcceptor, verifies: bool) -> Option<Connection> {
     let address = stream.address();
     let handshake = AbortOnDropHandle::new(tokio::spawn(tokio::time::timeout(

@@ -11,7 +11,7 @@ const BYTES: usize = 64;
 /// The allowed number of relationships, including both bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CountRange {
-    /// The least number.
+    /// The minimum number.
     pub least: u64,
     /// The greatest number; `None` is unbounded.
     pub most: Option<u64>,

@@ -194,7 +194,7 @@ impl Instance<'_, '_> {
             let text = self.analysis.problems.text(value, site.path)?;
             bytes = bytes.saturating_add(text.len());
             if bytes > self.analysis.limits.function_bytes {
-                // Refused by `made`, before the text is put together.
+                // Refused by `made`, before the text is assembled.
                 self.made_bytes = bytes;
                 return self.made(value, "", site).map(|_| Vec::new());
             }

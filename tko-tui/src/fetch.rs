@@ -1,4 +1,4 @@
-//! Requests to the API, each a task of its own: drawing never waits for one.
+//! Requests to the API, each a separate task: drawing never waits for one.
 
 use crate::window::{Growth, PAGE};
 use std::collections::HashMap;

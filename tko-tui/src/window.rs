@@ -207,7 +207,7 @@ mod tests {
         ))
     }
 
-    /// The page of a listing of so many sites.
+    /// The page of a listing of this many sites.
     fn page(after: Option<&Cursor>, count: usize) -> Page {
         let all = (0..count).map(entity);
         let mut rows = all.filter(|one| after.is_none_or(|after| one.key > after.0));

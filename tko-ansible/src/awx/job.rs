@@ -144,8 +144,8 @@ impl Job {
     ///
     /// # Errors
     /// - `Internal`: the job failed or was cancelled; the message has its URL and last lines.
-    /// - `Unavailable`: AWX was unavailable for too long. The job goes on, and the next call finds
-    ///   it.
+    /// - `Unavailable`: AWX was unavailable for too long. The job continues, and the next call
+    ///   finds it.
     pub(crate) async fn follow(self, client: &AwxClient, first: Duration) -> Result<String> {
         let mut guard = CancelJobOnDrop {
             job: Some((self.clone(), client.clone())),

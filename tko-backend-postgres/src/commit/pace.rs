@@ -83,7 +83,7 @@ impl BatchPace {
 mod tests {
     use super::BatchPace;
 
-    /// Batches of so many callers, of which each waits for its answer. Returns the batches that
+    /// Batches of this many callers, each of which waits for its answer. Returns the batches that
     /// waited in vain.
     fn in_vain(callers: usize, batches: usize) -> usize {
         let mut pace = BatchPace::default();

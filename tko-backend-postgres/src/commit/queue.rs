@@ -394,7 +394,7 @@ fn may_be_joined(set: &ChangeSet) -> bool {
             .iter()
             .any(|change| matches!(change, Change::Delete(key) if is_leased(key)))
         && set.require.iter().all(|require| match require {
-            // Its deletion is announced first, which takes statements of its own.
+            // Its deletion is announced first, which takes separate statements.
             Require::Unreferenced(key) => matches!(key, Key::Deployment(_)),
             _ => true,
         })

@@ -29,7 +29,7 @@ use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
 /// Rows of one statement: enough that the cost of its round trips is small in comparison. A page
-/// with packages may be large, and gets a statement of its own.
+/// with packages may be large, and gets a separate statement.
 const STATEMENT_ROWS: usize = 32_000;
 
 /// A page that is still being decoded.
@@ -260,7 +260,7 @@ impl PageReader {
         Ok(more)
     }
 
-    /// Completes a page in a task of its own: missing skeletons need another connection.
+    /// Completes a page in a separate task: missing skeletons need another connection.
     fn complete(
         &self,
         revision: Revision,

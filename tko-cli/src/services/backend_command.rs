@@ -218,7 +218,7 @@ async fn restore_into(
     }
 }
 
-/// Removes a SQLite file, with the files beside it.
+/// Removes a SQLite file, with the files next to it.
 fn remove_database(path: &Path) -> anyhow::Result<()> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();

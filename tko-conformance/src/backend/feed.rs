@@ -143,7 +143,7 @@ pub async fn a_waiting_reader_gets_the_next_change(fixture: BackendFixture) {
     assert_eq!(waiting.await.expect("the reader ends"), (s("a"), s("b")));
 }
 
-/// Every reader gets every change, however many there are.
+/// Every reader gets every change, no matter how many there are.
 pub async fn every_reader_gets_every_change(fixture: BackendFixture) {
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..20 {

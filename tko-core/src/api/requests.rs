@@ -265,7 +265,7 @@ pub enum PackageUpdate {
     /// The package becomes exactly this one.
     Replace(Package),
     /// A deployment starts again: this package is merged into the current package of its template,
-    /// and the result is prepared anew.
+    /// and the result is prepared again.
     Merge {
         /// The package to merge.
         package: Package,

@@ -21,8 +21,8 @@ pub const MAX_EFFECTS: usize = 500;
 /// them in a later one.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Creates a child deployment. With an idempotency key it is created once, however often the
-    /// step is repeated.
+    /// Creates a child deployment. With an idempotency key it is created once, no matter how often
+    /// the step is repeated.
     Deployment(NewDeployment),
     /// Registers a site.
     Site(NewSite),
@@ -38,7 +38,7 @@ pub struct PrepareStep {
     pub deployment: DeploymentId,
     /// The generation that the step was computed from.
     pub expect: Generation,
-    /// The new package; `None` keeps the present one.
+    /// The new package; `None` keeps the current one.
     pub package: Option<Package>,
     /// Changes of other entities; at most [`MAX_EFFECTS`].
     pub effects: Vec<Effect>,
@@ -46,7 +46,7 @@ pub struct PrepareStep {
     pub conditions: Vec<Condition>,
     /// The new subscriptions; `None` keeps the current ones.
     pub subscriptions: Option<Vec<Subscription>>,
-    /// The new progress of the work; JSON null removes it; `None` keeps the present one.
+    /// The new progress of the work; JSON null removes it; `None` keeps the current one.
     pub progress: Option<Value>,
     /// How the claim ends; `None` keeps it, so the worker can commit further steps.
     pub settle: Option<Outcome>,

@@ -7,7 +7,7 @@ use crate::work::{Outcome, Stage, Token};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A row as a backend keeps it: the entity, and anything else the backend stores beside it.
+/// A row as a backend keeps it: the entity, and anything else that the backend stores with it.
 pub trait StoredRow {
     /// The entity of this row.
     fn entity(&self) -> &Entity;

@@ -64,7 +64,7 @@ pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
 
 /// Puts comments at the ends of lines of encoded YAML.
 ///
-/// Comments whose value does not exist, does not end on a line of its own, or that have line breaks
+/// Comments whose value does not exist, does not end on a separate line, or that have line breaks
 /// are left out.
 pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
     if comments.is_empty() {

@@ -187,7 +187,7 @@ impl<'a> Composer<'a, '_> {
     /// means none.
     ///
     /// The copy counts against the alias limits even if no alias follows, because it takes memory.
-    /// A later anchor has a number of its own, so it never changes an earlier one.
+    /// A later anchor has its own number, so it never changes an earlier one.
     fn remember(&mut self, anchor: usize, value: &Value, span: Span) -> Result<(), DecodeError> {
         // The parser counts anchors from 1; 0 means none.
         if anchor == 0 {

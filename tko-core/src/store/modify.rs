@@ -158,8 +158,8 @@ impl<B: Backend + ?Sized> Store<B> {
             ..old.clone()
         };
         if shows_the_same(&new, old) {
-            // Approving changed the fields beside the skeleton, and the package now has the same
-            // values: no change.
+            // Approving changed the fields that are stored next to the skeleton, and the package
+            // now has the same values: no change.
             new.resource.clone_from(&old.resource);
         }
         // The named site was deleted, which cleared the relation, and may be registered again.

@@ -70,7 +70,7 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Creates or replaces a site, and returns its version.
     ///
-    /// Each attempt merges the site with its template anew, because the template may have been
+    /// Each attempt merges the site with its template again, because the template may have been
     /// registered again. A conflict on the template is retried whatever the caller expects of the
     /// site.
     ///

@@ -26,8 +26,7 @@ impl<B: Backend + ?Sized> Store<B> {
     ///
     /// Each change yields at most one event. A change that concerns no matching entity yields no
     /// event. In a watch of edits, neither does a change that is not an edit. After every [`QUIET`]
-    /// such changes in a row, a bookmark is sent. An event of a matching entity starts the count
-    /// anew.
+    /// such changes in a row, a bookmark is sent. An event of a matching entity restarts the count.
     ///
     /// # Errors
     /// - `BadArgument`: the selection cannot be watched; the only item of the stream.

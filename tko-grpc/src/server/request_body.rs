@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(MessageScan::new(10).advance(&message(300)[..6]), 6);
     }
 
-    /// A body of these parts, which then neither ends nor goes on.
+    /// A body of these parts, which then neither ends nor continues.
     fn endless(parts: Vec<Vec<u8>>) -> Body {
         let parts = parts.into_iter().map(Bytes::from).map(Ok::<_, Status>);
         let parts = futures_util::stream::iter(parts).chain(futures_util::stream::pending());

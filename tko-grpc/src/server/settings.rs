@@ -30,7 +30,7 @@ pub struct ServerSettings {
     /// Maximum number of concurrent calls on one connection. Default: 1,000.
     pub max_calls: u32,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000,
-    /// or fewer if the process may not open so many files.
+    /// or fewer if the process may not open that many files.
     pub max_connections: usize,
     /// Maximum number of connections without an authenticated request; the oldest gives way to the
     /// next. Default: a quarter of the connections.

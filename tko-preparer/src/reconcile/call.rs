@@ -50,7 +50,7 @@ impl PrepareSession<'_> {
         let mut package = before.clone();
         let mut effects = Vec::new();
         for preparer in preparers {
-            // Resolved anew each time: a preparer may have set the resource's namespace.
+            // Resolved again each time: a preparer may have set the resource's namespace.
             let Ok(Some(resource)) = package.resolve(target) else {
                 break;
             };

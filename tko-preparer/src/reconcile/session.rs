@@ -12,7 +12,7 @@ use tko_core::{
     Preparer, Record, Result, Want,
 };
 
-/// Maximum number of conflicts before the claim is handed back.
+/// Maximum number of conflicts before the claim is released.
 const MAX_CONFLICTS: u32 = 8;
 /// Maximum number of consecutive retries while the store is unavailable.
 const MAX_FAILURES: u32 = 3;

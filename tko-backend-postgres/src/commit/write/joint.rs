@@ -78,7 +78,7 @@ impl<'a> JointPlan<'a> {
             .find(|work| is_leased(work))
             .map(|work| work.again);
         own.retain(|work| !is_leased(work));
-        // References were looked for after the lock (`CommitSession`).
+        // References were searched after the lock (`CommitSession`).
         let checked = set
             .require
             .iter()
