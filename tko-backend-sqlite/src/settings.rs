@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// When a commit is safe from a loss of power.
+/// When a commit survives a loss of power.
 ///
 /// With either setting, commits survive a crash of the process, and a loss of power cannot damage
 /// the file.
@@ -26,7 +26,7 @@ pub struct SqliteSettings {
     /// SQLite keeps two more files next to it, with `-wal` and `-shm` added to the name. The file
     /// must be on a local disk: network file systems do not lock reliably.
     pub path: PathBuf,
-    /// When a commit is safe from a loss of power. Default: before it returns.
+    /// When a commit survives a loss of power. Default: before it returns.
     pub sync: SqliteSync,
     /// The number of connections that read; at least 1. Default: 4.
     pub readers: u32,

@@ -31,7 +31,7 @@ pub const INVENTORY_DIGEST: &str = "Inventory.digest";
 /// inventory has the site.
 pub use tko_core::metadata::INVENTORY_GONE;
 
-/// Asks for a sync at once, as given metadata of a catalog or inventory. Any new value requests
+/// Requests an immediate sync, as given metadata of a catalog or inventory. Any new value requests
 /// one.
 pub const SYNC_REQUESTED: &str = "Sync.requested";
 /// The request that the last sync answered. The controller writes it.

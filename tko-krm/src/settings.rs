@@ -11,7 +11,7 @@ pub const DOOR: &str = "kubernetes";
 pub struct KrmSettings {
     /// Maximum size of the body of a request, in bytes. Default: 16 MiB.
     pub max_body: usize,
-    /// Maximum number of requests in flight, not counting watches; further ones are answered by
+    /// Maximum number of requests in flight, not counting watches; further ones are answered with
     /// 429. Default: 400.
     pub max_requests: usize,
     /// Maximum number of connections. Default: 10,000.

@@ -65,7 +65,7 @@ pub struct PluginTotals {
     pub recycled: u64,
     /// Calls in flight.
     pub running: u64,
-    /// Worker processes.
+    /// Number of worker processes.
     pub processes: u64,
 }
 
