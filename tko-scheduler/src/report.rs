@@ -144,8 +144,8 @@ impl SiteReport<'_> {
             .collect()
     }
 
-    /// Conditions that schedulers reported on the site or a deployment, without the kinds that the
-    /// controller itself writes.
+    /// Conditions that schedulers reported on the site or a deployment, without the kinds that
+    /// TKO's own controllers write.
     fn reported(&self, record: &Record) -> Vec<Condition> {
         let mut conditions = self.reports.of(&record.entity.key);
         conditions.retain(|condition| {

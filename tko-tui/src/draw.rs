@@ -109,7 +109,7 @@ fn number_of(count: usize) -> String {
     number(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
-/// A line of an area; empty below the area.
+/// The part of an area for one line; empty if the line is below the area.
 fn line_of(area: Rect, line: usize) -> Rect {
     let at = u16::try_from(line).unwrap_or(u16::MAX).min(area.height);
     let height = u16::from(at < area.height);

@@ -10,8 +10,8 @@ pub(crate) const OWN_GROUPS: [&str; 4] = [
     "workload.nephio.org",
 ];
 
-/// Returns true for the groups whose kinds are all TKO's own. Only the names of metadata kinds are
-/// free.
+/// Returns true for the groups whose kinds are all TKO's own. Only the metadata group is not
+/// listed, because its kinds can have any name.
 pub(crate) fn is_own_group(group: &str) -> bool {
     OWN_GROUPS.contains(&group)
 }

@@ -159,7 +159,7 @@ impl OciRegistry {
                 .join(next)
                 .map_err(|error| Error::bad("url", error.to_string()))?;
             // Credentials are sent only to the registry itself, and a page that links to itself
-            // ends the listing.
+            // would never end.
             if next.origin() != url.origin() || next == url {
                 return Err(Error::bad(
                     "url",
