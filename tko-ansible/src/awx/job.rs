@@ -211,7 +211,7 @@ impl Job {
             Ok(_) => tracing::info!(job = self.url, "cancelled a job"),
             // AWX answers 405 if the job has ended.
             Err(error) => {
-                tracing::warn!(job = self.url, error = error.chain(), "cannot cancel a job")
+                tracing::warn!(job = self.url, error = error.chain(), "cannot cancel a job");
             }
         }
     }
