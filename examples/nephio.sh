@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Registers every kpt package below a folder as a template, with a `tko up` of its own, and prints
+# Registers every kpt package below a folder as a template, with a separate `tko up`, and prints
 # the result of each:
 #
 #   examples/nephio.sh DIR
@@ -8,7 +8,7 @@
 # folder with a Kptfile, subpackages included; its resources are those of its .yaml and .yml files
 # and the Kptfile itself. The program is $TKO; without it, target/release/tko, built if missing.
 #
-# Exit code 0: every package was registered, or its fault is listed in nephio.faults, beside this
+# Exit code 0: every package was registered, or its fault is listed in nephio.faults, next to this
 # script. A package that is listed there but has no fault is a failure, too; so is a missing folder.
 set -euo pipefail
 

@@ -9,7 +9,7 @@
 // With `metadata` it asks for the metadata of the objects only. With
 // KUBE_WATCHLIST_INCONSISTENCY_DETECTOR=true client-go itself compares what it streamed with a list
 // of the same resource version, and panics if they differ. That list never succeeds once the version
-// has expired, and client-go asks for it for ever: then the informer begins anew.
+// has expired, and client-go asks for it for ever: then the informer starts over.
 package main
 
 import (

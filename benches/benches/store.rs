@@ -109,7 +109,7 @@ fn at_size(c: &mut Criterion) {
         });
         group.bench_function("page by template", |b| {
             let select = all().template_id(Pattern::literal(template(7).as_str()));
-            // At the smallest size each template has so many deployments.
+            // At the smallest size each template has this many deployments.
             let request = list(select, None).limit(50);
             fleet.page(b, &runtime, &request, 50);
         });

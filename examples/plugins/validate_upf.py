@@ -12,7 +12,7 @@ Partial validation is for templates: missing resources may be merged in later.
         -g metadata.nephio.org,v1alpha1,NetworkFunction
 
 The trigger is the package's metadata resource, not its StatefulSet: the schema validator skips kinds
-that have a validator of their own, and must still check the StatefulSet.
+that have their own validator, and must still check the StatefulSet.
 
 Needs no Python packages: the document on stdin is JSON, and TKO reads JSON from stdout as YAML.
 """

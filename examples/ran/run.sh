@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deploys a radio access network with a `tko up` of its own, and checks each step:
+# Deploys a radio access network with a separate `tko up`, and checks each step:
 #
 #   examples/ran/run.sh
 #

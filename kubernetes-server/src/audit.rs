@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: \
                                  [RequestReceived, ResponseStarted]\nrules: [{level: Metadata}]\n";
 
-/// When the log has had no new event of a user for so long, it has all of them.
+/// If the log gets no new event of a user for this long, it is taken to be complete.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// The requests in a log of the users whose names start with `user`, each as user, verb and resource.
@@ -30,7 +30,7 @@ pub(crate) fn requests(log: &Path, user: &str) -> io::Result<Vec<String>> {
     }
 }
 
-/// The lines of a log that have this text.
+/// The lines of a log that contain this text.
 fn events(log: &Path, text: &str) -> io::Result<Vec<String>> {
     let log = std::fs::read_to_string(log)?;
     // The last line may be half written.

@@ -1,11 +1,11 @@
-//! [`RunningProgram`]: a process that ends with its value.
+//! [`RunningProgram`]: a process that is stopped when its value is dropped.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Bytes of the end of a log that errors show.
+/// How many bytes of the end of a log an error shows.
 const SHOWN: usize = 4_000;
 
 /// A running process, whose output goes to a file.

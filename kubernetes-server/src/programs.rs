@@ -1,4 +1,4 @@
-//! [`Programs`]: where the programs are.
+//! [`Programs`]: the folder with the programs of the cluster.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub struct Programs {
 pub struct FluxPrograms {
     /// The program.
     pub kustomize_controller: PathBuf,
-    /// The folder of the definitions of its custom resources, and of those of its sources.
+    /// The folder with the definitions of its custom resources and of its sources.
     pub definitions: PathBuf,
     /// The version of the program.
     pub version: String,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longest start.
+/// Maximum time for a start.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Pause between two attempts to reach the server.
@@ -49,7 +49,7 @@ pub struct ApiServer {
     authority: Authority,
     front_proxy: Authority,
     controller_manager: Option<RunningProgram>,
-    /// `None` while it is stopped.
+    /// The API server; `None` while it is stopped.
     kube_api: Option<RunningProgram>,
     /// The command that starts it.
     kube_api_command: Command,
@@ -60,9 +60,9 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts etcd and the API server, and waits until it is ready. Users of tokens: `admin`, a
-    /// member of `system:masters`, and `alice` and `bob`, who have no rights; their tokens are
-    /// [`ApiServer::token`].
+    /// Starts etcd and the API server, and waits until it is ready. The users with tokens are
+    /// `admin`, a member of `system:masters`, and `alice` and `bob`, who have no rights.
+    /// [`ApiServer::token`] returns their tokens.
     ///
     /// # Errors
     /// A program cannot be started, or is not ready in time.
@@ -173,7 +173,8 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// Starts the controllers of garbage, namespaces, service accounts and aggregated roles.
+    /// Starts the controllers for garbage collection, namespaces, service accounts and aggregated
+    /// roles.
     fn manage(&self, program: &Path, accounts: &Path, ca: &Path) -> io::Result<RunningProgram> {
         RunningProgram::start(
             Command::new(program)
@@ -226,7 +227,8 @@ impl ApiServer {
         self.port
     }
 
-    /// The authority that signed the server's certificate, and that signs those of clients.
+    /// The authority that signed the server's certificate, and that signs the certificates of
+    /// clients.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
@@ -251,17 +253,17 @@ impl ApiServer {
         self.folder.path().join(format!("{user}.kubeconfig"))
     }
 
-    /// A command of kubectl as the administrator.
+    /// A `kubectl` command with the rights of the administrator.
     pub fn kubectl(&self, arguments: &[&str]) -> Command {
         self.kubectl_as("admin", arguments)
     }
 
-    /// A command of kubectl as a user.
+    /// A `kubectl` command with the rights of a user.
     pub fn kubectl_as(&self, user: &str, arguments: &[&str]) -> Command {
         self.kubectl_of(Path::new("kubectl"), &self.kubeconfig(user), arguments)
     }
 
-    /// A command of this program of kubectl, with this kubeconfig.
+    /// A command that runs this `kubectl` program with this kubeconfig.
     pub fn kubectl_of(&self, program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Command {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(program);
@@ -269,7 +271,7 @@ impl ApiServer {
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .arg("--cache-dir")
-            // A cache of its own: discovery changes while the tests run.
+            // Each command has its own cache, because discovery changes while the tests run.
             .arg(self.folder.path().join(format!("cache-{call}")))
             .args(arguments)
             .env("HOME", self.folder.path())
@@ -287,7 +289,7 @@ impl ApiServer {
         Ok(path)
     }
 
-    /// Whether the controllers run that collect garbage and delete namespaces.
+    /// Whether the controllers that collect garbage and delete namespaces are running.
     pub fn has_controllers(&self) -> bool {
         self.controller_manager.is_some()
     }
@@ -304,12 +306,12 @@ impl ApiServer {
     /// The server logs a request a moment after its answer, so this blocks until no more come.
     ///
     /// # Errors
-    /// The log cannot be read, or a line is no event.
+    /// The log cannot be read, or a line is not an event.
     pub fn audit(&self, user: &str) -> io::Result<Vec<String>> {
         audit::requests(&self.folder.path().join(AUDIT_LOG), user)
     }
 
-    /// Stops the API server. Its data stay: etcd goes on.
+    /// Stops the API server. Its data stay: etcd continues.
     pub fn stop_api(&mut self) {
         self.kube_api = None;
     }
@@ -345,7 +347,7 @@ pub(crate) fn kubeconfig(port: u16, ca: &Path, token: &str, namespace: Option<&s
     )
 }
 
-/// Ports that are free at present.
+/// Ports that are free now.
 fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     let listeners = std::array::from_fn::<_, N, _>(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let mut ports = [0; N];

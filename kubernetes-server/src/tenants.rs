@@ -17,7 +17,7 @@ impl ApiServer {
     /// kubeconfigs are `NAME.yaml` in this folder.
     ///
     /// # Errors
-    /// A command of kubectl fails, or a file cannot be written.
+    /// A `kubectl` command fails, or a file cannot be written.
     pub fn tenants(&self, names: &[String], folder: &Path) -> io::Result<()> {
         self.tenants_with(&VERBS, names, folder)
     }
@@ -61,7 +61,8 @@ impl ApiServer {
     }
 }
 
-/// The objects of a tenant. The ClusterRole `admin` has no custom resources, so it is not used.
+/// The objects of a tenant. The ClusterRole `admin` does not cover custom resources, so it is not
+/// used.
 fn objects(name: &str, verbs: &[&str]) -> String {
     let verbs = verbs.join(", ");
     format!(

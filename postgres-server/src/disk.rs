@@ -1,9 +1,9 @@
 //! A file system for the data of one server, small enough to be filled.
 //!
-//! It is in memory, mounted in a namespace of its own. So it needs no root user, no other process
-//! sees it, and it disappears with the last process in the namespace. The first of these is a shell
-//! that waits for the end of its standard input. That is a pipe from this process, so nothing
-//! outlives this process.
+//! It is in memory, mounted in its own namespace. So it needs no root user, no other process sees
+//! it, and it disappears with the last process in the namespace. The first of these is a shell that
+//! waits for the end of its standard input. That is a pipe from this process, so nothing outlives
+//! this process.
 
 use crate::account::{Account, command};
 use crate::error::DiskError;

@@ -70,7 +70,7 @@ fn folders() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders = Vec::new();
     for folder in env::split_paths(&path) {
-        // A program in PATH may be a link; the others are then beside its target.
+        // A program in PATH may be a link; the others are then next to its target.
         if let Ok(real) = fs::canonicalize(folder.join("postgres")) {
             folders.extend(real.parent().map(Path::to_owned));
         }

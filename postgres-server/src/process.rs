@@ -1,4 +1,4 @@
-//! The processes of a running server, and their end.
+//! The processes of a running server, and how they are stopped.
 //!
 //! A server must not outlive the process that uses it, even if that process is killed or ends
 //! without dropping its statics. So the server is the child of a small shell. The shell reads its

@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 /// The limit of waiting for a start or an end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The time between two polls for readiness.
+/// The pause between two checks for readiness.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The limit of log lines in an error.
 const SHOWN: usize = 40;
 
-/// The database that always exists.
+/// The name of the database that always exists.
 const ALWAYS: &str = "postgres";
 
 /// A private PostgreSQL server.
@@ -130,7 +130,7 @@ impl PostgresServer {
         self.create_database_from("template1")
     }
 
-    /// Creates a copy of a database, and returns its unique name. The original may have no
+    /// Creates a copy of a database, and returns its unique name. The original must not have any
     /// connections.
     pub fn create_database_from(&self, template: &str) -> Result<String, PsqlError> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);

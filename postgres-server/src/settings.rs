@@ -53,7 +53,7 @@ impl PostgresServerSettings {
             "jit=off".to_owned(),
             "autovacuum=on".to_owned(),
             // In the folder and not in /dev/shm: a killed server leaves nothing there, and the
-            // small /dev/shm of containers is no limit.
+            // small /dev/shm of containers does not limit it.
             "dynamic_shared_memory_type=mmap".to_owned(),
         ];
         if !self.durable {

@@ -1,8 +1,8 @@
 //! Schedules sites by the job templates of AWX or Automation Controller.
 //!
-//! A change of a site is one job, however often the scheduler is called and by however many
-//! processes: every job carries the site and the identity of the change in its extra variables. The
-//! newest job of the site tells what was done last. So a controller that starts again finds the job
+//! A change of a site is one job, no matter how often and by how many processes the scheduler is
+//! called: every job carries the site and the identity of the change in its extra variables. The
+//! newest job of the site shows what was done last. So a controller that starts again finds the job
 //! that another one launched, and follows it to its end.
 //!
 //! The API is the one of the AWX API reference: `job_templates`, `inventories`, `jobs`.
@@ -25,7 +25,7 @@ use tko_core::{Condition, Error, Result, ScheduleCall, Scheduler};
 /// The condition of a site that says how its last job ended.
 const AUTOMATED: &str = "Automated";
 
-/// Maximum number of sites of which the last job is remembered; more are looked up.
+/// Maximum number of sites whose last job is remembered; for other sites it is looked up.
 const MOST_REMEMBERED: usize = 100_000;
 
 /// A plugin that launches jobs.
@@ -45,11 +45,11 @@ pub(crate) struct AwxPlugin {
     pub password: Option<String>,
     /// The token, or the secret that holds it.
     pub token: Option<String>,
-    /// Further extra variables.
+    /// Additional extra variables.
     pub variables: BTreeMap<String, String>,
 }
 
-/// The last job of a site that succeeded here.
+/// The last job of a site that succeeded in this process.
 #[derive(Clone)]
 struct Finished {
     change: String,
@@ -69,7 +69,7 @@ impl AwxScheduler {
     /// A scheduler for a plugin.
     ///
     /// # Errors
-    /// `BadArgument`: the URL of the host or the credentials are not right.
+    /// `BadArgument`: the URL of the host or the credentials are invalid.
     pub(crate) fn new(plugin: AwxPlugin, settings: AnsibleSettings) -> Result<Self> {
         AwxClient::check(&plugin.host)?;
         match (&plugin.token, &plugin.username, &plugin.password) {
@@ -109,7 +109,7 @@ impl AwxScheduler {
     fn remembered(&self, change: &SiteChange) -> Option<String> {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         let last = finished.get_mut(&change.site)?;
-        // Any other scheduler would have had the number between.
+        // A call of another scheduler would have taken a number in between.
         if last.change != change.change || last.fence.checked_add(1) != Some(change.fence) {
             return None;
         }
@@ -154,7 +154,8 @@ impl Scheduler for AwxScheduler {
         let template = client.one("job_templates", &plugin.template).await?;
         let found = match Job::newest(&client, template, &change).await? {
             Some(newest) => newest,
-            // Many other sites had jobs since: the site's own condition names its last one.
+            // Jobs of many other sites have displaced it since; the site's condition names its last
+            // job.
             None => match call.site.entity.condition(AUTOMATED) {
                 Some(last) => Job::named(&client, &last.message, &change).await?,
                 None => None,
@@ -165,7 +166,7 @@ impl Scheduler for AwxScheduler {
                 plugin = plugin.id,
                 site = change.site,
                 job = job.url,
-                "follows"
+                "following a running job"
             );
             job
         } else {
@@ -178,7 +179,7 @@ impl Scheduler for AwxScheduler {
                 plugin = plugin.id,
                 site = change.site,
                 job = job.url,
-                "launched"
+                "launched a job"
             );
             job
         };

@@ -12,7 +12,7 @@ pub(crate) const SITE: &str = "tko_site";
 /// The extra variable that names the change: it is equal for equal input.
 pub(crate) const CHANGE: &str = "tko_change";
 
-/// One call: the site, what the job is given, and what identifies it.
+/// One call: the site, the variables of the job, and the identity of the change.
 #[derive(Clone, Debug)]
 pub(crate) struct SiteChange {
     /// The id of the site.
@@ -26,7 +26,7 @@ pub(crate) struct SiteChange {
 }
 
 impl SiteChange {
-    /// The change that a call asks for. `properties` are the plugin's own.
+    /// The change that a call asks for. `properties` are those of the plugin.
     ///
     /// # Errors
     /// `Internal`: a package was not read, or cannot be encoded.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tko_core::{Error, Executor, Key, Record, Result, Scheduler};
 use tko_source::SecretFolder;
 
-/// Properties of the executor; a plugin with another one is refused.
+/// Properties of the executor; a plugin with an unknown property is refused.
 const PROPERTIES: [&str; 8] = [
     "_awx.host",
     "_awx.inventory",
@@ -24,12 +24,12 @@ const PROPERTIES: [&str; 8] = [
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AnsibleSettings {
-    /// Where properties `secret:NAME` are read. Default: nowhere, so they are refused.
+    /// The folder from which properties `secret:NAME` are read. Default: none, so they are refused.
     pub secrets: SecretFolder,
     /// Time limit of one request to AWX. Default: 30 s.
     pub request_timeout: Duration,
-    /// The first pause before a job is asked for again; pauses grow to ten times this. Default:
-    /// 500 ms.
+    /// The first pause between two requests for the state of a job; pauses grow to ten times this.
+    /// Default: 500 ms.
     pub poll: Duration,
     /// Time limit of a playbook on this machine. Default: 5 min.
     pub playbook_timeout: Duration,
@@ -47,7 +47,7 @@ impl Default for AnsibleSettings {
 }
 
 impl AnsibleSettings {
-    /// Sets where [secrets](Self::secrets) are read.
+    /// Sets the folder from which [secrets](Self::secrets) are read.
     #[must_use]
     pub fn with_secrets(mut self, secrets: SecretFolder) -> Self {
         self.secrets = secrets;

@@ -15,14 +15,14 @@ use tko_plugin::environment;
 use tko_plugin::log::LogSubject;
 use tko_plugin::process::{self, Bounds, Program};
 
-/// Time between SIGTERM and SIGKILL after the time limit.
+/// Time between SIGTERM and SIGKILL once the time limit has passed.
 const GRACE: Duration = Duration::from_secs(5);
 /// Maximum number of bytes of output that are read.
 const MOST_OUTPUT: usize = 16 << 20;
 /// Maximum number of bytes of log events of one run.
 const MOST_LOG: usize = 1 << 20;
 
-/// Variables that Ansible is given, beside those that every plugin inherits.
+/// Environment variables that Ansible inherits, besides those that every plugin inherits.
 const VARIABLES: [&str; 2] = ["ANSIBLE_*", "SSH_AUTH_SOCK"];
 
 /// A plugin that runs a playbook.
@@ -32,11 +32,11 @@ pub(crate) struct RunnerPlugin {
     pub id: String,
     /// The playbook.
     pub playbook: PathBuf,
-    /// The inventory; without one, only localhost is there.
+    /// The inventory; without one, only localhost is available.
     pub inventory: Option<PathBuf>,
     /// The program ansible-runner.
     pub program: String,
-    /// Further extra variables.
+    /// Additional extra variables.
     pub variables: BTreeMap<String, String>,
 }
 
@@ -128,7 +128,7 @@ impl Scheduler for RunnerScheduler {
             site: Some(change.site.clone()),
             resource: call.target.map(ToString::to_string),
         };
-        // It holds packages, which may hold secrets: only this user may read it.
+        // The folder contains packages, which may contain secrets: only this user may read it.
         let folder = tempfile::Builder::new()
             .prefix("tko-ansible-")
             .tempdir()

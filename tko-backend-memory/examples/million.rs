@@ -1,5 +1,5 @@
-//! Measures the memory of a million deployments of one template, and whether calls slow down on the
-//! way there.
+//! Measures the memory of a million deployments of one template, and whether calls slow down while
+//! they are created.
 //!
 //! ```sh
 //! cargo run --release -p tko-backend-memory --example million [DEPLOYMENTS]

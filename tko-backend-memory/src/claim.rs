@@ -1,8 +1,8 @@
 //! Claims, and waiting for work to claim.
 //!
-//! When the queue of a stage changes, one waiting claim is woken. It takes what it may and wakes the
-//! next, so a change costs one look at the queue, however many claims wait. Each also wakes by
-//! itself when the next item that it knows of is due.
+//! When the queue of a stage changes, one waiting claim is woken. It takes what it may and wakes
+//! the next, so a change costs one look at the queue, no matter how many claims wait. Each also
+//! wakes by itself when the next item that it knows of is due.
 
 use crate::shared::SharedState;
 use futures_util::future::select;
@@ -10,7 +10,8 @@ use std::pin::pin;
 use tko_core::{Claim, ClaimRequest, MAX_CHANGES};
 use tokio::sync::Notify;
 
-/// Wakes the next waiting claim when it is dropped: more may be due, or earlier than that one knows.
+/// Wakes the next waiting claim when it is dropped: more work may be due, or due earlier than that
+/// claim knows.
 struct Baton<'a>(&'a Notify);
 
 impl Drop for Baton<'_> {
@@ -19,7 +20,7 @@ impl Drop for Baton<'_> {
     }
 }
 
-/// Leases due work, and waits for it as long as the request says.
+/// Leases due work, and waits for it as long as the request allows.
 pub(crate) async fn claim(shared: &SharedState, request: &ClaimRequest) -> Vec<Claim> {
     let max = request.max.min(MAX_CHANGES);
     let baton = Baton(shared.due(request.stage));

@@ -1,4 +1,4 @@
-//! Commits a change set: stages it, judges it, and only then writes it.
+//! Commits a change set: stages it, checks its preconditions, and only then writes it.
 //!
 //! The rules are those of `tko_core::commit`. A refused change set leaves no trace.
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use tko_core::{Cause, ChangeRecord, Error, Key, Result, Revision, Timestamp};
 
-/// The most changes that a feed reads at once.
+/// Maximum number of changes that a feed reads at once.
 pub(crate) const BATCH: usize = 256;
 
 /// One change. It shares its states with the table and with neighbouring changes.
@@ -63,7 +63,7 @@ impl Log {
         Revision(self.oldest + self.entries.len() as u64)
     }
 
-    /// The feed can be read after this revision, or any later one.
+    /// The oldest revision after which the feed can be read.
     pub(crate) fn oldest(&self) -> Revision {
         Revision(self.oldest)
     }

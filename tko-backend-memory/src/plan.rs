@@ -14,7 +14,7 @@ use std::ops::Bound;
 use tko_core::select::MetadataPatterns;
 use tko_core::{DeploymentId, Key, Kind, Pattern, PluginId, PluginType, Select};
 
-/// The most postings that are merged; a candidate with more is not considered.
+/// Maximum number of postings that are merged; a candidate with more is not considered.
 const MAX_WIDTH: usize = 4_096;
 
 /// The rows that may match one facet.
@@ -151,7 +151,7 @@ fn ids(select: &Select) -> IdRange {
         return IdRange::Among(keys);
     }
     let prefix = longest_prefix(&select.ids);
-    // Patterns of plugins match the name, which their ids do not start with.
+    // A pattern for plugins matches the name, but the id of a plugin does not start with its name.
     if prefix.is_empty() || select.kind == Kind::Plugin {
         return IdRange::Any;
     }

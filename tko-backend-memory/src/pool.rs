@@ -9,7 +9,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Weak};
 use tko_core::{ContentHash, Metadata, Package, Resource};
 
-/// The number of entries checked with each addition; more than one, so that dropping keeps up.
+/// The number of entries checked with each addition; more than one, so that dropping keeps up with
+/// adding.
 const STEPS: usize = 3;
 
 #[derive(Debug)]
@@ -48,7 +49,8 @@ impl<K: Ord + Copy, V> Pool<K, V> {
 pub(crate) struct Pools {
     bodies: Pool<ContentHash, Weak<Package>>,
     resources: Pool<ContentHash, Weak<Resource>>,
-    /// By a hash that may collide: of two values with one hash, only the first is shared.
+    /// The key is a hash that may collide: if two values have the same hash, only the first is
+    /// shared.
     metadata: Pool<u64, Metadata>,
 }
 

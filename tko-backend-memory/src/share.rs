@@ -6,7 +6,7 @@ use tko_core::{Deployment, Entity, Facts, Key, Kind, Metadata, SiteId, TemplateI
 impl MemoryState {
     /// Replaces values of a new entity by equal values that are in memory already.
     ///
-    /// A million deployments name the same few templates, and each was decoded by itself.
+    /// A million deployments name the same few templates, but each was decoded separately.
     pub(crate) fn share(&mut self, new: &mut Entity, before: Option<&Entity>) {
         let mut metadata = |new: &mut Metadata, old: Option<&Metadata>| {
             *new = match old {

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 /// The state, shared by the backend and the feeds that it returned.
 pub(crate) struct SharedState {
     state: RwLock<MemoryState>,
-    /// Apart from the state: no other call needs it.
+    /// Separate from the state, because only calls for shared values need it.
     values: Mutex<SharedValues>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The last revision; feeds wait for it to grow.

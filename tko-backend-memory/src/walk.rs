@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use tko_core::Key;
 
-/// The most index entries that are read under one lock.
+/// Maximum number of index entries that are read under one lock.
 pub(crate) const MAX_VISITED: usize = 10_000;
 
 /// Several sources merged in key order, without duplicates.

@@ -19,14 +19,14 @@ use tko_core::{Change, ChangeSet, ContentHash, Error, Package, Result, TemplateI
 
 pub(crate) use packing::PackedBody;
 
-/// The limit of a dictionary in bytes. Of a larger package, the start is used.
+/// The limit of a dictionary in bytes. If a package is larger, only its start is used.
 const MAX_DICTIONARY: usize = 1 << 20;
 
-/// The least number of packages that justify a thread: their work takes some tenths of a
+/// The minimum number of packages that justify another thread: packing them takes some tenths of a
 /// millisecond.
 const MIN_PER_THREAD: usize = 20;
 
-/// Entries of the caches of a process, in dictionaries and in packages.
+/// Maximum number of dictionaries and of packages that a process caches.
 const CACHED_DICTIONARIES: usize = 1_000;
 const CACHED_PACKAGES: usize = 256;
 

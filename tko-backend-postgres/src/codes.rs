@@ -80,7 +80,7 @@ pub(crate) fn key_arrays<'a>(keys: impl IntoIterator<Item = &'a Key>) -> (Vec<i1
         .unzip()
 }
 
-/// A number for a column of type `bigint`, which has a sign.
+/// A number as a value for a column of type `bigint`, which is signed.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

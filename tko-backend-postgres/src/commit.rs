@@ -1,8 +1,9 @@
-//! Change sets: read, decided by the rules of [`tko_core::commit`], and written by one statement.
+//! Change sets: read, checked against the rules of [`tko_core::commit`], and written by one
+//! statement.
 //!
 //! The statement carries the versions of the rows that were read, and writes nothing if one of them
-//! changed. Then the change set is read and decided again. So no row is locked in between, unless
-//! deployments are deleted (`session`).
+//! changed. In that case the change set is read and checked again. So no row is locked in between,
+//! unless deployments are deleted (`session`).
 //!
 //! If a process commits one change set alone, the statement also gives its changes their revisions.
 //! Otherwise a numbering pass does so later, for many sets at once.
@@ -43,13 +44,13 @@ use tko_core::{
 use tokio::sync::Semaphore;
 use write::{WritePlan, woken};
 
-/// The limit of attempts under contention.
+/// Maximum number of attempts under contention.
 const ATTEMPTS: u32 = 200;
 
 /// The first and the longest pause between two attempts.
 const BACKOFF: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(20));
 
-/// The limit of attempts whose reply is lost.
+/// Maximum number of attempts whose reply is lost.
 const LOST_REPLIES: u32 = 5;
 
 /// Commits change sets.
@@ -67,7 +68,7 @@ pub(crate) struct Committer {
     queue: Arc<CommitQueue>,
 }
 
-/// What an attempt to commit a set together with others left.
+/// What is known of an attempt to commit a set together with others.
 #[derive(Default)]
 struct EarlierAttempt {
     /// The versions that were reserved for it.
@@ -135,7 +136,7 @@ impl Committer {
         self.finish(&set, applied, ack).await
     }
 
-    /// Never hands out versions up to this one.
+    /// Reserves versions only after this one from now on.
     pub(crate) async fn skip_past(&self, version: Version) -> Result<()> {
         self.versions.skip_past(version).await
     }
@@ -154,7 +155,7 @@ impl Committer {
         self.finish(&set, applied, ack).await
     }
 
-    /// Applies a set by a statement of its own.
+    /// Applies a set by a separate statement.
     async fn apply_alone(
         &self,
         set: &ChangeSet,
@@ -171,7 +172,7 @@ impl Committer {
         applied
     }
 
-    /// Tells the rest of the process about a set that was applied, and waits as `ack` says.
+    /// Notifies the rest of the process of a set that was applied, and waits as `ack` requires.
     async fn finish(&self, set: &ChangeSet, applied: AppliedSet, ack: Ack) -> Result<Committed> {
         let AppliedSet {
             mut committed,
@@ -198,7 +199,7 @@ impl Committer {
         Ok(committed)
     }
 
-    /// Reads, decides, and writes, until no other transaction interferes.
+    /// Reads, checks, and writes, until no other transaction interferes.
     async fn apply(
         &self,
         set: &ChangeSet,

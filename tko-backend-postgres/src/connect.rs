@@ -130,7 +130,7 @@ fn is_tls_failure(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The error for a refusal that waiting does not resolve.
+/// The error for a refusal that waiting cannot resolve.
 fn refused(address: &str, error: &sqlx::Error) -> Error {
     let code = error
         .as_database_error()

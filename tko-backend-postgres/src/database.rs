@@ -1,4 +1,4 @@
-//! The database: the pool, and what every statement needs beside it.
+//! The database: the pool, and everything else that every statement needs.
 
 use crate::metrics::StatementMetrics;
 use crate::settings::PostgresSettings;
@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 
 /// A database that was connected to, checked, and migrated.
 ///
-/// Every module stands on this; it knows none of them.
+/// Every module uses this type; it depends on none of them.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) pool: PgPool,

@@ -64,8 +64,8 @@ pub(crate) const SESSION: [(&str, &str); 9] = [
     // table was empty must not read all of it later.
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
-    // The text of a statement determines its plan, and not its values. So it is planned once for each
-    // connection: planning takes several times as long as executing.
+    // The text of a statement determines its plan, and not its values. So it is planned only once
+    // for each connection: planning takes several times as long as execution.
     ("plan_cache_mode", "force_generic_plan"),
     // Cancels the statements of disconnected clients.
     ("client_connection_check_interval", "500"),
@@ -160,8 +160,8 @@ pub(crate) fn notify(revision: &str) -> String {
     format!("pg_notify('{CHANNEL}', coalesce(({revision})::text, ''))")
 }
 
-/// An expression: whether no change set from the id `low` on and before the id `own` waits for a
-/// numbering pass.
+/// An expression: whether no change set with an id from `low` up to, but not including, `own` waits
+/// for a numbering pass.
 ///
 /// It is a volatile function, which sees what was committed until it is called, and not only what was
 /// committed when the statement began. A store in which every statement sees one state would need a
@@ -170,8 +170,8 @@ pub(crate) fn none_waits(low: impl Display, own: &str) -> String {
     format!("none_waits({low}, {own})")
 }
 
-/// The transactions that write now, by their numbers, which rise. A transaction gets its number with
-/// the first row that it locks or writes.
+/// The transactions that are writing now, by their numbers, which only rise. A transaction gets its
+/// number with the first row that it locks or writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunningTransactions {
     /// The first that has not ended.
@@ -180,7 +180,7 @@ pub(crate) struct RunningTransactions {
     pub(crate) next: i64,
 }
 
-/// Reads which transactions write now. Those that only read have no numbers.
+/// Reads which transactions are writing now. Those that only read have no numbers.
 pub(crate) async fn running_transactions(database: &Database) -> Result<RunningTransactions> {
     let (oldest, next) = sqlx::query_as(
         "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint \

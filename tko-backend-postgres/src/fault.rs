@@ -9,7 +9,7 @@ use tko_core::Error;
 pub(crate) enum SqlFault {
     /// Another transaction was in the way. Nothing was written; retry at once.
     Retry,
-    /// A key exists that was absent when it was read. Read again, and decide again.
+    /// A key exists that was absent when it was read. Read and check again.
     Taken,
     /// The server cannot be reached, or cannot serve the statement for now. A write may have been
     /// applied.
@@ -57,7 +57,7 @@ pub(crate) fn is_connection_lost(error: &SqlError) -> bool {
     }
 }
 
-/// Whether a failed write certainly was not applied.
+/// Whether a failed write was certainly not applied.
 ///
 /// That holds if the statement was never sent, or if the server reports that it aborted it, as when
 /// the disk is full. An error that ends the session (`FATAL`, `PANIC`) may follow a commit, and so

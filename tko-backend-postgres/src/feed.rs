@@ -85,12 +85,12 @@ impl Feed {
         FeedTasks { _tasks: tasks }
     }
 
-    /// The first change set that may be without revisions.
+    /// The id of the first change set that may not have revisions yet.
     pub(crate) fn low(&self) -> i64 {
         self.numbering.low()
     }
 
-    /// Tells watchers of a change set that was numbered when it was committed.
+    /// Notifies watchers of a change set that was numbered when it was committed.
     pub(crate) fn advance(&self, revision: Revision) {
         self.head.advance(revision.0);
     }

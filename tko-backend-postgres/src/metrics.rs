@@ -1,8 +1,8 @@
 //! Durations and failures of statements, by [`Purpose`].
 //!
 //! A statement is measured where it is sent: by [`Instrument::sent`] or [`Instrument::measured`] on
-//! its future, or by [`StatementMetrics::rows`] around its rows. Each takes a purpose, so no
-//! statement goes uncounted.
+//! its future, or by [`StatementMetrics::rows`] around its rows. Each takes a purpose, so every
+//! statement is counted.
 //!
 //! A measurement is three additions, without allocation. A scrape reads the totals
 //! (`collector`).
@@ -36,7 +36,7 @@ const CANCELLED: usize = 4;
 #[derive(Debug)]
 pub(crate) struct StatementMetrics {
     pub(crate) purposes: [PurposeMetrics; Purpose::ALL.len()],
-    /// Every statement that is measured passes it.
+    /// The throttle that every measured statement passes.
     throttle: ConnectionThrottle,
 }
 

@@ -1,4 +1,4 @@
-//! The backend: assembles its parts, and implements [`Backend`] by them.
+//! The backend: assembles its parts, and implements [`Backend`] with them.
 
 use crate::check::{CheckReport, check};
 use crate::collector;

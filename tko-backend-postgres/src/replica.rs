@@ -1,7 +1,7 @@
 //! Replicas: streaming standbys of the database, which may be behind it.
 //!
 //! Only reads that [allow a stale state](Want::allow_stale) use them. Nothing depends on a replica:
-//! whatever it fails to deliver is read from the primary. A background task probes each of them, so
+//! if it cannot deliver a result, the primary is read. A background task probes each of them, so
 //! that no read waits for an unreachable replica. A read that fails reports it.
 
 mod probe;
@@ -30,10 +30,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections that were idle for longer are tested before use.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A failure is logged again only after the replica was usable for this long.
+/// A failure is logged again only after the replica has been usable for this long.
 const CALM: Duration = Duration::from_mins(1);
 
-/// The limit of different failures of one replica that are logged until then.
+/// Maximum number of different failures of one replica that are logged until then.
 const MAX_LOGGED: usize = 20;
 
 /// The name of a replica's URL in errors.

@@ -1,6 +1,6 @@
 //! Rows of the table `entity`, and their conversion to and from entities.
 //!
-//! Values that statements select by have columns, and so have values that nearly every row has. The
+//! Values that statements filter by have columns, and so do values that nearly every row has. The
 //! other values are JSON in the column `rest`: it grows without a migration, and `psql` shows it.
 //! An [`EntityRow`] is read from columns, or from the JSON that the feed keeps of an earlier state.
 
@@ -62,7 +62,7 @@ pub(crate) struct EntityRow<'a> {
     pub(crate) rest: RestJson,
 }
 
-/// Stands for a skeleton that is still to be read. No selection looks at it.
+/// A placeholder for a skeleton that is still to be read. No selection looks at it.
 static BLANK: LazyLock<Arc<Resource>> = LazyLock::new(|| {
     let blank = json!({"apiVersion": "v1", "kind": "Blank", "metadata": {"name": "blank"}});
     Arc::new(Resource::new(blank).expect("it has kind and name"))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Where the database is, and how a process uses it.
+/// The address of the database, and how a process uses it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PostgresSettings {
@@ -23,8 +23,7 @@ pub struct PostgresSettings {
     pub connection_timeout: Duration,
     /// The server cancels statements that take longer. Default: 30 seconds.
     pub statement_timeout: Duration,
-    /// How many of the latest changes are kept at least, for watchers and for history.
-    /// Default: 100,000.
+    /// Minimum number of recent changes to keep, for watchers and for history. Default: 100,000.
     pub history: u64,
     /// Younger changes are kept, regardless of their number. Default: 15 minutes, which is longer
     /// than Kubernetes clients go without receiving a revision.

@@ -10,11 +10,11 @@ const PUT: &str = "INSERT INTO shared_value (key, at, size, value) \
      VALUES ($1, now_us(), octet_length($2), $2) \
      ON CONFLICT (key) DO UPDATE SET at = excluded.at, size = excluded.size, value = excluded.value";
 
-/// Forgets what is beyond `$1` values and `$2` bytes, or older than `$3`. The index has all that
-/// decides it.
+/// Deletes values beyond `$1` values and `$2` bytes, or older than `$3`. The index contains
+/// everything that the statement needs to decide.
 ///
-/// It leaves out values that another process is forgetting or sharing, so it never waits, and two
-/// cannot meet in a deadlock. The process that shared a value looks again afterwards.
+/// It skips values that another process is deleting or sharing, so it never waits, and two such
+/// statements cannot deadlock. The process that shared a value checks again afterwards.
 const FORGET: &str = "WITH last AS MATERIALIZED ( \
          SELECT v.key FROM ( \
              SELECT key, at, sum(size) OVER newest AS bytes, row_number() OVER newest AS place \
@@ -24,7 +24,7 @@ const FORGET: &str = "WITH last AS MATERIALIZED ( \
          FOR UPDATE OF v SKIP LOCKED) \
      DELETE FROM shared_value v USING last l WHERE v.key = l.key";
 
-/// Shares a value, and forgets what is beyond the limits.
+/// Shares a value, and deletes values beyond the limits.
 pub(crate) async fn put(
     database: &Database,
     key: ContentHash,

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tko_core::{ContentHash, Error, Resource, Result};
 
-/// Skeletons that a process caches. When the cache is full, it starts again from empty.
+/// Maximum number of skeletons that a process caches. When the cache is full, it is emptied.
 const CACHED: usize = 20_000;
 
 /// Stores and reads skeletons, and caches them.

@@ -13,8 +13,8 @@ use std::fmt::{self, Write as _};
 pub(crate) use table::SqlTable;
 pub(crate) use values::{Placeholder, SqlValues, TransactionSettings};
 
-/// Builds one statement. `V` is where its values go: to the arguments of the statement, or to
-/// settings of the transaction.
+/// Builds one statement. `V` determines where its values go: to the arguments of the statement, or
+/// to settings of the transaction.
 #[derive(Default)]
 pub(crate) struct SqlBuilder<V = PgArguments> {
     /// Common table expressions, joined by commas.
@@ -55,7 +55,7 @@ impl<V: SqlValues> SqlBuilder<V> {
         self.part(format_args!("{name} AS ({body})"));
     }
 
-    /// Adds `name AS MATERIALIZED (body)`. It is evaluated once, apart from its readers.
+    /// Adds `name AS MATERIALIZED (body)`. It is evaluated once, separately from its readers.
     pub(crate) fn with_materialized(&mut self, name: &str, body: impl fmt::Display) {
         self.part(format_args!("{name} AS MATERIALIZED ({body})"));
     }
@@ -91,8 +91,8 @@ impl<V: SqlValues> SqlBuilder<V> {
 }
 
 impl SqlBuilder {
-    /// A builder whose text does not depend on whether tables have one row: such a statement is
-    /// planned for fewer shapes.
+    /// A builder whose text does not depend on whether tables have one row, so the statement has
+    /// fewer shapes to plan.
     pub(crate) fn of_arrays() -> Self {
         Self {
             has_arrays: true,

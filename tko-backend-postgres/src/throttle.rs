@@ -1,7 +1,7 @@
 //! A limit on attempts to connect while the database closes every connection.
 //!
-//! A proxy whose server is away accepts connections and closes them at once. Then every statement
-//! of every caller would open a connection of its own, thousands a second.
+//! A proxy whose server is unreachable accepts connections and closes them at once. Without a
+//! limit, every statement of every caller would open a new connection, thousands a second.
 
 use crate::fault::is_connection_lost;
 use sqlx::Error as SqlError;
@@ -10,14 +10,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Lost connections in a row that are no reason to pause: all connections of a pool may have died
-/// unnoticed, for example when the server restarted.
+/// Number of consecutive lost connections that cause no pause: all connections of a pool may have
+/// died unnoticed, for example when the server restarted.
 const FREE: u32 = 64;
 
 /// The first and the longest pause between two attempts of the process.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
-/// The longest wait of a statement for its turn. Its caller then learns that the database is away.
+/// The longest wait of a statement for its turn. After that, its caller gets the error that the
+/// database is unavailable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lets statements pass one by one, with pauses, after many connections in a row were lost. The
@@ -34,7 +35,7 @@ pub(crate) struct ConnectionThrottle {
 struct ThrottleState {
     /// Lost connections since the last success.
     lost: u32,
-    /// When the next statement may pass, once there are too many.
+    /// When the next statement may pass, once there are too many lost connections.
     next: Instant,
     pause: Duration,
 }
@@ -71,13 +72,13 @@ impl ConnectionThrottle {
                     .await
                     .map_err(|_| SqlError::PoolTimedOut)?;
             } else {
-                // Whichever comes first; then it looks again.
+                // Whichever comes first; then the loop checks again.
                 let _ = tokio::time::timeout_at(next, recovered).await;
             }
         }
     }
 
-    /// Takes the turn if it has come (`None`); else tells when the next one comes.
+    /// Takes the turn if it has come (`None`); otherwise returns when the next one comes.
     fn turn(&self) -> Option<Instant> {
         let mut state = self.lock();
         if state.lost < FREE {
@@ -91,7 +92,7 @@ impl ConnectionThrottle {
         None
     }
 
-    /// Notes how a statement ended.
+    /// Records how a statement ended.
     pub(crate) fn note(&self, error: Option<&SqlError>) {
         let mut state = self.lock();
         match error {
@@ -102,7 +103,7 @@ impl ConnectionThrottle {
                     state.next = Instant::now() + PAUSE.0;
                     tracing::warn!(
                         %error,
-                        "the database closes connections; statements wait, and one a second is tried"
+                        "the database closes every connection; trying statements one by one"
                     );
                 } else if state.lost > FREE {
                     state.pause = (state.pause * 2).min(PAUSE.1);

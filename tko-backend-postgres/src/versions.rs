@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 /// Versions in one block: the unit of the sequence `version_block`.
 const BLOCK: u64 = 1_024;
 
-/// Hands out versions. The rest of a block is lost when the process ends.
+/// Assigns versions. The rest of a block is lost when the process ends.
 #[derive(Debug)]
 pub(crate) struct Versions {
     database: Arc<Database>,
@@ -25,7 +25,8 @@ impl Versions {
         }
     }
 
-    /// Never hands out versions up to this one. Other processes may, from the blocks they have.
+    /// Assigns only versions after this one from now on. Other processes may still assign earlier
+    /// ones, from the blocks that they have.
     pub(crate) async fn skip_past(&self, version: Version) -> Result<()> {
         let mut block = self.block.lock().await;
         *block = 0..0;
@@ -41,7 +42,7 @@ impl Versions {
         Ok(())
     }
 
-    /// Returns this many versions that were never handed out before, by any process.
+    /// Returns `count` versions that no process has assigned before.
     pub(crate) async fn take(&self, count: usize) -> Result<Vec<Version>> {
         // Held across the query, so that concurrent callers share one new block.
         let mut block = self.block.lock().await;

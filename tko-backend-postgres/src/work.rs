@@ -19,8 +19,8 @@ pub(crate) use signal::WorkSignal;
 /// the stage.
 pub(crate) const ALL_STAGES: &str = "w.stage IN (0, 1, 2)";
 
-/// The end of a statement that enqueues work, into `work AS w`. Work that is enqueued already is due at
-/// the earlier time. Work that is leased runs again.
+/// The end of a statement that enqueues work, into `work AS w`. If the work is already enqueued,
+/// the earlier due time wins. Work that is leased runs again.
 pub(crate) const MERGED: &str = "ON CONFLICT (stage, kind, id) DO UPDATE SET \
      again = CASE WHEN w.token IS NULL THEN w.again ELSE excluded.again END, \
      due = least(w.due, excluded.due), \

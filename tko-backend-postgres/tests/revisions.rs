@@ -167,7 +167,7 @@ fn other_comes_first(feed: &[ChangeRecord], last: &Key) {
     assert!(other.is_some() && other < last, "{feed:#?}");
 }
 
-/// An entity that is created anew comes after its deletion.
+/// An entity that is created again comes after its deletion.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_comes_after_the_deletion_that_made_room() {
     let scene = Scene::with(creation([site("other")])).await;

@@ -93,7 +93,7 @@ async fn until(store: &Store<dyn Backend>, parent: &DeploymentId, wanted: u64) {
     }
 }
 
-/// O1: children that are purged are made again with the next site, however many they are.
+/// O1: children that are purged are made again with the next site, no matter how many they are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purged_children_of_a_tracked_topology_are_made_again() {
     let harness = Harness::default();

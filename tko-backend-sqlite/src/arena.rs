@@ -1,12 +1,12 @@
 //! Arguments of statements that write many rows at once.
 //!
-//! The number of rows varies, and the text of a statement should not: it is prepared once. So the
-//! rows of an argument are one JSON list of lists, read by `json_each`. Texts that may contain any
-//! character, and blobs, are in one blob, the arena; the lists have their places in it. `substr`
-//! takes them out.
+//! The number of rows varies, but the text of a statement must not, so that it is prepared only
+//! once. So the rows of an argument are one JSON list of lists, read by `json_each`. Blobs, and
+//! texts that may contain any character, are in one blob, the arena; the lists have their positions
+//! in it. `substr` extracts them.
 //!
 //! Parameters are written `$1`, not `?1`: several statements in one text each use some of the
-//! arguments, and sqlx counts the gaps that `?NNN` leaves as arguments of their own.
+//! arguments, and sqlx counts the gaps that `?NNN` leaves as separate arguments.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use std::fmt::Write;
 #[derive(Debug, Default)]
 pub(crate) struct Arena(Vec<u8>);
 
-/// The place of some bytes in an arena, as `substr` counts: from 1.
+/// The position of some bytes in an arena, counted from 1 as `substr` does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlobPlace {
     start: usize,
@@ -59,7 +59,7 @@ impl RowList {
         }
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -135,7 +135,7 @@ pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A number that was stored; a negative one is damage, and reads as 0.
+/// Reads a stored number. A negative one is damage, and is read as 0.
 pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -1,8 +1,8 @@
 //! Consistency checks and repairs, in one snapshot.
 //!
-//! The schema has no constraints between tables: they would cost every write. A check without repair
-//! reads a snapshot and holds nobody up. With repair it runs in the transaction of the writer, so
-//! other writes wait for it.
+//! The schema has no constraints between tables: they would cost every write. A check without
+//! repair reads a snapshot and does not block writes. With repair it runs in the transaction of the
+//! writer, so other writes wait for it.
 
 mod report;
 mod rows;
@@ -16,7 +16,7 @@ use tko_core::Result;
 
 pub use report::{SqliteCheckFinding, SqliteCheckProblem, SqliteCheckReport};
 
-/// Checks everything. With `repair`, the connection must be in a transaction that writes.
+/// Checks everything. With `repair`, the connection must be in a write transaction.
 pub(crate) async fn check(
     connection: &mut SqliteConnection,
     parts: &SqliteParts,
@@ -28,7 +28,7 @@ pub(crate) async fn check(
         .fetch_all(&mut *connection)
         .await;
     let pages: Vec<String> = match pages {
-        // SQLite gives up at some damaged pages.
+        // SQLite stops at some damaged pages.
         Err(error) if SqliteFault::of(&error) == SqliteFault::Damaged => vec![error.to_string()],
         pages => pages.map_err(&fault)?,
     };
@@ -47,7 +47,7 @@ pub(crate) async fn check(
     Ok(findings.report())
 }
 
-/// A problem that statements find and repair.
+/// A problem, with the statements that find and repair it.
 struct RowComparison {
     problem: SqliteCheckProblem,
     /// Selects one text for each occurrence.

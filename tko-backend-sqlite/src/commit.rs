@@ -1,4 +1,4 @@
-//! Commits change sets within the transaction of the writer: reads what the rules need, judges, and
+//! Commits change sets within the transaction of the writer: reads what the rules need, checks, and
 //! only then writes.
 //!
 //! The rules are those of `tko_core::commit`. A refused change set leaves no trace, so several sets
@@ -26,16 +26,16 @@ use write::SetWrite;
 pub(crate) use asked::AskedSet;
 pub(crate) use write::put_work;
 
-/// The answer to a change set, and whom it wakes.
+/// The answer to a change set, and the waiting claims and feeds to wake.
 pub(crate) type SetAnswer = Result<(Committed, Touched)>;
 
-/// The parts of the transaction that go with the first read and with the last write: each saves a
-/// round trip to the thread of the connection.
+/// The parts of the transaction that are sent with the first read and with the last write, each of
+/// which saves a round trip to the thread of the connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TransactionEnds {
-    /// Begin it before the first read.
+    /// Whether to begin it before the first read.
     pub(crate) begin: bool,
-    /// Commit it after the last write, if there is one.
+    /// Whether to commit it after the last write, if there is one.
     pub(crate) commit: bool,
 }
 
@@ -53,8 +53,8 @@ pub(crate) async fn commit(
 ) -> (Vec<SetAnswer>, bool) {
     let mut answers = Vec::with_capacity(sets.len());
     let mut is_committed = false;
-    // The number of sets that are still to be read one by one, because one of them met damage: only
-    // that one gets this error, and the others are told to retry.
+    // The number of sets that are still to be read one by one, because one of them found damage:
+    // only that one gets this error, and the others get an error that asks for a retry.
     let mut alone = 0_usize;
     while !sets.is_empty() {
         let count = if alone > 0 {
@@ -66,7 +66,7 @@ pub(crate) async fn commit(
         let is_damaged = |error: &Error| error.kind() == ErrorKind::Internal;
         if count > 1 && found.as_ref().is_err_and(is_damaged) {
             if ends.begin {
-                // If it did not begin, this one fails, and may.
+                // If the transaction did not begin, the rollback fails, which does no harm.
                 let _ = connection.execute("ROLLBACK").await;
             }
             alone = count;
@@ -105,7 +105,7 @@ pub(crate) fn another() -> Error {
     )
 }
 
-/// An error of a whole transaction, for one more of its jobs.
+/// Copies the error of a whole transaction for another of its jobs.
 pub(crate) fn copy(error: &Error) -> Error {
     let source = std::error::Error::source(error).map(ToString::to_string);
     let source = source.unwrap_or_else(|| error.to_string());
@@ -115,7 +115,7 @@ pub(crate) fn copy(error: &Error) -> Error {
     }
 }
 
-/// Judges sets that do not depend on each other, and writes those that are not refused.
+/// Checks sets that do not depend on each other, and writes those that are not refused.
 async fn write(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
@@ -143,7 +143,7 @@ async fn write(
     Ok((answers, commit))
 }
 
-/// Judges one set, and adds what it writes. A refused set adds nothing.
+/// Checks one set, and adds what it writes. A refused set adds nothing.
 fn stage(
     found: &FoundState,
     asked: &mut AskedSet,
@@ -258,7 +258,7 @@ impl<'a> WorkItems<'a> {
         self.exists.get(key).copied()
     }
 
-    /// The present item. The work of a deleted row is gone.
+    /// Returns the current item. The work of a deleted row is gone.
     fn take(&self, key: &Key, stage: Stage) -> Option<WorkItem> {
         if self.exists(key) == Some(false) {
             return None;

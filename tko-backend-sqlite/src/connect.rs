@@ -1,4 +1,5 @@
-//! Connections: one that writes, one that looks for writes of others, and a pool that reads.
+//! Connections: one that writes, one that looks for writes of other processes, and a pool that
+//! reads.
 
 use crate::dictionary::ReadDictionaries;
 use crate::fault::{SqlResult, SqliteFault, translate};
@@ -38,7 +39,7 @@ impl SqliteFile {
 
 /// Opens the file, creates it if it does not exist, and migrates it.
 ///
-/// Returns the connection that writes beside the others.
+/// Returns the write connection together with the others.
 pub(crate) async fn connect(settings: SqliteSettings) -> Result<(SqliteFile, SqliteConnection)> {
     let path = settings.path.clone();
     check_folder(&path)?;
@@ -88,20 +89,20 @@ pub(crate) fn options(settings: &SqliteSettings) -> SqliteConnectOptions {
         .pragma("journal_size_limit", "67108864")
         .statement_cache_capacity(64)
         .disable_statement_logging()
-        // A listing of a thousand rows waits less for its reader with some room between them.
+        // With a larger buffer, a listing of a thousand rows waits less for its consumer.
         .row_buffer_size(256)
         .thread_name(|number| format!("tko-sqlite-{number}"))
 }
 
 /// Creates the file so that only its owner may read it, because packages may have secrets. The
-/// files beside it get the same permissions.
+/// files next to it get the same permissions.
 fn create_private(path: &Path) {
     let mut create = std::fs::OpenOptions::new();
     create.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut create, 0o600);
-    // If it cannot be created, opening it tells why; if it exists, its permissions are not ours to
-    // change.
+    // If it cannot be created, opening it reports why; if it exists, this process must not change
+    // its permissions.
     let _ = create.open(path);
 }
 
@@ -128,7 +129,7 @@ fn check_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the file is ours, and migrates it.
+/// Checks that the file belongs to TKO, and migrates it.
 async fn prepare(writer: &mut SqliteConnection, path: &Path) -> Result<()> {
     let fault = |error| translate("open the file", path, error);
     if SchemaState::read(writer)
@@ -152,7 +153,7 @@ async fn prepare(writer: &mut SqliteConnection, path: &Path) -> Result<()> {
             }
             let migrated = migrate(writer, state).await;
             let finished = finish(writer, migrated.is_ok()).await;
-            // After some errors SQLite has rolled back by itself: the first error is the reason.
+            // After some errors SQLite has rolled back by itself, so the first error is reported.
             migrated.and(finished).map_err(fault)
         }
         other => {

@@ -1,7 +1,7 @@
-//! The dictionaries of packages: which one a package gets, and those that were read.
+//! The dictionaries of packages: chooses one for each package, and caches those that were read.
 //!
-//! A dictionary is the package of a template. Any dictionary is right for any package, as the
-//! package names it; that of its template makes it short.
+//! A dictionary is the package of a template. Any dictionary works for any package, because the
+//! package names it; the dictionary of its own template compresses best.
 
 use crate::arena::RowList;
 use crate::connect::{SqliteFile, SqliteParts};
@@ -12,14 +12,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tko_core::{ContentHash, ErrorKind, Key, Record, Result, TemplateId};
 
-/// The limit of a dictionary in bytes. Of a larger package, the start is used.
+/// The limit of a dictionary in bytes. If a package is larger, only its start is used.
 const MAX_DICTIONARY: usize = 1 << 20;
 
-/// The most dictionaries, and bytes of them, that are kept in memory; beyond, all are read again.
+/// Maximum number of dictionaries, and of their bytes, in memory. Beyond that, the cache is
+/// emptied.
 const MAX_KEPT: usize = 256;
 const MAX_KEPT_BYTES: usize = 8 << 20;
 
-/// Whether one more would be too many.
+/// Whether the cache has no room for another dictionary.
 fn is_full<'a>(kept: impl ExactSizeIterator<Item = &'a Arc<BodyDictionary>>) -> bool {
     kept.len() >= MAX_KEPT
         || kept.map(|dictionary| dictionary.size()).sum::<usize>() >= MAX_KEPT_BYTES
@@ -96,7 +97,7 @@ impl ReadDictionaries {
 /// The dictionaries of templates, for the writer.
 #[derive(Default)]
 pub(crate) struct ChosenDictionaries {
-    /// With the hash of the template's package.
+    /// The dictionary of each template, with the hash of the template's package.
     of_template: HashMap<TemplateId, (ContentHash, Arc<BodyDictionary>)>,
 }
 
@@ -113,8 +114,8 @@ impl ChosenDictionaries {
             .retain(|_, (_, dictionary)| exists(dictionary.number));
     }
 
-    /// Chooses one for each of these templates that exists, and adds it if it is new. `rows` may
-    /// have the template: then its present package counts.
+    /// Chooses one for each of these templates that exists, and adds it if it is new. If `rows`
+    /// contains the template, its current package is used.
     pub(crate) async fn choose(
         &mut self,
         connection: &mut SqliteConnection,
@@ -136,7 +137,8 @@ impl ChosenDictionaries {
             let (hash, dictionary) = match found {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
-                // A damaged template must not fail other writes: packages do without it.
+                // A damaged template must not make other writes fail: packages are stored without
+                // its dictionary.
                 Err(error) if error.kind() == ErrorKind::Internal => continue,
                 Err(error) => return Err(error),
             };

@@ -48,7 +48,7 @@ impl SqliteFault {
     }
 }
 
-/// A damaged file, with the remedy.
+/// The error for a damaged file, with the remedy.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the file {} is damaged ({problem}): stop all programs that use it, keep a copy of it and of \

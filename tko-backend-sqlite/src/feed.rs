@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 pub(crate) use recent::SharedChanges;
 
-/// The most changes that a feed reads at once.
+/// Maximum number of changes that a feed reads at once.
 const BATCH: i64 = 256;
 
 /// The columns of a change `c`, with the row after it: `before` of the entity's next change, or the
@@ -56,7 +56,7 @@ pub(crate) async fn position(shared: &SqliteParts) -> Result<FeedPosition> {
 /// One feed.
 struct ChangeReader {
     shared: Arc<SqliteParts>,
-    /// The signal wakes it, and ends it when the backend is gone.
+    /// The last revision: it wakes this feed when it changes, and ends it when the backend is gone.
     head: watch::Receiver<Revision>,
     after: Revision,
     package: bool,
@@ -135,7 +135,7 @@ async fn changes_after(
         };
     }
     if !recent.ends_at(after) {
-        // This reader is late, and must not hold up the others.
+        // This reader lags behind, and must not block the others.
         drop(recent);
         return read_after(shared, after, package).await;
     }

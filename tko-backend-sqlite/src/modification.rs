@@ -1,4 +1,4 @@
-//! Modifications: exclusive rights of people, and the form of secrets.
+//! Modifications: exclusive rights to change one package, and the format of secrets.
 
 use crate::connect::SqliteParts;
 use crate::read::read_records;

@@ -19,7 +19,8 @@ const LEVEL: i32 = 3;
 /// Smaller packages, in bytes, are not compressed.
 const MIN_COMPRESSED: usize = 64;
 
-/// The first bytes of a zstd frame (RFC 8878). Values of the codec begin with its version.
+/// The first bytes of a zstd frame (RFC 8878). Values that the codec writes begin with its version
+/// instead.
 const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 thread_local! {
@@ -66,7 +67,7 @@ impl BodyDictionary {
         }
     }
 
-    /// Its size in bytes.
+    /// The size of the dictionary in bytes.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -127,7 +128,7 @@ pub(crate) fn unpack_body(data: &[u8], dictionary: Option<&BodyDictionary>) -> R
     }
 }
 
-/// Decompresses bytes that [`compress`] gave.
+/// Decompresses bytes that [`compress`] returned.
 pub(crate) fn decompress(data: &[u8], dictionary: Option<&BodyDictionary>) -> Result<Vec<u8>> {
     let broken = |problem: &str| Error::internal("decompress a stored package", problem.to_owned());
     if !data.starts_with(&FRAME) {

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 use std::time::Duration;
 use tko_core::{Result, Timestamp};
 
-/// The pause between two looks for old changes.
+/// The pause between two searches for old changes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The number of changes that are deleted in one transaction.
@@ -55,7 +55,7 @@ pub(crate) async fn trim(
     Ok(until == oldest + BATCH)
 }
 
-/// The first revision to keep, less one; and what it would become.
+/// The revision before the oldest change that is kept, and what it becomes after one batch.
 pub(crate) async fn range(
     executor: impl sqlx::SqliteExecutor<'_>,
     shared: &SqliteParts,

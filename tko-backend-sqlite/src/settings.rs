@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// When a commit is safe from a loss of power.
+/// When a commit survives a loss of power.
 ///
-/// Both survive a crash of the process, and neither can damage the file.
+/// With either setting, commits survive a crash of the process, and a loss of power cannot damage
+/// the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SqliteSync {
@@ -16,28 +17,27 @@ pub enum SqliteSync {
     Normal,
 }
 
-/// Where the file is, and how a process uses it.
+/// The path of the file, and how a process uses it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SqliteSettings {
     /// The path of the file. It is created if it does not exist; its folder must exist.
     ///
-    /// SQLite keeps two more files beside it, with `-wal` and `-shm` added to the name. The file
+    /// SQLite keeps two more files next to it, with `-wal` and `-shm` added to the name. The file
     /// must be on a local disk: network file systems do not lock reliably.
     pub path: PathBuf,
-    /// When a commit is safe from a loss of power. Default: before it returns.
+    /// When a commit survives a loss of power. Default: before it returns.
     pub sync: SqliteSync,
     /// The number of connections that read; at least 1. Default: 4.
     pub readers: u32,
     /// How long a write waits for the writes of other processes. Default: 30 seconds.
     pub busy_timeout: Duration,
-    /// How many of the latest changes are kept at least, for watchers and for history.
-    /// Default: 100,000.
+    /// Minimum number of recent changes to keep, for watchers and for history. Default: 100,000.
     pub history: u64,
     /// Younger changes are kept, regardless of their number. Default: 15 minutes, which is longer
     /// than Kubernetes clients go without receiving a revision.
     pub history_time: Duration,
-    /// How often writes of other processes are looked for, at most. Default: 100 milliseconds.
+    /// Shortest pause between two checks for writes of other processes. Default: 100 milliseconds.
     ///
     /// Writes of this process are noticed at once.
     pub poll: Duration,

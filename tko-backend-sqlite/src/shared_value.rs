@@ -7,9 +7,9 @@ use sqlx::SqliteConnection;
 use std::time::Duration;
 use tko_core::{ContentHash, Result, SharedLimits, Timestamp};
 
-/// Shares `$2` under `$1` from `$3` on, and forgets what is beyond the limits: `$4` values, `$5`
-/// bytes, and those shared until `$6`. The index has all that it reads. Once there are too many, an
-/// eighth is forgotten, because sorting out the oldest takes much longer than counting them.
+/// Shares `$2` under `$1` from `$3` on, and deletes values beyond the limits: `$4` values, `$5`
+/// bytes, and those shared until `$6`. It reads only the index. Once there are too many, an eighth
+/// is deleted, because sorting out the oldest takes much longer than counting them.
 const PUT: &str = "\
 INSERT INTO shared_value (key, at, size, value) VALUES ($1, $3, length($2), $2) \
     ON CONFLICT (key) DO UPDATE SET at = $3, size = length($2), value = $2; \
@@ -19,7 +19,7 @@ DELETE FROM shared_value WHERE at <= $6 OR key IN \
      WINDOW newest AS (ORDER BY at DESC, key DESC ROWS UNBOUNDED PRECEDING)) \
      WHERE place > $4 - $4 / 8 OR bytes > $5 - $5 / 8);";
 
-/// Shares a value, which the limits admit.
+/// Shares a value that fits within the limits.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,

@@ -1,8 +1,8 @@
-//! Wake-ups: within this process at once, between processes by looking at the file.
+//! Wake-ups: at once within this process, and between processes by polling the file.
 //!
-//! SQLite tells nobody about the writes of other processes. A connection that only asks for
-//! `PRAGMA data_version` notices them, and reads nothing of the file for it. It asks more often
-//! while there are writes of others, and seldom otherwise.
+//! SQLite does not notify a process of writes by other processes. A connection that only runs
+//! `PRAGMA data_version` notices them without reading the file. It polls more often while other
+//! processes write, and less often otherwise.
 
 use crate::arena::unsigned;
 use crate::connect::{SqliteParts, pause_after, watcher};
@@ -12,10 +12,10 @@ use std::time::Duration;
 use tko_core::{Revision, Stage};
 use tokio::sync::{Notify, watch};
 
-/// The shortest pause between two looks.
+/// The shortest pause between two polls.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// The stages of which work may be due after a job of the writer, and whether there are changes.
+/// The stages whose work may be due after a job of the writer, and whether there are changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Touched {
     pub(crate) stages: [bool; Stage::ALL.len()],
@@ -64,7 +64,7 @@ impl WriteSignal {
         self.head.subscribe()
     }
 
-    /// Wakes those whom a write of this process concerns.
+    /// Wakes the claims and feeds that a write of this process concerns.
     pub(crate) fn wrote(&self, touched: Touched) {
         if let Some(revision) = touched.revision {
             self.moved(revision);
@@ -93,7 +93,7 @@ impl WriteSignal {
     }
 }
 
-/// Looks for writes of other processes, as long as somebody has the signal.
+/// Looks for writes of other processes as long as the signal is in use.
 pub(crate) async fn follow(shared: Arc<SqliteParts>, signal: Weak<WriteSignal>) {
     let mut connection: Option<SqliteConnection> = None;
     let mut version = None;

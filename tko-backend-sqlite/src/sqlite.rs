@@ -1,4 +1,4 @@
-//! The backend: assembles its parts, and implements [`Backend`] by them.
+//! The backend: assembles its parts, and implements [`Backend`] with them.
 
 use crate::check::SqliteCheckReport;
 use crate::connect::{SqliteParts, connect, options};
@@ -25,10 +25,10 @@ use tko_core::{
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often another connection is opened and closed until the closed file is whole.
+/// Maximum number of times that another connection is opened and closed until the file is complete.
 const CLOSE_TRIES: u32 = 20;
 
-/// The pause before each of these.
+/// The pause before each of these attempts.
 const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A storage backend in one SQLite file. Several processes of one machine may share the file.
@@ -101,8 +101,8 @@ impl Sqlite {
         self.writer.send(WriteJob::Clear).await
     }
 
-    /// Ends the backend: finishes what was asked for, and puts everything into the file itself, so
-    /// that no other file is needed beside it.
+    /// Ends the backend: finishes all requested writes, and moves everything into the file itself,
+    /// so that no other file is needed.
     ///
     /// # Errors
     /// `Unavailable`: another process has the file open, so the other files stay.
@@ -121,8 +121,8 @@ impl Sqlite {
         closed.await;
         let mut wal = shared.file.settings.path.clone().into_os_string();
         wal.push("-wal");
-        // A read that was given up closes its connection a little later. Only the last connection
-        // that is closed moves everything into the file, so another one is opened and closed.
+        // An abandoned read closes its connection a little later. Only the last connection that is
+        // closed moves everything into the file, so another one is opened and closed.
         let options = options(&shared.file.settings)
             .create_if_missing(false)
             .busy_timeout(CLOSE_PAUSE);
@@ -133,7 +133,7 @@ impl Sqlite {
             if attempt < CLOSE_TRIES {
                 tokio::time::sleep(CLOSE_PAUSE).await;
                 if let Ok(last) = options.connect().await {
-                    // The next check says whether it worked.
+                    // The next check shows whether it worked.
                     let _ = last.close().await;
                 }
             }
@@ -167,7 +167,7 @@ impl fmt::Debug for Sqlite {
 async fn trim_regularly(shared: Arc<SqliteParts>, writer: Writer) {
     loop {
         tokio::time::sleep(retention::INTERVAL).await;
-        // Looking does not write, so an idle process leaves the file alone.
+        // The check itself does not write, so an idle process leaves the file alone.
         let range = retention::range(&shared.file.pool, &shared, shared.clock.now()).await;
         let is_due = range.is_ok_and(|(oldest, until)| until > oldest);
         let mut more = is_due;
@@ -183,7 +183,8 @@ async fn trim_regularly(shared: Arc<SqliteParts>, writer: Writer) {
     }
 }
 
-/// Wakes the next waiting claim when it is dropped: more may be due, or earlier than that one knows.
+/// Wakes the next waiting claim when it is dropped: more work may be due, or due earlier than that
+/// claim knows.
 struct PassOn<'a>(&'a Notify);
 
 impl Drop for PassOn<'_> {
@@ -247,7 +248,7 @@ impl Backend for Sqlite {
                 if !claims.is_empty() {
                     return Ok(claims);
                 }
-                // Another claim took it. Its lease ends later, which the next look shows.
+                // Another claim took the work. Its lease ends later, as the next read shows.
                 next = work::next_ready(&self.shared, request.stage).await?;
             }
             if now >= deadline || request.max == 0 {

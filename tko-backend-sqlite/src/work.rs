@@ -17,7 +17,7 @@ use tko_core::{
     Claim, ClaimRequest, Error, Key, Lane, MAX_CHANGES, Outcome, Result, Stage, Timestamp, Token,
 };
 
-/// The lane that was claimed from last, of each stage. Each process rotates by itself.
+/// For each stage, the lane of the last claim. Each process rotates independently.
 pub(crate) type Turns = [Option<Lane>; Stage::ALL.len()];
 
 /// The earliest work of each lane: `$1` stage.
@@ -42,7 +42,7 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
     })
 });
 
-/// When the next work of a stage is due, or its lease ends.
+/// When the next work of a stage is due, or when its lease ends.
 pub(crate) async fn next_ready(shared: &SqliteParts, stage: Stage) -> Result<Option<Timestamp>> {
     let next: Option<i64> = sqlx::query_scalar(AssertSqlSafe(NEXT.as_str()))
         .bind(stage as i64)
@@ -99,7 +99,7 @@ pub(crate) async fn claim(
     Ok(claims)
 }
 
-/// Takes numbers that were never given out; returns the first.
+/// Reserves numbers that were never assigned; returns the first.
 async fn reserve(connection: &mut SqliteConnection, count: u64) -> Result<u64, sqlx::Error> {
     let last: i64 = sqlx::query_scalar("UPDATE head SET number = number + $1 RETURNING number")
         .bind(signed(count))
@@ -139,7 +139,7 @@ pub(crate) async fn renew(
     Ok(renewed)
 }
 
-/// Ends leases, and gives up modifications.
+/// Ends leases, and cancels modifications.
 pub(crate) async fn settle(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
@@ -211,7 +211,7 @@ pub(crate) async fn read_work(
     crate::read::read_work(connection, &shared.file, keys.into_text()).await
 }
 
-/// Work items to write or to remove; the last word of each item counts.
+/// Work items to write or to remove; the last request for each item wins.
 #[derive(Default)]
 struct WorkWrite {
     items: std::collections::BTreeMap<(Key, Stage), Option<WorkItem>>,
@@ -262,7 +262,7 @@ impl WorkWrite {
     }
 }
 
-/// Refuses claims of an impossible size; kept apart so that it is said in one place.
+/// Refuses claims of an impossible size. All callers share this check and its message.
 pub(crate) fn check_count(count: usize, what: &'static str) -> Result<()> {
     if count > MAX_CHANGES {
         return Err(Error::bad(

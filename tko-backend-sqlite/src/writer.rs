@@ -1,7 +1,7 @@
-//! The writer: one task with one connection, which does all writes of this process.
+//! The writer: one task with one connection, which performs all writes of this process.
 //!
-//! Jobs that wait are done in one transaction, so that many writers share one flush of the disk.
-//! Each change set is judged alone: a refused one writes nothing. A job is answered after the
+//! Waiting jobs are done in one transaction, so that many writers share one flush of the disk. Each
+//! change set is checked separately: a refused one writes nothing. A job is answered after the
 //! transaction has committed. If the database refuses a statement, the whole transaction is undone,
 //! and every job in it fails.
 
@@ -27,10 +27,10 @@ use tko_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The most jobs that share a transaction.
+/// Maximum number of jobs that share a transaction.
 const BATCH: usize = 64;
 
-/// Jobs that wait for the writer, before callers wait to hand over theirs.
+/// Capacity of the queue of jobs; while it is full, callers wait to submit theirs.
 const QUEUE: usize = 256;
 
 type ReplySender<T> = oneshot::Sender<Result<T>>;
@@ -59,7 +59,7 @@ pub(crate) enum WriteJob {
     Repair(ReplySender<SqliteCheckReport>),
 }
 
-/// The way to the writer.
+/// A handle that sends jobs to the writer.
 #[derive(Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<WriteJob>,
@@ -101,7 +101,7 @@ impl Writer {
         }
     }
 
-    /// Has a job done, and waits for the answer.
+    /// Sends a job to the writer, and waits for the answer.
     pub(crate) async fn send<T>(&self, job: impl FnOnce(ReplySender<T>) -> WriteJob) -> Result<T> {
         let gone = || Error::unavailable("write", "the backend is shutting down");
         let (sender, answer) = oneshot::channel();
@@ -113,7 +113,7 @@ impl Writer {
 /// An answer that is given after the transaction, with the error if that failed.
 type PendingAnswer = Box<dyn FnOnce(Option<Error>) + Send>;
 
-/// What a job did, and whether the transaction can go on.
+/// The result of a job, and whether the transaction can continue.
 struct JobDone {
     answer: PendingAnswer,
     touched: Touched,
@@ -137,7 +137,7 @@ fn done<T: Send + 'static>(reply: ReplySender<T>, result: Result<T>, touched: To
                 (_, Err(error)) | (Some(error), Ok(_)) => Err(error),
                 (None, Ok(value)) => Ok(value),
             };
-            // The caller may have gone: the write stands.
+            // The caller may be gone; the write remains.
             let _ = reply.send(result);
         }),
         touched,
@@ -225,7 +225,8 @@ impl WriterTask {
             failed = self.end("COMMIT", "commit a write").await.err();
         }
         if let Some(error) = failed {
-            // After some errors SQLite has rolled back by itself; then this one fails, and may.
+            // After some errors SQLite has rolled back by itself; then this rollback fails, which
+            // does no harm.
             let _ = self.connection.execute("ROLLBACK").await;
             self.dictionaries.clear();
             self.shared.file.dictionaries.clear();
@@ -269,7 +270,7 @@ impl WriterTask {
         let now = shared.clock.now();
         let nothing = Touched::default();
         Some(match job {
-            // These are done together, and not here.
+            // Change sets are committed together, not here.
             WriteJob::Commit(..) | WriteJob::Restore(..) => return None,
             WriteJob::StartRestore(revision, reply) => {
                 let started = start_restore(connection, shared, revision).await;
@@ -316,7 +317,7 @@ impl WriterTask {
     }
 }
 
-/// Deletes all data. One revision further, so that even a watcher at the head has to list again.
+/// Deletes all data. Skips one revision, so that even a watcher at the head has to list again.
 async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Result<()> {
     sqlx::query(
         "DELETE FROM entity; DELETE FROM body; DELETE FROM term; DELETE FROM posting; \
@@ -330,7 +331,7 @@ async fn clear(connection: &mut SqliteConnection, shared: &SqliteParts) -> Resul
     Ok(())
 }
 
-/// Makes the next revisions of an empty store later than this one.
+/// Makes the next revisions of an empty store start after this one.
 async fn start_restore(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
@@ -363,7 +364,7 @@ fn is_set(job: &WriteJob) -> bool {
     matches!(job, WriteJob::Commit(..) | WriteJob::Restore(..))
 }
 
-/// The change set of a job; any other job is given back.
+/// The change set of a job; any other job is returned.
 fn into_set(job: WriteJob) -> Result<(AskedSet, ReplySender<Committed>), WriteJob> {
     match job {
         WriteJob::Commit(set, reply) => Ok((AskedSet::new(*set, BTreeMap::new()), reply)),
@@ -372,7 +373,7 @@ fn into_set(job: WriteJob) -> Result<(AskedSet, ReplySender<Committed>), WriteJo
     }
 }
 
-/// The answer of a job that was not begun.
+/// Answers a job that was not begun with an error.
 #[allow(clippy::match_same_arms)] // Each answer has a type of its own.
 fn refuse(job: WriteJob) -> PendingAnswer {
     fn with<T: Send + 'static>(reply: ReplySender<T>) -> PendingAnswer {

@@ -16,7 +16,7 @@ struct Subject {
     sqlite: Weak<Sqlite>,
 }
 
-/// Makes stores, each in a file of its own.
+/// Makes stores, each in a separate file.
 struct Harness {
     clock: ManualClock,
     folder: TempDir,

@@ -113,7 +113,7 @@ fn killed_after(path: &Path, lines: usize) -> Vec<String> {
         }
     }
     child.wait().expect("our own process");
-    // The test program's own lines begin otherwise; a torn last line is no answer.
+    // The test program's own lines begin otherwise; a torn last line is not an answer.
     answers.retain(|line| line.starts_with("created ") || line.starts_with("counted "));
     answers
 }
@@ -256,7 +256,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// While the disk is full, reads go on and writes fail with a reason. With space again, so do
+/// While the disk is full, reads continue and writes fail with a reason. With space again, so do
 /// writes, and nothing that was acknowledged is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_and_loses_nothing() {

@@ -28,7 +28,7 @@ use tko_core::{Error, Result};
 /// The executors of catalogs.
 pub const CATALOG_EXECUTORS: [&str; 4] = ["directory", "git", "http", "oci"];
 
-/// The executor that reads a URL, if the URL alone says it.
+/// The executor that reads a URL, if the URL alone determines it.
 pub fn catalog_executor_of(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let path = path.trim_end_matches('/');

@@ -15,14 +15,14 @@ use tko_worker::CancellationToken;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Entries that wait to be looked at.
+/// Capacity of the queue of changed entries.
 const QUEUE: usize = 64;
 
 /// Syncs the registered catalogs and inventories until it is shut down.
 ///
 /// A catalog is a plugin of type `catalog`, an inventory one of type `inventory`. Every write is
-/// idempotent and has a precondition, so several controllers may run; each then reads the sources by
-/// itself.
+/// idempotent and has a precondition, so several controllers may run; each then reads the sources
+/// independently.
 pub struct CatalogController {
     data: Arc<dyn WorkerApi>,
     clock: Arc<dyn Clock>,
@@ -33,20 +33,20 @@ pub struct CatalogController {
 /// The controller's state of one entry.
 struct Tracked {
     entity: Arc<Entity>,
-    /// When it syncs next.
+    /// The time of its next sync.
     due: Timestamp,
     /// The state between syncs; `None` during a sync.
     worker: Option<Box<EntryWorker>>,
     failures: u32,
-    /// Whether it changed or was asked for while it synced.
+    /// Whether the entry changed or a sync was requested while it was syncing.
     again: bool,
 }
 
-/// A sync that ended.
+/// A finished sync.
 struct EndedSync {
     key: Key,
     worker: Box<EntryWorker>,
-    /// The time until the next one; `None` after a failure.
+    /// The time until the next sync; `None` after a failure.
     next: Option<Duration>,
 }
 
@@ -68,7 +68,7 @@ impl CatalogController {
         self
     }
 
-    /// Sets the settings.
+    /// Sets the limits and intervals.
     #[must_use]
     pub fn with_settings(mut self, settings: CatalogSettings) -> Self {
         self.settings = settings;
@@ -82,12 +82,12 @@ impl CatalogController {
         self
     }
 
-    /// Works until `shutdown`. Syncs in progress are dropped where they are: what they registered
-    /// stays, and the next sync goes on. Needs a tokio runtime.
+    /// Works until `shutdown`. Syncs in progress are dropped: what they registered stays, and the
+    /// next sync continues from there. Needs a tokio runtime.
     ///
     /// # Errors
-    /// A [permanent](tko_worker::is_permanent) error of reading the entries. An unreachable store is
-    /// no error: the controller retries until it is back.
+    /// A [permanent](tko_worker::is_permanent) error of reading the entries. An unreachable store
+    /// is not an error: the controller retries until the store is available.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let (sender, mut events) = mpsc::channel(QUEUE);
         let mut follower = tokio::spawn(follow(self.data.clone(), self.clock.clone(), sender));
@@ -144,7 +144,7 @@ impl Entries {
             }
             EntryEvent::Present(entity) => {
                 if let Some(tracked) = self.tracked.get_mut(&entity.key) {
-                    // The controller's own conditions are no reason to sync.
+                    // The controller's own conditions are not a reason to sync.
                     let is_asked = tracked.entity.facts != entity.facts
                         || asked(&tracked.entity) != asked(&entity);
                     if is_asked {

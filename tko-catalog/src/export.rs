@@ -1,4 +1,4 @@
-//! Exports of templates and sites as files, and back: for backups, reviews and GitOps.
+//! Exports templates and sites to files, and imports them: for backups, reviews and GitOps.
 //!
 //! ```text
 //! tko-export.json                  the version of the layout
@@ -10,8 +10,8 @@
 //!   package.yaml
 //! ```
 //!
-//! The same content gives the same bytes. A folder of templates is a catalog, and one of sites an
-//! inventory, of the executor `directory`.
+//! The same content gives the same bytes. The executor `directory` can read the exported templates
+//! as a catalog, and the exported sites as an inventory.
 
 mod layout;
 mod read;

@@ -31,7 +31,7 @@ fn is_entry(key: &Key) -> bool {
 /// Sends all entries, then their changes, until the receiver is dropped.
 ///
 /// # Errors
-/// A permanent error of the store. All others are retried.
+/// A permanent error of the store. All other errors are retried.
 pub(crate) async fn follow(
     data: Arc<dyn WorkerApi>,
     clock: Arc<dyn Clock>,
@@ -61,8 +61,8 @@ pub(crate) async fn follow(
     }
 }
 
-/// Sends all entries, and those that are gone. Returns the revision to watch from; `None` if
-/// nobody receives.
+/// Sends all entries, and those that are gone. Returns the revision to watch from; `None` if the
+/// receiver is gone.
 async fn load(
     data: &dyn WorkerApi,
     events: &mpsc::Sender<EntryEvent>,
@@ -97,7 +97,7 @@ async fn load(
     Ok(first)
 }
 
-/// Sends the changes of entries. Returns whether the watch ended by itself.
+/// Sends the changes of entries. Returns whether the watch itself ended.
 async fn watch(
     data: &dyn WorkerApi,
     events: &mpsc::Sender<EntryEvent>,

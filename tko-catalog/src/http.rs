@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use std::time::Duration;
 use tko_core::{Error, Result};
 
-/// How often a request is made while the server asks to wait.
+/// Maximum number of attempts while the server asks to wait.
 const TRIES: usize = 4;
 
 /// Longest wait that a server may ask for.
@@ -33,7 +33,7 @@ impl HttpClient {
     /// A client that also trusts certificates signed by this authority, in PEM.
     ///
     /// # Errors
-    /// `BadArgument`: it is no certificate.
+    /// `BadArgument`: it is not a certificate.
     pub(crate) fn with_ca(settings: &CatalogSettings, ca: Option<&str>) -> Result<Self> {
         if CryptoProvider::get_default().is_none() {
             // Another thread may be faster; its provider works too.
@@ -45,7 +45,7 @@ impl HttpClient {
             .read_timeout(settings.source.stall_timeout);
         if let Some(pem) = ca {
             let certificate = reqwest::Certificate::from_pem(pem.as_bytes())
-                .map_err(|error| Error::bad("ca", format!("it is no certificate: {error}")))?;
+                .map_err(|error| Error::bad("ca", format!("it is not a certificate: {error}")))?;
             builder = builder.add_root_certificate(certificate);
         }
         builder
@@ -54,8 +54,8 @@ impl HttpClient {
             .map_err(|error| Error::internal("make an HTTP client", error))
     }
 
-    /// Makes a request whose answer has at most `most` bytes. Waits and repeats it if the server
-    /// asks for that. Answers with any status but 429 are returned.
+    /// Makes a request whose answer has at most `most` bytes. If the server asks to wait, waits and
+    /// repeats the request. Answers with any status but 429 are returned.
     ///
     /// # Errors
     /// `Unavailable`: the server cannot be reached, or keeps asking to wait. `BadArgument`: the
@@ -119,7 +119,7 @@ impl SourceReply {
     /// Refuses every status but success.
     ///
     /// # Errors
-    /// By the status: `Unauthenticated`, `Forbidden`, `Unavailable` or `BadArgument`.
+    /// `Unauthenticated`, `Forbidden`, `Unavailable` or `BadArgument`, depending on the status.
     pub(crate) fn check(&self, url: &Url) -> Result<()> {
         let (status, url) = (self.status, shown(url));
         match status {

@@ -55,7 +55,7 @@ impl CatalogMetrics {
         );
     }
 
-    /// Counts a sync that ended.
+    /// Counts a finished sync.
     pub(crate) fn count(
         &self,
         key: (&'static str, &str),
@@ -82,7 +82,7 @@ impl CatalogMetrics {
             .set(gauge(report.problems.len()));
     }
 
-    /// Forgets an entry that was removed.
+    /// Drops the metrics of an entry that was removed.
     pub(crate) fn forget(&self, key: (&'static str, &str)) {
         let labels = vec![("type", key.0.to_owned()), ("name", key.1.to_owned())];
         self.syncs.remove(&labels);

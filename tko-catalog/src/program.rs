@@ -16,7 +16,7 @@ const MAX_ERRORS: usize = 4 << 10;
 /// # Errors
 /// - `NotImplemented`: the program is not installed.
 /// - `Unavailable`: it failed; the source has the end of its standard error.
-/// - `BadArgument`: it wrote more.
+/// - `BadArgument`: its output is too large.
 pub(crate) async fn output(mut command: Command, what: &str, most: usize) -> Result<Vec<u8>> {
     command.stdin(Stdio::null());
     output_with_input(command, what, most).await
@@ -77,7 +77,7 @@ pub(crate) async fn output_with_input(
     Err(Error::unavailable(what.to_owned(), why))
 }
 
-/// Reads at most `most` bytes. Returns whether that was all.
+/// Reads at most `most` bytes. Returns whether the stream ended within the limit.
 async fn drain(
     pipe: Option<impl AsyncRead + Unpin>,
     into: &mut Vec<u8>,

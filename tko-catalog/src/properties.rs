@@ -18,7 +18,7 @@ impl<'a> Properties<'a> {
         (!value.is_empty()).then_some(value)
     }
 
-    /// A property that must be there.
+    /// A required property.
     ///
     /// # Errors
     /// `BadArgument`: it is absent.
@@ -34,7 +34,7 @@ impl<'a> Properties<'a> {
     /// A property that is `true` or `false`; false if it is absent.
     ///
     /// # Errors
-    /// `BadArgument`: it is something else.
+    /// `BadArgument`: it has another value.
     pub(crate) fn flag(self, name: &str) -> Result<bool> {
         match self.text(name) {
             None | Some("false") => Ok(false),
@@ -65,7 +65,7 @@ impl<'a> Properties<'a> {
             })
     }
 
-    /// A time: a number with a unit `s`, `m`, `h` or `d`, or of seconds.
+    /// A duration: a number with the unit `s`, `m`, `h` or `d`, or a number of seconds.
     ///
     /// # Errors
     /// `BadArgument`: it is not a time.

@@ -1,7 +1,8 @@
-//! The metadata keys that say where a template or site is from.
+//! The metadata keys that record the origin of a template or site.
 //!
-//! They are given metadata, so they can be selected and shown like others. Whether an entity belongs
-//! to a catalog or inventory is decided by its given metadata alone: a package cannot claim it.
+//! They are given metadata, so they can be selected and shown like other metadata. Whether an
+//! entity belongs to a catalog or inventory is decided by its given metadata alone: a package
+//! cannot claim it.
 
 use std::sync::Arc;
 use tko_core::select::MAX_PAGE;
@@ -26,10 +27,12 @@ pub const INVENTORY: &str = "Inventory.name";
 pub const INVENTORY_ITEM: &str = "Inventory.item";
 /// The digest of what the inventory said about the site.
 pub const INVENTORY_DIGEST: &str = "Inventory.digest";
-/// The time at which the inventory no longer had the site, by RFC 3339; absent while it has it.
+/// The time at which the inventory no longer had the site, in RFC 3339 format; absent while the
+/// inventory has the site.
 pub use tko_core::metadata::INVENTORY_GONE;
 
-/// Asks for a sync at once, as given metadata of a catalog or inventory. Any new value does.
+/// Requests an immediate sync, as given metadata of a catalog or inventory. Any new value requests
+/// one.
 pub const SYNC_REQUESTED: &str = "Sync.requested";
 /// The request that the last sync answered. The controller writes it.
 pub const SYNC_DONE: &str = "Sync.done";
@@ -53,7 +56,7 @@ pub(crate) async fn registered_by(
     loop {
         let page = data.list(&list).await?;
         let entities = page.items.into_iter().map(|record| record.entity);
-        // A package can have this key, too; only what was given counts.
+        // A package can have this key, too; only given metadata counts.
         own.extend(entities.filter(|entity| entity.given.get(key) == Some(name)));
         list.after = page.next;
         if list.after.is_none() {

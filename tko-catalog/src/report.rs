@@ -1,9 +1,9 @@
-//! The result of a sync, and the conditions that say it.
+//! The result of a sync, and the conditions that report it.
 
 use std::fmt::Write;
 use tko_core::{Condition, Error, Generation};
 
-/// The kind of the condition that says whether the last sync reached its source and was made.
+/// The kind of the condition that says whether the last sync reached its source and was completed.
 pub const SYNCED: &str = "Synced";
 /// The kind of the condition that says whether everything in the source is registered.
 pub const COMPLETE: &str = "Complete";
@@ -61,7 +61,7 @@ pub struct SyncReport {
     pub stopped: Option<MassDisappearance>,
 }
 
-/// A disappearance of sites that needs a person's word.
+/// A disappearance of sites that a person must confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MassDisappearance {
     /// How many sites vanished.
@@ -138,6 +138,6 @@ pub(crate) fn failure(error: &Error, at: Generation) -> Condition {
         Error::NotImplemented(_) => "NotImplemented",
         _ => "Failed",
     };
-    let message = format!("{}; what is registered stays", error.chain());
+    let message = format!("{}; registered entities stay", error.chain());
     Condition::new(SYNCED, false, reason, message, at)
 }

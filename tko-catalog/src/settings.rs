@@ -12,9 +12,9 @@ pub struct CatalogSettings {
     pub concurrency: usize,
     /// Longest time for one sync. Default: 10 min.
     pub timeout: Duration,
-    /// Interval between syncs of an entry that names none. Default: 5 min.
+    /// Interval between syncs of an entry that does not set its own. Default: 5 min.
     pub interval: Duration,
-    /// Shortest interval that an entry may name. Default: 1 s.
+    /// Shortest interval that an entry may set. Default: 1 s.
     pub min_interval: Duration,
     /// Maximum number of templates of one catalog. Default: 100,000.
     pub max_templates: usize,
@@ -32,7 +32,7 @@ pub struct CatalogSettings {
     /// Folder with secrets, one per file, that properties name as `secret:NAME`.
     pub secrets: SecretFolder,
     /// Whether entries may read files and environment variables of this machine, and run programs.
-    /// Everybody who registers plugins can then do so through them. Default: false.
+    /// Everyone who may register plugins can then do so through entries. Default: false.
     pub local: bool,
 }
 

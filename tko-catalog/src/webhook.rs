@@ -1,10 +1,10 @@
 //! Webhooks: a signed POST of a git server or registry wakes a catalog or inventory.
 //!
-//! `POST /api/v1/catalogs/NAME:sync` and `POST /api/v1/inventories/NAME:sync`. The request is signed
-//! with the secret that the property `secret` of the entry refers to: as GitHub does
-//! (`X-Hub-Signature-256`), as Gitea and Forgejo do (`X-Gitea-Signature`), or with the secret itself as
-//! GitLab does (`X-Gitlab-Token`). The content of a request serves for its signature only: a sync
-//! looks at the source.
+//! `POST /api/v1/catalogs/NAME:sync` and `POST /api/v1/inventories/NAME:sync`. The request is
+//! signed with the secret that the property `secret` of the entry refers to: as GitHub does
+//! (`X-Hub-Signature-256`), as Gitea and Forgejo do (`X-Gitea-Signature`), or with the secret
+//! itself as GitLab does (`X-Gitlab-Token`). The body of a request is used only to verify its
+//! signature: a sync reads the source itself.
 
 use crate::properties::Properties;
 use crate::provenance::SYNC_REQUESTED;
@@ -29,10 +29,10 @@ const MAX_BODY: usize = 26 << 20;
 /// Maximum number of connections at once.
 const MAX_CONNECTIONS: usize = 256;
 
-/// How often a request is written again after a conflict.
+/// Maximum number of attempts to write a request if there are conflicts.
 const TRIES: usize = 5;
 
-/// Longest time for one request, its content included.
+/// Maximum time for one request, including its body.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves webhooks for the catalogs and inventories of a data service.
@@ -91,7 +91,7 @@ impl WebhookServer {
             return Ok(StatusCode::NOT_FOUND);
         };
         let key = Key::from(&id);
-        // An entry without a secret answers as one that does not exist.
+        // An entry without a secret gets the same answer as one that does not exist.
         let Some(mut entity) = self.entry(&key).await? else {
             return Ok(StatusCode::UNAUTHORIZED);
         };
@@ -127,13 +127,13 @@ impl WebhookServer {
         }
     }
 
-    /// The secret of an entry; `None` if it has none, or none that can be read.
+    /// The secret of an entry; `None` if it has none, or if it cannot be read.
     async fn secret(&self, entity: &Entity) -> Option<String> {
         let properties = Properties(&entity.plugin()?.properties);
         match properties.secret("secret", &self.settings).await {
             Ok(secret) => secret.filter(|secret| !secret.is_empty()),
             Err(error) => {
-                tracing::warn!(key = %entity.key, error = %error.chain(), "no secret of webhooks");
+                tracing::warn!(key = %entity.key, error = %error.chain(), "cannot read the webhook secret");
                 None
             }
         }
@@ -163,12 +163,12 @@ async fn is_signed(secret: &str, headers: &HeaderMap, body: Body) -> bool {
     if let Some(signature) = github.or_else(|| header("x-gitea-signature")) {
         return verified(secret, signature, body).await;
     }
-    // Digests are compared, so that the time says nothing about the secret.
+    // Digests are compared, so that the time taken reveals nothing about the secret.
     header("x-gitlab-token")
         .is_some_and(|token| blake3::hash(token.as_bytes()) == blake3::hash(secret.as_bytes()))
 }
 
-/// Computes the signature while the content arrives, so that nothing of it is kept.
+/// Computes the signature while the body arrives, so that none of it is kept.
 async fn verified(secret: &str, signature: &str, body: Body) -> bool {
     let Some(signature) = hex(signature) else {
         return false;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_core::{Condition, Entity, EntityUpdate, Error, Result, Timestamp, Want, WorkerApi};
 
-/// How often the answer to a request is written again after a conflict.
+/// Maximum number of attempts to write the answer to a request if there are conflicts.
 const ANSWER_TRIES: usize = 3;
 
 /// The parts that all syncs of a controller share.
@@ -61,7 +61,7 @@ impl EntryWorker {
             }
             Err(error) => {
                 tracing::warn!(kind, name, error = %error.chain(), "sync failed");
-                // A wrong property does not heal by itself.
+                // An invalid property does not become valid by waiting.
                 let patient = matches!(error, Error::BadArgument { .. } | Error::NotImplemented(_));
                 let next = patient.then_some(context.settings.interval);
                 (vec![failure(error, entity.generation)], next)
@@ -171,12 +171,12 @@ fn log(kind: &str, name: &str, report: &SyncReport, took: Duration) {
     }
 }
 
-/// Writes the conditions that say something new.
+/// Writes the conditions that changed.
 async fn say(context: &SyncContext, entity: &Entity, conditions: Vec<Condition>) -> Result<()> {
     let current = context.data.get(&entity.key, Want::ROW).await;
     let known = match &current {
         Ok(record) => &record.entity.conditions,
-        // It was removed meanwhile.
+        // The entry was removed meanwhile.
         Err(Error::NotFound(_)) => return Ok(()),
         Err(_) => &entity.conditions,
     };
@@ -186,7 +186,7 @@ async fn say(context: &SyncContext, entity: &Entity, conditions: Vec<Condition>)
     answer(context, entity).await
 }
 
-/// Writes which request this sync answered, if it answered a new one.
+/// Records which request this sync answered, if it answered a new one.
 async fn answer(context: &SyncContext, entity: &Entity) -> Result<()> {
     let Some(request) = entity.given.get(SYNC_REQUESTED) else {
         return Ok(());

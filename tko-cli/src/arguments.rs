@@ -1,5 +1,5 @@
-//! Command lines as scripts of the original write them: global flags before the subcommand, and flags
-//! for things that do not exist here.
+//! Accepts command lines of scripts for the original TKO: global flags before the subcommand, and
+//! flags for features that do not exist here.
 
 use clap::{Arg, Command};
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ const WITHOUT_EFFECT: [(&str, bool); 11] = [
     ("kubernetes", false),
 ];
 
-/// Subjects of flags of the original that have no effect here where they are unknown.
+/// Prefixes of flags of the original that have no effect in commands that do not know them.
 const SUBJECTS: [&str; 3] = ["web", "log", "kubernetes"];
 
 /// A command line that `clap` can parse.
@@ -31,7 +31,7 @@ pub(crate) struct CommandLine {
 
 impl CommandLine {
     /// Moves flags that belong to a subcommand behind it, and leaves out flags of the original that
-    /// have no effect. Everything that is unknown stays, so that it is reported.
+    /// have no effect. Unknown arguments stay, so that they are reported.
     pub(crate) fn new(arguments: impl IntoIterator<Item = OsString>, root: &Command) -> Self {
         let mut given = arguments.into_iter();
         let mut arguments: Vec<OsString> = given.next().into_iter().collect();
@@ -99,7 +99,7 @@ impl CommandLine {
     }
 }
 
-/// A flag as it was given.
+/// A flag as it was given on the command line.
 struct Flag<'a> {
     name: &'a str,
     is_long: bool,
@@ -157,7 +157,7 @@ impl<'a> Flag<'a> {
             .find(|argument| self.names(argument))
     }
 
-    /// Finds the flag in any subcommand. Short ones mean different things in different commands.
+    /// Finds the flag in any subcommand. Short flags mean different things in different commands.
     fn anywhere<'c>(&self, command: &'c Command) -> Option<&'c Arg> {
         if !self.is_long {
             return None;

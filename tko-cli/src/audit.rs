@@ -118,7 +118,7 @@ impl HistoryArgs {
     }
 }
 
-/// Prints changes: as JSON lines in place of YAML and JSON, otherwise as a list.
+/// Prints changes: as JSON lines if the format is YAML or JSON, otherwise as a list.
 enum ChangeLines<'a> {
     Json(&'a mut dyn Write),
     List(ListWriter<'a>),

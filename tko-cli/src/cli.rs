@@ -76,12 +76,12 @@ enum CliCommand {
     /// Write all templates and sites to a folder or a git repository, for reviews and GitOps
     #[cfg(feature = "catalog")]
     Export(ExportArgs),
-    /// Register the templates and sites of an export; what is the same stays untouched
+    /// Register the templates and sites of an export; unchanged ones stay untouched
     #[cfg(feature = "catalog")]
     Import(ImportArgs),
     /// Show the server's name, version and addresses
     About(ConnectArgs),
-    /// Show the terminal dashboard: what is there and what is wrong, live
+    /// Show the terminal dashboard, with live states and problems
     Dashboard(DashboardArgs),
     /// Show who changed which entity, when and how: the changes that the server keeps
     Audit(AuditArgs),
@@ -110,7 +110,7 @@ enum CliCommand {
     /// Run a scheduler
     #[command(subcommand)]
     Scheduler(SchedulerCommand),
-    // Plugins in pods are run by it.
+    // The executor of plugins in pods runs this command.
     #[command(hide = true)]
     KubernetesExec(KubernetesExecArgs),
     /// Print a completion script for a shell
@@ -242,7 +242,7 @@ impl Cli {
                 command: PluginCommand::Test(_),
                 ..
             }) => ("info", false),
-            // Log lines would go over the screen; it says itself what fails.
+            // Log lines would disturb the screen; the dashboard itself shows failures.
             CliCommand::Dashboard(_) => ("off", false),
             _ => ("warn", false),
         };

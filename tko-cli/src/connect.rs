@@ -1,4 +1,4 @@
-//! The flags that say which data service a command talks to.
+//! The flags that select the data service of a command.
 
 use crate::services::time;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! Where commands print: results to standard output, everything else to standard error.
+//! The output of commands: results go to standard output, everything else to standard error.
 
 use crate::output::OutputFormat;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +12,7 @@ const UNNOTICED: Duration = Duration::from_millis(400);
 /// The time between two updates of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where commands print, and in which format.
+/// The outputs of a command, and the format of its results.
 pub(crate) struct Console<'a> {
     pub(crate) format: OutputFormat,
     pub(crate) quiet: bool,

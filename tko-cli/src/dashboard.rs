@@ -18,7 +18,7 @@ pub(crate) struct DashboardArgs {
         allow_hyphen_values = true
     )]
     timezone: String,
-    /// Accepted for scripts of the original; changes are shown as they happen
+    /// Accepted for compatibility with the original TKO; changes are shown as they happen
     #[arg(long, value_name = "SECONDS")]
     interval: Option<String>,
 }
@@ -29,7 +29,7 @@ impl DashboardArgs {
         let client = self.connect.client().await?;
         let mut server = Vec::new();
         let mut add = |name: &str, value: String| server.push((name.to_owned(), value));
-        // A server that is away is said on the dashboard.
+        // The dashboard itself reports an unreachable server.
         if let Ok(about) = client.server().await {
             add("instance", about.name);
             add("description", about.description);

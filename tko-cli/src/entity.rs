@@ -39,7 +39,8 @@ impl MetadataArgs {
     }
 }
 
-/// The rows of a page: few calls reach a window that is far behind the start, whatever its size.
+/// The number of rows in a page: few calls reach a window that is far from the start, whatever its
+/// size.
 fn page_size(window: &WindowArgs, state: Option<StateFilter>) -> usize {
     let skip = usize::try_from(window.offset).unwrap_or(usize::MAX);
     match state {

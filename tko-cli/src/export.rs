@@ -12,10 +12,10 @@ use tko_catalog::export::{export, import};
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// Folder to write to, or URL of a git repository to commit and push to; an earlier export is
-    /// brought up to date
+    /// updated
     #[arg(value_name = "DIR|URL")]
     target: String,
-    /// Commit the changes to the git repository that the folder is, and make one if it is none
+    /// Commit the changes to the folder's git repository, and create one if there is none
     #[arg(long, value_name = "MESSAGE", num_args = 0..=1, default_missing_value = MESSAGE)]
     commit: Option<String>,
     #[command(flatten)]
@@ -35,10 +35,10 @@ pub(crate) struct ImportArgs {
     connect: ConnectArgs,
 }
 
-/// The message of a commit, unless `--commit` says another.
+/// The default message of a commit, if `--commit` gives none.
 const MESSAGE: &str = "Export of TKO";
 
-/// A folder, which is a temporary copy if it stands for a repository elsewhere.
+/// A folder, or a temporary copy of a remote repository.
 struct ExportFolder {
     path: PathBuf,
     copy: Option<tempfile::TempDir>,
@@ -56,7 +56,7 @@ impl ExportFolder {
         let copy = tempfile::tempdir().context("cannot make a temporary folder")?;
         let path = copy.path().join("copy");
         let place = path.to_string_lossy();
-        // Nothing of the history is needed. A new repository has no commit, which is no error.
+        // Nothing of the history is needed. A new repository has no commit, which is not an error.
         let arguments = ["clone", "--quiet", "--depth=1", "--", text, &place];
         git(copy.path(), &arguments)?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl ExportFolder {
     }
 }
 
-/// Whether a text names a repository elsewhere: a URL, or `user@host:path`.
+/// Whether a text names a remote repository: a URL, or `user@host:path`.
 fn is_url(text: &str) -> bool {
     let is_short = text
         .split_once(':')
@@ -173,7 +173,7 @@ fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         .arg("-C")
         .arg(folder)
         .args(arguments)
-        // Nobody answers a question.
+        // Nobody could answer a prompt.
         .env("GIT_TERMINAL_PROMPT", "0")
         .output()
         .context("cannot run git; install it")?;

@@ -103,7 +103,7 @@ impl StateFilter {
     }
 }
 
-/// Refuses to change every entity of a kind, unless the user says so.
+/// Refuses to change every entity of a kind, unless the user asks for it explicitly.
 pub(crate) fn require_choice(select: &Select, all: bool) -> Result<()> {
     if all || select.has_filter() {
         return Ok(());
@@ -117,7 +117,7 @@ pub(crate) fn require_choice(select: &Select, all: bool) -> Result<()> {
     ))
 }
 
-/// Refuses empty filters, which an unset variable of a shell makes. They would select everything.
+/// Refuses empty filters, which result from unset shell variables. They would select everything.
 fn refuse_empty<'a>(filters: impl IntoIterator<Item = (&'static str, Vec<&'a str>)>) -> Result<()> {
     for (flag, texts) in filters {
         if texts.iter().any(|text| text.is_empty()) {
@@ -132,7 +132,7 @@ fn texts(patterns: &[String]) -> Vec<&str> {
     patterns.iter().map(String::as_str).collect()
 }
 
-/// The empty text of a state that may be any.
+/// The empty text if the filter allows any state.
 fn unset(choice: Option<StateChoice>) -> Vec<&'static str> {
     match choice {
         Some(StateChoice::Any) => vec![""],
@@ -145,7 +145,7 @@ fn values(pairs: &[(String, String)]) -> Vec<&str> {
 }
 
 impl WindowArgs {
-    /// The most results to show.
+    /// Maximum number of results to show.
     pub(crate) fn limit(&self) -> usize {
         match usize::try_from(self.max_count) {
             Ok(0) | Err(_) => usize::MAX,

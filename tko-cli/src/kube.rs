@@ -55,7 +55,7 @@ fn accepted(id: &str, name: String) -> tko_core::Result<String> {
     Err(tko_core::Error::bad("id", why))
 }
 
-/// The most characters of a name.
+/// Maximum number of characters of a name.
 const MAX_NAME: usize = 253;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `tko`: the command line, the servers and the demo of TKO.
 //!
-//! A reference assembly. `cli` parses arguments, `services` wires crates together, and every rule
-//! is in another crate. Results go to standard output, everything else to standard error.
+//! This crate is a reference assembly. `cli` parses arguments, `services` wires crates together,
+//! and every rule is in another crate. Results go to standard output, everything else to standard
+//! error.
 
 // Doc comments of arguments are help texts, printed as they are.
 #![allow(clippy::doc_markdown)]
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(cli.run());
-    // Tasks that still run were cancelled and had their grace period.
+    // Tasks that are still running were cancelled, and their grace period is over.
     runtime.shutdown_background();
     exit::code(result)
 }

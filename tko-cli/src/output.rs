@@ -82,8 +82,8 @@ pub(crate) fn value(
     Ok(())
 }
 
-/// Removes the quotes around times in YAML. Packages keep them: readers of YAML 1.1 would make a plain
-/// time something else than text.
+/// Removes the quotes around times in YAML. Packages keep them: readers of YAML 1.1 would not read
+/// a plain time as text.
 fn plain_times(yaml: Vec<u8>) -> Vec<u8> {
     let Ok(text) = String::from_utf8(yaml) else {
         return Vec::new();

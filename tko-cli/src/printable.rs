@@ -1,4 +1,4 @@
-//! Text that others wrote, for terminals and logs: control characters are escaped.
+//! Makes foreign text safe for terminals and logs: control characters are escaped.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -20,7 +20,7 @@ pub(crate) fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a terminal may act on the character: control characters, and those that change the
+/// Whether a terminal may interpret the character: control characters, and those that change the
 /// direction of the text around them.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

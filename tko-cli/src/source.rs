@@ -1,4 +1,4 @@
-//! The flags that name a package, and the reader that reads it.
+//! The flags that name a package, and reading that package.
 
 use crate::console::Console;
 use clap::Args;

@@ -28,7 +28,7 @@ struct ToscaCheckArgs {
     /// A YAML file, a CSAR (.csar or .zip), or the folder of an unpacked CSAR
     #[arg(value_name = "FILE|DIR|CSAR")]
     path: PathBuf,
-    /// Input, such as region=pune; a value that is JSON counts as such. Repeatable
+    /// Set an input, such as region=pune; a value that is JSON keeps its type; may be repeated
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = input)]
     input: Vec<(String, Value)>,
     /// Format of the output: a list of nodes, JSON, or a picture

@@ -1,7 +1,7 @@
 //! `tko validate`: checks packages by the rules of the data service, without a server.
 //!
 //! Documents are read, checked and reported one by one: memory holds the largest document, and what
-//! the chosen output needs of the rest.
+//! the chosen output needs to remember of the others.
 
 mod checker;
 mod documents;
@@ -23,7 +23,7 @@ use tko_core::Error;
 #[allow(clippy::struct_excessive_bools)] // The fields are the flags.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Packages to check, each by itself: like --url of other commands; - is standard input. In a
+    /// Packages to check, each separately: like --url of other commands; - is standard input. In a
     /// directory: .yaml, .yml and .json
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
@@ -48,10 +48,10 @@ pub(crate) struct ValidateArgs {
     /// Time limit of all downloads of schemas together
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1m")]
     schema_timeout: Duration,
-    /// Accepted for scripts of kubeconform: validation is always strict
+    /// Accepted for compatibility with kubeconform; validation is always strict
     #[arg(long, hide = true)]
     strict: bool,
-    /// Accepted for scripts of kubeconform: the default of --missing-schemas
+    /// Accepted for compatibility with kubeconform; this is the default of --missing-schemas
     #[arg(long, hide = true)]
     ignore_missing_schemas: bool,
     #[command(flatten)]

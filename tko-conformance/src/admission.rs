@@ -1,5 +1,5 @@
-//! The admission that suite 2 expects: it tells valid packages from partially valid and invalid
-//! ones.
+//! The admission that suite 2 expects: it distinguishes valid packages from partially valid and
+//! invalid ones.
 
 use async_trait::async_trait;
 use tko_core::{Admission, Package, Result, Violation};

@@ -9,12 +9,12 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::fmt::Debug;
 
-/// The most attempts to simplify a failing case.
+/// Maximum number of attempts to simplify a failing case.
 const SHRINKS: usize = 2_000;
 
 const CASES: &str = "TKO_CONFORMANCE_CASES";
 
-/// Whether the environment sets the number of cases, so that a check may take long.
+/// Whether the environment sets the number of cases, so that a check may take a long time.
 pub(crate) fn is_at_length() -> bool {
     std::env::var_os(CASES).is_some()
 }

@@ -14,7 +14,7 @@ pub trait BackendHarness: Send + Sync + 'static {
     /// [`trim`](Self::trim).
     async fn fresh(&self, history: usize) -> Arc<dyn Backend>;
 
-    /// Opens the same store as another process does. By default that is the same value.
+    /// Opens the same store as another process would. By default this returns the same value.
     async fn beside(&self, subject: &Arc<dyn Backend>) -> Arc<dyn Backend> {
         subject.clone()
     }
@@ -47,7 +47,7 @@ pub trait DataHarness: Send + Sync + 'static {
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi>;
 
     /// Whether causes name the caller given to [`DataApi::with_caller`](tko_core::DataApi). A
-    /// remote client says no: its server names the caller that it authenticated.
+    /// remote client returns false: its server names the caller that it authenticated.
     fn names_callers(&self) -> bool {
         true
     }

@@ -1,5 +1,5 @@
-//! A simple backend: one mutex, full scans, no index. It defines what the contract means, and the
-//! random checks compare with it. It is made for tests only.
+//! A simple backend: one mutex, full scans, no index. It defines the meaning of the contract, and
+//! the random checks compare other backends with it. It is for tests only.
 //!
 //! | file | part of the contract |
 //! |---|---|
@@ -57,7 +57,7 @@ impl Reference {
     }
 
     fn lock(&self) -> MutexGuard<'_, ReferenceState> {
-        // A poisoned lock stems from a panic that the test already reports.
+        // A poisoned lock comes from a panic that the test already reports.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 /// The number of changes that a store keeps, unless a check requests fewer.
 pub(crate) const HISTORY: usize = 100_000;
 
-/// The time limit of a check. On paused time it passes at once when no task can continue.
+/// The time limit of a check. With paused time, it expires at once when no task can continue.
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// The time limit in real time, when other tests may keep the machine busy.

@@ -1,4 +1,4 @@
-//! The lists of checks, and the macros that make tests of them.
+//! The lists of checks, and the macros that turn them into tests.
 
 /// Makes one `#[test]` of each check of suite 1, on a fresh backend.
 ///

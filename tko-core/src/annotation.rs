@@ -1,6 +1,6 @@
 //! The annotations of TKO (`nephio.org/…`), their values and defaults.
 //!
-//! Values are text. A YAML boolean or number counts as its text, and an empty text as the default.
+//! Values are text. A YAML boolean or number is read as text, and an empty text means the default.
 //! Other annotations of the group are ignored.
 
 use crate::error::Violation;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 pub const PREPARE: &str = "nephio.org/prepare";
 /// Whether this resource is prepared: `false` (default) or `true`.
 pub const PREPARED: &str = "nephio.org/prepared";
-/// The way of approval: [`Approve`]. On the Deployment resource.
+/// How the deployment is approved: [`Approve`]. Set on the Deployment resource.
 pub const APPROVE: &str = "nephio.org/approve";
-/// Whether the deployment is approved: `false` (default) or `true`. On the Deployment resource.
+/// Whether the deployment is approved: `false` (default) or `true`. Set on the Deployment resource.
 pub const APPROVED: &str = "nephio.org/approved";
 /// Where this resource's metadata is gathered: [`When`].
 pub const METADATA: &str = "nephio.org/metadata";
@@ -26,7 +26,7 @@ pub const RENAME: &str = "nephio.org/rename";
 /// patterns such as `${replicas}`. Readers of packages write it, because packages have no comments.
 pub const SETTERS: &str = "kpt.nephio.org/setters";
 /// The file of a resource in a package of kpt, relative to its first Kptfile. Readers of packages
-/// write it where there is a Kptfile, because a Kptfile names files.
+/// write it if there is a Kptfile, because a Kptfile names files.
 pub const FILE: &str = "internal.config.kubernetes.io/path";
 
 const KNOWN: [(&str, &[&str]); 6] = [
@@ -52,7 +52,7 @@ pub enum When {
     Never,
 }
 
-/// The one who approves a deployment once it is prepared.
+/// Who approves a deployment once it is prepared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approve {
     /// The setting of the controller decides.

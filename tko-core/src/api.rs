@@ -67,8 +67,8 @@ pub trait DataApi: Send + Sync + 'static {
     /// connection decide who calls. A wrapper passes it on to the API that it wraps.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi>;
 
-    /// The same API in a dry run: writes are checked completely and not made. `None`: this API
-    /// cannot do that.
+    /// The same API in a dry run: writes are checked completely but not performed. `None`: this API
+    /// does not support dry runs.
     ///
     /// A dry run returns the version before the write, or 0 for a new entity. Deletions, purges,
     /// approvals and modifications are not part of it.
@@ -115,7 +115,8 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `AlreadyExists`: the given id is in use.
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId>;
 
-    /// Creates many deployments, each atomically by itself. Returns one result for each, in order.
+    /// Creates many deployments, each atomically but independently of the others. Returns one
+    /// result for each, in order.
     async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>>;
 
     /// Reads one entity.
@@ -127,7 +128,8 @@ pub trait DataApi: Send + Sync + 'static {
     /// Reads one page of a listing, in key order. See [`Page`].
     async fn list(&self, list: &List) -> Result<Page>;
 
-    /// Streams all pages of a listing from this one on, at least one, each of its own instant.
+    /// Streams all pages of a listing from this one on; at least one. Each page shows the state at
+    /// its own instant.
     ///
     /// The stream may read a bounded number of pages ahead. It ends after the last page or the
     /// first error, and stops reading when it is dropped. Call it within a runtime.
@@ -164,7 +166,7 @@ pub trait DataApi: Send + Sync + 'static {
     /// under a modification.
     ///
     /// # Errors
-    /// - `BadArgument`: the selection is not one of deployments.
+    /// - `BadArgument`: the selection does not select deployments.
     async fn approve(&self, select: &Select) -> Result<Bulk>;
 
     /// Replaces a deployment's package if the deployment still has the version that was read.
@@ -220,17 +222,16 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version>;
 
-    /// Gives up a modification without changing the package.
+    /// Cancels a modification without changing the package.
     ///
     /// # Errors
     /// - `ClaimExpired`, `NotFound`: as [`end_modification`](Self::end_modification).
     async fn cancel_modification(&self, token: &Token) -> Result<()>;
 
     /// Makes work that waits for its next attempt due at once: that of the entity and, for a
-    /// deployment, that of its site. Returns how many pieces of work that were.
+    /// deployment, that of its site. Returns the number of these pieces of work.
     ///
-    /// The attempts still count. Work that a worker has, and work that is due already, stays as it
-    /// is.
+    /// Earlier attempts still count. Leased work, and work that is already due, stays unchanged.
     ///
     /// # Errors
     /// - `NotFound`: the entity does not exist.
@@ -263,11 +264,12 @@ pub trait DataApi: Send + Sync + 'static {
     ) -> Result<Vec<ChangeRecord>>;
 
     /// Streams the changes of all entities after a revision, or of all that the feed keeps, oldest
-    /// first, without packages. It ends at the revision that is the last when it begins.
+    /// first, without packages. It ends at the revision that is the last one when the stream
+    /// begins.
     ///
     /// # Errors
     /// - `Expired`: the feed does not continue from this revision.
-    /// - `NotImplemented`: the API has no such listing; the default.
+    /// - `NotImplemented`: the API does not support this; the default.
     fn changes(&self, after: Option<Revision>) -> BoxStream<'static, Result<ChangeRecord>> {
         let _ = after;
         let refusal = Error::NotImplemented("listing the changes of all entities".into());
@@ -277,7 +279,7 @@ pub trait DataApi: Send + Sync + 'static {
 
 /// The operations of workers, which claim queued work and commit its results.
 ///
-/// Apart from [`DataApi`], because workers need other permissions than people.
+/// Separate from [`DataApi`], because workers need different permissions from people.
 #[async_trait]
 pub trait WorkerApi: DataApi {
     /// The same API on behalf of `caller`, as [`DataApi::with_caller`].
@@ -288,8 +290,8 @@ pub trait WorkerApi: DataApi {
 
     /// Leases due work like [`claim`](Self::claim), and reads the entity of each piece after that.
     ///
-    /// `None`: it was not read, or does not exist; [`get`](DataApi::get) tells. The default reads
-    /// none.
+    /// `None`: it was not read, or does not exist; [`get`](DataApi::get) tells which. The default
+    /// reads no entities.
     async fn claim_records(
         &self,
         request: &ClaimRequest,
@@ -314,7 +316,7 @@ pub trait WorkerApi: DataApi {
     /// Extends leases and modifications, as [`Backend::renew`](crate::Backend::renew).
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
 
-    /// Ends leases and gives up modifications, as [`Backend::settle`](crate::Backend::settle).
+    /// Ends leases and cancels modifications, as [`Backend::settle`](crate::Backend::settle).
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
 
     /// Enqueues work. Work for a key that does not exist is dropped.
@@ -335,8 +337,8 @@ pub trait WorkerApi: DataApi {
     async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation>;
 
     /// Commits a step of scheduling under its claim. A large step is committed in chunks, each
-    /// atomic; the claim ends with the last. Entities that are being deleted and are off their last
-    /// site are removed.
+    /// atomic; the claim ends with the last. Entities that are being deleted are removed once they
+    /// are no longer placed on any site.
     ///
     /// # Errors
     /// As [`commit_prepared`](Self::commit_prepared); also
@@ -344,7 +346,7 @@ pub trait WorkerApi: DataApi {
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()>;
 
     /// Merges conditions by kind into those of one entity. Does nothing if the entity does not
-    /// exist, or has these conditions already.
+    /// exist, or already has these conditions.
     ///
     /// For controllers that work without claims, such as those of catalogs.
     ///

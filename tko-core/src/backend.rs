@@ -18,12 +18,13 @@ use std::time::Duration;
 /// Storage of entities, their bodies, queued work, claims, and the feed of changes.
 ///
 /// A backend merges nothing, validates nothing, and runs no plugin. [`Store`](crate::Store) adds
-/// the rules of the model and makes a [`DataApi`](crate::DataApi) of it. This trait states the
+/// the rules of the model and turns it into a [`DataApi`](crate::DataApi). This trait states the
 /// contract of every backend; the crate `tko-conformance` checks it, and the module
-/// [`commit`](crate::commit) has the rules that every backend would otherwise write again.
+/// [`commit`](crate::commit) has the rules that every backend would otherwise have to implement
+/// itself.
 ///
-/// - Every call is atomic. A call that is dropped while it is awaited happened whole, or not at
-///   all.
+/// - Every call is atomic. A call that is dropped while it is awaited takes effect completely, or
+///   not at all.
 /// - Once a call has returned, every later call in any process sees its effect. The only exception
 ///   is a listing or count that allows a [stale read](Want::allow_stale).
 /// - Time is the backend's. Callers pass durations and get deadlines back. A lease or modification
@@ -32,12 +33,12 @@ use std::time::Duration;
 ///
 /// # Tokens
 ///
-/// A backend does not remember tokens that have ended, so it tells the two sorts apart by the form
-/// of the secret, which it makes itself.
+/// A backend does not remember tokens that have ended, so it distinguishes two kinds of tokens by
+/// the form of the secret, which it makes itself.
 ///
-/// - A token of a *modification* is unknown (`NotFound`) if it was never made, was used, or was
-///   given up. It is expired (`ClaimExpired`) if its time passed.
-/// - A token of a *lease* that is not live is always expired, whether or not it was ever made.
+/// - A token of a *modification* is unknown (`NotFound`) if it was never issued, was used, or was
+///   cancelled. It is expired (`ClaimExpired`) if its time passed.
+/// - A token of a *lease* that is not live is always expired, whether or not it was ever issued.
 /// - A token of any other form is unknown.
 ///
 /// # Queued work
@@ -55,7 +56,7 @@ use std::time::Duration;
 ///   that claims it returns no other work. Attempts that ended with
 ///   [`Outcome::Yield`](Outcome::Yield) do not count.
 /// - Enqueuing claimed work changes nothing for its claim. It makes the work due again as soon as
-///   the claim ends, whatever delay was asked for. After [`Outcome::Done`] the work is new: no
+///   the claim ends, whatever delay was requested. After [`Outcome::Done`] the work is new: no
 ///   attempts, no error, no progress, and the lane of the last enqueue during the claim.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -78,8 +79,8 @@ pub trait Backend: Send + Sync + 'static {
     /// the same snapshot. A later revision would lose changes between listing and watching.
     async fn list(&self, list: &List) -> Result<Page>;
 
-    /// Streams all pages of a listing from this one on, at least one, each as [`list`](Self::list)
-    /// returns it and of its own instant.
+    /// Streams all pages of a listing from this one on, at least one. Each is as
+    /// [`list`](Self::list) returns it, and shows the state at its own instant.
     ///
     /// The stream may read a bounded number of pages ahead. It ends after the last page or the
     /// first error, and stops reading when it is dropped. Call it within a runtime.
@@ -110,9 +111,9 @@ pub trait Backend: Send + Sync + 'static {
     ///   deleted. The deletion of the holder earlier in the same set frees the key.
     ///
     /// # Errors
-    /// - `Conflict`: a precondition failed; names the key of every failed one.
-    /// - `NotFound`, `AlreadyExists`: a precondition failed, and all that failed are about an
-    ///   entity that does not exist, or does.
+    /// - `Conflict`: a precondition failed; names the key of every failed precondition.
+    /// - `NotFound`, `AlreadyExists`: preconditions failed, and all of them because an entity does
+    ///   not exist, or all because one does.
     /// - `Busy`: a put or delete of a key that is under another modification.
     /// - `ClaimExpired`: `under` has expired.
     /// - `NotFound` (of a claim): `under` is unknown.
@@ -139,13 +140,13 @@ pub trait Backend: Send + Sync + 'static {
     /// lease has expired is due. See [Queued work](Self#queued-work) for the order.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>>;
 
-    /// Extends leases and modifications to `ttl` from now, each by itself. A shorter `ttl` brings
-    /// the deadline forward.
+    /// Extends leases and modifications to `ttl` from now, each independently. A shorter `ttl`
+    /// brings the deadline forward.
     ///
     /// Returns, for each token, whether it was live; an unknown or expired one is not extended.
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
 
-    /// Ends leases and gives up modifications, each by itself.
+    /// Ends leases and cancels modifications, each independently.
     ///
     /// Returns, for each token, whether it was live; an unknown or expired one changes nothing.
     async fn settle(&self, outcomes: &[(Token, Outcome)]) -> Result<Vec<bool>>;
@@ -159,14 +160,14 @@ pub trait Backend: Send + Sync + 'static {
     /// [`revision`](Record::revision), and their package if `want.package`; they carry no work.
     ///
     /// Any number of readers may follow the feed: a backend reads its log once for each process. A
-    /// slow reader is held back or gets `Expired`; it never misses a change. The stream ends after
-    /// an error.
+    /// slow reader is delayed or gets `Expired`; it never misses a change. The stream ends after an
+    /// error.
     ///
     /// # Errors
     /// - `Expired`: the feed does not continue from `after`. Either the changes after it are no
-    ///   longer kept, or `after` is a revision that this store has not reached: it comes from
-    ///   another life of the store, such as before a restart in memory or before a backup was
-    ///   restored. Waiting for it would silently skip every change up to it.
+    ///   longer kept, or `after` is a revision that this store has not reached: it comes from an
+    ///   earlier state of the store, such as before the restart of a store in memory or before a
+    ///   backup was restored. Waiting for it would silently skip every change up to it.
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>>;
 
     /// Returns the changes of one entity before revision `before`, newest first, at most `limit`,
@@ -179,20 +180,20 @@ pub trait Backend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>>;
 
-    /// Shares a value with other processes, in place of an earlier one of this key.
+    /// Shares a value with other processes, in place of an earlier one with this key.
     ///
     /// A shared value saves work, and nothing may depend on it: the backend can forget it at any
-    /// time, as the default does at once. It is no entity: it makes no revision, and is not part of
-    /// backups. After the call, the values that are left are within `limits`; those that were shared
-    /// earliest are forgotten first. A value that `limits` [do not admit](SharedLimits::admit) is not
-    /// shared, and that is no error.
+    /// time, as the default does at once. It is not an entity: it makes no revision, and is not
+    /// part of backups. After the call, the remaining values are within `limits`; those that were
+    /// shared earliest are forgotten first. A value that `limits` [do not
+    /// admit](SharedLimits::admit) is not shared, which is not an error.
     async fn put_shared(&self, key: ContentHash, value: &[u8], limits: SharedLimits) -> Result<()> {
         let _ = (key, value, limits);
         Ok(())
     }
 
-    /// Reads the value that was last [shared](Self::put_shared) under this key, if that was less than `age`
-    /// ago. `None`: there is none, or it is forgotten.
+    /// Reads the value that was last [shared](Self::put_shared) under this key, if that was less
+    /// than `age` ago. `None`: there is none, or the backend has forgotten it.
     async fn get_shared(&self, key: ContentHash, age: Duration) -> Result<Option<Vec<u8>>> {
         let _ = (key, age);
         Ok(None)

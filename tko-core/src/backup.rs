@@ -54,7 +54,7 @@ const MAGIC: &[u8; 11] = b"TKO backup\n";
 /// The largest content of a frame, in bytes.
 const MAX_FRAME: usize = 512 << 20;
 
-/// The number of packages that an entity can refer back to.
+/// How many packages back an entity can refer.
 const WINDOW: usize = 256;
 
 const HEAD: u8 = 1;
@@ -63,7 +63,7 @@ const ENTITY: u8 = 3;
 const DELETED: u8 = 4;
 const END: u8 = 5;
 
-/// The size of a backup: what was written, or read.
+/// The size of the part of a backup that was written or read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupSize {

@@ -14,10 +14,10 @@ use std::sync::Arc;
 /// Longest name of a caller, a role or a door, in bytes.
 pub const MAX_CALLER_NAME: usize = 256;
 
-/// The role of this process itself; permits everything.
+/// The role of this process itself, which permits everything.
 pub const ADMIN: &str = "admin";
 
-/// The door of calls that are made within the process.
+/// The door (interface) of calls that are made within the process.
 pub const PROCESS: &str = "process";
 
 /// The authenticated origin of a call: a name, its roles, and the door it came through.
@@ -78,7 +78,8 @@ impl Caller {
         self.granted(role, None)
     }
 
-    /// Adds a role that covers only some of the entities. Several scopes of one role add up.
+    /// Adds a role that covers only some of the entities. Several scopes of one role cover the
+    /// union of their entities.
     ///
     /// # Errors
     /// As [`Caller::new`].
@@ -173,11 +174,11 @@ fn checked(argument: &'static str, text: &str) -> Result<Arc<str>> {
     Ok(text.into())
 }
 
-/// The reason for a change: a verb, and the caller that used it.
+/// The reason for a change: a verb, and the caller that performed it.
 ///
 /// Backends store and send the text form: `VERB`, or `VERB by NAME via DOOR`. In the name and the
 /// door, white space and `%` are percent-encoded, so each is one word. A caller without a door gets
-/// the door `process`. A text that does not end in that form is a verb without a caller.
+/// the door `process`. A text that does not end in this form is a verb without a caller.
 ///
 /// ```
 /// use tko_core::{Caller, Cause};
@@ -197,7 +198,7 @@ impl Cause {
         Self(text.into())
     }
 
-    /// The same verb, used by this caller.
+    /// The same verb, performed by this caller.
     #[must_use]
     pub fn by(&self, caller: &Caller) -> Self {
         let door = caller.via().unwrap_or(PROCESS);

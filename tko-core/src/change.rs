@@ -16,7 +16,7 @@ use serde_json::Value;
 /// Maximum number of changes in one change set.
 pub const MAX_CHANGES: usize = 1_000;
 
-/// A set of changes that is applied as a whole or not at all.
+/// A set of changes that is applied completely or not at all.
 ///
 /// It has at most [`MAX_CHANGES`] changes, and at most one for each key.
 ///
@@ -143,8 +143,9 @@ pub enum Require {
     Generation(Key, Generation),
     /// The entity has this version and is not being deleted.
     ///
-    /// For entities that are read and not written, such as the template of a new deployment. A
-    /// concurrent write of the entity need not wait, and may be ordered after this set.
+    /// This is for entities that are read but not written, such as the template of a new
+    /// deployment. A concurrent write of the entity need not wait, and may be ordered after this
+    /// set.
     Current(Key, Version),
     /// After the changes of this set no entity names this one as template, site, parent or
     /// placement.
@@ -216,13 +217,13 @@ impl Committed {
     }
 }
 
-/// The point at which a commit returns.
+/// When a commit returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// The changes survive a crash. For workers, which need no revision.
+    /// The changes survive a crash. Suitable for workers, which need no revision.
     Durable,
     /// The changes also have revisions, so that the caller finds them in every later listing and
-    /// watch. For people and programs.
+    /// watch. Suitable for people and programs.
     Numbered,
 }
 
@@ -299,7 +300,7 @@ impl Modification {
 pub struct FeedPosition {
     /// The last revision.
     pub revision: Revision,
-    /// The feed can be read after this revision, or after any later one.
+    /// The oldest revision after which the feed can be read.
     pub oldest: Revision,
     /// The store's time.
     pub now: Timestamp,

@@ -1,7 +1,7 @@
-//! Which kinds of Kubernetes have no namespace.
+//! The built-in kinds of Kubernetes that have no namespace.
 //!
 //! The source is the list of resources of an API server, in all versions from 1.25 to 1.37. The
-//! scope of custom kinds is in their definitions.
+//! definition of a custom kind contains its scope.
 
 use crate::resource::Gvk;
 

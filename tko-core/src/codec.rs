@@ -1,7 +1,7 @@
 //! Row codec: entities, work, changes and packages as bytes, for backends that store bytes.
 //!
-//! [`encode`] gives the bytes of one value, [`decode`] reads them back. Equal values give equal
-//! bytes. A backend needs to know nothing about the encoding, except that [`sort_key`] gives keys
+//! [`encode`] returns the bytes of one value, [`decode`] reads them back. Equal values have equal
+//! bytes. A backend needs to know nothing about the encoding, except that [`sort_key`] returns keys
 //! that sort as [`Key`]s do.
 //!
 //! ```
@@ -50,8 +50,8 @@
 //! | lease | list of secret and end |
 //! | record | list of an entity's fields (without the type) and revision? |
 //!
-//! The package and the work of a record are left out. Store packages by content hash, once each, and
-//! keep those that a row or a kept change names.
+//! The package and the work of a record are left out. Store packages by content hash, once each,
+//! and keep every package that a row or a kept change refers to.
 //!
 //! # Versions
 //!
@@ -77,8 +77,8 @@ use writer::RowWriter;
 /// The version of the format that [`encode`] writes.
 pub const VERSION: u8 = 1;
 
-/// A value that can be stored as bytes. Implemented by the types in the
-/// [format](self#format)'s first table, and by no others.
+/// A value that can be stored as bytes. Only the types in the first table of the
+/// [format](self#format) implement it.
 pub trait Stored: fields::Fields {}
 
 impl<T: fields::Fields> Stored for T {}
@@ -174,7 +174,7 @@ pub fn sort_key(key: &Key) -> Vec<u8> {
     bytes
 }
 
-/// The key that [`sort_key`] gave these bytes for.
+/// The key for which [`sort_key`] returned these bytes.
 ///
 /// # Errors
 /// [`CodecError::Damaged`]: no key has these bytes.

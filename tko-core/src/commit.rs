@@ -4,7 +4,7 @@
 //! functions over a [`Snapshot`] of the rows that were read:
 //!
 //! 1. [`check`] refuses a malformed change set. It needs no state.
-//! 2. [`Staged::new`] works out the steps to write: the new row of each key, merged conditions,
+//! 2. [`Staged::new`] computes the steps to write: the new row of each key, merged conditions,
 //!    generations, and the holder of each idempotency key. Changes without effect produce no step.
 //! 3. [`judge`] checks the token, the preconditions, and modifications held by others. It decides
 //!    which error wins when several apply.

@@ -8,8 +8,8 @@
 //! *skeleton* in which the facts are blanked. All deployments of a template can share a skeleton.
 //! Approving or moving a deployment therefore changes no body, and the bodies of a fleet are equal.
 //!
-//! [`split`] takes a package apart, and [`join`] puts it together again. If no fact changed, the
-//! result is identical.
+//! [`split`] takes a package apart, and [`join`] reassembles it. If no fact changed, the result is
+//! identical.
 //!
 //! ```
 //! use tko_core::{Package, SiteId, deployment_resource};
@@ -53,7 +53,7 @@ pub fn identifier() -> Identifier {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DeploymentResource {
-    /// The resource with the four facts blanked where they are plain text.
+    /// The resource with the four facts blanked if they are plain text.
     pub skeleton: Arc<Resource>,
     /// The index of the resource in the whole package.
     pub at: usize,
@@ -252,7 +252,7 @@ fn fill_mark(content: &mut Map<String, Value>, name: &str, value: bool) {
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"))
         .and_then(|annotations| annotations.get(name));
-    // A value written in another form, such as a boolean or nothing, stays while it is correct.
+    // A value in another form, such as a boolean or an absent one, stays as long as it is correct.
     let right = match said {
         Some(Value::String(text)) if text == BLANK => false,
         Some(Value::String(text)) => (text == "true") == value,

@@ -111,7 +111,7 @@ impl FromStr for Format {
 #[error("unknown package format {0:?}; use yaml, json or cbor")]
 pub struct UnknownFormat(String);
 
-/// The dialect of the input: it decides the meaning of the same bytes.
+/// The dialect of the input, which determines how the same bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Written by people, and read as the Kubernetes tools read it.
@@ -141,8 +141,8 @@ pub struct Decoded {
 
 /// Decodes resources, in order. Empty input gives none.
 ///
-/// Every value is a [`Value::Object`]. A top-level list (the usual form in JSON and CBOR) gives its
-/// items, and a top-level map gives itself. Null and empty documents are skipped.
+/// Every value is a [`Value::Object`]. A top-level list (the usual form in JSON and CBOR) yields
+/// its items, and a top-level map yields itself. Null and empty documents are skipped.
 ///
 /// # Errors
 /// See [`DecodeError`]. One error refuses the whole input.
@@ -229,9 +229,9 @@ pub(crate) fn decode_value(bytes: &[u8], limits: &Limits) -> Result<Value, Decod
 /// and have long keys. Like the Kubernetes tools, this looks at the first character, and returns to
 /// YAML if the text is not JSON.
 ///
-/// `None` means that the text is to be read as YAML. It is from a program, its first character is
-/// not `{`, or it is not JSON. The attempt has a budget of its own, so that it costs the YAML
-/// reader nothing.
+/// `None` means that the text is to be read as YAML. That is so if it is from a program, its first
+/// character is not `{`, or it is not JSON. The attempt has its own budget, so that it uses nothing
+/// of the YAML reader's budget.
 fn json_among_yaml(
     text: &str,
     dialect: Dialect,

@@ -100,7 +100,7 @@ impl Condition {
     }
 }
 
-/// Two conditions are equal if they say the same; `since` is not compared.
+/// Two conditions are equal if they say the same. `since` is not compared.
 impl PartialEq for Condition {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -119,7 +119,7 @@ pub struct Deployment {
     pub parent: Option<DeploymentId>,
     /// The template that it was made from. Cleared when the template is deleted.
     pub template: Option<TemplateId>,
-    /// The version that the template had then.
+    /// The version of the template at that time.
     pub origin: Option<Version>,
     /// The site where it should run. Cleared when the site is deleted.
     pub site: Option<SiteId>,
@@ -219,7 +219,7 @@ pub enum Facts {
     Site {
         /// The template that it was made from. Cleared when the template is deleted.
         template: Option<TemplateId>,
-        /// The version that the template had then.
+        /// The version of the template at that time.
         origin: Option<Version>,
     },
     /// The facts of a deployment. Boxed, because they are much larger than those of other kinds.
@@ -298,7 +298,7 @@ pub struct Entity {
 impl Entity {
     /// A row without metadata and conditions, at generation 1, with an empty body.
     ///
-    /// For backends, which decode rows and set every field, and for tests.
+    /// It is meant for backends, which decode rows and set every field, and for tests.
     pub fn new(key: impl Into<Key>, facts: impl Into<Facts>) -> Self {
         static EMPTY: LazyLock<ContentHash> = LazyLock::new(|| Package::default().hash());
         Self {
@@ -340,7 +340,7 @@ impl Entity {
         body: ContentHash;
     }
 
-    /// If it is a deployment.
+    /// The facts of a deployment; `None` for other kinds.
     pub fn deployment(&self) -> Option<&Deployment> {
         match &self.facts {
             Facts::Deployment(deployment) => Some(deployment),
@@ -348,7 +348,7 @@ impl Entity {
         }
     }
 
-    /// If it is a plugin.
+    /// The facts of a plugin; `None` for other kinds.
     pub fn plugin(&self) -> Option<&Arc<Plugin>> {
         match &self.facts {
             Facts::Plugin(plugin) => Some(plugin),
@@ -409,7 +409,7 @@ impl Entity {
     }
 }
 
-/// The parts of a record to read beside the row, and how recent they must be.
+/// The parts of a record to read in addition to the row, and how recent they must be.
 ///
 /// ```
 /// use tko_core::Want;
@@ -437,7 +437,7 @@ pub struct Want {
     /// write or read. A watch from that revision delivers the missing changes, or `Expired`; then
     /// list again without this option.
     ///
-    /// Pages of one listing may come from different replicas, so a later page may be of an *older*
+    /// Pages of one listing may come from different replicas, so a later page may show an *older*
     /// state. Watch from the lowest revision of all pages.
     ///
     /// Suitable for people and reports, not for workers: a worker that lists a stale state may miss
@@ -536,7 +536,7 @@ impl Record {
 
 /// The kind of the condition that schedulers write to sites and deployments.
 ///
-/// A site with this condition is in the charge of a scheduler, unless the reason is
+/// A scheduler is responsible for a site with this condition, unless the reason is
 /// [`NO_SCHEDULER`]. When such a site is deleted, it stays hidden until the scheduler has removed
 /// everything from it.
 pub const SCHEDULED: &str = "Scheduled";
@@ -552,6 +552,6 @@ pub const APPROVED: &str = "Approved";
 
 /// The reason of an [`APPROVED`] condition: the package was edited after a person approved it.
 ///
-/// The approval of the new package is awaited. Until then the site keeps the generation that is
+/// Until someone approves the new package, the site keeps the generation that is
 /// [placed](Deployment::placed) there.
 pub const EDITED: &str = "Edited";

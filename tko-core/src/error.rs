@@ -65,7 +65,7 @@ impl fmt::Display for Violation {
 pub enum Subject {
     /// An entity.
     Entity(Key),
-    /// A lease or modification of this entity: it was never made, was used, or was given up.
+    /// A lease or modification of this entity: it was never started, was used, or was cancelled.
     Claim(Key),
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Subject {
             Self::Entity(key) => write!(f, "{key} does not exist"),
             Self::Claim(key) => write!(
                 f,
-                "there is no such claim of {key}: it was used, given up, or never made; start again"
+                "there is no such claim of {key}: it was used, cancelled, or never issued; start again"
             ),
         }
     }

@@ -124,10 +124,10 @@ pub enum Answer {
     },
     /// The target cannot be prepared yet.
     NotYet {
-        /// The thing that it waits for, for people.
+        /// What the preparer waits for, as a text for people.
         reason: String,
-        /// The entities whose change ends the wait; without any, the preparer is called again after
-        /// a pause.
+        /// The entities whose change ends the wait; if there are none, the preparer is called again
+        /// after a pause.
         waits_for: Vec<Subscription>,
     },
 }
@@ -205,9 +205,9 @@ impl<'a> ScheduleCall<'a> {
     /// Reports a condition of the site or of one of its deployments, such as whether the objects of
     /// the deployment are ready.
     ///
-    /// It is stored even if the call fails. A later report of the same kind replaces an earlier one.
-    /// The controller ignores keys that are not in this call, and the kinds of condition that are
-    /// its own. A call whose maker collects no reports ignores all.
+    /// It is stored even if the call fails. A later report of the same kind replaces an earlier
+    /// one. The controller ignores keys that are not in this call, and the kinds of condition that
+    /// it writes itself. If the call was made without a collector of reports, all are ignored.
     pub fn report(&self, key: &Key, condition: Condition) {
         if let Some(reports) = self.reports {
             reports.add(key, condition);
@@ -246,7 +246,7 @@ impl ScheduleReports {
     }
 }
 
-/// Brings a site to the state that its deployments ask for.
+/// Brings a site to the state that its deployments require.
 #[async_trait]
 pub trait Scheduler: Send + Sync + 'static {
     /// Brings the site up to date and returns conditions for it. Must be idempotent: it is called

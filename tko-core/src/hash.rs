@@ -22,7 +22,7 @@ impl ContentHash {
 
     /// Hashes one value, and counts the bytes of its encoding.
     pub(crate) fn with_size(value: &Value) -> (Self, usize) {
-        // JSON is written in very small pieces; hashing large ones is three times as fast.
+        // JSON is written in very small pieces; hashing large pieces is three times as fast.
         let mut hasher = BufWriter::with_capacity(PIECE, blake3::Hasher::new());
         serde_json::to_writer(&mut hasher, value)
             .expect("a JSON value always encodes, and a hasher takes every write");

@@ -5,7 +5,7 @@
 //!
 //! An id is checked when it is created, and never again: a function that has one may rely on it.
 //! The text is shared, so a clone copies no text. The ids of templates, sites, deployments and
-//! plugins are types of their own, so that one cannot be passed for another.
+//! plugins are distinct types, so that one cannot be passed in place of another.
 //!
 //! The allowed characters need no quoting in a shell, and exclude `*`, which patterns use. The one
 //! exception is the `|` of a plugin's id.
@@ -420,7 +420,7 @@ impl fmt::Display for Key {
 
 /// Defines the conversions of each id type into a [`Key`], from a value and from a reference.
 ///
-/// So a function that takes `impl Into<Key>` accepts every id as it is at hand.
+/// So a function that takes `impl Into<Key>` accepts every id without conversion.
 macro_rules! into_key {
     ($($id:ident => $kind:ident),*) => { $(
         impl From<$id> for Key {

@@ -1,7 +1,7 @@
 //! Ids as Kubernetes names, and back.
 //!
-//! A template id such as `demo/hello-world:v1.0.0` has characters that object names of Kubernetes
-//! do not take. [`encode`] writes every character outside `[0-9A-Za-z.]` as `-` and the four
+//! A template id such as `demo/hello-world:v1.0.0` has characters that Kubernetes does not allow in
+//! object names. [`encode`] writes every character outside `[0-9A-Za-z.]` as `-` and the four
 //! lower-case hexadecimal digits of its code point:
 //!
 //! ```
@@ -22,7 +22,7 @@
 //! - Keys and values of metadata are written as label keys and values in the same way.
 //! - Only characters up to `U+FFFF` can be written. Ids are ASCII, so every id can.
 //! - Names are not checked against the rules of Kubernetes. It refuses names with upper-case
-//!   letters, a dot at an end, or more than 253 characters (labels: 63), although TKO takes such
+//!   letters, a dot at an end, or more than 253 characters (labels: 63), although TKO accepts such
 //!   ids.
 
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ pub fn decode(name: &str) -> Result<String> {
         id.push(code);
         rest = &rest[4..];
     }
-    // Kubernetes would take two names for one id for two objects.
+    // Kubernetes would treat two names of one id as two objects.
     let expected = encode(&id)?;
     if expected != name {
         return Err(bad(format!("the name of id {id:?} is {expected:?}")));

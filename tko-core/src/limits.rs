@@ -1,7 +1,7 @@
 //! Limits on what is stored: on metadata, rows and packages.
 //!
-//! [`Store`](crate::Store) checks them before each commit, so they hold whatever interface a request
-//! came through. An entity within the limits fits into one message of every interface, and a page of
+//! [`Store`](crate::Store) checks them before each commit, so they hold for requests through every
+//! interface. An entity within the limits fits into one message of every interface, and a page of
 //! rows into the memory of every client.
 
 use crate::change::Put;
@@ -17,11 +17,11 @@ pub const MAX_METADATA_KEY: usize = 1_024;
 /// Longest metadata value, in bytes.
 pub const MAX_METADATA_VALUE: usize = 16 << 10;
 
-/// Maximum number of metadata keys of one entity, apart from those that TKO writes itself.
+/// Maximum number of metadata keys of one entity, not counting those that TKO writes itself.
 pub const MAX_METADATA_KEYS: usize = 1_000;
 
-/// Maximum number of bytes of all metadata keys and values of one entity, apart from those that TKO
-/// writes itself.
+/// Maximum number of bytes of all metadata keys and values of one entity, not counting those that
+/// TKO writes itself.
 pub const MAX_METADATA: usize = 256 << 10;
 
 /// Maximum number of bytes of the metadata that TKO writes itself, such as subscriptions.
@@ -37,7 +37,7 @@ pub const MAX_FACTS: usize = 256 << 10;
 /// Longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 1_024;
 
-/// Longest message of a condition, in bytes. Longer ones are cut.
+/// Longest message of a condition, in bytes. Longer messages are truncated.
 pub const MAX_CONDITION_MESSAGE: usize = 16 << 10;
 
 /// Longest kind and reason of a condition, in bytes.
@@ -90,7 +90,8 @@ pub(crate) fn check_package(package: &Package) -> Result<()> {
 
 /// Checks keys, values, their number and their sum.
 fn check_metadata(metadata: &Metadata) -> Result<()> {
-    // Most metadata are far below every limit, and their whole size takes no time to find.
+    // Most metadata are far below every limit, and an upper bound of their size is found in
+    // constant time.
     if metadata.size() <= MAX_METADATA_KEY && metadata.len() <= MAX_METADATA_KEYS {
         return Ok(());
     }
@@ -120,7 +121,7 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
     within("subscriptions", "bytes", reserved, MAX_RESERVED_METADATA)
 }
 
-/// Cuts the messages of conditions, and checks their number and names.
+/// Truncates the messages of conditions, and checks the number and names of conditions.
 ///
 /// # Errors
 /// [`BadArgument`](Error::BadArgument): there are too many, or a kind or reason is too long.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 ///
 /// 1. The annotation `nephio.org/rename` changes the name of the incoming resource.
 /// 2. If the target has a resource that its identifier [refers to](Package::resolve), the incoming
-///    one replaces or overrides it in place, as the annotation `nephio.org/merge` says.
+///    one replaces or overrides it in place, as the annotation `nephio.org/merge` requires.
 /// 3. Otherwise the incoming resource is appended.
 ///
 /// Both annotations stay on the result.
@@ -53,7 +53,7 @@ pub fn merge(target: &Package, incoming: &Package) -> Result<Package> {
 /// Creates a copy of a resource for another package, such as that of a placement or a new site.
 ///
 /// In the annotations `prepare` and `metadata`, `Postpone` becomes `Here`. An explicit `Here`
-/// becomes `Never`, because it was already done in the package of origin.
+/// becomes `Never`, because that was already done in the original package.
 pub fn elsewhere(resource: &Arc<Resource>) -> Arc<Resource> {
     let mut copy = resource.clone();
     for name in [PREPARE, METADATA] {

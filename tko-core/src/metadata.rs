@@ -31,10 +31,10 @@ pub const METADATA_GROUP: &str = "metadata.nephio.org";
 pub const RESERVED: &str = "nephio.org/";
 
 /// The prefix of keys that are kept in [given](crate::Entity::given) metadata without being part of
-/// the metadata that selections see: for data that other interfaces keep with an entity.
+/// the metadata that selections see: They hold data that other interfaces keep with an entity.
 pub const PRIVATE: &str = "nephio.org/_";
 
-/// The prefixes of keys that say where an entity is from: a catalog or an inventory.
+/// The prefixes of keys that record the origin of an entity: a catalog or an inventory.
 ///
 /// Sites and deployments do not inherit them from their template.
 pub const PROVENANCE: [&str; 2] = ["Catalog.", "Inventory."];
@@ -68,7 +68,8 @@ pub struct Metadata(Option<Arc<str>>);
 struct Texts<'a> {
     /// All keys and values in turn: key, tab, value, newline, and so on.
     text: &'a str,
-    /// Two ends for each pair: that of the key, then that of the value, in bytes of `text`.
+    /// Two ends for each pair: the end of the key, then the end of the value, as byte offsets in
+    /// `text`.
     ends: &'a [[u8; TextEnd::LENGTH]],
 }
 
@@ -223,7 +224,8 @@ impl Metadata {
         *self = Self::of(&pairs);
     }
 
-    /// Whether another value shares this allocation. For pools that keep one copy of equal maps.
+    /// Whether another value shares this allocation. Pools that keep one copy of equal maps use
+    /// this.
     ///
     /// An empty map has no allocation, so this is false for it.
     pub fn is_shared(&self) -> bool {
@@ -281,10 +283,10 @@ impl fmt::Debug for Metadata {
 }
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Metadata {
-    /// Collects pairs; of several values for one key, the last counts.
+    /// Collects pairs; if a key has several values, the last one wins.
     ///
-    /// Pairs whose keys ascend are written straight to the layout. At the first other pair, all are
-    /// sorted in a `BTreeMap` instead.
+    /// Pairs whose keys ascend are written straight to the layout. At the first pair that does not
+    /// ascend, all are sorted in a `BTreeMap` instead.
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
         let (mut growing, mut pairs) = (Growing::begin(), pairs.into_iter());
         while let Some((key, value)) = pairs.next() {
@@ -310,7 +312,7 @@ fn owned((key, value): (&str, &str)) -> (String, String) {
 }
 
 impl<K: AsRef<str>, V: AsRef<str>, const N: usize> From<[(K, V); N]> for Metadata {
-    /// Collects pairs; of several values for one key, the last counts.
+    /// Collects pairs; if a key has several values, the last one wins.
     fn from(pairs: [(K, V); N]) -> Self {
         pairs.into_iter().collect()
     }

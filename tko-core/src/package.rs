@@ -1,8 +1,8 @@
 //! Packages: ordered lists of shared resources.
 //!
 //! A package is the unit that templates hold and deployments deliver. It is immutable: each change
-//! makes a new package, which shares the resources that stay. The order of resources is kept in
-//! every format, and it counts when packages are compared.
+//! makes a new package, which shares the unchanged resources. The order of resources is kept in
+//! every format, and matters when packages are compared.
 
 use crate::encoding::{self, Dialect, Format, InputPlace, Limits};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub struct Package(Arc<Inner>);
 struct Inner {
     /// The resources, in order; no two have the same identifier.
     resources: Vec<Arc<Resource>>,
-    /// The hash of the package, once it is asked for.
+    /// The hash of the package, once it has been requested.
     hash: OnceLock<ContentHash>,
 }
 
@@ -67,7 +67,7 @@ impl Package {
         Self::placed(values.into_iter().map(|value| (value, None)))
     }
 
-    /// Decodes a package; no bytes give an empty one.
+    /// Decodes a package; empty input yields an empty package.
     ///
     /// # Errors
     /// [`Error::BadArgument`]: the text is malformed, with the place and the reason; it exceeds the
@@ -134,7 +134,7 @@ impl Package {
 
     /// The resource with exactly this identifier.
     ///
-    /// This searches from the start, as do the other lookups.
+    /// This searches from the start, as the other lookups do.
     pub fn find(&self, identifier: &Identifier) -> Option<&Arc<Resource>> {
         self.iter().find(|r| r.identifier() == identifier)
     }
@@ -144,10 +144,10 @@ impl Package {
         self.iter().filter(move |r| r.gvk() == gvk)
     }
 
-    /// Finds the resource that a reference means.
+    /// Finds the resource that a reference denotes.
     ///
-    /// A reference with a namespace means exactly that resource. One without means the resource
-    /// without a namespace, or else the only one in any namespace.
+    /// A reference with a namespace denotes exactly that resource. A reference without a namespace
+    /// denotes the resource without a namespace, or else the only one in any namespace.
     ///
     /// # Errors
     /// [`Error::BadArgument`]: the reference has no namespace, and several namespaces have such a

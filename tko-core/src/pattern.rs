@@ -2,8 +2,8 @@
 //!
 //! A pattern matches the whole text and is case-sensitive. In an id pattern `*` matches any
 //! characters within a segment, and `**` matches any characters at all; segments end at `/` and
-//! `:`. In a value pattern `*` matches any characters. Each may match nothing. `\` escapes the next
-//! character.
+//! `:`. In a value pattern `*` matches any characters. Each may match the empty text. `\` escapes
+//! the next character.
 //!
 //! Invariants:
 //! - matching takes at most time proportional to the length of the pattern times that of the text;
@@ -102,8 +102,8 @@ impl Pattern {
 
     /// Creates a pattern that matches exactly this text, of any length.
     ///
-    /// [`Pattern::as_str`] returns the text with `*` and `\` escaped, so compiled as an id or value
-    /// pattern it matches the same.
+    /// [`Pattern::as_str`] returns the text with `*` and `\` escaped, so if it is compiled as an id
+    /// or value pattern, it matches the same text.
     pub fn literal(text: &str) -> Self {
         let mut source = String::with_capacity(text.len());
         for character in text.chars() {
@@ -141,8 +141,8 @@ impl Pattern {
         }
     }
 
-    /// The prefix that decides alone, if exactly the texts that start with it match. For example,
-    /// the id pattern `india/**` gives `india/`. Empty if every text matches.
+    /// The prefix that is equivalent to the pattern, if exactly the texts that start with it match.
+    /// For example, it is `india/` for the id pattern `india/**`. Empty if every text matches.
     pub fn path_prefix(&self) -> Option<&str> {
         match &*self.0.parts {
             [PatternPart::Any] => Some(""),

@@ -1,19 +1,19 @@
 //! Handlers by the kind of resource that triggers them: native ones and plugins.
 //!
-//! A registry publishes an immutable table, which is replaced whole when a plugin changes. A call
-//! keeps the table that it started with.
+//! A registry publishes an immutable table, which is replaced completely when a plugin changes. A
+//! call keeps the table with which it started.
 //!
 //! Terms:
 //!
-//! - A *handler* prepares, schedules or validates. It is native, or made of a plugin.
+//! - A *handler* prepares, schedules or validates. It is native, or made from a plugin.
 //! - A *native* handler is part of the program. It is added when the registry is built, and stays.
 //! - A *trigger* is the kind of resource for which a handler is called.
 //!
 //! [`Registry`] holds the handlers of one type. [`PluginFeed`] reads the plugins of a data service
 //! and keeps the registry up to date with them. [`made_by`] makes a handler of one plugin.
 //!
-//! A plugin that cannot be made stays in the table with the reason. So a resource that needs it
-//! fails visibly, and is not treated as if no plugin were registered.
+//! If that fails, the table contains the reason instead. So a resource that needs the plugin fails
+//! visibly, and is not treated as if no plugin were registered.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -90,7 +90,7 @@ impl<T: ?Sized> Clone for Handler<T> {
     }
 }
 
-/// The handlers of a registry at one time.
+/// The handlers of a registry at one moment.
 ///
 /// A table never changes: a change of plugins makes a new one.
 pub struct Table<T: ?Sized> {
@@ -175,7 +175,7 @@ impl<T: ?Sized> Registry<T> {
         self
     }
 
-    /// Returns the present handlers.
+    /// Returns the current handlers.
     ///
     /// A call with several lookups takes the table once: a second table may have other plugins.
     pub fn table(&self) -> Arc<Table<T>> {
@@ -244,7 +244,7 @@ impl Registry<dyn Scheduler> {
 }
 
 /// Keeps the plugins of a registry up to date: [`load`](Self::load) them before work begins, then
-/// [`follow`](Self::follow) their changes in a task of its own.
+/// [`follow`](Self::follow) their changes in a separate task.
 pub struct PluginFeed<'a, T: ?Sized> {
     /// The service that has the plugins.
     data: &'a dyn DataApi,
@@ -261,7 +261,7 @@ pub struct PluginFeed<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> PluginFeed<'a, T> {
-    /// Reads all plugins of this type and registers the handlers that `make` makes of them. If
+    /// Reads all plugins of this type and registers the handlers that `make` makes from them. If
     /// `make` fails, the plugin is registered with the reason.
     ///
     /// # Errors
@@ -291,12 +291,12 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     /// The registry has the change when `changed` is called. A trigger may be passed twice, if the
     /// old and the new plugin both have it.
     ///
-    /// A watch that ends or fails is begun again after the pauses of [`Retry`], which start over
+    /// A watch that ends or fails is started again after the pauses of [`Retry`], which start over
     /// when an event arrives. If the feed has [`Expired`](Error::Expired), all plugins are read
     /// again, and `changed` is not called for the changes that were missed.
     ///
     /// # Errors
-    /// Only a [permanent](crate::retry::is_permanent) one.
+    /// Only a [permanent](crate::retry::is_permanent) error.
     pub async fn follow(
         mut self,
         clock: Arc<dyn Clock>,
@@ -324,7 +324,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         }
     }
 
-    /// Reads all plugins and publishes them; without success, everything stays as it is.
+    /// Reads all plugins and publishes them; on failure, everything stays unchanged.
     ///
     /// The pages may differ in their instants. So the position becomes the revision of the first
     /// page: the watch then repeats changes during the listing, which does no harm.
@@ -408,8 +408,8 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
 
 /// Makes a handler from a plugin, with the executor that the plugin names.
 ///
-/// `make` calls the method of the executor for the wanted type, such as [`Executor::preparer`]. Of
-/// several executors with one name, the first is used.
+/// `make` calls the method of the executor for the wanted type, such as [`Executor::preparer`]. If
+/// several executors have the same name, the first is used.
 ///
 /// # Errors
 /// - `NotImplemented`: no executor has this name; lists those that exist.

@@ -1,8 +1,8 @@
 //! Kubernetes-style resources: immutable maps with an identity, shared between packages.
 //!
 //! The content of a resource is JSON data, whatever format it came in. Its `apiVersion`, `kind`,
-//! name and namespace identify it. All other content is kept as it is, and annotations are read and
-//! set by name. A change makes a new resource, so packages can share resources without locks.
+//! name and namespace identify it. All other content is kept unchanged, and annotations are read
+//! and set by name. A change makes a new resource, so packages can share resources without locks.
 
 use crate::builder::chainable;
 use crate::error::{Error, Result};
@@ -164,9 +164,9 @@ impl fmt::Display for Identifier {
 pub struct Resource {
     /// The identity, copied from the content when the resource is created.
     identifier: Identifier,
-    /// The content: a map that never changes, so that the identity and the hash stay true.
+    /// The content: a map that never changes, so that the identity and the hash stay valid.
     value: Value,
-    /// The hash of the content and its size as compact JSON, once they are asked for.
+    /// The hash of the content and its size as compact JSON, once they have been requested.
     hash: OnceLock<(ContentHash, usize)>,
 }
 
@@ -200,7 +200,7 @@ impl Resource {
         &self.value
     }
 
-    /// The content, without a copy of it.
+    /// Returns the content without copying it.
     pub fn into_value(self) -> Value {
         self.value
     }
@@ -214,7 +214,7 @@ impl Resource {
     }
 
     /// The text of an annotation; `None` if it is absent, null or empty, so that its default
-    /// applies. A boolean or number counts as its text.
+    /// applies. A boolean or number is returned as text.
     pub fn annotation(&self, name: &str) -> Option<Cow<'_, str>> {
         match self.value.get("metadata")?.get("annotations")?.get(name)? {
             Value::String(text) if text.is_empty() => None,
@@ -256,8 +256,8 @@ impl Resource {
 
     /// Creates a copy with this annotation set to this text.
     ///
-    /// Missing `annotations` are created, and anything there but a map is replaced. The identity
-    /// stays.
+    /// Missing `annotations` are created, and anything but a map there is replaced. The identity
+    /// stays the same.
     #[must_use]
     pub fn annotated(&self, name: &str, text: &str) -> Self {
         self.edited(|content| {

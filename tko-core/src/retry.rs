@@ -1,4 +1,4 @@
-//! Retries of requests to the store, by everything that works or follows its feed.
+//! Retries of requests to the store, for controllers and for followers of its feed.
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest pause: a store that was away for hours is noticed soon after it is back.
+/// Longest pause: after an outage of hours, the store is reached again soon after it is back.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Backoff between failed requests to the store: 1 s doubling to 30 s, with jitter.
@@ -59,7 +59,8 @@ impl Retry {
 /// Whether retrying cannot help until someone changes the configuration: the request is not
 /// authenticated, not allowed, or not implemented.
 ///
-/// A bad argument is not permanent: it can come from an entity, and no entity may end a controller.
+/// A bad argument is not permanent: it can come from an entity, and no entity must be able to stop
+/// a controller.
 pub fn is_permanent(error: &Error) -> bool {
     matches!(
         error.kind(),

@@ -32,7 +32,8 @@ number!(
     Version
 );
 number!(
-    /// The number of changes of one entity's package, from 1. For a plugin: of the plugin.
+    /// The number of changes of one entity's package, from 1. For a plugin, the number of changes
+    /// of the plugin itself.
     ///
     /// Changes of conditions, of metadata given out of band, and of bookkeeping do not count.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

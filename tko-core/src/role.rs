@@ -1,8 +1,8 @@
 //! Roles: which calls a caller may make, in one table.
 //!
 //! [`PERMISSIONS`] has a row for every call of the API. [`RoleGuard`] enforces it: put it into a
-//! [`Guarded`](crate::Guarded) below every interface that serves others. A call that no row names
-//! is refused.
+//! [`Guarded`](crate::Guarded) below every interface that serves others. A call that is not in the
+//! table is refused.
 //!
 //! A caller can have a role within a [`Scope`]: then it covers only the entities that match.
 //!
@@ -55,7 +55,7 @@ impl CallerRole {
         Self::Admin,
     ];
 
-    /// The name, as callers have it.
+    /// The name of the role, as it is assigned to callers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -123,7 +123,7 @@ impl Guard for RoleGuard {
             }
             match scope {
                 None => return Ok(Vec::new()),
-                // Fails closed: a role that cannot be restricted gives nothing within a scope.
+                // Fails closed: a role that cannot be restricted permits nothing within a scope.
                 Some(scope) => {
                     let restricted = name.parse().is_ok_and(CallerRole::can_be_restricted);
                     if restricted {
@@ -139,7 +139,7 @@ impl Guard for RoleGuard {
     }
 }
 
-/// Says who may not do what, and which role is missing.
+/// The message of a refusal: the caller, the call, and the missing role.
 fn refusal(caller: Option<&Caller>, call: ApiCall<'_>, roles: &[CallerRole]) -> Error {
     let who = caller.map_or_else(|| "an unknown caller".to_owned(), ToString::to_string);
     let mut names: Vec<&str> = roles.iter().map(|role| role.name()).collect();

@@ -10,10 +10,10 @@ use std::fmt;
 
 /// Patterns that restrict a role: it covers the entities that match all of them.
 ///
-/// The patterns mean what they mean in a [`Select`]. The template's is for the id of a template, and
-/// for the template of a site or deployment; the site's is for the id of a site, and for the site of
-/// a deployment. A pattern for something that the entity does not have does not match, so a
-/// restricted role never covers plugins.
+/// The patterns mean the same as in a [`Select`]. The template pattern applies to the id of a
+/// template, and to the template of a site or deployment. The site pattern applies to the id of a
+/// site, and to the site of a deployment. A pattern for something that the entity does not have
+/// does not match, so a restricted role never covers plugins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Scope {
@@ -53,8 +53,8 @@ impl Scope {
             .is_ok_and(|select| select.matches(entity))
     }
 
-    /// Whether the scope covers an entity that is about to be made: of this template and site, with
-    /// this metadata.
+    /// Whether the scope covers an entity that is about to be created with this template, site and
+    /// metadata.
     pub fn covers_new(
         &self,
         template: Option<&TemplateId>,
@@ -78,8 +78,8 @@ impl Scope {
     /// The selection, narrowed to the entities that the scope covers.
     ///
     /// # Errors
-    /// Why this cannot be one selection: the scope covers no entity of that kind, or both have a
-    /// pattern for the same metadata key.
+    /// The reason why this cannot be one selection: the scope covers no entity of that kind, or
+    /// both have a pattern for the same metadata key.
     pub fn narrow(&self, select: &Select) -> Result<Select, NarrowError> {
         let mut select = select.clone();
         match (select.kind, &self.template, &self.site) {
@@ -108,7 +108,7 @@ fn matches(pattern: Option<&Pattern>, id: Option<&str>) -> bool {
     pattern.is_none_or(|pattern| id.is_some_and(|id| pattern.matches(id)))
 }
 
-/// Why a [`Scope`] and a selection cannot be one selection.
+/// Why a [`Scope`] and a selection cannot be combined into one selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NarrowError {

@@ -65,7 +65,7 @@ pub struct Select {
     pub plugin_type: Option<PluginType>,
     /// For plugins: the exact executor.
     pub executor: Option<String>,
-    /// For plugins: a trigger that is exactly this.
+    /// For plugins: a trigger that equals this one.
     pub trigger: Option<Gvk>,
     /// Whether entities that are being deleted are included. For workers.
     pub deleting: bool,
@@ -96,8 +96,8 @@ impl Select {
     /// Whether anything but the kind narrows this selection. [`deleting`](Self::deleting) does not:
     /// it only adds entities.
     ///
-    /// Interfaces refuse to delete or approve by a selection without a filter, unless the caller says
-    /// that everything is meant.
+    /// Interfaces refuse to delete or approve by a selection without a filter, unless the caller
+    /// explicitly asks for everything.
     ///
     /// ```
     /// use tko_core::{Kind, Select};
@@ -203,20 +203,21 @@ impl Select {
         deleting: bool;
     }
 
-    /// Whether the selection can be watched: the row alone decides, without joins.
+    /// Whether the selection can be watched, which requires that the row alone decides, without
+    /// joins.
     pub fn is_watchable(&self) -> bool {
         self.template_metadata.is_empty() && self.site_metadata.is_empty()
     }
 
-    /// The joins that decide beside the row itself: patterns, and the key of the template or site
-    /// whose metadata must [match](metadata_match) them. Without a key, or if that entity does not
-    /// exist, the row is not selected.
+    /// The joins that decide in addition to the row itself: patterns, and the key of the template
+    /// or site whose metadata must [match](metadata_match) them. Without a key, or if that entity
+    /// does not exist, the row is not selected.
     #[inline]
     pub fn joins(
         &self,
         entity: &Entity,
     ) -> impl Iterator<Item = (&MetadataPatterns, Option<Key>)> + use<'_> {
-        // Keys are made only for joins that there are: most selections have none.
+        // Keys are made only for existing joins: most selections have none.
         let deployment = entity.deployment();
         let template = (!self.template_metadata.is_empty()).then(|| {
             let id = deployment.and_then(|d| d.template.as_ref());
@@ -336,13 +337,13 @@ impl List {
         select: Select;
         /// Sets the page to continue after.
         after: into Option<Cursor>;
-        /// Sets the most records of the page.
+        /// Sets the maximum number of records of the page.
         limit: usize;
         /// Sets the parts of each record to read.
         want: Want;
     }
 
-    /// The most records of one page: [`limit`](Self::limit), within [`MAX_PAGE`].
+    /// Maximum number of records of one page: [`limit`](Self::limit), within [`MAX_PAGE`].
     pub fn most(&self) -> usize {
         match self.limit {
             0 => MAX_PAGE,
@@ -351,7 +352,7 @@ impl List {
     }
 }
 
-/// One page of a listing: records in key order, all of one instant.
+/// One page of a listing: records in key order, all from the same instant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page {

@@ -32,7 +32,7 @@ impl Default for SharedLimits {
 }
 
 impl SharedLimits {
-    /// The highest limits that a [`Store`](crate::Store) passes on, because a backend looks at all
+    /// The highest limits that a [`Store`](crate::Store) passes on, because a backend examines all
     /// values when one is shared.
     pub const MAX: Self = Self {
         values: 16_384,
@@ -59,7 +59,7 @@ impl SharedLimits {
         size <= MAX_SHARED && size as u64 <= self.bytes && self.values > 0
     }
 
-    /// These limits, or [`MAX`](Self::MAX) where they are higher.
+    /// These limits, each reduced to that of [`MAX`](Self::MAX) if it is higher.
     pub(crate) fn bounded(self) -> Self {
         Self {
             values: self.values.min(Self::MAX.values),

@@ -94,14 +94,14 @@ use templates::Templates;
 
 /// The rows in one chunk of a bulk operation: well below the limit of a change set.
 ///
-/// A chunk of deletions needs room for the deleted entity beside its referrers. Batches of new
-/// deployments and steps of scheduling are cut into chunks of this size, too.
+/// A chunk of deletions needs room for the deleted entity in addition to its referrers. Batches of
+/// new deployments and steps of scheduling are split into chunks of this size, too.
 const CHUNK: usize = 500;
 
 /// The number of attempts before a conflict is reported to the caller.
 ///
-/// Each attempt reads the current state again. So many conflicts in a row mean constant contention
-/// on one key.
+/// Each attempt reads the current state again. This many conflicts in a row mean constant
+/// contention on one key.
 const TRIES: usize = 32;
 
 /// The rules of the model over a backend. Cloning copies pointers.
@@ -135,7 +135,7 @@ impl<B: ?Sized> Clone for Store<B> {
 }
 
 impl<B: Backend + ?Sized> Store<B> {
-    /// A store over this backend. `admission` checks every package; `ids` gives ids to new
+    /// A store over this backend. `admission` checks every package; `ids` generates the ids of new
     /// deployments.
     pub fn new(backend: Arc<B>, admission: Arc<dyn Admission>, ids: Arc<dyn Ids>) -> Self {
         Self {
@@ -156,8 +156,7 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(found.pop().flatten())
     }
 
-    /// Commits a draft in the name of the caller. Every change that a store makes goes through
-    /// here.
+    /// Commits a draft in the name of the caller. Every change of a store is committed here.
     ///
     /// # Errors
     /// As [`Backend::commit`].
@@ -210,8 +209,8 @@ fn unknown_reference(error: Error, own: &Key) -> Error {
 /// The current version of `key`: from the commit or, if nothing changed, from the record read
 /// before.
 ///
-/// A put without effect is dropped, so the commit reports no version for it. The version that the
-/// caller gets is then the one that it could have read before.
+/// A put without effect is dropped, so the commit reports no version for it. The caller then gets
+/// the version that it could have read before.
 fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
     done.versions
         .iter()
@@ -416,7 +415,7 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
         Ok(claims.into_iter().zip(records).collect())
     }
 
-    /// Reads all at the same time: a backend may join them.
+    /// Reads all listings at the same time, because a backend may join them.
     async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
         try_join_all(lists.iter().map(|list| self.list(list))).await
     }

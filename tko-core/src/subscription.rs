@@ -2,7 +2,8 @@
 //!
 //! A preparer that cannot proceed names the entities that it waits for. They are stored in the
 //! deployment's metadata under reserved keys. When a site, template or plugin changes, the
-//! interested deployments are found by these keys, and people can query what waits for what.
+//! interested deployments are found by these keys, and people can query which deployments wait for
+//! which entities.
 //!
 //! | subscription to | key | value |
 //! |---|---|---|

@@ -17,7 +17,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Creates a clock that starts at the machine's present time.
+    /// Creates a clock that starts at the machine's current time.
     #[allow(clippy::disallowed_methods)] // The one place that asks the machine for its time.
     pub fn new() -> Self {
         let start = SystemTime::now()
@@ -46,7 +46,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A generator of ids in the order of time; within a process they rise strictly.
+/// A generator of ids in the order of time; within a process they increase strictly.
 ///
 /// An id is 20 lower-case digits of base32hex (RFC 4648). They encode the milliseconds since 1970
 /// and the next 52 bits of a UUIDv7 (RFC 9562), which are a counter with a random start.

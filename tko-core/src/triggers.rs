@@ -14,9 +14,10 @@ use crate::revision::Generation;
 use crate::work::{Enqueue, Lane, Stage};
 use std::time::Duration;
 
-/// The delay until a parent looks after a child that was deleted.
+/// The delay until a parent is prepared after a child was deleted.
 ///
-/// Children are often deleted in great numbers. So the parent works on them together.
+/// Children are often deleted in large numbers, so that one preparation of the parent handles many
+/// of them.
 const CHILD_LEFT: Duration = Duration::from_secs(1);
 
 /// Returns the work to enqueue for a change of one entity.
@@ -118,8 +119,8 @@ fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
 /// Returns the lane for work on an entity: by template, so that claims rotate between templates; by
 /// its own id if it has no template.
 ///
-/// Work on a site always goes by the id of the site, so that scheduling it has one lane whatever
-/// triggered it.
+/// Work on a site always goes by the id of the site, so that all scheduling of a site uses one
+/// lane, whatever triggered it.
 pub fn lane(entity: &Entity) -> Lane {
     match &entity.key {
         Key::Site(id) => Lane::of(id.as_str()),

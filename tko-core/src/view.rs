@@ -109,10 +109,10 @@ pub mod keys {
 /// One row of a listing.
 ///
 /// `deployment_ids` are those of a template or site; `None` leaves the key out. They need a
-/// listing of their own, which [`deployments_of`] selects.
+/// separate listing, which [`deployments_of`] selects.
 pub fn summary(record: &Record, deployment_ids: Option<&[String]>) -> Value {
     let mut columns = columns(&record.entity, deployment_ids);
-    // TKO's own keys are for programs, and in `detail` for those who look for a reason.
+    // TKO's own keys are for programs, and in `detail` for people who look for a reason.
     if let Some(Value::Object(metadata)) = columns.get_mut(keys::METADATA) {
         metadata.retain(|key, _| !key.starts_with(RESERVED));
     }
@@ -202,8 +202,8 @@ pub fn deployments_of(key: &Key) -> Option<Select> {
     Some(select)
 }
 
-/// Removes the keys of a row whose values are empty: text, lists and maps. For people, who read
-/// them as absent.
+/// Removes the keys of a row whose values are empty: text, lists and maps. This is for people, who
+/// read them as absent.
 pub fn without_empty(row: Value) -> Value {
     let Value::Object(mut map) = row else {
         return row;
@@ -279,7 +279,7 @@ fn metadata(metadata: &Metadata) -> Value {
 /// The first and the last microsecond that RFC 3339 can write: those of the years 0 and 9999.
 const RFC3339_RANGE: (i64, i64) = (-62_167_219_200_000_000, 253_402_300_799_999_999);
 
-/// A time by RFC 3339, in UTC, to the microsecond: `2026-11-28T16:25:11.000042Z`.
+/// A time in RFC 3339 format, in UTC, with microseconds: `2026-11-28T16:25:11.000042Z`.
 ///
 /// A time before the year 0 or after the year 9999 is written as the nearest one within.
 pub fn rfc3339(at: Timestamp) -> String {

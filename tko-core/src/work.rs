@@ -1,8 +1,8 @@
 //! Queued work, and the claims of workers.
 //!
-//! Work is stored in rows of its own, found by index, and survives restarts. A worker holds a
-//! *lease* on the work that it claimed; a person holds a *modification* of one package. Both are
-//! proven by a [`Token`] and expire by themselves.
+//! Work is stored in separate rows, found by index, and survives restarts. A worker holds a *lease*
+//! on the work that it claimed; a person holds a *modification* of one package. Both are proven by
+//! a [`Token`] and expire by themselves.
 //!
 //! The life of a lease: [`claim`](crate::Backend::claim) leases due work.
 //! [`renew`](crate::Backend::renew) extends the lease. [`settle`](crate::Backend::settle), or a
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Maximum number of bytes of JSON in the progress of one piece of work.
 pub const MAX_PROGRESS: usize = 64 * 1024;
 
-/// A kind of work. Each stage has workers of its own, and at most one piece of work for each key.
+/// A kind of work. Each stage has its own workers, and at most one piece of work for each key.
 ///
 /// The set is closed: backends match it exhaustively, so a new stage is a deliberate change of
 /// every backend.
@@ -31,7 +31,7 @@ pub const MAX_PROGRESS: usize = 64 * 1024;
 pub enum Stage {
     /// Preparing deployments.
     Prepare,
-    /// Scheduling sites: bringing a site to what its deployments ask for.
+    /// Scheduling sites: bringing a site to the state that its deployments require.
     Schedule,
     /// Finishing deletions of entities with more referrers than one change set can clear.
     Delete,
@@ -43,7 +43,7 @@ impl Stage {
 }
 
 /// A waiting line of queued work. Claims rotate over the lanes of a stage, so neither the millions
-/// of one template nor failing work hold back the rest.
+/// of deployments of one template nor failing work delay the rest.
 ///
 /// ```
 /// use tko_core::Lane;
@@ -63,7 +63,7 @@ impl Lane {
     /// [claimed alone](crate::Backend#queued-work).
     pub const PATIENCE: u32 = 3;
 
-    /// The lane with this number; a number from [`Lane::COUNT`] on gives [`Lane::FAILING`].
+    /// The lane with this number; a number from [`Lane::COUNT`] on yields [`Lane::FAILING`].
     pub fn new(number: u8) -> Self {
         Self(number.min(Self::COUNT - 1))
     }
@@ -128,26 +128,26 @@ pub struct Work {
     pub key: Key,
     /// The lane in which it waits.
     pub lane: Lane,
-    /// The time at which it is, or was, due.
+    /// The time at which the work is, or was, due.
     pub due: Timestamp,
-    /// The number of claims since the work was last done. Claims that were handed back by
-    /// [`Outcome::Yield`] do not count; claims that expired do.
+    /// The number of claims since the work was last done. Claims that ended with [`Outcome::Yield`]
+    /// do not count; claims that expired do.
     pub attempts: u32,
     /// The reason why the last attempt failed.
     pub error: Option<String>,
     /// The worker's own state, at most [`MAX_PROGRESS`] bytes; kept until the work is done.
     pub progress: Option<Value>,
-    /// The end of the present lease, if the work is claimed.
+    /// The end of the current lease, if the work is claimed.
     pub leased: Option<Timestamp>,
 }
 
 impl Work {
-    /// Whether it waits at this time: no worker has it, and it is due later.
+    /// Whether the work waits at this time: it is not leased, and is due later.
     pub fn waits(&self, now: Timestamp) -> bool {
         !self.is_leased(now) && self.due > now
     }
 
-    /// Whether a worker has it at this time.
+    /// Whether the work is leased at this time.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         self.leased.is_some_and(|until| until > now)
     }
@@ -173,7 +173,7 @@ impl Work {
         error: into Option<String>;
         /// Sets the worker's own state.
         progress: into Option<Value>;
-        /// Sets the end of the present lease.
+        /// Sets the end of the current lease.
         leased: into Option<Timestamp>;
     }
 }
@@ -187,8 +187,8 @@ impl Work {
 pub struct Token {
     /// The key that was leased or put under modification.
     pub key: Key,
-    /// The secret, made by the backend of ASCII letters, digits, `.` and `-`. Its form tells whether
-    /// it belongs to a lease or a modification; see [`Backend`](crate::Backend#tokens).
+    /// The secret, made by the backend of ASCII letters, digits, `.` and `-`. Its form shows
+    /// whether it belongs to a lease or a modification; see [`Backend`](crate::Backend#tokens).
     pub secret: Arc<str>,
 }
 
@@ -267,7 +267,7 @@ impl ClaimRequest {
     }
 
     chainable! {
-        /// Sets the most pieces of work to claim.
+        /// Sets the maximum number of pieces of work to claim.
         max: usize;
         /// Sets the duration of each lease.
         lease: Duration;
@@ -284,8 +284,8 @@ pub struct Claim {
     pub token: Token,
     /// The work as claimed; `attempts` includes this claim.
     pub work: Work,
-    /// A number that rises with every claim of this stage and key. Systems outside the store can
-    /// use it to reject writes of an earlier claim (a fencing token).
+    /// A number that increases with every claim of this stage and key. Systems outside the store
+    /// can use it to reject writes of an earlier claim (a fencing token).
     pub fence: u64,
     /// The time at which the lease expires, by the store's clock.
     pub until: Timestamp,
@@ -318,9 +318,9 @@ pub enum Outcome {
         /// The reason of the failure, for people.
         reason: String,
     },
-    /// The worker hands the work back, for example at shutdown, or because an entity is busy. It is
-    /// due again later, or at once if it was enqueued since it was claimed. The attempt does not
-    /// count; progress is kept.
+    /// The worker returns the work unfinished, for example at shutdown, or because an entity is
+    /// busy. It is due again later, or at once if it was enqueued since it was claimed. The attempt
+    /// does not count; progress is kept.
     Yield {
         /// The delay until it is due again.
         after: Duration,

@@ -33,7 +33,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-/// Largest status accepted, in bytes. Packages with many violations cause large ones.
+/// Maximum accepted size of a status, in bytes. Packages with many violations cause large statuses.
 const MAX_STATUS: u32 = 4 << 20;
 
 type ClientChannel = InterceptedService<Channel, Outgoing>;

@@ -13,10 +13,10 @@
 
 tonic::include_proto!("tko");
 
-/// The second, versioned services.
+/// The second generation of services, which is versioned.
 ///
-/// A [`Record`](v1alpha2::Record) keeps its entity as bytes: decode an
-/// [`Entity`](v1alpha2::Entity) from them, or use the client of this crate, which does it for you.
+/// A [`Record`](v1alpha2::Record) keeps its entity as bytes: decode an [`Entity`](v1alpha2::Entity)
+/// from them, or use the client of this crate, which does that.
 pub mod v1alpha2 {
     tonic::include_proto!("tko.v1alpha2");
 }

@@ -50,7 +50,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// Bytes that a client may send without being read: of one call, and of one connection.
+/// Bytes that a client may send before the server reads them: for one call, and for one connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
@@ -86,7 +86,7 @@ impl Server {
         Self { access, ..self }
     }
 
-    /// Authenticates callers in this way. Keeps the rest of [`with_access`](Self::with_access).
+    /// Sets how callers are authenticated. Keeps the rest of [`with_access`](Self::with_access).
     #[must_use]
     pub fn with_authentication(self, authentication: Arc<dyn Authenticate>) -> Self {
         let access = self.access.authentication(authentication);
@@ -156,7 +156,7 @@ impl Server {
         let served = tokio::select! {
             served = &mut serving => served,
             () = late => {
-                tracing::warn!(?grace, "breaking calls that outlasted the grace period");
+                tracing::warn!(?grace, "aborting calls that exceeded the grace period");
                 broken.cancel();
                 serving.await
             }
@@ -164,12 +164,12 @@ impl Server {
         served.map_err(|error| Error::unavailable("serve gRPC", error))
     }
 
-    /// The services without a transport, to be served by one of your own.
+    /// The services without a transport, for callers that provide their own.
     ///
     /// `About` reports `addresses` and `insecure`. Watches and waiting claims end when `ending` is
     /// cancelled. Authentication is included; for client certificates the transport inserts a
-    /// [`Peer`] into the extensions of each request. TLS, and the rule that keeps open servers off
-    /// the network, are up to the transport.
+    /// [`Peer`] into the extensions of each request. The transport is responsible for TLS, and for
+    /// keeping open servers off the network.
     ///
     /// # Errors
     /// [`Internal`](Error::Internal): the description of the protocol is corrupt.

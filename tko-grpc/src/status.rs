@@ -17,8 +17,8 @@
 //! action in its metadata. `google.rpc.BadRequest` lists the violations. The text repeats all of it.
 //!
 //! A status travels in HTTP headers, and many clients accept at most 8 KiB of them, so longer
-//! details are cut and marked as cut. A request with the metadata entry `tko-details: full` gets a
-//! `tko.v1alpha2.Error` instead, from which [`to_error`] restores the error.
+//! details are truncated and marked as truncated. A request with the metadata entry `tko-details:
+//! full` gets a `tko.v1alpha2.Error` instead, from which [`to_error`] restores the error.
 //!
 //! The source of an unavailable or internal error stays in the server's log.
 

@@ -10,7 +10,7 @@ use tko_grpc::client::{self, Client};
 use tko_grpc::server::{Listen, Server, Sockets};
 use tko_worker::{CancellationToken, DeletionController};
 
-/// Serves each API on a port of its own.
+/// Serves each API on a separate port.
 #[derive(Default)]
 struct Remote(ManualClock);
 

@@ -10,7 +10,7 @@ pub const API_VERSION: &str = "workload.nephio.org/v1alpha1";
 /// The kind of charts.
 pub const KIND: &str = "HelmChart";
 
-/// Maximum length of the name of a release, as Helm has it.
+/// Maximum length of the name of a release, as in Helm.
 const MAX_RELEASE: usize = 53;
 /// Maximum bytes of one text of the specification.
 const MAX_TEXT: usize = 2 << 10;
@@ -27,7 +27,7 @@ const MAX_API_VERSIONS: usize = 1_000;
 pub struct HelmChart {
     /// The name of the release: the name of the resource.
     pub release: String,
-    /// The chart as `helm` takes it: a name, a path, or a URL such as `oci://…`.
+    /// The chart in the form that `helm` accepts: a name, a path, or a URL such as `oci://…`.
     pub chart: String,
     /// The URL of the repository of the chart.
     pub repository: Option<String>,
@@ -45,7 +45,8 @@ pub struct HelmChart {
     pub hooks: bool,
     /// The version of Kubernetes that the chart sees; the default is that of the site, or of `helm`.
     pub kube_version: Option<String>,
-    /// API versions that the chart sees, beside those that the site has, and that `helm` knows.
+    /// API versions that the chart sees, in addition to those of the site and those known to
+    /// `helm`.
     pub api_versions: Vec<String>,
 }
 
@@ -98,7 +99,7 @@ impl HelmChart {
         }
     }
 
-    /// Whether what a chart becomes depends on other resources of the package.
+    /// Whether the result of rendering a chart depends on other resources of the package.
     pub fn is_dependent(resource: &Resource) -> bool {
         resource.get(&["spec", "when"]).is_some()
             || resource.get(&["spec"]).is_some_and(has_expression)
@@ -227,7 +228,7 @@ fn parameters(value: Option<&Value>) -> Result<Map<String, Value>, String> {
     Ok(map.clone())
 }
 
-/// Checks a dotted path, in which a backslash takes the meaning of the next character.
+/// Checks a dotted path, in which a backslash escapes the next character.
 fn check_path(path: &str) -> Result<(), String> {
     check_text(path)?;
     if path.is_empty() || path.starts_with('{') {

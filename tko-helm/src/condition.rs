@@ -1,7 +1,8 @@
 //! Conditions of charts, `spec.when`, in the Common Expression Language (CEL).
 //!
 //! The interpreter of the crate `cel` has no cost limit. This module therefore counts the
-//! iterations of loops, and refuses in loops what could make values large or slow.
+//! iterations of loops, and refuses operations in loops that could make values large or evaluation
+//! slow.
 
 use cel::common::ast::operators as operator;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
@@ -15,11 +16,11 @@ use tko_core::{Package, deployment_resource};
 
 /// Maximum bytes of the source of one condition.
 pub const MAX_CONDITION: usize = 4 << 10;
-/// Iterations that all loops of one condition may take together.
+/// Maximum number of iterations of all loops of one condition together.
 pub const ITERATIONS: u64 = 20_000;
 const MAX_NESTING: u16 = 32;
 const MAX_NODES: usize = 400;
-/// Loops within loops.
+/// Maximum nesting of loops.
 const MAX_LOOPS: usize = 3;
 /// The function that counts iterations. Sources cannot name it.
 const COUNT: &str = "@iteration";
@@ -32,7 +33,7 @@ impl ChartCondition {
     /// Parses a condition.
     ///
     /// # Errors
-    /// The reason: it does not parse, or is too long, too deep or too costly.
+    /// The reason why it was refused: it does not parse, or is too long, too deep or too costly.
     pub fn parse(source: &str) -> Result<Self, String> {
         if source.len() > MAX_CONDITION {
             return Err(format!("it is longer than {MAX_CONDITION} bytes"));
@@ -52,8 +53,8 @@ impl ChartCondition {
     /// the Deployment resource of TKO.
     ///
     /// # Errors
-    /// The reason: a field does not exist, a type is wrong, the result is not a boolean, or it takes
-    /// too many iterations.
+    /// The reason why it failed: a field does not exist, a type is wrong, the result is not a
+    /// boolean, or it takes too many iterations.
     pub fn holds(&self, package: &Package) -> Result<bool, String> {
         let own = deployment_resource::identifier();
         let resources = package.iter().filter(|r| *r.gvk() != own.gvk);
@@ -83,8 +84,8 @@ impl ChartCondition {
     }
 }
 
-/// Makes every loop count its iterations, and refuses what could be costly in one. `loops` has the
-/// accumulators of the loops around.
+/// Makes every loop count its iterations, and refuses operations that could be costly in a loop.
+/// `loops` has the accumulators of the enclosing loops.
 fn bound(expr: &mut IdedExpr, loops: &[String]) -> Result<(), String> {
     match &mut expr.expr {
         Expr::Call(call) => {
@@ -178,7 +179,8 @@ fn check_call(call: &CallExpr, loops: &[String]) -> Result<(), String> {
     }
 }
 
-/// Numbers without a fraction are ints if they fit, as people compare them with int literals.
+/// Numbers without a fraction become ints if they fit, because people compare them with int
+/// literals.
 fn to_cel(value: &serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::Null,

@@ -1,7 +1,7 @@
 //! Expressions in values of charts: `{{ get('', 'v1', 'Namespace').metadata.name }}`.
 //!
 //! An expression sees one package and nothing else. Its source, its steps and its value have
-//! limits, so a hostile one ends as an error.
+//! limits, so a hostile expression ends with an error.
 
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
@@ -12,7 +12,7 @@ use tko_core::{Gvk, Package, Resource, deployment_resource};
 
 /// Maximum bytes of the source of one expression.
 pub const MAX_SOURCE: usize = 16 << 10;
-/// Steps that one expression may take, as minijinja counts them.
+/// Maximum number of steps of one expression, as minijinja counts them.
 pub const FUEL: u64 = 100_000;
 /// Maximum number of values that an expression may return.
 pub const MAX_VALUES: usize = 100_000;
@@ -45,10 +45,10 @@ impl PackageExpressions {
         Self { environment }
     }
 
-    /// Replaces each text in a value that is one expression by the value of the expression.
+    /// Replaces each text in a value by the value of its expression, if the text is one expression.
     ///
     /// # Errors
-    /// The reason why an expression failed, with the place of the text below `place`.
+    /// The reason why an expression failed, with the path of the text below `place`.
     pub fn evaluate(&self, place: &str, value: &Value) -> Result<Value, String> {
         Ok(match value {
             Value::String(text) => match source(text) {
@@ -99,7 +99,7 @@ pub fn has_expression(value: &Value) -> bool {
 /// The source of a text that is as a whole one expression.
 fn source(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
-    // Braces of maps and in quotes belong to the expression; others end it.
+    // Braces of maps and braces in quotes belong to the expression; others end it.
     let mut open = 0_usize;
     let mut quote = None;
     let mut chars = inner.chars();
@@ -179,7 +179,7 @@ struct ResourceLookup(HashMap<Gvk, Vec<LookupEntry>>);
 
 struct LookupEntry {
     resource: Arc<Resource>,
-    /// The content, once an expression asked for it.
+    /// The content, once an expression has used it.
     value: OnceLock<minijinja::Value>,
 }
 

@@ -1,16 +1,18 @@
 //! The scheduler of charts: installs them as releases on the clusters of their sites.
 //!
 //! It serves sites whose package has a `KubernetesCluster` of `cluster.nephio.org/v1alpha1` or a
-//! `Cluster` of Cluster API. Charts with `spec.render: true` are not its: they are resources already.
+//! `Cluster` of Cluster API. It ignores charts with `spec.render: true`, which are already rendered
+//! to resources.
 //!
 //! - A release is known by labels of Helm: the site, the deployment, and a hash of everything that it
 //!   is made from. The cluster is the only inventory, so a restart loses nothing.
 //! - A release whose hash is unchanged is left alone. Otherwise `helm upgrade --install` runs.
-//! - A release of the site that no deployment wants any more is uninstalled, before others are
+//! - A release of the site that no deployment needs any more is uninstalled before others are
 //!   installed.
-//! - A release that exists and is not of this site is refused.
-//! - A release that a killed helm has left in between is rolled back or uninstalled first.
-//! - A chart that fails does not hold back the others.
+//! - A release that exists but does not belong to this site is refused.
+//! - A release that a killed helm left in an intermediate state is rolled back or uninstalled
+//!   first.
+//! - A chart that fails does not block the others.
 
 mod archive;
 mod desired;
@@ -48,7 +50,7 @@ pub const CONDITION: &str = "ChartsInstalled";
 const SITE: &str = "nephio.org/site";
 /// The label with the hash of the deployment's id.
 const DEPLOYMENT: &str = "nephio.org/deployment";
-/// The label with the hash of what the release is made from.
+/// The label with the hash of everything that the release is made from.
 const INPUT: &str = "nephio.org/input";
 
 /// Maximum number of releases of a cluster that are listed.
@@ -57,7 +59,7 @@ const MAX_LISTED: usize = 100_000;
 const MAX_RELEASES: usize = 500;
 /// Revisions of a release that Helm keeps.
 const HISTORY: usize = 3;
-/// Time that Helm has to report by itself that a hook was late.
+/// Extra time for Helm to report the timeout of a hook itself.
 const REPORT: Duration = Duration::from_secs(5);
 
 /// Settings of the [`HelmScheduler`].
@@ -66,12 +68,12 @@ const REPORT: Duration = Duration::from_secs(5);
 pub struct InstallSettings {
     /// The program, the folder of charts, and the time limit of one run of helm.
     pub helm: HelmSettings,
-    /// The folder of the kubeconfigs that sites name. Paths in it never lead out of it.
+    /// The folder of the kubeconfigs that sites name. Paths in it must not lead out of it.
     pub kubeconfigs: PathBuf,
-    /// The folder that keeps downloaded charts, at most 256. Without one, every change downloads its
-    /// chart again.
+    /// The folder that keeps downloaded charts, at most 256. Without a folder, every change
+    /// downloads its chart again.
     pub cache: Option<PathBuf>,
-    /// Finds the kubeconfig of a site in place of the folder. Default: none.
+    /// Finds the kubeconfig of a site, in place of the folder. Default: none.
     pub finder: Option<KubeconfigFinder>,
 }
 
@@ -123,8 +125,8 @@ impl InstallSettings {
 pub struct HelmScheduler {
     settings: InstallSettings,
     archives: ChartArchives,
-    /// Sites that have no releases, so that a site without charts costs nothing. A restart asks their
-    /// clusters once.
+    /// Sites that have no releases, so that a site without charts costs nothing. After a restart,
+    /// their clusters are queried once.
     empty: Mutex<BTreeSet<String>>,
 }
 
@@ -199,8 +201,8 @@ impl Scheduler for HelmScheduler {
         }
         self.set_empty(site, false);
         let found = match self.kubeconfig(call.site).await {
-            // Without a management cluster nothing was installed on a cluster of Cluster API. A
-            // kubeconfig that is not valid is another matter: charts may be there.
+            // Without a management cluster nothing was installed on a cluster of Cluster API. If a
+            // kubeconfig is invalid, however, charts may be installed.
             Err(Error::BadArgument { argument, .. })
                 if has_none && argument == "site" && kubeconfig::is_provisioned(&call) =>
             {
@@ -210,7 +212,7 @@ impl Scheduler for HelmScheduler {
         };
         let Some(cluster) = found else {
             if has_none {
-                // Releases went with their cluster.
+                // The releases disappeared with their cluster.
                 return Ok(Vec::new());
             }
             return Err(Error::unavailable(
@@ -230,7 +232,7 @@ impl Scheduler for HelmScheduler {
                 resource: call.target.map(ToString::to_string),
             },
         };
-        // What cannot be read may be what is installed: nothing is removed then.
+        // A chart that cannot be read may be installed, so nothing is removed then.
         let is_complete = faults.is_empty();
         faults.extend(work.run(&wanted, is_complete).await?);
         if !faults.is_empty() {
@@ -261,7 +263,7 @@ struct SiteReleases<'a> {
 }
 
 impl SiteReleases<'_> {
-    /// Removes and installs; returns what failed, release by release.
+    /// Removes and installs releases; returns the failures, release by release.
     ///
     /// # Errors
     /// The releases of the cluster cannot be listed.
@@ -280,7 +282,7 @@ impl SiteReleases<'_> {
                 faults.push(format!("uninstall {key}: {}", chain(&*error)));
             }
         }
-        // Only if something is to be installed for the first time.
+        // The releases of others are needed only if something is installed for the first time.
         let others = if wanted.keys().all(|key| own.contains_key(key)) {
             BTreeMap::new()
         } else {
@@ -307,7 +309,7 @@ impl SiteReleases<'_> {
         Ok(faults)
     }
 
-    /// Installs or upgrades a release, if what it is made from has changed.
+    /// Installs or upgrades a release if its input has changed.
     async fn bring(
         &self,
         key: &ReleaseKey,
@@ -366,7 +368,7 @@ impl SiteReleases<'_> {
         Ok(self.list(Some(selector)).await?.contains_key(key))
     }
 
-    /// Ends what a helm that was killed has begun: Helm refuses every other operation until then.
+    /// Ends an operation that a killed helm began: until then Helm refuses every other operation.
     async fn settle(
         &self,
         key: &ReleaseKey,
@@ -399,7 +401,7 @@ impl SiteReleases<'_> {
             "list",
             "--all-namespaces",
             "--output=json",
-            // Every state but uninstalled: Helm 3 shows fewer by default.
+            // Lists every state except uninstalled, because Helm 3 shows fewer by default.
             "--deployed",
             "--failed",
             "--pending",

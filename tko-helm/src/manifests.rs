@@ -9,8 +9,8 @@ use tko_core::encoding::{Dialect, Format, Limits, decode};
 use tko_core::resource::map_in;
 use tko_core::{Error, Identifier, Package, Resource, Result, deployment_resource};
 
-/// The annotation of rendered resources: the chart that they are from, as `NAME` or
-/// `NAMESPACE/NAME` of its resource.
+/// The annotation of rendered resources: their chart, as `NAME` or `NAMESPACE/NAME` of its
+/// resource.
 pub const CHART: &str = "workload.nephio.org/chart";
 
 /// The JSON pointer of Helm's annotation of hooks: events, separated by commas.
@@ -24,7 +24,7 @@ const DELIVERED: [&str; 5] = [
     "pre-upgrade",
 ];
 
-/// Reads the resources that a chart was rendered to.
+/// Reads the rendered resources of a chart.
 ///
 /// Hooks of other events than installation and upgrade are left out. Namespaced resources without a
 /// namespace get that of the release. Every resource is annotated with [`CHART`].
@@ -77,11 +77,12 @@ pub fn resources(
         .collect()
 }
 
-/// The package with the rendered resources of a chart in place of those that were rendered before,
-/// after the resource of the chart.
+/// The package with the rendered resources of a chart in place of those rendered earlier, after the
+/// resource of the chart.
 ///
 /// # Errors
-/// `BadArgument`: the package has a resource of this identity already, from elsewhere.
+/// `BadArgument`: the package already has a resource with the same identity that does not come from
+/// this chart.
 pub fn joined(
     package: &Package,
     origin: &Identifier,

@@ -16,9 +16,9 @@ use tko_plugin::log::LogSubject;
 
 /// Prepares charts.
 ///
-/// A chart with `spec.render: true` is rendered by `helm template`, and the resources that it is
-/// rendered to join the package after it. It sees the Kubernetes that the package of the
-/// deployment's site describes. Other charts are left to a scheduler. A chart whose
+/// A chart with `spec.render: true` is rendered by `helm template`, and the rendered resources are
+/// added to the package after it. The chart sees the version and the APIs of Kubernetes that the
+/// package of the deployment's site describes. Other charts are left to a scheduler. A chart whose
 /// condition `spec.when` does not hold is skipped.
 #[derive(Clone, Debug, Default)]
 pub struct HelmPreparer {

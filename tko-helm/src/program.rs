@@ -9,8 +9,8 @@ use tko_plugin::log::LogSubject;
 use tko_plugin::process::{self, Bounds, Program};
 use tko_plugin::{Failure, LogChannel, environment};
 
-/// Variables that tell Helm where its files and proxies are, beside those that every plugin
-/// inherits.
+/// Environment variables that tell Helm where its files and proxies are, in addition to those that
+/// every plugin inherits.
 const HELM_VARIABLES: [&str; 12] = [
     "HELM_CACHE_HOME",
     "HELM_CONFIG_HOME",
@@ -26,7 +26,7 @@ const HELM_VARIABLES: [&str; 12] = [
     "no_proxy",
 ];
 
-/// Time between SIGTERM and SIGKILL after the time limit.
+/// Time between SIGTERM and SIGKILL once the time limit has passed.
 const GRACE: Duration = Duration::from_secs(1);
 /// Maximum bytes of stderr that are logged for one run.
 const LOG: usize = 1 << 20;
@@ -37,7 +37,7 @@ pub(crate) struct HelmRun {
     pub(crate) arguments: Vec<String>,
     /// The time limit.
     pub(crate) timeout: Duration,
-    /// The kubeconfig of the cluster. Without one, helm finds none.
+    /// The kubeconfig of the cluster. Without a path, helm gets no kubeconfig.
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
@@ -59,7 +59,7 @@ impl HelmRun {
             )
         })?;
         let _place = process::place().await;
-        // Without a folder of charts, relative paths lead nowhere.
+        // Without a folder of charts, relative paths must not resolve to anything.
         let empty = tempfile::Builder::new().prefix("tko-helm-").tempdir()?;
         let folder = settings.charts.as_deref().unwrap_or(empty.path());
         let program = Program {

@@ -13,8 +13,8 @@ pub struct HelmSettings {
     pub timeout: Duration,
     /// Maximum bytes of rendered manifests. Default: 32 MiB.
     pub output: usize,
-    /// The folder that relative paths of charts start at. Without one, a chart on this machine needs
-    /// an absolute path.
+    /// The folder that relative paths of charts start at. Without a folder, a chart on this machine
+    /// needs an absolute path.
     pub charts: Option<PathBuf>,
 }
 
@@ -64,7 +64,7 @@ impl HelmSettings {
     /// The path of the helm program; `None` if there is no such program.
     pub(crate) fn find_program(&self) -> Option<PathBuf> {
         if self.program.contains('/') {
-            // It runs in another directory.
+            // The program runs in another directory.
             let path = std::path::absolute(Path::new(&self.program)).ok()?;
             return path.is_file().then_some(path);
         }

@@ -1,4 +1,5 @@
-//! The Kubernetes of a deployment's site, as the package of the site describes it.
+//! The Kubernetes version and APIs of a deployment's site, as the package of the site describes
+//! them.
 
 use crate::chart::{HelmChart, api_versions, check_text};
 use crate::install::{CLUSTER_API, CLUSTER_API_VERSION, CLUSTER_KIND};
@@ -13,11 +14,11 @@ pub(crate) struct SiteKubernetes {
 }
 
 impl SiteKubernetes {
-    /// Reads it from the package of the site of a deployment. A deployment without a site, and a
-    /// site that says nothing, give none.
+    /// Reads the version and APIs from the package of the deployment's site. There are none if the
+    /// deployment has no site, or if the site does not state them.
     ///
     /// # Errors
-    /// `BadArgument`: a field of the site is wrong. Others: the site cannot be read.
+    /// `BadArgument`: a field of the site is wrong. Other errors: the site cannot be read.
     pub(crate) async fn of(deployment: &Record, data: &dyn DataApi) -> Result<Self> {
         let facts = deployment.entity.deployment();
         let Some(id) = facts.and_then(|deployment| deployment.site.clone()) else {
@@ -29,7 +30,7 @@ impl SiteKubernetes {
                 let package = site.package.unwrap_or_default();
                 Self::read(&package).map_err(|reason| Error::bad(format!("site {id}"), reason))
             }
-            // The deployment is not there yet, or not any more.
+            // The site does not exist yet, or no longer exists.
             Err(Error::NotFound(_)) => Ok(Self::default()),
             Err(error) => Err(error),
         }
@@ -56,7 +57,7 @@ impl SiteKubernetes {
         Ok(found)
     }
 
-    /// Sets what the chart itself does not.
+    /// Sets the fields that the chart itself does not set.
     pub(crate) fn complete(self, chart: &mut HelmChart) {
         if chart.kube_version.is_none() {
             chart.kube_version = self.version;
@@ -68,7 +69,7 @@ impl SiteKubernetes {
         }
     }
 
-    /// The content, as a part of what a rendering depends on.
+    /// The content as JSON, as a part of the input of a rendering.
     pub(crate) fn to_value(&self) -> Value {
         json!([self.version, self.api_versions])
     }

@@ -77,7 +77,7 @@ pub(crate) fn parameters(chart: &HelmChart) -> impl Iterator<Item = String> {
     parameters.map(|(path, value)| format!("--set-json={path}={value}"))
 }
 
-/// What a rendering depends on, beside the resource: the program, and the chart itself.
+/// The input of a rendering besides the resource: the program, and the chart itself.
 ///
 /// `None` if equal calls can have different results: the version is not exact, or the files of the
 /// chart cannot be read.
@@ -108,8 +108,8 @@ pub(crate) fn files(chart: &Path) -> Option<String> {
 }
 
 /// The files of a local chart with the hashes of their contents; `None` as for [`files`], and if
-/// they are too large or not regular files. Renderings may be shared among machines, where the same
-/// chart can have other times.
+/// they are too large or not regular files. Renderings may be shared among machines, on which the
+/// same chart can have different times.
 fn contents(chart: &Path) -> Option<String> {
     let mut files = String::new();
     let (mut left, mut bytes) = (MAX_FILES, MAX_BYTES);

@@ -67,8 +67,8 @@ fn is_page(request: &Request) -> bool {
         && crate::media::accepts(request.headers(), "text/html")
 }
 
-/// Refuses requests beyond the limit, and ends those that take too long to begin a response. The
-/// bytes of bodies count against the connection's budget until then.
+/// Refuses requests beyond the limit, and ends those whose response takes too long to begin. Until
+/// then, the bytes of bodies count against the connection's budget.
 pub(crate) async fn limit(
     State(context): State<SharedContext>,
     request: Request,

@@ -1,4 +1,4 @@
-//! `/api/v1`: everything that the API can do, for people who write scripts.
+//! `/api/v1`: the whole API, for people who write scripts.
 //!
 //! | file | contents |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `watch` | server-sent events |
 //! | `summary` | counts |
 //!
-//! The paths, parameters and answers are described in [`crate::openapi`].
+//! [`crate::openapi`] describes the paths, parameters and answers.
 
 pub(crate) mod deployment;
 pub(crate) mod entity;

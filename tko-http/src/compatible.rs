@@ -17,7 +17,7 @@ use tko_core::{
     TemplateId, Timestamp, Want, view,
 };
 
-/// Templates and sites whose deployments are looked up at the same time.
+/// Maximum number of templates and sites whose deployments are looked up at the same time.
 const LOOKUPS: usize = 8;
 
 pub(crate) fn routes() -> Router<SharedContext> {
@@ -52,7 +52,7 @@ fn kind(text: &str) -> Result<Kind> {
     })
 }
 
-/// Lists all, or `count` after `offset`.
+/// Lists all entities, or `count` of them after `offset`.
 async fn list(
     Path(name): Path<String>,
     State(context): State<SharedContext>,

@@ -1,4 +1,4 @@
-//! [`HttpContext`]: what all handlers share, and [`ApiCaller`], the API on behalf of one caller.
+//! [`HttpContext`], which all handlers share, and [`ApiCaller`], the API on behalf of one caller.
 
 use crate::feed::Feeds;
 use crate::plugin_calls::CallCounter;
@@ -19,7 +19,7 @@ pub(crate) struct HttpContext {
     pub(crate) api: Arc<dyn DataApi>,
     /// Checks packages that are being edited, before they are saved.
     pub(crate) admission: Option<Arc<dyn Admission>>,
-    /// How often plugins were called in this process, if it counts.
+    /// Counts of plugin calls in this process, if it has any.
     pub(crate) plugin_calls: Option<CallCounter>,
     pub(crate) settings: HttpServerSettings,
     pub(crate) authentication: Arc<dyn Authenticate>,
@@ -29,11 +29,11 @@ pub(crate) struct HttpContext {
     pub(crate) insecure: bool,
     /// Whether connections use TLS, so that cookies can be restricted to it.
     pub(crate) tls: bool,
-    /// Permits of requests that are worked on.
+    /// Permits for requests in progress.
     pub(crate) requests: Arc<Semaphore>,
-    /// Permits of watches.
+    /// Permits for watches.
     pub(crate) watches: Arc<Semaphore>,
-    /// Where large packages are decoded.
+    /// The threads that decode large packages.
     pub(crate) workshop: Workshop,
     pub(crate) feeds: Arc<Feeds>,
     /// Ends watches when the server stops.
@@ -68,8 +68,8 @@ impl FromRequestParts<SharedContext> for ApiCaller {
 }
 
 impl ApiCaller {
-    /// The parts of the data that the caller may read, if not all. What is counted and shared for
-    /// all callers must not be shown to one who is restricted.
+    /// The parts of the data that the caller may read, if not all. Counts that are shared by all
+    /// callers must not be shown to a restricted caller.
     pub(crate) fn scopes(&self) -> Option<Vec<Arc<Scope>>> {
         let readers = permission("list", Some(Kind::Deployment)).map_or(&[][..], |row| row.roles);
         let mut scopes = Vec::new();

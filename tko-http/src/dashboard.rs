@@ -45,7 +45,7 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tko_core::{Key, Kind};
 
-/// Largest body of a request without credentials, in bytes: a token and a path.
+/// Maximum size of the body of a request without credentials, in bytes: a token and a path.
 const MAX_STRANGERS_BODY: usize = 16 << 10;
 
 /// The pages that need a caller.
@@ -74,7 +74,7 @@ pub(crate) fn routes() -> Router<SharedContext> {
         .layer(from_fn(page::problems_as_pages))
 }
 
-/// The pages that need none.
+/// The pages that need no credentials.
 pub(crate) fn public_routes() -> Router<SharedContext> {
     assets::routes()
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))

@@ -1,10 +1,11 @@
-//! [`Feeds`]: the change feed, read once for each kind of entity, however many watch it.
+//! [`Feeds`]: the change feed, read once for each kind of entity, no matter how many watches there
+//! are.
 //!
 //! One task for each kind follows the feed and puts every event into a [`Ring`], from which watches
-//! read at their own pace. The same task keeps the [`Tally`] that the summary is made of.
+//! read at their own pace. The same task keeps the [`Tally`], from which the summary is made.
 //!
 //! After a failure the task continues from the last revision, with a backoff. If the feed no longer
-//! continues from there, ring and tally start anew, and watches end with the error that makes
+//! continues from there, ring and tally start over, and watches end with the error that makes
 //! clients list again.
 
 mod ring;
@@ -99,7 +100,7 @@ impl Follower {
             let failed = self.follow(&mut after, &mut backoff).await;
             match failed {
                 Err(Error::Expired { .. }) => {
-                    tracing::warn!(kind = %self.kind, "the feed does not continue; starting anew");
+                    tracing::warn!(kind = %self.kind, "the feed does not continue; starting over");
                     after = None;
                 }
                 Err(error) => {
@@ -133,8 +134,8 @@ impl Follower {
         }
         let mut touched = HashSet::new();
         loop {
-            // The entities that exist are counted while events come in. An event is newer than
-            // what the listing says about the same entity, or is followed by one that is.
+            // The entities that exist are counted while events come in. An event is newer than the
+            // listed state of the same entity, or is followed by one that is.
             tokio::select! {
                 counted = async { count.as_mut().expect("checked").next().await },
                     if count.is_some() =>

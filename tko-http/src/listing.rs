@@ -21,7 +21,7 @@ pub(crate) fn records(
         .try_flatten()
 }
 
-/// How values are put together.
+/// How a response joins values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// One JSON array.
@@ -33,7 +33,7 @@ pub(crate) enum Framing {
 /// Streams values as they are read.
 ///
 /// An error of the first value becomes a problem. A later one breaks the connection, so that no
-/// client takes a part for the whole.
+/// client mistakes a part for the whole.
 pub(crate) async fn streamed(
     values: impl Stream<Item = Result<Value>> + Send + 'static,
     framing: Framing,

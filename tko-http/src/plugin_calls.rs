@@ -18,7 +18,7 @@ pub struct PluginCalls {
 }
 
 impl PluginCalls {
-    /// No calls.
+    /// Counts of zero.
     pub fn new() -> Self {
         Self::default()
     }
@@ -51,7 +51,7 @@ impl PluginCalls {
 /// Reads the calls of a plugin; `None` if nothing in this process has called it.
 pub(crate) type CallCounter = Box<dyn Fn(&PluginId) -> Option<PluginCalls> + Send + Sync>;
 
-/// Says it to people.
+/// Formats the counts for people.
 impl fmt::Display for PluginCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} since this process started", self.ended)?;

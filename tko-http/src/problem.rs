@@ -114,7 +114,7 @@ impl From<Error> for ProblemResponse {
 
 /// The status code and the kind of an error.
 ///
-/// A refused package is 422, so that clients can tell it from a malformed request.
+/// A refused package is 422, so that clients can distinguish it from a malformed request.
 fn status(error: &Error) -> (StatusCode, &'static str) {
     match error.kind() {
         ErrorKind::BadArgument => match error {

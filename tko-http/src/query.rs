@@ -16,7 +16,8 @@ const MAX_PARAMETERS: usize = 256;
 /// Maximum number of fields of one form, which can name many rows of a list.
 const MAX_FIELDS: usize = 4_096;
 
-/// The parameters of a request that are not read yet. What is left at the end is an error.
+/// The parameters of a request that have not been read yet. Any that remain at the end are an
+/// error.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ApiQuery(Vec<(String, String)>);
 
@@ -194,8 +195,8 @@ impl ApiQuery {
         Ok(patterns)
     }
 
-    /// Checks that no parameter is empty, as an unset variable makes it: where something is
-    /// changed, an absent filter must not widen the selection.
+    /// Checks that no parameter is empty, as from an unset variable: in a write, an absent filter
+    /// must not widen the selection.
     pub(crate) fn without_empty(self) -> Result<Self> {
         match self.0.iter().find(|(_, value)| value.is_empty()) {
             None => Ok(self),

@@ -1,7 +1,7 @@
 //! Pages of deployments by their state or reason, which backends cannot select.
 //!
-//! The deployments that fail, are being deleted or have something in the way are in the
-//! [`AttentionIndex`](crate::summary::AttentionIndex); others are found by looking at a bounded
+//! The deployments that fail, are being deleted or are blocked are in the
+//! [`AttentionIndex`](crate::summary::AttentionIndex); others are found by examining a bounded
 //! number of rows.
 
 use crate::context::{ApiCaller, SharedContext};
@@ -18,16 +18,16 @@ const MAX_SCAN: usize = 20;
 /// Maximum number of deployments that are looked up for one page.
 const MAX_LOOKUPS: usize = 1_000;
 
-/// Deployments that are looked up at the same time.
+/// Number of deployments that are looked up at the same time.
 const AT_ONCE: usize = 32;
 
-/// Maximum number of changes in which the last one of a deployment is looked for.
+/// Maximum number of changes that are searched for the last one of a deployment.
 const MAX_UNREAD: usize = 500;
 
 /// The longest wait for the index to have the latest changes.
 const CATCH_UP: Duration = Duration::from_millis(300);
 
-/// Reads a page of what a filter selects.
+/// Reads a page of the deployments that a filter selects.
 ///
 /// A page of a rare state that is not in the index can be short, or even empty, and have a next
 /// one.
@@ -82,8 +82,8 @@ async fn caught_up(context: &SharedContext, api: &dyn DataApi) -> Result<Option<
     Ok(tokio::time::timeout(CATCH_UP, wait).await.ok().flatten())
 }
 
-/// The revision of the last change of a deployment after `read`, or `read` if there is none. Where
-/// that is not found soon: `latest`.
+/// The revision of the last change of a deployment after `read`, or `read` if there is none. If
+/// that is not found soon, returns `latest`.
 ///
 /// The index reads changes of deployments only, so it does not know when others are the last ones.
 async fn last_change(api: &dyn DataApi, read: Revision, latest: Revision) -> Result<Revision> {
@@ -126,7 +126,7 @@ async fn looked_up(
             if tally.read(Kind::Deployment).is_some() {
                 tally.attention().after(after.as_ref(), indexed, wanted)
             } else {
-                // The feed has expired meanwhile, and the index is filled anew.
+                // The feed has expired meanwhile, and the index is filled again.
                 AttentionIds::unknown(after.clone())
             }
         };
@@ -154,7 +154,7 @@ async fn looked_up(
                     after = until;
                     break;
                 }
-                // The rest is looked at one by one.
+                // The rest is examined one by one.
                 list.after = until.as_ref().map(|id| Cursor(id.into()));
                 list.limit = most - page.items.len();
                 let rest = scanned(api, list, filter).await?;

@@ -14,7 +14,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use std::net::IpAddr;
 
-/// Everything comes from the server itself; nothing is inline, and no page can be framed.
+/// The content security policy: everything comes from the server itself, nothing is inline, and no
+/// page can be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
@@ -47,7 +48,8 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Refuses requests that a page of another site made a browser send, and answers CORS.
+/// Refuses requests that a page of another site made a browser send, and answers CORS preflight
+/// requests.
 pub(crate) async fn guard(
     State(context): State<SharedContext>,
     request: Request,
@@ -130,9 +132,8 @@ fn check_origin(headers: &HeaderMap) -> Result<(), ProblemResponse> {
     }
 }
 
-/// A server that admits anyone trusts the network only as far as loopback. A web page can reach it
-/// there under a host name of its own (DNS rebinding), so only addresses and `localhost` are
-/// accepted as the host.
+/// A server that admits every caller trusts only loopback. A web page can reach it there under its
+/// own host name (DNS rebinding), so only addresses and `localhost` are accepted as the host.
 fn check_host(context: &SharedContext, headers: &HeaderMap) -> Result<(), ProblemResponse> {
     if context.insecure || !context.authentication.admits_anyone() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! [`HttpServer`]: routes, connections, and an orderly end.
+//! [`HttpServer`]: routes, connections, and a graceful shutdown.
 
 use crate::context::{HttpContext, SharedContext};
 use crate::feed::Feeds;
@@ -70,8 +70,8 @@ impl HttpServer {
         Self { access, ..self }
     }
 
-    /// Checks packages while they are edited, without storing them. Give the admission of the store
-    /// behind the API; without one, only the syntax is checked until they are saved.
+    /// Checks packages while they are edited, without storing them. Pass the admission of the store
+    /// behind the API; without it, only the syntax is checked until they are saved.
     #[must_use]
     pub fn with_admission(self, admission: Arc<dyn Admission>) -> Self {
         Self {
@@ -80,8 +80,8 @@ impl HttpServer {
         }
     }
 
-    /// Shows how often plugins were called in this process. `calls` gives `None` for a plugin that
-    /// nothing in this process has called.
+    /// Shows how often plugins were called in this process. `calls` returns `None` for a plugin
+    /// that nothing in this process has called.
     #[must_use]
     pub fn with_plugin_calls(
         self,
@@ -140,19 +140,20 @@ impl HttpServer {
         ending.cancel();
         tasks.close();
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
-            tracing::warn!(?grace, "breaking requests that outlasted the grace period");
+            tracing::warn!(?grace, "aborting requests that exceeded the grace period");
             broken.cancel();
             tasks.wait().await;
         }
         Ok(())
     }
 
-    /// The routes without a transport, to be served by one of your own, within a runtime.
+    /// The routes without a transport, for callers that provide their own. Call it within a
+    /// runtime.
     ///
     /// `insecure` is shown to people. Watches end when `ending` is cancelled. Authentication is
     /// included; for client certificates the transport inserts a [`Peer`](tko_serve::Peer) into the
-    /// extensions of each request. TLS, and the rule that keeps open servers off the network, are
-    /// up to the transport.
+    /// extensions of each request. The transport is responsible for TLS, and for keeping open
+    /// servers off the network.
     pub fn into_routes(
         self,
         addresses: Vec<SocketAddr>,
@@ -199,7 +200,7 @@ impl HttpServer {
     }
 }
 
-/// HTTP/1 and HTTP/2 with limits.
+/// The protocols HTTP/1 and HTTP/2 with limits.
 fn protocol(settings: &HttpServerSettings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

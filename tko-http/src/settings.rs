@@ -14,33 +14,33 @@ pub struct HttpServerSettings {
     /// Origins of other sites whose pages may call the API, such as `https://portal.example`.
     /// Default: none.
     pub origins: Vec<String>,
-    /// Largest request body in bytes. Default: 64 MiB.
+    /// Maximum size of a request body in bytes. Default: 64 MiB.
     pub max_body: usize,
-    /// Largest header of a request in bytes. Default: 32 KiB.
+    /// Maximum size of the header of a request in bytes. Default: 32 KiB.
     pub max_header: usize,
-    /// Maximum number of requests that are worked on at once, watches not counted; further ones are
+    /// Maximum number of requests in progress at once, not counting watches; further ones are
     /// refused with 503. Default: 512.
     pub max_requests: usize,
-    /// Maximum number of watches at once, those of dashboards included. Default: 2,000.
+    /// Maximum number of watches at once, including those of dashboards. Default: 2,000.
     pub max_watches: usize,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000.
     pub max_connections: usize,
-    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight on all connections together. Default: 512 MiB.
     pub max_bytes: usize,
     /// Maximum number of deployments in one batch. Default: 10,000.
     pub max_batch: usize,
     /// Longest time until the response to a request begins. Default: 60 s.
     pub timeout: Duration,
-    /// Duration of a modification if the request names none. Default: 5 minutes.
+    /// Duration of a modification if the request does not specify it. Default: 5 minutes.
     pub modification: Duration,
     /// Longest modification. Default: 1 hour.
     pub max_modification: Duration,
     /// Interval of heartbeats on a quiet watch. Default: 15 s.
     pub heartbeat: Duration,
     /// Changes that are kept for watches that reconnect, for each kind of entity. A watch that is
-    /// further behind is cut off. Default: 4,096.
+    /// further behind is ended. Default: 4,096.
     pub backlog: usize,
     /// Maximum number of deployment ids that the compatible endpoints list with each template and
     /// site. Default: 1,000.

@@ -1,7 +1,7 @@
 //! [`Tally`]: exact counts of all entities by state, kept by following the change feed.
 //!
-//! It remembers what each entity counted for, in a few dozen bytes, so that a change costs O(1)
-//! and can be applied twice.
+//! For each entity it remembers in a few dozen bytes how it was counted, so that a change costs
+//! O(1) and can be applied twice.
 
 mod attention;
 mod rates;
@@ -18,11 +18,11 @@ use std::sync::Arc;
 use tko_core::view::{DeploymentState, fault, obstacle};
 use tko_core::{Entity, Key, Kind, Metadata, Revision, SiteId, TemplateId, Timestamp};
 
-/// Maximum number of different reasons that are counted apart. Deployments with further ones are
-/// counted by state only.
+/// Maximum number of different reasons that are counted separately. Deployments with other reasons
+/// are counted by state only.
 const MAX_REASONS: usize = 10_000;
 
-/// Maximum number of plugins whose names are looked for in a text.
+/// Maximum number of plugins whose names are searched in a text.
 const MAX_NAMED: usize = 1_000;
 
 /// Maximum number of sites with trouble that are kept with their message.
@@ -43,7 +43,7 @@ pub(crate) struct Tally {
     plugins: HashSet<Arc<str>>,
     attention: AttentionIndex,
     rates: Rates,
-    /// For each kind: the revision up to which the feed was applied, once all was counted.
+    /// For each kind: the revision up to which the feed was applied, once everything was counted.
     read: [Option<Revision>; 4],
 }
 
@@ -56,7 +56,7 @@ struct Trace {
     reason: Option<Arc<str>>,
 }
 
-/// Counts of deployments by the id of something else.
+/// Counts of deployments by the id of a related entity.
 #[derive(Default)]
 struct Counts {
     numbers: HashMap<Arc<str>, u32>,
@@ -96,9 +96,9 @@ impl Counts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReasonCount {
     pub(crate) count: u64,
-    /// Whether it is a fault, which needs somebody.
+    /// Whether it is a fault, which needs action by a person.
     pub(crate) is_fault: bool,
-    /// The earliest time since when one of them had it.
+    /// The earliest time at which one of the deployments got this reason.
     pub(crate) since: Timestamp,
 }
 
@@ -110,7 +110,7 @@ pub(crate) struct Trouble {
 }
 
 impl Tally {
-    /// Forgets a kind, before it is counted anew.
+    /// Drops the counts of a kind, before it is counted again.
     pub(crate) fn restart(&mut self, kind: Kind) {
         self.read[super::feed::index(kind)] = None;
         match kind {
@@ -152,7 +152,7 @@ impl Tally {
             .try_fold(Revision(0), |most, read| Some(most.max(read?)))
     }
 
-    /// Counts an entity as it is now. `live`: it changed just now.
+    /// Counts the current state of an entity. `live`: it has just changed.
     pub(crate) fn put(&mut self, entity: &Entity, live: bool) {
         match &entity.key {
             Key::Template(id) => {
@@ -257,7 +257,7 @@ impl Tally {
         Some(text)
     }
 
-    /// Takes back what a deployment counted for.
+    /// Removes a deployment from the counts.
     fn forget(&mut self, hash: u128) -> Option<Trace> {
         let trace = self.deployments.remove(&hash)?;
         self.states.remove(trace.state);
@@ -299,7 +299,7 @@ impl Tally {
         u128::from(one) << 64 | u128::from(other)
     }
 
-    /// The revision up to which the feed of a kind was applied, once all was counted.
+    /// The revision up to which the feed of a kind was applied, once everything was counted.
     pub(crate) fn read(&self, kind: Kind) -> Option<Revision> {
         self.read[super::feed::index(kind)]
     }
@@ -391,14 +391,14 @@ impl Tally {
         reasons
     }
 
-    /// How many deployments a plugin keeps from getting on: those whose reason names it.
+    /// The number of deployments that a plugin blocks: those whose reason names it.
     pub(crate) fn failures_of(&self, plugin: &str) -> u64 {
         let faults = self.reasons.iter().filter(|(_, counted)| counted.is_fault);
         let named = faults.filter(|(text, _)| names(text, plugin));
         named.map(|(_, counted)| counted.count).sum()
     }
 
-    /// The plugins that keep deployments from getting on, by how many: id, count, and a reason.
+    /// The plugins that block deployments, the most frequent first: id, count, and a reason.
     pub(crate) fn failing_plugins(&self, most: usize) -> Vec<(Arc<str>, u64, Arc<str>)> {
         let mut failing: Vec<_> = self
             .plugins
@@ -424,7 +424,7 @@ impl Tally {
             let name = id.split_once('|').map_or(&**id, |(_, name)| name);
             Some((id.clone(), named_at(text, name)?, name.len()))
         });
-        // The name that comes first in the text; of equal ones always the same plugin.
+        // The name that comes first in the text; if several do, always the same plugin.
         named.min_by_key(|(id, at, _)| (*at, id.clone()))
     }
 
@@ -437,13 +437,13 @@ impl Tally {
         (self.troubled.len(), shown)
     }
 
-    /// How much was prepared and placed lately.
+    /// How many deployments were prepared and placed recently.
     pub(crate) fn rates(&self) -> &Rates {
         &self.rates
     }
 }
 
-/// Whether a text names a plugin: as a word of its own.
+/// Whether a text names a plugin, as a separate word.
 fn names(text: &str, plugin: &str) -> bool {
     named_at(text, plugin).is_some()
 }

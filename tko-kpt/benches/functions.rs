@@ -55,7 +55,7 @@ const WASM: &str = "wasm (set-zone)";
 const NATIVE: &str = "native (set-namespace)";
 
 fn main() {
-    // As a program of its own: `functions NAME` is a function.
+    // As a separate program: `functions NAME` is a function.
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some(ZONE) => return as_program(|text| text.replace("TODO-zone", "zone-east")),

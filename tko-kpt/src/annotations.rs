@@ -1,8 +1,8 @@
-//! The annotations of the KRM functions specification, and how they travel.
+//! The annotations of the KRM functions specification, and how they are passed to functions.
 //!
-//! An orchestrator marks each item with the file that it comes from and its place there. Both the
-//! present names (`internal.config.kubernetes.io/…`) and the older ones (`config.kubernetes.io/…`)
-//! are set, because functions read either.
+//! An orchestrator marks each item with its file and its position there. Both the current names
+//! (`internal.config.kubernetes.io/…`) and the older ones (`config.kubernetes.io/…`) are set,
+//! because functions read either.
 
 use serde_json::{Map, Value};
 use tko_core::resource::map_in;
@@ -42,7 +42,7 @@ pub fn set(value: &mut Value, name: &str, text: &str) {
     }
 }
 
-/// Removes annotations. Annotations that are empty afterwards are removed as a whole.
+/// Removes annotations. If no annotations are left, the map itself is removed.
 pub fn remove(value: &mut Value, names: &[&str]) {
     let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;

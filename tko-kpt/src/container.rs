@@ -1,7 +1,7 @@
 //! Functions in container images: one container per call.
 //!
 //! A container has no network, no rights, and limits on memory, processes and time. It is removed
-//! when the call ends, however that is.
+//! when the call ends, in whatever way.
 
 use crate::exec::run_program;
 use crate::failure::FunctionFailure;
@@ -18,11 +18,11 @@ use tko_plugin::process::Program;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-/// Time for a runtime to say that it works.
+/// Maximum time for a runtime to report that it works.
 const PROBE: Duration = Duration::from_secs(10);
-/// Time to remove a container that was left.
+/// Maximum time to remove a leftover container.
 const REMOVE: Duration = Duration::from_secs(30);
-/// Processes and threads of one container.
+/// Maximum number of processes and threads of one container.
 const PROCESSES: &str = "256";
 
 /// The program that runs containers.
@@ -36,7 +36,7 @@ pub enum ContainerRuntime {
     Program(String),
     /// The command line of kpt: its name or path.
     Kpt(String),
-    /// None: functions in images fail.
+    /// No runtime: functions in images fail.
     Off,
 }
 
@@ -82,7 +82,7 @@ async fn find() -> Option<ContainerRuntime> {
             return Some(ContainerRuntime::Program(program.to_owned()));
         }
     }
-    // kpt needs a runtime itself, which may be one that is not known here.
+    // kpt itself needs a runtime, which may be one that this crate does not know.
     let has_runtime = works("nerdctl", &["info"]).await;
     let has_kpt = has_runtime && works("kpt", &["version"]).await;
     has_kpt.then(|| ContainerRuntime::Kpt("kpt".to_owned()))
@@ -212,7 +212,7 @@ impl KrmFunction for ContainerFunction {
     }
 }
 
-/// What to do without a container runtime.
+/// The error without a container runtime, with the remedy.
 fn without_runtime(image: &str) -> String {
     let name = FunctionReference::Image(image.to_owned()).image_name();
     let name = name.as_deref().unwrap_or("IMAGE");

@@ -14,10 +14,11 @@ use tko_plugin::environment;
 use tko_plugin::process::{self, Bounds, Program};
 use tko_plugin::{Failure, LogChannel};
 
-/// Variables that tell container engines how to work, beside those that every plugin inherits.
+/// Environment variables that configure container engines, in addition to those that every plugin
+/// inherits.
 const CONTAINER_VARIABLES: [&str; 3] = ["CONTAINER*", "DOCKER_*", "PODMAN_*"];
 
-/// Time between SIGTERM and SIGKILL after the time limit.
+/// Time between SIGTERM and SIGKILL once the time limit has passed.
 const GRACE: Duration = Duration::from_secs(1);
 /// Maximum bytes of stderr that are logged for one call.
 const LOG: usize = 1 << 20;
@@ -69,10 +70,10 @@ const MOST_PROGRAMS: usize = 256;
 /// The content of a program that was read, with the size and time that it had then.
 type KnownProgram = (u64, SystemTime, String);
 
-/// The hash of a program's content. It is read again when its size or time has changed.
+/// The hash of a program's content. The file is read again when its size or time has changed.
 ///
-/// The content, because results may be shared among machines: files of the same size and time need
-/// not be the same there.
+/// The hash is of the content because results may be shared among machines, where files of the same
+/// size and time can differ.
 fn content_of(path: &str) -> Option<String> {
     static KNOWN: Mutex<BTreeMap<String, KnownProgram>> = Mutex::new(BTreeMap::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +113,7 @@ pub(crate) async fn run_program(
         source,
     };
     list.mark();
-    // Never closed.
+    // The semaphore is never closed.
     let _place = process::place().await;
     let document = blocking(name, move || list.encode()).await?;
     let channel = Channel::open(LogChannel::Fifo)

@@ -26,7 +26,7 @@ pub struct KptSettings {
     /// Maximum bytes of the output of one call. Default: 32 MiB.
     pub output: usize,
     /// Whether Kptfiles may run programs (`exec`). Default: no, because templates would then run
-    /// anything with the rights of the controller. Plugins may always.
+    /// anything with the rights of the controller. Plugins are always allowed to.
     pub kptfile_exec: bool,
     /// Memory of one function in WebAssembly or in a container, in bytes. Default: 256 MiB.
     pub memory: usize,
@@ -36,12 +36,12 @@ pub struct KptSettings {
     pub wasm_cache: Option<PathBuf>,
     /// Reads WebAssembly from URLs. Default: none, so only files are read.
     pub fetch: Option<Fetch>,
-    /// Functions that run in place of images, by the name of the image with registry and path, and
+    /// Functions that run in place of images, by the name of the image with registry and path but
     /// without a tag. Images with a digest run as they are. Default: none.
     pub substitutes: BTreeMap<String, FunctionReference>,
 }
 
-/// Reads the bytes at a place that is no path, such as a URL.
+/// Reads the bytes at a location that is not a path, such as a URL.
 pub type Fetch = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Vec<u8>>> + Send + Sync>;
 
 impl fmt::Debug for KptSettings {
@@ -147,7 +147,7 @@ impl KptSettings {
 pub struct KptExecutor {
     settings: Arc<KptSettings>,
     containers: Arc<ContainerHost>,
-    /// Started with the first function in WebAssembly.
+    /// The host of WebAssembly, started with the first function that needs it.
     #[cfg(feature = "wasm")]
     wasm: Arc<std::sync::OnceLock<Arc<crate::wasm::WasmHost>>>,
 }
@@ -175,7 +175,7 @@ impl KptExecutor {
             host.clone()
         } else {
             let host = crate::wasm::WasmHost::new(self.settings.wasm_cache.as_deref())?;
-            // Of two that start at the same time, one is kept.
+            // If two start at the same time, one is kept.
             self.wasm.get_or_init(|| Arc::new(host)).clone()
         };
         let (fetch, memory) = (self.settings.fetch.clone(), self.settings.memory);
@@ -198,7 +198,7 @@ impl KptExecutor {
     /// Makes a function of a pipeline.
     ///
     /// # Errors
-    /// As [`function`](Self::function); and `Forbidden`: Kptfiles may not run programs here.
+    /// As [`function`](Self::function); also `Forbidden`: Kptfiles must not run programs here.
     pub(crate) fn pipeline_function(
         &self,
         reference: &FunctionReference,
@@ -224,7 +224,7 @@ impl KptExecutor {
     /// Makes a function from its name.
     ///
     /// # Errors
-    /// - `BadArgument`: it names no function.
+    /// - `BadArgument`: it does not name a function.
     /// - `NotImplemented`: functions of this kind cannot run here.
     pub fn function(
         &self,

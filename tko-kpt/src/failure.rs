@@ -1,4 +1,4 @@
-//! Reasons why a function failed, in words for the person who reads the condition.
+//! Reasons why a function failed, worded for the person who reads the condition.
 
 use crate::results::FunctionResult;
 
@@ -64,7 +64,7 @@ pub enum FunctionFailure {
     },
 }
 
-/// Results that a message lists.
+/// Maximum number of results that a message lists.
 const SHOWN: usize = 10;
 
 fn joined(results: &[FunctionResult]) -> String {

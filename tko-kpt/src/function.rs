@@ -1,4 +1,4 @@
-//! Functions: what every kind of function has in common.
+//! Functions: the trait that every kind of function implements.
 
 use crate::failure::FunctionFailure;
 use crate::resource_list::ResourceList;
@@ -43,7 +43,8 @@ pub trait KrmFunction: Send + Sync + 'static {
 /// Runs a function and logs its results.
 ///
 /// # Errors
-/// As [`KrmFunction::apply`]; and [`FunctionFailure::Reported`] if a result has the severity error.
+/// As [`KrmFunction::apply`]; also [`FunctionFailure::Reported`] if a result has the severity
+/// error.
 pub async fn run(
     function: &Arc<dyn KrmFunction>,
     list: ResourceList,

@@ -29,7 +29,7 @@ const STEPS: usize = 1_000;
 pub struct Pipeline {
     /// The functions that change resources, in order.
     pub mutators: Vec<PipelineStep>,
-    /// The functions that check resources, in order; what they change is dropped.
+    /// The functions that check resources, in order; their changes are dropped.
     pub validators: Vec<PipelineStep>,
 }
 
@@ -51,7 +51,7 @@ pub struct PipelineStep {
 /// The configuration of a function in a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepConfig {
-    /// None.
+    /// No configuration.
     None,
     /// The data of a `ConfigMap`.
     Map(Map<String, Value>),

@@ -1,7 +1,7 @@
 //! The functions of the catalog that run in this process.
 //!
 //! Each follows the documentation of the function of the same name in the catalog of KRM functions,
-//! in the version that is asked for where versions differ.
+//! in the requested version if versions differ.
 
 mod apply_replacements;
 mod ensure_name_substring;

@@ -110,7 +110,7 @@ impl Preparer for KptfilePreparer {
             .position(|r| r.identifier() == call.target);
         check_identity(&items, origin, call.target).map_err(failed)?;
         for item in &mut items {
-            // Numbers beyond the package were given to what functions added.
+            // Numbers beyond the package belong to items that functions added.
             item.origin = item.origin.filter(|at| *at < call.package.len());
         }
         let own = deployment_resource::identifier();
@@ -256,7 +256,7 @@ impl PipelineRun<'_> {
     fn merge(&mut self, selected: &[usize], output: Vec<Item>) {
         let is_all = selected.len() == self.items.len();
         if is_all {
-            // The order is the function's.
+            // The items are in the order of the function's output.
             self.items = output;
         } else {
             let (changed, added): (Vec<Item>, Vec<Item>) =

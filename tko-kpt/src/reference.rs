@@ -31,7 +31,8 @@ pub struct FunctionVersion {
     pub major: u32,
     /// The second number.
     pub minor: u32,
-    /// The third number. An image `v0.4` is the newest `v0.4.N`, so it is the highest then.
+    /// The third number. The image `v0.4` means the newest `v0.4.N`, so this is then the highest
+    /// number.
     pub patch: u32,
 }
 
@@ -65,7 +66,7 @@ const CATALOGS: [&str; 3] = [
     "ghcr.io/kptdev/krm-functions-catalog/",
 ];
 
-/// The registry and path of images without one, as kpt has it.
+/// The registry and path of images without one, as in kpt.
 const DEFAULT_CATALOG: &str = "gcr.io/kpt-fn/";
 
 impl FunctionReference {

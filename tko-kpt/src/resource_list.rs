@@ -1,7 +1,7 @@
 //! The `ResourceList`: the input and the output of a function.
 //!
-//! Its wire form is one YAML or JSON document of kind `ResourceList`. Comments `# kpt-set:` travel
-//! with it: inside, they are part of each [`Item`].
+//! Its wire form is one YAML or JSON document of kind `ResourceList`. Comments `# kpt-set:` are
+//! kept: in memory, they are part of each [`Item`].
 
 use crate::annotations::{self, INDEX, LEGACY_INDEX, LEGACY_PATH, PATH};
 use crate::results::FunctionResult;
@@ -29,7 +29,7 @@ pub struct Item {
     pub value: Value,
     /// The setters of its fields, such as `${replicas}`, by JSON pointer.
     pub setters: BTreeMap<String, String>,
-    /// Its place in the input of the pipeline; `None` if a function added it.
+    /// Its position in the input of the pipeline; `None` if a function added it.
     pub origin: Option<usize>,
 }
 
@@ -273,8 +273,8 @@ impl ResourceList {
         }
     }
 
-    /// Takes the marks of [`mark`](Self::mark) off. A mark that two items carry counts for the
-    /// first, and one that no input item had counts for none.
+    /// Removes the marks of [`mark`](Self::mark). If two items carry the same mark, it applies to
+    /// the first; a mark that no input item had is ignored.
     pub fn unmark(&mut self, inputs: usize) {
         let mut seen = vec![false; inputs];
         for item in &mut self.items {
@@ -293,7 +293,7 @@ impl ResourceList {
     }
 }
 
-/// A list as JSON: as [`ResourceList::to_value`], without a copy of the items.
+/// A list that serializes like [`ResourceList::to_value`], without copying the items.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonList<'a> {

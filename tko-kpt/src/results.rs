@@ -6,7 +6,7 @@ use std::fmt;
 /// The severity of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// For information; also the severity of a result that names none.
+    /// For information; also the severity of a result without one.
     #[default]
     Info,
     /// Suspicious, but the function succeeded.
@@ -41,7 +41,7 @@ pub struct FunctionResult {
     raw: Value,
 }
 
-/// Longest text that is kept of one part of a result, in bytes.
+/// Maximum length of one part of a result, in bytes; longer texts are truncated.
 const LONGEST: usize = 2_048;
 
 impl FunctionResult {
@@ -80,8 +80,8 @@ impl FunctionResult {
         self
     }
 
-    /// Reads a result as the KRM functions specification has it. Unknown severities count as info,
-    /// and long texts are cut.
+    /// Reads a result as the KRM functions specification defines it. Unknown severities become
+    /// info, and long texts are truncated.
     pub(crate) fn read(value: Value) -> Self {
         let text = |value: Option<&Value>| {
             let mut text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -162,7 +162,7 @@ pub(crate) fn log(
     function: &str,
     results: &[FunctionResult],
 ) {
-    /// Results of one call that are logged.
+    /// Maximum number of results of one call that are logged.
     const MOST: usize = 200;
     for result in results.iter().take(MOST) {
         let tko_plugin::log::LogSubject {

@@ -39,7 +39,7 @@ pub struct WasmFunction {
     loading: tokio::sync::Mutex<()>,
 }
 
-/// Where the code is.
+/// The location of the code.
 enum CodePlace {
     File(PathBuf),
     Elsewhere(String, Fetch),
@@ -76,10 +76,10 @@ impl Drop for StopOnDrop {
 }
 
 impl WasmFunction {
-    /// A function whose code is at a path, or at another place if `fetch` is given.
+    /// A function whose code is at a path, or at another location if `fetch` is given.
     ///
     /// # Errors
-    /// `NotImplemented`: the place is a URL, and there is no `fetch`.
+    /// `NotImplemented`: the location is a URL, and there is no `fetch`.
     pub fn new(
         name: impl Into<String>,
         place: &str,
@@ -144,7 +144,7 @@ impl WasmFunction {
 
     /// Runs one call on a blocking thread: the function computes, and must not delay other work.
     ///
-    /// All of it on one thread, because changes of threads cost more than most calls.
+    /// All of it runs on one thread, because switching threads costs more than most calls.
     async fn call(
         &self,
         code: LoadedCode,
@@ -171,7 +171,7 @@ impl WasmFunction {
         let runtime = Handle::current();
         blocking(&self.name, move || {
             let called = work.run(list, &runtime);
-            // Not before: the place of the instance is free only now.
+            // Released only now, because the instance used its slot of the pool until now.
             drop(permit);
             called
         })
@@ -198,7 +198,7 @@ impl CallWork {
         }
         let inputs = list.origins();
         list.mark();
-        // JSON is YAML, and read and written much faster; but it has no comments.
+        // JSON is valid YAML, and much faster to read and write, but it has no comments.
         let input = if list.has_setters() {
             list.encode()
         } else {
@@ -229,7 +229,8 @@ impl CallWork {
 }
 
 impl CodePlace {
-    /// The state of the file, or a clause that says why it has none. Takes the time of a system call.
+    /// The state of the file, or a clause that says why it cannot be determined. This costs one
+    /// system call.
     fn stamp(&self) -> Result<Stamp, String> {
         match self {
             Self::File(path) => stamp(path).map(Some),

@@ -1,4 +1,4 @@
-//! Content negotiation: the representation that the `Accept` header asks for.
+//! Content negotiation: the representation that the `Accept` header requests.
 
 use crate::failure::{KrmAnswer, KrmFailure};
 
@@ -43,7 +43,7 @@ impl MetaVersion {
     }
 }
 
-/// What an endpoint can answer.
+/// The representations that an endpoint can return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Serves {
     /// JSON only.
@@ -108,7 +108,7 @@ fn parse(text: &str) -> Option<Clause<'_>> {
             "as" => clause.kind = Some(value),
             "g" => clause.group = Some(value),
             "v" => clause.version = Some(value),
-            // Others do not change what is answered.
+            // Other parameters do not change the answer.
             _ => {}
         }
     }

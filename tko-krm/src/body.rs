@@ -130,7 +130,7 @@ pub(crate) fn parse(
         ))),
         Err(error) => {
             let why = tko_core::error::chain(&error);
-            // Duplicate keys are no error unless strictness is asked for; the last one counts.
+            // Duplicate keys are an error only in strict mode; otherwise the last one wins.
             let lenient = (validation != FieldValidation::Strict && format == Format::Json)
                 .then(|| serde_json::from_slice::<Value>(bytes).ok())
                 .flatten()

@@ -1,4 +1,4 @@
-//! What the handlers of requests share.
+//! The parts that all handlers of requests share.
 
 use crate::feed::WatchFeed;
 use crate::settings::KrmSettings;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tko_core::{Clock, Ids};
 use tokio_util::sync::CancellationToken;
 
-/// What the handlers of requests share.
+/// The parts that all handlers of requests share.
 pub(crate) struct KrmContext {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,

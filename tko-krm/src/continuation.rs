@@ -1,4 +1,4 @@
-//! [`Continuation`]: where a listing continues, as the opaque `continue` token.
+//! [`Continuation`]: the position where a listing continues, as the opaque `continue` token.
 
 use std::fmt::Write as _;
 use tko_core::{Cursor, Key, Kind};
@@ -9,7 +9,7 @@ const MAX_TOKEN: usize = 4 * 1024;
 /// The rest of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Continuation {
-    /// The resource version of the listing. `None`: whatever is current, because the state at the
+    /// The resource version of the listing. `None`: the current one, because the state at the
     /// beginning is no longer known.
     pub(crate) version: Option<u64>,
     /// The end of the part that the client has.

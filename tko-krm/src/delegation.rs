@@ -1,8 +1,8 @@
 //! [`Delegation`]: authentication and authorization by the API server of a cluster.
 //!
-//! Behind the API server, requests come from its front proxy, which says whose they are. Direct
-//! requests have a client certificate or a bearer token. Every request is then authorized again by
-//! the cluster, so that its RBAC decides.
+//! Behind the API server, requests come from its front proxy, which names their users. Direct
+//! requests have a client certificate or a bearer token. The cluster then authorizes every request,
+//! so that its RBAC decides.
 
 mod cache;
 mod cluster;
@@ -31,7 +31,7 @@ const KEPT: Duration = Duration::from_secs(10);
 /// Maximum number of answers that are kept of each sort.
 const MOST: usize = 10_000;
 
-/// The pause between two looks at the settings of the front proxy.
+/// The interval at which the settings of the front proxy are read again.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The group of administrators, who may do everything.
@@ -57,7 +57,7 @@ impl Delegation {
         }
     }
 
-    /// Reads the settings of the front proxy again and again. The first time must succeed.
+    /// Reads the settings of the front proxy repeatedly. The first read must succeed.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<impl Future<Output = ()> + use<>> {
         let settings = self.reviews.front_proxy().await?;
         self.set_front_proxy(&settings);
@@ -99,7 +99,7 @@ impl Delegation {
             .clone()
     }
 
-    /// Finds out whose request it is. Removes the headers of the front proxy.
+    /// Authenticates a request. Removes the headers of the front proxy.
     pub(crate) async fn authenticate(
         &self,
         headers: &mut HeaderMap,
@@ -143,13 +143,16 @@ impl Delegation {
         let Some(token) = credentials.bearer() else {
             return Err(KrmFailure::unauthorized());
         };
-        // The token itself stays out of memory beyond this request.
+        // The token itself is not kept in memory after this request.
         let key = tko_core::ContentHash::of(&token.into()).to_string();
         if let Some(known) = self.tokens.get(&key, now) {
             return known.ok_or_else(KrmFailure::unauthorized);
         }
         let user = self.reviews.token(token).await.map_err(|error| {
-            tracing::warn!(error = error.chain(), "cannot review a token");
+            tracing::warn!(
+                error = error.chain(),
+                "the cluster cannot authenticate a token"
+            );
             KrmFailure::unavailable("the cluster does not review tokens at present")
         })?;
         let user = user.map(|user| Arc::new(user.authenticated()));
@@ -187,7 +190,10 @@ impl Delegation {
             known
         } else {
             let decision = self.reviews.access(&review).await.map_err(|error| {
-                tracing::warn!(error = error.chain(), "cannot review an access");
+                tracing::warn!(
+                    error = error.chain(),
+                    "the cluster cannot authorize a request"
+                );
                 KrmFailure::unavailable("the cluster does not review accesses at present")
             })?;
             self.decisions.put(review.clone(), decision.clone(), now);
@@ -229,7 +235,7 @@ impl Delegation {
         })
     }
 
-    /// The caller of the data service. The cluster has decided what it may do.
+    /// The caller for the data service. The cluster has already authorized the request.
     pub(crate) fn caller(user: &ClusterUser) -> KrmAnswer<Caller> {
         Caller::new(&user.name)
             .and_then(|caller| caller.role(ADMIN))

@@ -21,7 +21,7 @@ use tko_core::{EntityUpdate, Error, Record};
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-/// Attempts to write the time of the deletion, while others change the object.
+/// Maximum number of attempts to write the time of the deletion while others change the object.
 const ATTEMPTS: usize = 16;
 
 /// The options of a deletion.
@@ -114,7 +114,7 @@ pub(crate) async fn delete(
     Err(KrmFailure::conflict(resource, name, "it keeps changing"))
 }
 
-/// Deletes an object; returns it if something keeps it.
+/// Deletes an object; returns it if it still exists because of finalizers or a scheduler.
 async fn delete_once(
     context: &KrmContext,
     resource: &'static ResourceType,
@@ -156,7 +156,7 @@ async fn delete_once(
         }
         return Ok(None);
     }
-    // Finalizers keep the object: it only gets the time of the deletion.
+    // Finalizers keep the object: only the time of the deletion is set.
     if stored.deletion.is_none() {
         stored.deletion = Some(object::time(context.clock.now()));
         if options.dry_run {
@@ -183,7 +183,7 @@ async fn delete_once(
     }
 }
 
-/// Answers a DELETE of a collection: deletes what is selected, one by one.
+/// Answers a DELETE of a collection: deletes the selected objects one by one.
 pub(crate) async fn delete_collection(
     context: &KrmContext,
     resource: &'static ResourceType,
@@ -200,7 +200,7 @@ pub(crate) async fn delete_collection(
         for record in &listed.items {
             let name = names::name_of(&record.entity.key, &record.entity.given);
             match delete_once(context, resource, &name, request, &options, record).await {
-                // It is gone, or was changed and is not what was selected.
+                // The object is gone, or was changed and no longer matches.
                 Err(failure) if failure.code == 404 || failure.is_raced() => {}
                 Err(failure) => return Err(failure),
                 Ok(_) => items.push(object::object(record)),

@@ -13,7 +13,7 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// Maximum number of finalizers, and of owners.
 const MAX_LIST: usize = 256;
 
-/// What an object says about an entity.
+/// The desired state of an entity, from an object.
 #[derive(Debug)]
 pub(crate) struct Desired {
     pub(crate) labels: names::FromLabels,
@@ -37,7 +37,7 @@ pub(crate) fn key_of(resource: &'static ResourceType, name: &str) -> Result<Name
     named(resource.entity, name).map_err(|why| StatusCause::invalid("metadata.name", why))
 }
 
-/// The hash of a package, to recognize it.
+/// The hash by which a package is recognized.
 pub(crate) fn hash(package: &Package) -> String {
     ContentHash::of(&view::package(package)).to_string()
 }
@@ -46,7 +46,7 @@ impl Desired {
     /// Reads an object whose fields have the right types. `key` is its entity, if that is known.
     ///
     /// # Errors
-    /// Every fault.
+    /// All faults of the object.
     pub(crate) fn parse(
         resource: &'static ResourceType,
         key: Option<&Key>,
@@ -163,7 +163,7 @@ fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<St
         if !names::is_label_key(key) {
             causes.push(StatusCause::invalid(
                 "metadata.annotations",
-                format!("{key:?} is no key of an annotation"),
+                format!("{key:?} is not a valid annotation key"),
             ));
         }
     }
@@ -187,7 +187,7 @@ fn check_finalizers(finalizers: &[String], causes: &mut Vec<StatusCause>) {
     let mut seen = BTreeSet::new();
     for finalizer in finalizers {
         if !names::is_label_key(finalizer) {
-            refuse(format!("{finalizer:?} is no name with a domain"));
+            refuse(format!("{finalizer:?} is not a name with a domain"));
         }
         if !seen.insert(finalizer) {
             refuse(format!("{finalizer:?} is there twice"));

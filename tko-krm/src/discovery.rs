@@ -1,4 +1,4 @@
-//! Discovery documents: what the API serves, in the aggregated and in the older form.
+//! Discovery documents: the resources that the API serves, in the aggregated and in the older form.
 
 use crate::resource::{API_VERSION, GROUP, RESOURCES, ResourceType, VERSION};
 use serde_json::{Value, json};

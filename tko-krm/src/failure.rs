@@ -21,9 +21,9 @@ pub(crate) struct KrmFailure {
     name: Option<String>,
     causes: Vec<StatusCause>,
     pub(crate) retry_after: Option<u32>,
-    /// Whether the object changed meanwhile, and the request may be handled again.
+    /// Whether the object changed meanwhile, so that the request may be handled again.
     is_raced: bool,
-    /// Further fields of `metadata`, such as a new `continue` token.
+    /// Additional fields of `metadata`, such as a new `continue` token.
     metadata: Map<String, Value>,
 }
 
@@ -279,7 +279,7 @@ impl KrmFailure {
         }
     }
 
-    /// An error of the data service that is about no object.
+    /// An error of the data service that does not concern an object.
     pub(crate) fn from_other(error: &Error) -> Box<Self> {
         match error.kind() {
             ErrorKind::BadArgument | ErrorKind::NotFound => Self::bad_request(error.to_string()),
@@ -303,7 +303,7 @@ impl KrmFailure {
         }
     }
 
-    /// Names the object that the failure is about.
+    /// Adds the name of the object to the failure.
     pub(crate) fn about(
         mut self: Box<Self>,
         resource: &'static ResourceType,
@@ -314,13 +314,13 @@ impl KrmFailure {
         self
     }
 
-    /// Marks the failure as one of a race.
+    /// Marks the failure as the result of a race.
     pub(crate) fn raced(mut self: Box<Self>) -> Box<Self> {
         self.is_raced = true;
         self
     }
 
-    /// Whether the object changed meanwhile, and the request may be handled again.
+    /// Whether the object changed meanwhile, so that the request may be handled again.
     pub(crate) fn is_raced(&self) -> bool {
         self.is_raced
     }

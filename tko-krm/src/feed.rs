@@ -1,8 +1,8 @@
 //! [`WatchFeed`]: the latest changes of all entities, read once for all watches.
 //!
-//! A task follows the changes of all kinds in the order of their revisions, and keeps the last ones.
-//! Each watch reads them at its own pace. One that is too slow, or begins too far back, reads from
-//! the data service itself until it has caught up.
+//! A task follows the changes of all kinds in the order of their revisions, and keeps the last
+//! ones. Each watch reads them at its own pace. A watch that is too slow, or begins too far back,
+//! reads from the data service itself until it has caught up.
 
 mod dense;
 
@@ -31,9 +31,9 @@ pub(crate) struct FeedChange {
     pub(crate) is_gone: bool,
     /// Whether the entity was created.
     pub(crate) is_new: bool,
-    /// The entity before the change, once somebody asked for it.
+    /// The entity before the change, once it has been requested.
     before: OnceCell<Option<Record>>,
-    /// The object as JSON, once somebody asked for it.
+    /// The object as JSON, once it has been requested.
     json: OnceLock<Bytes>,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct WatchFeed {
     follower: OnceCell<AbortOnDropHandle<()>>,
 }
 
-/// Where a watch stands in relation to the kept changes.
+/// The position of a watch relative to the kept changes.
 pub(crate) enum Batch {
     /// The next changes, and the revision up to which they are complete.
     Changes(Vec<Arc<FeedChange>>, Revision),
@@ -153,7 +153,7 @@ impl WatchFeed {
         started.await.map(|_| ())
     }
 
-    /// The revision up to which changes were read; changes when there are more.
+    /// The revision up to which changes were read; it is updated when there are more.
     pub(crate) fn head(&self) -> watch::Receiver<Revision> {
         self.head.subscribe()
     }
@@ -216,8 +216,11 @@ async fn follow(
             }
         };
         if matches!(error, Error::Expired { .. }) {
-            // The store has another history now. Watches find that they are behind.
-            tracing::warn!(error = error.chain(), "the feed of changes starts anew");
+            // The store now has a different history, so watches have to read from it themselves.
+            tracing::warn!(
+                error = error.chain(),
+                "the feed does not continue; starting over"
+            );
             if let Ok(position) = data.feed_position().await {
                 let mut kept = lock(&kept);
                 kept.changes.clear();

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How long the data service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long one answer serves all probes. They need no credentials, so many of them must not become
+/// How long one answer serves all probes. They need no credentials, so many probes must not cause
 /// many calls of the data service.
 const SHARED: Duration = Duration::from_secs(1);
 
@@ -16,12 +16,13 @@ const SHARED: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct DataHealth(Mutex<Option<(Instant, HealthAnswer)>>);
 
-/// The error is the text for a client without credentials: as in Kubernetes, not the reason.
+/// The error is the text for a client without credentials: as in Kubernetes, it does not reveal the
+/// reason.
 type HealthAnswer = Result<(), &'static str>;
 
 impl DataHealth {
-    /// Makes a call of the data service, unless the last one was less than a second ago. Callers
-    /// wait for one call together.
+    /// Makes a call of the data service, unless the last one was less than a second ago. Concurrent
+    /// callers share one call.
     pub(crate) async fn check<T>(&self, call: impl Future<Output = CoreResult<T>>) -> HealthAnswer {
         let mut last = self.0.lock().await;
         if let Some((at, answer)) = *last

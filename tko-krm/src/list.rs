@@ -23,7 +23,7 @@ use tko_core::{Cursor, Record, Revision};
 /// Maximum number of objects of one answer with a limit.
 const MAX_LIMIT: u64 = 5_000;
 
-/// Rows that are read at once.
+/// Number of rows that are read at once.
 const CHUNK: usize = 500;
 
 /// The state that a listing asks for.
@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-/// What a listing asks for.
+/// The options of a listing.
 pub(crate) struct ListOptions {
     pub(crate) selector: ObjectSelector,
     pub(crate) limit: Option<u64>,
@@ -140,8 +140,8 @@ impl ListedForm {
     fn item(self, context: &KrmContext, record: &Record) -> Value {
         match self.representation {
             Representation::Object | Representation::Discovery => object::object(record),
-            // Without a kind, as Kubernetes has it: clients compare it with the objects of a watch,
-            // from which they take the kind away.
+            // Items have no kind, as in Kubernetes: clients compare them with the objects of a
+            // watch, from which they remove the kind.
             Representation::Metadata(_) => {
                 serde_json::json!({"metadata": object::metadata(record)})
             }
@@ -201,7 +201,7 @@ pub(crate) async fn list(
     Ok(reply::json(StatusCode::OK, &value))
 }
 
-/// Adds a token to the error of an expired state. With it the list continues in the present state,
+/// Adds a token to the error of an expired state. With it the list continues in the current state,
 /// after the objects that the client has.
 fn continued(failure: Box<KrmFailure>, after: Option<Cursor>) -> Box<KrmFailure> {
     match after {
@@ -248,7 +248,7 @@ pub(crate) async fn read(
             Ok(page) => page,
             Err(failure) => return Err(continued(failure, options.after.clone())),
         };
-        // All pages are of the state of the first.
+        // All pages show the state of the first page.
         at = Some(page.revision);
         items.extend(page.items);
         let is_full = limit.is_some_and(|limit| items.len() >= limit);

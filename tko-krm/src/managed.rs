@@ -1,4 +1,4 @@
-//! Managed fields: who manages which fields of an object.
+//! Managed fields: which manager owns which fields of an object.
 //!
 //! A small implementation of the rules of server-side apply, for the fixed schemas of this API: see
 //! [`set`] for sets of fields, [`typed`] for values with schemas, [`apply`] for the two kinds of
@@ -89,7 +89,7 @@ pub(crate) fn parse(entries: &[Value]) -> Vec<Manager> {
     entries.iter().filter_map(Manager::parse).collect()
 }
 
-/// Whether both lists say the same, apart from times.
+/// Whether both lists are equal, apart from times.
 pub(crate) fn same(one: &[Manager], other: &[Manager]) -> bool {
     let key = |managers: &[Manager]| {
         let mut all: Vec<_> = managers
@@ -112,7 +112,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The part of an object that managers manage: without the fields of the server.
+/// The part of an object that managers can own: without the fields of the server.
 pub(crate) fn trimmed(object: &Value) -> Value {
     let mut trimmed = Map::new();
     if let Some(spec) = object.get("spec").filter(|spec| !spec.is_null()) {

@@ -1,11 +1,11 @@
 //! Names of objects and labels, and the ids and metadata of TKO behind them.
 //!
-//! A template, site or plugin has the [encoded](kubernetes_name) id as its name. A deployment's name
-//! is its id or, for a name that is no id, a name kept beside it.
+//! A template, site or plugin has the [encoded](kubernetes_name) id as its name. A deployment's
+//! name is its id or, for a name that is not an id, a name stored with the entity.
 //!
-//! A label is a piece of metadata. If both its key and its value are encoded forms, they are decoded;
-//! a part that is not is kept as it is, and [`StoredMetadata`] remembers that. So every label comes
-//! back byte for byte, and selections by label use the index of metadata.
+//! A label is a piece of metadata. If both its key and its value are encoded forms, they are
+//! decoded; a part that is not is kept unchanged, and [`StoredMetadata`] remembers that. So every
+//! label is read back byte for byte, and selections by label use the index of metadata.
 
 use crate::failure::StatusCause;
 use crate::stored::{Literal, StoredMetadata};
@@ -17,15 +17,15 @@ use tko_core::{DeploymentId, Key, Kind, Metadata};
 /// Longest name of an object.
 const MAX_NAME: usize = 253;
 
-/// Longest name in the key of a label, and longest value.
+/// Maximum length of the name in the key of a label, and of its value.
 const MAX_LABEL: usize = 63;
 
-/// What a name stands for.
+/// The entity that a name stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     /// An entity.
     Key(Key),
-    /// A deployment whose name is kept beside its id.
+    /// A deployment whose name is stored separately from its id.
     Alias,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn check_subdomain(name: &str) -> Result<(), String> {
     ))
 }
 
-/// The labels of an entity, from its metadata. What does not fit into a label is left out.
+/// The labels of an entity, from its metadata. Metadata that do not fit into a label are left out.
 pub(crate) fn labels(metadata: &Metadata, stored: &StoredMetadata) -> BTreeMap<String, String> {
     metadata
         .iter()
@@ -125,7 +125,7 @@ pub(crate) struct FromLabels {
 /// Reads the labels of an object.
 ///
 /// # Errors
-/// The labels that Kubernetes or TKO cannot have; each cause names its key.
+/// The labels that Kubernetes or TKO does not allow; each cause names the key.
 pub(crate) fn from_labels(
     labels: &BTreeMap<String, String>,
 ) -> Result<FromLabels, Vec<StatusCause>> {
@@ -139,14 +139,14 @@ pub(crate) fn from_labels(
     for (label_key, label_value) in labels {
         if !is_label_key(label_key) {
             refuse(format!(
-                "{label_key:?} is no key of a label: an optional DNS name with \"/\", then at most \
+                "{label_key:?} is not a valid label key: an optional DNS name with \"/\", then at most \
                  {MAX_LABEL} letters, digits, \"-\", \"_\" and \".\", with a letter or digit at each end"
             ));
             continue;
         }
         if !is_label_value(label_value) {
             refuse(format!(
-                "the value {label_value:?} of {label_key:?} is no value of a label: at most \
+                "the value {label_value:?} of {label_key:?} is not a valid label value: at most \
                  {MAX_LABEL} letters, digits, \"-\", \"_\" and \".\", with a letter or digit at each end"
             ));
             continue;

@@ -43,7 +43,7 @@ pub(crate) fn uid(entity: &Entity) -> String {
 pub(crate) fn uuid(hash: ContentHash) -> String {
     let mut digits = hash.to_string();
     digits.truncate(32);
-    // Version 8 of RFC 9562, with its variant: made by rules of the program's own.
+    // Version 8 of RFC 9562, with its variant: made by this program's own rules.
     digits.replace_range(12..13, "8");
     digits.replace_range(16..17, "a");
     format!(

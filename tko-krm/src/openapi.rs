@@ -64,8 +64,8 @@ impl Documents {
         reply::json(StatusCode::OK, &json!({"paths": paths}))
     }
 
-    /// The document of OpenAPI 3. With the right hash it can be cached for ever; with another one
-    /// the client is sent to the right one.
+    /// The document of OpenAPI 3. With the right hash it can be cached for ever; with another hash,
+    /// the client is redirected to the right one.
     pub(crate) fn v3(&self, request: &ApiRequest) -> Reply {
         let hash = request.query.get("hash");
         if hash.is_some_and(|hash| hash != self.v3.hash) {

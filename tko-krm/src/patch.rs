@@ -53,7 +53,7 @@ pub(crate) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchE
         let text = |key: &str| operation.get(key).and_then(Value::as_str);
         let pointer = |key: &str| {
             let text = text(key).ok_or_else(|| malformed(&format!("an operation has no {key}")))?;
-            Pointer::parse(text).ok_or_else(|| malformed(&format!("{text:?} is no path")))
+            Pointer::parse(text).ok_or_else(|| malformed(&format!("{text:?} is not a path")))
         };
         let value = || {
             operation

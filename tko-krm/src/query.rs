@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Maximum number of bytes of a query.
 const MAX_QUERY: usize = 64 * 1024;
 
-/// The parameters of a request, by name. Of repeated ones the first counts, except for `dryRun`.
+/// The parameters of a request, by name. If one is repeated, the first is used, except for
+/// `dryRun`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 

@@ -25,7 +25,7 @@ pub(crate) const ROW: Want = Want::ROW.with_revision().with_deleting();
 /// How long a request waits for a resource version that the server has not reached.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// The pause between two looks at the position of the feed.
+/// The pause between two reads of the position of the feed.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers a GET of one object.
@@ -112,7 +112,7 @@ pub(crate) async fn find(
         .map_err(|error| KrmFailure::from_error(&error, resource, name))
 }
 
-/// The deployment whose name is kept beside its id.
+/// The deployment whose name is stored separately from its id.
 pub(crate) async fn alias(data: &dyn DataApi, name: &str) -> Result<Option<DeploymentId>, Error> {
     let select = Select::all(Kind::Deployment)
         .deleting(true)

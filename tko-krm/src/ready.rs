@@ -12,10 +12,10 @@ const REMOVED: &str = "Removed";
 /// The `Ready` condition of an entity; `None` for kinds that have none.
 ///
 /// It names the first thing that a deployment still needs, with the reason and the message of the
-/// condition that is about it.
+/// corresponding condition.
 ///
 /// A scheduler that knows the state of the objects on the site stores the condition `Ready` itself.
-/// It decides as long as it is about what is on the site now.
+/// That condition decides as long as it describes what is on the site now.
 pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
     let stored = entity.condition(READY);
     if let Some(stored) = stored.filter(|stored| is_current(entity, stored)) {
@@ -34,7 +34,7 @@ pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
     Some(condition.since(since))
 }
 
-/// Whether a stored condition is about what is on the site now.
+/// Whether a stored condition describes what is on the site now.
 fn is_current(entity: &Entity, stored: &Condition) -> bool {
     match &entity.facts {
         Facts::Deployment(deployment) => {
@@ -52,7 +52,7 @@ fn is_current(entity: &Entity, stored: &Condition) -> bool {
     }
 }
 
-/// Whether nothing has failed since: what was ready before says nothing about the present.
+/// Whether nothing has failed since the condition was stored; after a failure it is out of date.
 fn is_still_true(entity: &Entity, stored: &Condition) -> bool {
     let scheduled = entity.condition(SCHEDULED);
     stored.status != Some(true) || scheduled.is_none_or(|scheduled| scheduled.status == Some(true))

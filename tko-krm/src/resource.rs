@@ -20,7 +20,7 @@ pub(crate) struct ResourceType {
     pub(crate) plural: &'static str,
     /// The name for people, such as `template`.
     pub(crate) singular: &'static str,
-    /// What an object is, for `kubectl explain`.
+    /// The description of the type, for `kubectl explain`.
     pub(crate) description: &'static str,
 }
 

@@ -8,7 +8,7 @@ use http::Method;
 /// Longest path.
 const MAX_PATH: usize = 4 * 1024;
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RouteTarget {
     /// The paths of the server.
@@ -89,11 +89,11 @@ impl RouteTarget {
         Ok(target)
     }
 
-    /// The Kubernetes verb of a request, such as `list`; for paths that are no resources, the
+    /// The Kubernetes verb of a request, such as `list`; for paths that are not resources, the
     /// method in lower case.
     pub(crate) fn verb(&self, method: &Method, query: &Query) -> KrmAnswer<&'static str> {
         let verb = match (self, method.as_str()) {
-            // On an object: the older form of watching it.
+            // On an object, this is the older form of watching it.
             (Self::Collection(_) | Self::Object(..), "GET" | "HEAD") if query.is_true("watch") => {
                 "watch"
             }

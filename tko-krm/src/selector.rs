@@ -41,7 +41,7 @@ impl ObjectSelector {
         self.kind
     }
 
-    /// A selection of TKO that has at least the objects of this one; `None` if there can be none.
+    /// A selection of TKO that has at least the objects of this one; `None` if no object can match.
     pub(crate) fn to_select(&self) -> Option<Select> {
         let select = Select::all(self.kind).deleting(true);
         let select = self.fields.narrow(self.kind, select)?;
@@ -55,7 +55,7 @@ impl ObjectSelector {
             && self.labels.matches(record)
     }
 
-    /// Whether whether an object is selected can change while it exists.
+    /// Whether an object can enter or leave the selection while it exists.
     pub(crate) fn can_change(&self) -> bool {
         !self.labels.is_empty() || self.fields.can_change()
     }

@@ -49,8 +49,8 @@ impl KrmServer {
     }
 
     /// Authenticates and authorizes every request by a cluster, as an aggregated API server behind
-    /// it. This takes the place of the authentication of [`with_access`](Self::with_access), whose
-    /// TLS then asks for client certificates and leaves their verification to the server.
+    /// it. This replaces the authentication of [`with_access`](Self::with_access). Its TLS then
+    /// requests client certificates and leaves their verification to the server.
     #[must_use]
     pub fn with_cluster(self, reviews: Arc<dyn ClusterReviews>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! [`KrmService`]: authenticates each request and hands it to what it is for.
+//! [`KrmService`]: authenticates each request and passes it to its handler.
 
 use crate::accept::{Representation, Serves};
 use crate::context::KrmContext;
@@ -35,15 +35,15 @@ const AGGREGATED: HeaderValue = HeaderValue::from_static(
 /// The header that identifies a request in logs.
 const AUDIT_ID: &str = "audit-id";
 
-/// Who may make requests.
+/// How requests are authenticated and authorized.
 pub(crate) enum Gate {
     /// Every authenticated caller; the data service knows the roles.
     Local(Arc<dyn Authenticate>),
-    /// Whom the cluster permits it.
+    /// The cluster authenticates and authorizes every request.
     Cluster(Arc<Delegation>),
 }
 
-/// Accepts a caller that is known already.
+/// Accepts a caller that is already authenticated.
 struct KnownCaller(Caller);
 
 #[async_trait]
@@ -60,7 +60,7 @@ pub(crate) struct KrmService {
     gate: Gate,
     documents: Documents,
     in_flight: Semaphore,
-    /// Where requests with large bodies are worked on.
+    /// The threads that process requests with large bodies.
     workshop: Workshop,
     data_health: DataHealth,
 }
@@ -130,7 +130,7 @@ impl KrmService {
                 let path = head.uri.path();
                 delegation.authorize(&user, &target, verb, path).await?;
                 let known = KnownCaller(Delegation::caller(&user)?);
-                // Notes that the connection is that of somebody known.
+                // Records that the connection belongs to an authenticated caller.
                 authenticate(&known, &head.headers, peer).await?
             }
         };
@@ -163,7 +163,7 @@ impl KrmService {
         let weight = package_weight(&request.body);
         let handling = self.dispatch(&target, verb, request);
         let timeout = self.context.settings.timeout;
-        // The inner one ends work that has a thread of its own, the outer one waiting for a thread.
+        // The inner timeout ends work on its own thread, the outer one the wait for a thread.
         let handling = tokio::time::timeout(timeout, handling);
         let handling = self.workshop.run(weight, handling);
         match tokio::time::timeout(timeout, handling).await {
@@ -243,7 +243,7 @@ impl KrmService {
         }
     }
 
-    /// Answers a health check. Being alive needs nothing; being ready needs the data service.
+    /// Answers a health check. Liveness has no dependency; readiness requires the data service.
     async fn health(
         &self,
         endpoint: HealthCheck,

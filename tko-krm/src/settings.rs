@@ -9,23 +9,23 @@ pub const DOOR: &str = "kubernetes";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KrmSettings {
-    /// Largest body of a request, in bytes. Default: 16 MiB.
+    /// Maximum size of the body of a request, in bytes. Default: 16 MiB.
     pub max_body: usize,
-    /// Maximum number of requests in flight, not counting watches; further ones are answered by
+    /// Maximum number of requests in flight, not counting watches; further ones are answered with
     /// 429. Default: 400.
     pub max_requests: usize,
     /// Maximum number of connections. Default: 10,000.
     pub max_connections: usize,
-    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight on all connections together. Default: 512 MiB.
     pub max_bytes: usize,
     /// Longest time for a request, not counting watches and the sending of its answer.
     /// Default: 60 s.
     pub timeout: Duration,
-    /// How long requests may go on after the shutdown. Default: 10 s.
+    /// Grace period for requests in flight at shutdown. Default: 10 s.
     pub grace: Duration,
-    /// Shortest default duration of a watch; the default is between this and twice this.
+    /// Minimum default duration of a watch; a random time of up to the same length is added.
     /// Default: 30 min.
     pub watch: Duration,
     /// Interval of bookmarks. Default: 60 s.

@@ -1,6 +1,6 @@
 //! Reading the state at one revision, page by page.
 //!
-//! The data service lists the present state. What changed since the revision is undone: changed
+//! The data service lists the current state. Changes since the revision are undone: changed
 //! entities are left out, and their states before the first change are put in.
 
 use crate::failure::{KrmAnswer, KrmFailure};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tko_core::{Caller, Cursor, DataApi, Error, Key, Kind, List, Record, Revision, Want};
 
-/// Maximum number of changes that are undone; a listing that takes longer begins anew.
+/// Maximum number of changes that are undone; a listing with more changes is restarted.
 const MAX_UNDONE: u64 = 20_000;
 
 /// How long to wait for changes that the listing has already seen.
@@ -37,7 +37,7 @@ pub(crate) struct StateReader<'a> {
 }
 
 impl StateReader<'_> {
-    /// Reads a page of the present state, or of the state at `at`.
+    /// Reads a page of the current state, or of the state at `at`.
     pub(crate) async fn page(
         &self,
         at: Option<Revision>,
@@ -108,13 +108,13 @@ fn expired(revision: Revision, is_continued: bool) -> Box<KrmFailure> {
     KrmFailure::expired(if is_continued {
         format!(
             "The provided continue parameter is too old: the state at resource version {version} is \
-             no longer kept. Start the list anew, or use the token in this answer for the rest of \
-             the present state, which is inconsistent with the part that was read"
+             no longer kept. Start the list again, or use the token in this answer for the rest of \
+             the current state, which is inconsistent with the part that was read"
         )
     } else {
         format!(
             "The resourceVersion for the provided list is too old: the state at resource version \
-             {version} is no longer kept; list the present state"
+             {version} is no longer kept; list the current state"
         )
     })
 }

@@ -1,7 +1,7 @@
-//! [`StoredMetadata`]: the metadata of Kubernetes that TKO itself has no field for.
+//! [`StoredMetadata`]: the Kubernetes metadata for which TKO itself has no field.
 //!
-//! It is kept as JSON in a private key of the metadata that an entity was given, so that it lives
-//! and dies with the entity and is written in the same commit.
+//! It is kept as JSON in a private key of the metadata that an entity was given, so that it exists
+//! exactly as long as the entity and is written in the same commit.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use tko_core::{Entity, Metadata};
 /// The private key in [`Entity::given`] under which the metadata is stored.
 pub(crate) const STORED: &str = "nephio.org/_kubernetes";
 
-/// The key in [`Entity::given`] of a deployment's name, unless its id is its name.
+/// The key in [`Entity::given`] of a deployment's name, unless the name equals the id.
 pub(crate) const NAME: &str = "nephio.org/kubernetes-name";
 
 /// Metadata of an object that is not part of TKO's model.
@@ -62,8 +62,8 @@ impl StoredMetadata {
 
     /// Writes it into given metadata.
     pub(crate) fn write_into(&self, given: &mut Metadata) {
-        // Once there is something, it stays, if only empty: a registration without it would
-        // bring back what was there before.
+        // Once the key exists, it stays, even if empty: a registration without it would bring back
+        // the old value.
         let is_needed = *self != Self::default() || given.contains_key(STORED);
         if !is_needed {
             return;

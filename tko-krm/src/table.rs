@@ -1,4 +1,4 @@
-//! Tables: what `kubectl get` prints.
+//! Tables, which `kubectl get` prints.
 
 use crate::accept::MetaVersion;
 use crate::names;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tko_core::{Condition, DeploymentId, Facts, Key, Kind, Record, SiteId, TemplateId, Timestamp};
 
-/// What each row of a table includes of its object.
+/// The part of its object that each row of a table includes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum IncludeObject {
     /// Nothing.
@@ -228,7 +228,7 @@ fn human(duration: Duration) -> String {
     }
 }
 
-/// The metadata of a list: its resource version and, if there is more, where it continues.
+/// The metadata of a list: its resource version and, if there is more, the token to continue.
 pub(crate) fn list_metadata(
     version: u64,
     next: Option<&str>,

@@ -29,7 +29,7 @@ pub(crate) fn check(
     for (key, expected) in [("apiVersion", API_VERSION), ("kind", resource.name)] {
         match object.get(key).and_then(Value::as_str) {
             Some(value) if value == expected => {}
-            // Missing ones are taken from the path.
+            // Missing fields are taken from the path.
             None | Some("") => object[key] = expected.into(),
             Some(value) => {
                 return Err(KrmFailure::bad_request(format!(

@@ -1,7 +1,7 @@
-//! Which entities a caller may see.
+//! Decides which entities a caller may see.
 //!
-//! The feed of changes is read once for all callers, so what it shows to each is decided here, by
-//! the scopes of the caller's roles.
+//! The feed of changes is read once for all callers, so its events are filtered here for each
+//! caller, by the scopes of the caller's roles.
 
 use tko_core::{Caller, Entity};
 

@@ -28,19 +28,19 @@ use tko_core::{Caller, Cursor, Error, Record, Revision, Select};
 use tokio::time::Instant;
 
 /// How long a watch waits for a resource version that the server has not reached. Then the client
-/// gets `Expired`: its version is from another life of the store.
+/// gets `Expired`: its version comes from an earlier state of the store, such as before a restore.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long before its end a watch sends the last bookmark.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
-/// Objects that are read at once.
+/// Number of objects that are read at once.
 const PAGE: usize = 500;
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
-    /// With the present objects.
+    /// With the current objects.
     Objects {
         /// Whether a bookmark marks their end.
         marks_end: bool,
@@ -51,7 +51,7 @@ enum Start {
     After(u64),
 }
 
-/// What a watch asks for.
+/// The options of a watch.
 struct WatchOptions {
     selector: ObjectSelector,
     start: Start,
@@ -122,7 +122,7 @@ pub(crate) async fn watch(
     let include = include(&request.query)?;
     check_permission(&request, resource).await?;
     let length = options.timeout.unwrap_or_else(|| {
-        // Spread, so that not all watches end together.
+        // Randomized, so that not all watches end at the same time.
         let span = context.settings.watch.as_millis().max(1);
         let spread = u128::from(context.clock.now().0.unsigned_abs()) % span;
         context.settings.watch + Duration::from_millis(u64::try_from(spread).unwrap_or_default())
@@ -161,7 +161,7 @@ pub(crate) async fn watch(
     ))
 }
 
-/// Asks the data service whether the caller may watch: it refuses at once.
+/// Asks the data service whether the caller may watch, so that a refusal comes at once.
 async fn check_permission(request: &ApiRequest, resource: &ResourceType) -> KrmAnswer<()> {
     let failed = |error: Error| KrmFailure::from_other(&error);
     let position = request.data.feed_position().await.map_err(failed)?;
@@ -177,14 +177,14 @@ async fn check_permission(request: &ApiRequest, resource: &ResourceType) -> KrmA
     }
 }
 
-/// How far a watch has come.
+/// The progress of a watch.
 enum WatchStage {
     Begin,
-    /// Sends the present objects, of this revision, after this key.
+    /// Sends the current objects, of this revision, after this key.
     Objects(Revision, Option<Cursor>),
     /// Sends changes.
     Changes,
-    /// Has caught up with nothing yet: reads changes from the data service itself.
+    /// Has not caught up yet: reads changes from the data service itself.
     Behind(DenseChanges),
     Ended,
 }
@@ -232,7 +232,7 @@ impl Watching {
         }
     }
 
-    /// Does the next step.
+    /// Performs the next step.
     async fn advance(&mut self) -> KrmAnswer<()> {
         let failed = |error: Error| KrmFailure::from_other(&error);
         match std::mem::replace(&mut self.stage, WatchStage::Changes) {
@@ -338,7 +338,7 @@ impl Watching {
         }
     }
 
-    /// Sends one change, if it concerns what is watched.
+    /// Sends one change, if it concerns the watched objects.
     async fn send(&mut self, change: &FeedChange) -> KrmAnswer<()> {
         let selector = &self.options.selector;
         if change.record.entity.key.kind() != selector.kind() {

@@ -25,7 +25,7 @@ use serde_json::Value;
 use tko_core::Record;
 use tko_core::encoding::Format;
 
-/// Attempts of a write that states no resource version, while others change the object.
+/// Maximum number of attempts of a write without a resource version while others change the object.
 const ATTEMPTS: usize = 16;
 
 /// Maximum number of bytes of a warning.
@@ -35,7 +35,7 @@ const MAX_WARNING: usize = 256;
 const PATCHES: &str =
     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
-/// A write in progress: what it is about, and its options.
+/// A write in progress: its object, and its options.
 pub(crate) struct Write<'a> {
     pub(crate) context: &'a KrmContext,
     pub(crate) resource: &'static ResourceType,
@@ -44,7 +44,7 @@ pub(crate) struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// The present time, as managers and deletions have it.
+    /// The current time, in the format of managed fields and deletions.
     fn now(&self) -> String {
         object::time(self.context.clock.now())
     }
@@ -192,7 +192,7 @@ impl Write<'_> {
         Ok(name)
     }
 
-    /// Changes an object until nobody else changed it meanwhile.
+    /// Changes an object; retries while others change it concurrently.
     async fn change(
         &self,
         name: &str,
@@ -283,7 +283,8 @@ impl Write<'_> {
         Ok(written(StatusCode::CREATED, &stored, &warnings))
     }
 
-    /// Approves a deployment through its subresource; nothing else there can be written.
+    /// Approves a deployment through its subresource; nothing else can be written through the
+    /// subresource.
     async fn approve(&self, name: &str, live: &Record, transform: &Transform) -> KrmAnswer<Value> {
         let object = object::object(live);
         let mut asked = object.clone();
@@ -352,7 +353,7 @@ fn written(status: StatusCode, object: &Value, warnings: &[String]) -> Reply {
     reply
 }
 
-/// Reads an object for storing it.
+/// Reads an object in order to store it.
 fn desired(
     write: &Write<'_>,
     name: &str,

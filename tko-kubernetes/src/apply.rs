@@ -1,10 +1,10 @@
 //! Brings one set of objects into one cluster.
 //!
-//! - What is there is read by the label of the set, one list for each kind. Only differences are
-//!   written.
+//! - Existing objects are read by the label of the set, with one list for each kind. Only
+//!   differences are written.
 //! - The parent of the set names every kind and namespace *before* an object is written there. So
-//!   after a crash nothing is where no one looks.
-//! - An object that is there without the label was made by something else. It is applied like any
+//!   even after a crash, every object is found again.
+//! - An existing object without the label was created by another program. It is applied like any
 //!   other, and marked: it is never deleted, only released.
 
 use crate::applyset::{ApplySet, PART_OF, SET};
@@ -27,10 +27,10 @@ use tko_core::{Error, Result};
 use tko_scheduler::apply::Phase;
 use tokio::time::{Instant, sleep};
 
-/// The annotation of objects that something else had made.
+/// The annotation of objects that another program had created.
 pub(crate) const ADOPTED: &str = "tko.nephio.org/adopted";
 
-/// The pauses between two looks at an object that changes by itself.
+/// The pauses between two reads of an object that changes by itself.
 const PAUSES: [u64; 5] = [50, 100, 250, 500, 1_000];
 
 /// The phases in the order of applying.
@@ -52,22 +52,22 @@ pub(crate) struct LiveObject {
 pub(crate) struct ObjectFailure {
     /// The object, for people.
     pub(crate) object: String,
-    /// The deployment that it belongs to; empty if none has it any more.
+    /// The deployment that it belongs to; empty if no deployment has the object any more.
     pub(crate) owner: String,
     pub(crate) why: String,
 }
 
-/// What one run found.
+/// The result of one run.
 #[derive(Default)]
 pub(crate) struct ApplyReport {
     /// The number of objects that were wanted.
     pub(crate) wanted: usize,
     pub(crate) failures: Vec<ObjectFailure>,
-    /// Objects that others keep changing, which are left as they are, with their deployments.
+    /// Objects that other programs keep changing, which are left unchanged, with their deployments.
     pub(crate) contested: Vec<(ObjectKey, String)>,
-    /// The health of each object that is there, with its deployment.
+    /// The health of each existing object, with its deployment.
     pub(crate) health: Vec<(ObjectKey, String, Health)>,
-    /// The wanted objects that are there, as they were read or written last.
+    /// The desired objects that exist, as they were last read or written.
     pub(crate) live: HashMap<ObjectKey, LiveObject>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Application<'a> {
     pub(crate) settings: &'a KubernetesSettings,
     pub(crate) memory: &'a SiteMemory,
     pub(crate) force: bool,
-    /// Set once the cluster does not answer: nothing else is tried then.
+    /// Set once the cluster does not answer: then nothing else is attempted.
     pub(crate) lost: AtomicBool,
     /// The lists that were read.
     pub(crate) lists: Mutex<Vec<ListedPath>>,
@@ -88,10 +88,10 @@ pub(crate) struct Application<'a> {
 pub(crate) type RemovedKeys = HashSet<(GroupKind, Option<String>, String)>;
 
 impl Application<'_> {
-    /// Applies, removes, and reports.
+    /// Applies and removes objects, and reports.
     ///
     /// # Errors
-    /// The cluster as a whole cannot be worked on. Failures of single objects are in the report.
+    /// The cluster as a whole cannot be used. Failures of single objects are in the report.
     pub(crate) async fn run(
         &self,
         wanted: &[WantedResource],
@@ -229,7 +229,7 @@ impl Application<'_> {
         body
     }
 
-    /// Applies an object if it has to be. Returns it as it is then, unless nothing changed.
+    /// Applies an object if necessary. Returns its new state, unless nothing changed.
     async fn bring(
         &self,
         object: &DesiredObject,
@@ -260,7 +260,7 @@ impl Application<'_> {
         Ok(Some(applied))
     }
 
-    /// An object that has no label of ours: it is new, or was made by something else.
+    /// Applies an object without TKO's label: it is new, or was created by another program.
     async fn create(&self, object: &DesiredObject, path: &str) -> Result<(Value, bool), String> {
         let found = self
             .client
@@ -298,7 +298,7 @@ impl Application<'_> {
                 finalizers(found)
             ));
         }
-        // With this hash, something else changed it since it was applied.
+        // The hash is the same, so another program changed the object since it was applied.
         let is_correction = has_hash(found, &object.hash);
         if is_correction
             && !self
@@ -325,14 +325,14 @@ impl Application<'_> {
         let written = self.client.apply(path, &body, self.force).await;
         let written = written.map_err(|failure| self.said(&failure))?;
         if !owns(&written, &object.body) {
-            // Its fields are recorded in a way that this program does not understand. The hash alone
-            // decides from now on, or it would be written again and again.
+            // The record of its fields is in a form that this program does not understand. From now
+            // on only the hash decides; otherwise the object would be written again and again.
             self.memory.opaque(&object.key, &object.hash);
         }
         Ok((written, false))
     }
 
-    /// The words of a failure. Notes that the cluster is lost, if it is.
+    /// The message of a failure. Records it if the connection to the cluster is lost.
     pub(crate) fn said(&self, failure: &RequestFailure) -> String {
         if failure.is_of_the_cluster() {
             self.lost.store(true, Ordering::Relaxed);
@@ -340,7 +340,7 @@ impl Application<'_> {
         failure.to_string()
     }
 
-    /// Stops if the cluster is lost.
+    /// Stops if the connection to the cluster is lost.
     fn check_contact(&self, report: &ApplyReport) -> Result<()> {
         match report.failures.last() {
             Some(failure) if self.lost.load(Ordering::Relaxed) => Err(Error::unavailable(
@@ -462,7 +462,7 @@ impl Pauses {
     }
 }
 
-/// Whether something else had made the object.
+/// Whether another program had created the object.
 pub(crate) fn is_adopted(object: &Value) -> bool {
     let annotations = object.pointer("/metadata/annotations");
     annotations
@@ -495,7 +495,7 @@ pub(crate) fn name_kind(kind: &GroupKind, served: &ServedKind, value: &mut Value
     }
 }
 
-/// The health of the objects that are there.
+/// The health of the existing objects.
 fn health_of(
     objects: &[DesiredObject],
     live: &HashMap<ObjectKey, LiveObject>,

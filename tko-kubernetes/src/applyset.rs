@@ -1,8 +1,9 @@
 //! The inventory in the cluster: an ApplySet (KEP-3659).
 //!
 //! Each object that a site has in its cluster carries a label with the id of the set. A ConfigMap,
-//! the parent of the set, names the kinds and namespaces where such objects can be. So whatever a
-//! site has is found by reading, also after a crash at any point, and by other tools.
+//! the parent of the set, names the kinds and namespaces where such objects can be. So everything
+//! that a site has can be found by reading the cluster: after a crash at any point, and by other
+//! tools.
 
 use crate::kinds::GroupKind;
 use base64::Engine;
@@ -14,7 +15,7 @@ use std::fmt::Write;
 
 /// The label of the members.
 pub(crate) const PART_OF: &str = "applyset.kubernetes.io/part-of";
-/// The label of the members and of the parent, so that one list has both.
+/// The label of the members and of the parent, so that one list returns both.
 pub(crate) const SET: &str = "tko.nephio.org/set";
 /// The label of the parent.
 pub(crate) const ID: &str = "applyset.kubernetes.io/id";
@@ -33,7 +34,7 @@ pub(crate) struct ApplySet {
     owner: String,
 }
 
-/// Where the members of a set can be.
+/// The kinds and namespaces that can contain members of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SetScope {
     pub(crate) kinds: BTreeSet<GroupKind>,
@@ -42,7 +43,7 @@ pub(crate) struct SetScope {
 }
 
 impl SetScope {
-    /// Everything that is in one of the two.
+    /// The union of both scopes.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self {
             kinds: self.kinds.union(&other.kinds).cloned().collect(),
@@ -52,7 +53,7 @@ impl SetScope {
 }
 
 impl ApplySet {
-    /// The set of a site, or of its infrastructure; `role` tells the two apart.
+    /// The set of a site, or of its infrastructure; `role` distinguishes the two.
     pub(crate) fn new(role: &str, owner: &str, namespace: &str) -> Self {
         let name = parent_name(role, owner);
         let mut hasher = Sha256::new();
@@ -95,7 +96,7 @@ impl ApplySet {
     /// Reads the scope of a parent.
     ///
     /// # Errors
-    /// The object is not the parent of this set: another tool or another site has it.
+    /// The object is not the parent of this set: it belongs to another tool or another site.
     pub(crate) fn scope(&self, parent: &Value) -> Result<SetScope, String> {
         let metadata = &parent["metadata"];
         let text = |kind: &str, name: &str| {

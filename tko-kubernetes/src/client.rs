@@ -20,13 +20,13 @@ pub(crate) const MANAGER: &str = "tko";
 /// Maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// Attempts of a request that the cluster is too busy for.
+/// Maximum number of attempts of a request for which the cluster is too busy.
 const ATTEMPTS: u32 = 5;
 
 /// The longest pause that a cluster may ask for before the second attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Objects in one page of a list.
+/// Number of objects in one page of a list.
 const PAGE: usize = 500;
 
 type ClusterAnswer<T> = std::result::Result<T, RequestFailure>;
@@ -34,7 +34,7 @@ type ClusterAnswer<T> = std::result::Result<T, RequestFailure>;
 /// Requests to one cluster.
 pub(crate) struct ClusterClient {
     client: kube::Client,
-    /// The namespace of objects that name none.
+    /// The default namespace of objects.
     pub(crate) namespace: String,
     pub(crate) kinds: KindCache,
     limit: Arc<RequestLimit>,
@@ -120,8 +120,8 @@ impl ClusterClient {
         }
     }
 
-    /// Opens an answer that comes in parts. Only its beginning has a time limit; the caller limits the
-    /// rest.
+    /// Opens an answer that arrives in parts. Only its beginning has a time limit; the caller
+    /// limits the rest.
     pub(crate) async fn open(&self, path: &str, accept: &str) -> ClusterAnswer<Body> {
         self.counters.watched();
         let request = Request::builder()
@@ -146,7 +146,7 @@ impl ClusterClient {
         self.in_time(opening).await
     }
 
-    /// Applies an object on the server's side; returns it as it is then.
+    /// Applies an object with server-side apply; returns its new state.
     pub(crate) async fn apply(
         &self,
         path: &str,
@@ -167,7 +167,8 @@ impl ClusterClient {
         self.send(Method::PATCH, &query, Some(body), kind).await
     }
 
-    /// Deletes the object with this UID, and what it owns. Another object of its name is kept.
+    /// Deletes the object with this UID, and what it owns. Another object with the same name is
+    /// kept.
     pub(crate) async fn delete(&self, path: &str, uid: &str) -> ClusterAnswer<Deletion> {
         self.counters.wrote();
         let options = json!({
@@ -176,7 +177,7 @@ impl ClusterClient {
         });
         let sent = self.send(Method::DELETE, path, Some(&options), "application/json");
         match sent.await {
-            // A status means that it is gone, the object that it is not yet.
+            // A `Status` means that it is gone; the object itself means that it still exists.
             Ok(value) if value["kind"] == "Status" => Ok(Deletion::Gone),
             Ok(value) => match value.pointer("/metadata/deletionTimestamp") {
                 Some(_) => Ok(Deletion::Waits),
@@ -187,7 +188,8 @@ impl ClusterClient {
         }
     }
 
-    /// Sends a request, and again if the cluster asks for it: all requests here can be repeated.
+    /// Sends a request, and repeats it if the cluster asks for that: all requests here can be
+    /// repeated.
     async fn send(
         &self,
         method: Method,
@@ -240,7 +242,7 @@ impl ClusterClient {
         self.in_time(exchange).await
     }
 
-    /// Gives an exchange the time limit of one request.
+    /// Limits an exchange to the time limit of one request.
     async fn in_time<T>(
         &self,
         exchange: impl Future<Output = ClusterAnswer<T>>,

@@ -20,7 +20,7 @@ use tko_core::{Error, Result, error::chain};
 /// Maximum number of sites whose clients are kept.
 const MAX_SITES: usize = 4_096;
 
-/// The client of a site's cluster, and what is remembered of the site.
+/// The client of a site's cluster, and the state remembered for the site.
 #[derive(Clone)]
 pub(crate) struct SiteCluster {
     pub(crate) client: Arc<ClusterClient>,
@@ -59,7 +59,7 @@ impl Clusters {
         }
     }
 
-    /// Watches the objects of sites from now on, with at most this many watches.
+    /// Starts to watch the objects of sites, with at most this many watches.
     pub(crate) fn watch(&mut self, sink: DriftSink, streams: usize) {
         self.watches = Arc::new(WatchLimits::new(Some(sink), streams));
     }
@@ -68,7 +68,7 @@ impl Clusters {
     ///
     /// # Errors
     /// - `BadArgument`: the kubeconfig is missing or not valid.
-    /// - `Unavailable`: the management cluster cannot be asked for the kubeconfig.
+    /// - `Unavailable`: the kubeconfig cannot be read from the management cluster.
     pub(crate) async fn site(&self, site: &str, target: &SiteTarget) -> Result<SiteCluster> {
         let context = target.context.clone();
         let credentials = match &target.kubeconfig {
@@ -158,7 +158,7 @@ impl Clusters {
     ///
     /// # Errors
     /// - `BadArgument`: there is no management cluster, or the Secret has no kubeconfig.
-    /// - `Unavailable`: the management cluster cannot be asked.
+    /// - `Unavailable`: the management cluster cannot be reached.
     pub(crate) async fn secret_text(
         &self,
         name: &str,
@@ -217,7 +217,7 @@ impl Clusters {
         };
         let mut sites = locked(&self.sites);
         if sites.len() >= MAX_SITES {
-            // Forgetting costs a few reads.
+            // Dropping remembered state costs only a few reads.
             sites.clear();
         }
         sites.insert(site.to_owned(), made.clone());
@@ -226,7 +226,7 @@ impl Clusters {
 
     fn limit(&self, url: &str) -> Arc<RequestLimit> {
         let mut limits = locked(&self.limits);
-        // Limits that no client has any more.
+        // Drops limits that no client uses any more.
         limits.retain(|_, limit| Arc::strong_count(limit) > 1);
         let new = || {
             Arc::new(RequestLimit::new(
@@ -237,7 +237,7 @@ impl Clusters {
         limits.entry(url.to_owned()).or_insert_with(new).clone()
     }
 
-    /// What is remembered of the infrastructure of a site.
+    /// The state remembered for the infrastructure of a site.
     pub(crate) fn infrastructure_memory(&self, site: &str) -> Arc<SiteMemory> {
         let mut all = locked(&self.infrastructure);
         if all.len() >= MAX_SITES {

@@ -1,4 +1,4 @@
-//! The words for what happened in a cluster.
+//! The conditions that describe the result in a cluster.
 
 use crate::apply::ApplyReport;
 use crate::failure::shown;
@@ -6,10 +6,10 @@ use crate::health::Health;
 use std::fmt::Write;
 use tko_core::{Condition, Entity, Error};
 
-/// The kind of the condition that says whether the objects do what they are for.
+/// The kind of the condition that says whether the objects are healthy.
 pub(crate) const READY: &str = "Ready";
 
-/// Objects that a message names.
+/// Maximum number of objects that a message names.
 const NAMED: usize = 3;
 
 /// The error of the objects that could not be applied or removed.
@@ -43,14 +43,14 @@ pub(crate) fn ready(report: &ApplyReport, site: &Entity) -> Condition {
     ObjectsState::of(report, None).condition(site, "the site has no objects")
 }
 
-/// The state of one deployment's objects. Objects that another deployment of the site has, too, are
-/// the other's if that is applied last.
+/// The state of one deployment's objects. Objects that another deployment of the site contains,
+/// too, belong to the deployment that is applied last.
 pub(crate) fn deployment_ready(report: &ApplyReport, deployment: &Entity) -> Condition {
     let state = ObjectsState::of(report, Some(deployment.key.id()));
     state.condition(deployment, "the deployment has no objects on the site")
 }
 
-/// The objects could not be asked for.
+/// The condition for objects that could not be read.
 pub(crate) fn unknown(entity: &Entity) -> Condition {
     let message = "the objects could not be read; see the condition Scheduled of the site";
     Condition::new(READY, None, "Unknown", message, entity.generation)
@@ -62,13 +62,13 @@ pub(crate) fn removed(entity: &Entity, site: &str) -> Condition {
     Condition::new(READY, false, "Removed", message, entity.generation)
 }
 
-/// What a report says about the objects of a site, or of one deployment.
+/// The part of a report about the objects of a site or of one deployment.
 struct ObjectsState {
     failures: Vec<String>,
     contested: Vec<String>,
     failed: Vec<String>,
     waiting: Vec<String>,
-    /// The number of objects that are there.
+    /// The number of existing objects.
     all: usize,
 }
 

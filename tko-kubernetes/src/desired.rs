@@ -1,4 +1,4 @@
-//! The objects that a site is to have, as they are applied.
+//! The desired objects of a site, in the form in which they are applied.
 
 use crate::client::ClusterClient;
 use crate::failure::RequestFailure;
@@ -27,7 +27,7 @@ const SERVER_FIELDS: [&str; 8] = [
     "uid",
 ];
 
-/// Identifies an object in a cluster, whatever its version.
+/// Identifies an object in a cluster, in any version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ObjectKey {
     pub(crate) kind: GroupKind,
@@ -169,8 +169,8 @@ pub(crate) async fn desired(
     })
 }
 
-/// Removes what is the server's, and writes a Secret's text as the server keeps it: nobody can own
-/// `stringData`.
+/// Removes the fields of the server, and converts a Secret's `stringData` to `data` as the server
+/// does: nobody can own `stringData`.
 fn clean(map: &mut Map<String, Value>) -> Result<(), String> {
     map.remove("status");
     let is_secret = map.get("kind").and_then(Value::as_str) == Some("Secret")
@@ -191,7 +191,7 @@ fn clean(map: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// Keeps one object of each key, the last.
+/// Keeps only the last object of each key.
 pub(crate) fn distinct(objects: Vec<DesiredObject>) -> Vec<DesiredObject> {
     let mut last = HashMap::new();
     for (at, object) in objects.iter().enumerate() {

@@ -1,13 +1,14 @@
 //! [`SiteWatches`]: notices changes of a site's objects between two calls.
 //!
-//! - Each kind with objects is watched from the version of the list that a call read, by its metadata
-//!   alone. So nothing is missed, and nothing is read twice.
-//! - A watch whose connection ends goes on from the last version. If it cannot, a call is requested.
-//! - Of each object two hashes are kept: of the fields that TKO owns, and of its version. An object
-//!   drifts when it is deleted, or when something else takes over one of the fields. Other changes
-//!   count only while the site is not ready.
-//! - A change requests one call of the scheduler. The watches request no other until a call has
-//!   succeeded: a call that fails has a backoff of its own.
+//! - Each kind with objects is watched from the version of the list that a call read, and only its
+//!   metadata. So nothing is missed, and nothing is read twice.
+//! - A watch whose connection ends continues from the last version. If it cannot, a call is
+//!   requested.
+//! - For each object two hashes are kept: of the fields that TKO owns, and of its version. An
+//!   object drifts when it is deleted, or when another program takes over one of the fields. Other
+//!   changes matter only while the site is not ready.
+//! - A change requests one call of the scheduler. The watches request no other call until one has
+//!   succeeded: a failed call has its own backoff.
 
 use crate::apply::LiveObject;
 use crate::client::ClusterClient;
@@ -29,22 +30,23 @@ use tokio::time::{Instant, sleep};
 /// The shortest and the longest time between a change and the call that it requests.
 const DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// After a quiet time of this length, a change is seen with the shortest delay again.
+/// After a quiet time of this length, a change has the shortest delay again.
 const QUIET: Duration = Duration::from_mins(5);
 
 /// A watch that ends sooner than this is opened again after a pause of this length.
 const SHORTEST: Duration = Duration::from_secs(5);
 
-/// The least time until a call, once the watches of a site are lost. Sites add up to as much again.
+/// Minimum time until a call, once the watches of a site are lost. A random time of up to the same
+/// length is added.
 const LOST: Duration = Duration::from_secs(30);
 
 /// The time until a kind is watched again whose watch the cluster refused.
 const REFUSED: Duration = Duration::from_hours(1);
 
-/// The longest wait for another call for the same site, which has lost its claim.
+/// Maximum wait for another call for the same site, whose claim is lost.
 const LOCKED: Duration = Duration::from_secs(5);
 
-/// The longest time that a site is watched by a process that does not schedule it any more.
+/// Maximum time for which a process still watches a site that it no longer schedules.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// Requests a call of the scheduler for a site, after a delay. It must not block.
@@ -61,13 +63,13 @@ pub(crate) struct ListedPath {
 }
 
 impl ListedPath {
-    /// The path and the selector: what tells watches apart.
+    /// The path and the selector, which identify a watch.
     fn target(&self) -> (String, String) {
         (self.path.clone(), self.selector.clone())
     }
 }
 
-/// What all watches of a process share.
+/// The state that all watches of a process share.
 pub(crate) struct WatchLimits {
     sink: Option<DriftSink>,
     streams: Arc<Semaphore>,
@@ -97,7 +99,7 @@ struct RunningWatches {
     by_target: HashMap<(String, String), AbortHandle>,
 }
 
-/// What a call left behind.
+/// The state that a call left behind.
 #[derive(Default)]
 struct KnownSite {
     objects: HashMap<u64, KnownObject>,
@@ -175,8 +177,8 @@ impl WatchedCall<'_> {
 }
 
 impl SiteWatches {
-    /// Starts the watches that do not run yet, and ends those of other lists. Returns `false` if there
-    /// are too few streams for all of them: none runs then.
+    /// Starts the watches that are not running yet, and ends watches of other lists. Returns
+    /// `false` if there are too few streams for all of them: then none runs.
     fn ensure(&self, client: &Arc<ClusterClient>, mut lists: Vec<ListedPath>) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let RunningWatches { tasks, by_target } = &mut *running;
@@ -221,7 +223,7 @@ struct KindWatch {
     limits: Arc<WatchLimits>,
     /// Counts the watch, until it ends or is refused.
     stream: Option<OwnedSemaphorePermit>,
-    /// What it watches, and the version that it has come to.
+    /// The watched list, and the version that the watch has reached.
     list: ListedPath,
 }
 
@@ -234,7 +236,8 @@ impl KindWatch {
             let opened = self.client.watch(&list.path, &list.selector, &list.version);
             let mut events = match opened.await {
                 Ok(events) => events,
-                // Without the right, the resync interval finds changes of this kind.
+                // Without the permission to watch, changes of this kind are found at the resync
+                // interval.
                 Err(failure) if matches!(failure.code(), 403 | 405) => {
                     self.stream = None;
                     return sleep(REFUSED).await;
@@ -247,7 +250,7 @@ impl KindWatch {
                         event.version().clone_into(&mut self.list.version);
                         self.see(&event).await;
                     }
-                    // Proxies and servers that restart cut connections.
+                    // Restarting proxies and servers close connections.
                     Ok(None) | Err(RequestFailure::Unreachable(_)) => break,
                     Err(_) => return self.lose().await,
                 }
@@ -272,7 +275,7 @@ impl KindWatch {
         }
     }
 
-    /// Requests a call that finds what was missed. Not all sites of a cluster at once.
+    /// Requests a call that finds the missed changes, but not for all sites of a cluster at once.
     async fn lose(&self) {
         let part = u32::try_from(hash_of(&self.site) % 100).unwrap_or_default();
         let spread = LOST * part / 100;
@@ -298,7 +301,7 @@ impl KnownSite {
         let text = |name: &str| metadata[name].as_str().unwrap_or_default();
         let id = id_of(kind, text("namespace"), text("name"));
         let Some(known) = self.objects.get(&id) else {
-            // The inventory, or what was removed.
+            // The inventory object, or objects that were removed.
             return false;
         };
         let now = KnownObject::of(&event.object);
@@ -308,7 +311,7 @@ impl KnownSite {
             || (!self.is_ready && now.version != known.version)
     }
 
-    /// The delay of the next call: it doubles while changes do not end.
+    /// The delay of the next call: it doubles as long as changes continue.
     fn next_delay(&mut self) -> Duration {
         let is_quiet = self.requested.is_none_or(|at| at.elapsed() > QUIET);
         self.delay = if is_quiet {
@@ -393,7 +396,7 @@ mod tests {
         let waiting = site(false);
         assert!(changes(&waiting, Watched::Put, same));
         assert!(!changes(&waiting, Watched::Put, object("1", &fields)));
-        // What is no object of the site's.
+        // Objects that do not belong to the site.
         let mut other = object("2", &json!({}));
         other["metadata"]["name"] = json!("other");
         assert!(!changes(&waiting, Watched::Deleted, other));

@@ -39,7 +39,8 @@ impl RequestFailure {
             })
     }
 
-    /// Whether the cluster has no time now, such as for a kind that it is about to serve.
+    /// Whether the cluster is temporarily unable to answer, such as for a kind that it does not
+    /// serve yet.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self.code(), 429 | 503)
     }
@@ -115,7 +116,7 @@ impl fmt::Display for RequestFailure {
             422 if status.message.contains("immutable") => write!(
                 f,
                 "the change is not possible: {message}; delete the object in the cluster, and it is \
-                 created anew"
+                 created again"
             ),
             400 | 422 => write!(f, "invalid: {message}; correct the package"),
             429 | 503 | 504 => write!(f, "the cluster is busy: {message}; TKO tries again"),

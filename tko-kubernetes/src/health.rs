@@ -1,18 +1,18 @@
-//! Whether an object does what it is for, by the rules of kstatus.
+//! Whether an object is healthy, by the rules of kstatus.
 //!
 //! kstatus is the library of `sigs.k8s.io/cli-utils`: generic rules over `observedGeneration` and
-//! conditions, and rules of their own for built-in kinds.
+//! conditions, and special rules for built-in kinds.
 
 use serde_json::Value;
 
 /// The state of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It does what it is for.
+    /// The object is healthy.
     Current,
-    /// It is on its way, with what is missing.
+    /// The object makes progress; the text says what is missing.
     InProgress(String),
-    /// It does not get on by itself, with the reason.
+    /// The object makes no progress by itself; the text is the reason.
     Failed(String),
     /// It is being deleted.
     Terminating,
@@ -94,7 +94,7 @@ fn progress(done: bool, what: impl FnOnce() -> String) -> Option<Health> {
     (!done).then(|| Health::InProgress(what()))
 }
 
-/// The number of replicas that are wanted; one if the object does not say.
+/// The desired number of replicas; one if the object does not specify it.
 fn wanted(object: &Value) -> i64 {
     let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64);
     replicas.unwrap_or(1)

@@ -1,6 +1,7 @@
-//! Infrastructure of a site: resources of its package that make its cluster, by Cluster API.
+//! Infrastructure of a site: resources of its package from which Cluster API provisions its
+//! cluster.
 //!
-//! They are applied to the management cluster, as a set of their own.
+//! They are applied to the management cluster, as a separate set.
 
 use crate::apply::{Application, ApplyReport, RemovedKeys};
 use crate::applyset::ApplySet;
@@ -43,7 +44,7 @@ impl Infrastructure<'_> {
     /// Removes the resources.
     ///
     /// # Errors
-    /// `Unavailable`: something is not gone yet.
+    /// `Unavailable`: some objects still exist.
     pub(crate) async fn remove(&self) -> Result<()> {
         let management = self.clusters.management().await?;
         let report = self.apply(&management, &[]).await?;
@@ -60,7 +61,7 @@ impl Infrastructure<'_> {
             client: &management.client,
             set: ApplySet::new("infra", self.site, namespace),
             settings: self.settings,
-            // The memory of the management cluster is that of no site.
+            // The remembered state of the management cluster belongs to no site.
             memory: &self.clusters.infrastructure_memory(self.site),
             force: false,
             lost: AtomicBool::new(false),
@@ -101,7 +102,7 @@ impl Infrastructure<'_> {
 
 /// Whether Cluster API has provisioned a cluster, or what it waits for.
 fn provisioned(cluster: &Value) -> Result<(), String> {
-    // Before it is provisioned it has no control plane that could be asked.
+    // Before it is provisioned, it has no control plane that could be queried.
     let phase = cluster.pointer("/status/phase").and_then(Value::as_str);
     let initialized = [
         "/status/initialization/controlPlaneInitialized",

@@ -1,4 +1,4 @@
-//! What is in the cluster: the parent of a set, and its members.
+//! The contents of the cluster: the parent of a set, and its members.
 
 use crate::apply::{Application, ApplyReport, LiveObject, name_kind, of_cluster};
 use crate::applyset::SetScope;
@@ -12,18 +12,18 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use tko_core::{Error, Result};
 
-/// The parent of a set, and what was read with it.
+/// The parent of a set, and the objects that were read with it.
 pub(crate) struct Inventory {
     pub(crate) parent: Option<Value>,
     pub(crate) scope: SetScope,
     /// Each ConfigMap among the members.
     maps: Vec<Value>,
-    /// Whether those of all namespaces were read.
+    /// Whether the ConfigMaps of all namespaces were read.
     is_wide: bool,
 }
 
 impl Application<'_> {
-    /// Reads the parent, together with each ConfigMap among the members: one list has both.
+    /// Reads the parent, together with each ConfigMap among the members: one list returns both.
     pub(crate) async fn inventory(&self) -> Result<Inventory> {
         let served = ServedKind::config_map();
         let list = async |namespace: Option<&str>| {
@@ -106,7 +106,7 @@ impl Application<'_> {
         let parent = self.set.parent(&all);
         let path = self.parent_path();
         if !exists {
-            // Something else may have the name: then it has no label of ours.
+            // Another object may have this name; then it does not have TKO's label.
             let found = self.client.get(&path).await;
             if let Some(found) = found.map_err(|failure| of_cluster(&failure))? {
                 self.scope(&found)?;
@@ -114,7 +114,7 @@ impl Application<'_> {
         }
         let mut written = self.client.apply(&path, &parent, true).await;
         if written.as_ref().is_err_and(|failure| failure.code() == 404) {
-            // The namespace of the inventory may be one of the site's own.
+            // The namespace of the inventory may itself be an object of the site.
             let own = objects
                 .iter()
                 .find(|one| one.key.kind.kind == "Namespace" && one.key.name == self.set.namespace);
@@ -137,7 +137,7 @@ impl Application<'_> {
         Ok(())
     }
 
-    /// The members that are there.
+    /// The existing members.
     pub(crate) async fn live(
         &self,
         scope: &SetScope,
@@ -155,7 +155,7 @@ impl Application<'_> {
                 Some(served) => Some((*served).clone()),
                 None => self.client.preferred_kind(kind).await?,
             };
-            // A kind that is not served any more took its objects along.
+            // When a kind is no longer served, its objects are gone, too.
             let Some(served) = served else {
                 return Ok(Vec::new());
             };
@@ -168,7 +168,7 @@ impl Application<'_> {
             let of_kind = items
                 .into_iter()
                 .map(|value| live_object(kind, &served, value));
-            // The parent is no member of itself.
+            // The parent is not a member of its own set.
             let members = of_kind.filter(|(key, _)| {
                 !(key.kind.is_config_map()
                     && key.name == self.set.name
@@ -194,7 +194,7 @@ impl Application<'_> {
         let list = async |namespace: Option<&str>| {
             let path = served.path(namespace, None);
             match self.client.list(&path, &selector, max).await {
-                // The kind went away since it was discovered.
+                // The kind was removed since it was discovered.
                 Err(failure) if failure.code() == 404 => Ok(Vec::new()),
                 Err(failure) => Err(failure),
                 Ok((items, version)) => {
@@ -229,7 +229,7 @@ impl Application<'_> {
         });
     }
 
-    /// Reduces the parent to what is there, or removes it with the last object.
+    /// Reduces the parent to the existing objects, or removes it with the last object.
     pub(crate) async fn finish(
         &self,
         scope: &SetScope,

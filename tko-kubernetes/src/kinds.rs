@@ -105,7 +105,7 @@ pub(crate) struct KindCache {
 }
 
 impl KindCache {
-    /// Forgets the kinds of a group: some came or went.
+    /// Forgets the kinds of a group, because some were added or removed.
     pub(crate) fn forget_group(&self, group: &str) {
         locked(&self.versions).retain(|(of, _), _| of != group);
         locked(&self.preferred).remove(group);

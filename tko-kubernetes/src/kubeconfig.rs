@@ -30,8 +30,8 @@ pub(crate) async fn of_file(path: &Path, context: Option<String>) -> Result<Conf
     config(kubeconfig, context).await.map_err(bad)
 }
 
-/// Reads a kubeconfig from a Secret. It may name neither files nor programs: those would be this
-/// machine's, and the right to write a Secret does not include them.
+/// Reads a kubeconfig from a Secret. It may name neither files nor programs: those would be on this
+/// machine, and the permission to write a Secret must not grant access to them.
 pub(crate) async fn of_secret(text: &str, name: &str, context: Option<String>) -> Result<Config> {
     let bad = |why: String| {
         Error::bad(

@@ -26,11 +26,11 @@ pub enum FoundKubeconfig {
         /// The context in it; the current one by default.
         context: Option<String>,
     },
-    /// None: Cluster API has not provisioned the cluster, or has deleted it.
+    /// There is no kubeconfig: Cluster API has not provisioned the cluster, or has deleted it.
     NotProvisioned,
 }
 
-/// Does not show the credentials.
+/// Omits the credentials.
 impl fmt::Debug for FoundKubeconfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -42,7 +42,7 @@ impl fmt::Debug for FoundKubeconfig {
 }
 
 /// Finds kubeconfigs as the [`KubernetesScheduler`](crate::KubernetesScheduler) does. They are read
-/// again each time.
+/// again for each call.
 pub struct Kubeconfigs(Clusters);
 
 impl Kubeconfigs {
@@ -72,7 +72,7 @@ impl Kubeconfigs {
                 let read = self.0.secret_text(name, namespace.as_deref(), key).await?;
                 match read {
                     Ok((text, full)) => {
-                        // Refuses what names files and programs of this machine.
+                        // Refuses a kubeconfig that names files or programs of this machine.
                         of_secret(&text, &full, context.clone()).await?;
                         Ok(FoundKubeconfig::Secret { text, context })
                     }

@@ -1,4 +1,4 @@
-//! [`RequestLimit`]: how many requests a cluster gets at the same time, and in a second.
+//! [`RequestLimit`]: limits the number of requests to a cluster at the same time, and per second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl RequestLimit {
         }
     }
 
-    /// Waits for a turn. The request is over when the permit is dropped.
+    /// Waits for a turn. Dropping the permit ends the turn.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         let permit = self.slots.acquire().await.ok();

@@ -1,5 +1,5 @@
-//! [`SiteMemory`]: what a process remembers of a site, to read and write less. A restart forgets it
-//! without harm.
+//! [`SiteMemory`]: the state that a process remembers for a site, to read and write less. It may be
+//! lost at a restart without harm.
 
 use crate::desired::ObjectKey;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// The time in which corrections are counted.
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a process remembers of one set of objects.
+/// The state that a process remembers for one set of objects.
 #[derive(Default)]
 pub(crate) struct SiteMemory {
     inner: Mutex<Remembered>,
@@ -21,7 +21,7 @@ struct Remembered {
     wide: bool,
     /// The credentials do not reach beyond namespaces.
     confined: bool,
-    /// Objects whose record of fields is not understood, with the hash of what was applied.
+    /// Objects whose record of fields is not understood, with the hash of the applied state.
     opaque: HashMap<ObjectKey, String>,
     corrections: HashMap<ObjectKey, Vec<Instant>>,
 }
@@ -31,8 +31,8 @@ impl SiteMemory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the site had objects in several namespaces. Decides which list is tried first, and
-    /// nothing else.
+    /// Whether the site had objects in several namespaces. This only decides which list is tried
+    /// first.
     pub(crate) fn is_wide(&self) -> bool {
         self.lock().wide
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts what a scheduler asks of all clusters together.
+/// Counts the requests of a scheduler to all clusters together.
 #[derive(Debug, Default)]
 pub struct ClusterCounters {
     reads: AtomicU64,
@@ -16,15 +16,15 @@ pub struct ClusterCounters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterTotals {
-    /// Requests that read.
+    /// Number of requests that read.
     pub reads: u64,
-    /// Requests that write.
+    /// Number of requests that write.
     pub writes: u64,
-    /// Watches that were opened.
+    /// Number of watches that were opened.
     pub watches: u64,
-    /// Objects that were applied again because something else had changed them.
+    /// Number of objects that were applied again because another program had changed them.
     pub corrections: u64,
-    /// Objects that were deleted because no deployment has them any more.
+    /// Number of objects that were deleted because no deployment has them any more.
     pub pruned: u64,
 }
 

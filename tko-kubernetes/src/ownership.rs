@@ -1,14 +1,14 @@
-//! Whether an object in a cluster still is what was applied.
+//! Whether an object in a cluster is still in the applied state.
 //!
-//! The API server records who owns which field (`metadata.managedFields`). When something else
-//! changes or removes a field of ours, our record loses it. So an object is unchanged if it has the
-//! hash of what is to be applied, and our record still has each of its fields. Values need no
-//! comparison: defaults and other spellings of quantities would make it wrong.
+//! The API server records who owns which field (`metadata.managedFields`). When another program
+//! changes or removes a field of TKO's, TKO's record loses the field. So an object is unchanged if
+//! it has the hash of the desired state, and TKO's record still has each of its fields. Values are
+//! not compared: defaults and other notations of quantities would make the comparison wrong.
 
 use crate::client::MANAGER;
 use serde_json::{Map, Value};
 
-/// The annotation with the hash of what was applied.
+/// The annotation with the hash of the applied state.
 pub(crate) const HASH: &str = "tko.nephio.org/applied";
 
 /// Whether the object was applied with this hash.
@@ -63,7 +63,7 @@ fn owns_field(fields: &Map<String, Value>, name: &str, value: &Value) -> bool {
     }
 }
 
-/// `fields` has what is owned inside of the value; if it is empty, the value is owned as a whole.
+/// `fields` has the owned parts of the value; if it is empty, the value is owned as a whole.
 fn owns_value(fields: &Map<String, Value>, value: &Value) -> bool {
     if fields.is_empty() {
         return true;
@@ -88,7 +88,8 @@ fn owns_item(fields: &Map<String, Value>, item: &Value) -> bool {
         let Ok(Value::Object(key)) = serde_json::from_str::<Value>(text) else {
             return false;
         };
-        // A part of the key that the item lacks has its default, such as the protocol of a port.
+        // If the item lacks a part of the key, that part has its default, such as the protocol of a
+        // port.
         let is_this = key
             .iter()
             .all(|(name, value)| item.get(name).is_none_or(|own| own == value));

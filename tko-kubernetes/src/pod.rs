@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::{Entity, Error, Executor, Plugin, Preparer, Record, Result, Scheduler, Validator};
 
-/// What the names of the executor's properties begin with.
+/// The prefix of the executor's properties.
 const PREFIX: &str = "_kubernetes.";
 
-/// The namespace of pods, if the plugin names none.
+/// The default namespace of pods.
 const NAMESPACE: &str = "tko";
 
 /// The program that runs a [`PodCommand`].
@@ -28,7 +28,8 @@ const NAMESPACE: &str = "tko";
 pub struct PodProgram {
     /// The program.
     pub path: PathBuf,
-    /// Its first arguments. Then come `--namespace`, `--pod`, `--container`, `--` and the command.
+    /// Its first arguments, followed by `--namespace`, `--pod`, `--container`, `--` and the
+    /// command.
     pub arguments: Vec<String>,
 }
 
@@ -44,8 +45,8 @@ impl PodProgram {
 
 /// Adds pods to an executor of programs, such as `command` or `worker`.
 ///
-/// Plugins without `_kubernetes.pod` go to the local executor as they are. The others go to the
-/// remote one, which has the same name; its plugins cannot reach log channels of this machine.
+/// Plugins without `_kubernetes.pod` go unchanged to the local executor. The others go to the
+/// remote executor, which has the same name; its plugins cannot reach log channels of this machine.
 pub struct PodExecutor {
     local: Arc<dyn Executor>,
     remote: Arc<dyn Executor>,
@@ -146,7 +147,7 @@ impl PodExecutor {
             .extension()
             .is_some_and(|extension| extension == "py")
         {
-            // Only a shell knows where the home of another user is.
+            // Only a shell can resolve the home of another user.
             let run = "exec ~tko/tko-python-env/bin/python \"$@\"";
             arguments.extend(["sh", "-c", run, "sh"].map(str::to_owned));
         }

@@ -1,4 +1,4 @@
-//! Removes what no deployment has any more.
+//! Removes objects that no deployment has any more.
 
 use crate::apply::{
     Application, ApplyReport, LiveObject, ObjectFailure, Pauses, RemovedKeys, finalizers,
@@ -15,7 +15,8 @@ use tko_core::Result;
 use tko_scheduler::apply::Phase;
 use tokio::time::Instant;
 
-/// Annotations by which an object outlives its deployment, with their values: those of cli-utils.
+/// The annotations, with their values, that keep an object when its deployment is removed: those of
+/// cli-utils.
 const KEEP: [(&str, &str); 2] = [
     ("cli-utils.sigs.k8s.io/on-remove", "keep"),
     ("client.lifecycle.config.k8s.io/deletion", "detach"),
@@ -30,8 +31,8 @@ const PHASES: [Phase; 4] = [
 ];
 
 impl Application<'_> {
-    /// Removes the members that are not desired. If something could not be applied, only what
-    /// belonged to removed deployments: the rest may be what still does the work.
+    /// Removes the members that are not desired. If something could not be applied, removes only
+    /// the objects of removed deployments: the others may still be in use.
     pub(crate) async fn prune(
         &self,
         objects: &[DesiredObject],
@@ -70,7 +71,7 @@ impl Application<'_> {
         with(Some(&key.namespace)) || (unnamed && with(None))
     }
 
-    /// Deletes an object, or releases it. Returns it if it is not gone yet.
+    /// Deletes an object, or releases it. Returns it if it still exists.
     async fn remove<'b>(
         &self,
         key: &'b ObjectKey,
@@ -104,8 +105,8 @@ impl Application<'_> {
         }
     }
 
-    /// Takes an object out of the set. Fields that only TKO owns go with an object that something
-    /// else had made; an object that is to be kept keeps them.
+    /// Removes an object from the set. If another program had created the object, the fields that
+    /// only TKO owns are removed; an object that must be kept keeps them.
     async fn release(&self, key: &ObjectKey, found: &LiveObject, path: &str) -> Result<(), String> {
         if !is_kept(&found.value) {
             let mut metadata = json!({"name": key.name});
@@ -119,7 +120,7 @@ impl Application<'_> {
             if self.client.apply(path, &nothing, false).await.is_ok() {
                 return Ok(());
             }
-            // It is not valid without these fields: leave them.
+            // The object is not valid without these fields, so they stay.
         }
         let unmarked = json!({"metadata": {
             "labels": {PART_OF: null, SET: null},
@@ -145,7 +146,7 @@ impl Application<'_> {
                     break;
                 };
                 if found.pointer("/metadata/deletionTimestamp").is_none() {
-                    // Something else has created another object of this name.
+                    // Another program has created another object with this name.
                     break;
                 }
                 if Instant::now() >= until {

@@ -1,4 +1,4 @@
-//! [`KubernetesScheduler`]: the scheduler of the program.
+//! [`KubernetesScheduler`]: applies deployments to the clusters of their sites.
 
 use crate::apply::{Application, ApplyReport, RemovedKeys};
 use crate::applyset::ApplySet;
@@ -48,21 +48,22 @@ impl KubernetesScheduler {
         }
     }
 
-    /// Watches the objects of sites, and requests a call by `sink` when they change between two calls.
-    /// Without watches, a change waits for the next call. `watches` is the maximum number of watches. A
-    /// site needs one for each kind of its objects, and is not watched if fewer are left.
+    /// Watches the objects of sites, and requests a call by `sink` when they change between two
+    /// calls. Without watches, a change waits for the next call. `watches` is the maximum number of
+    /// watches. A site needs one for each kind of its objects, and is not watched if fewer are
+    /// available.
     #[must_use]
     pub fn with_drift(mut self, sink: DriftSink, watches: usize) -> Self {
         self.clusters.watch(sink, watches);
         self
     }
 
-    /// What it has asked of all clusters together.
+    /// The counts of its requests to all clusters together.
     pub fn counters(&self) -> Arc<ClusterCounters> {
         self.counters.clone()
     }
 
-    /// Adds it to a registry, for all kinds of resource that trigger it.
+    /// Adds the scheduler to a registry, for all kinds of resource that trigger it.
     #[must_use]
     pub fn add_to(self: Arc<Self>, registry: Registry<dyn Scheduler>) -> Registry<dyn Scheduler> {
         triggers().fold(registry, |registry, trigger| {
@@ -100,7 +101,7 @@ impl KubernetesScheduler {
         Ok(vec![ready])
     }
 
-    /// Brings the site's cluster, and its infrastructure if it has some, to what is wanted.
+    /// Brings the site's cluster, and its infrastructure if there is any, to the desired state.
     async fn bring(
         &self,
         id: &SiteId,
@@ -122,7 +123,7 @@ impl KubernetesScheduler {
             infrastructure.provision().await?;
         }
         let cluster = match self.clusters.site(id.as_str(), &target).await {
-            // The cluster goes with its infrastructure, if it has ever been there.
+            // The cluster, if it ever existed, is deleted together with its infrastructure.
             Err(Error::BadArgument { .. }) if deleting && infrastructure.is_some() => None,
             cluster => Some(cluster?),
         };
@@ -173,7 +174,7 @@ impl KubernetesScheduler {
             }
             return ran;
         }
-        // Whatever is remembered may be why.
+        // The remembered state may be the cause, so it is dropped.
         cluster.client.kinds.forget();
         ran
     }
@@ -194,7 +195,7 @@ impl Scheduler for KubernetesScheduler {
     }
 }
 
-/// Whether all objects do what they are for, or get no further by themselves.
+/// Whether all objects are healthy, or make no progress by themselves.
 fn is_ready(report: &ApplyReport) -> bool {
     let mut health = report.health.iter().map(|(_, _, health)| health);
     health.all(|health| matches!(health, Health::Current | Health::Failed(_)))
@@ -217,7 +218,7 @@ fn report_deployments(call: &ScheduleCall<'_>, report: &ApplyReport) {
     }
 }
 
-/// Reports that nothing is known of the objects, where it was known before.
+/// Reports that the state of the objects is unknown, for deployments whose state was known before.
 fn report_unknown(call: &ScheduleCall<'_>) {
     let records = call.wanted.iter().chain([call.site]);
     for record in records {

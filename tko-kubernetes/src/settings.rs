@@ -1,4 +1,4 @@
-//! [`KubernetesSettings`]: where kubeconfigs are, and limits.
+//! [`KubernetesSettings`]: the locations of kubeconfigs, and limits.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,8 @@ pub struct KubernetesSettings {
     pub kubeconfigs: Option<PathBuf>,
     /// The kubeconfig of the management cluster. Default: none.
     pub management: Option<PathBuf>,
-    /// Whether the management cluster is the cluster that this process runs in, by the service
-    /// account of its pod, if there is no kubeconfig of it. Default: false.
+    /// Whether the management cluster is the cluster that this process runs in, accessed with the
+    /// service account of its pod, if there is no kubeconfig of that cluster. Default: false.
     pub in_cluster: bool,
     /// Maximum number of objects of one site. Default: 10,000.
     pub max_objects: usize,
@@ -22,14 +22,14 @@ pub struct KubernetesSettings {
     pub rate: u32,
     /// Time limit of one request. Default: 30 s.
     pub request_timeout: Duration,
-    /// Time limit of one call for one site. Should be less than that of the controller, so that this
-    /// scheduler's own error arrives. Default: 4 min.
+    /// Time limit of one call for one site. Should be less than that of the controller, so that
+    /// this scheduler's own error is reported. Default: 4 min.
     pub deadline: Duration,
-    /// Longest wait for a definition of custom resources to be established, and for a deleted object
-    /// to be gone. Default: 60 s.
+    /// Maximum wait for a definition of custom resources to be established, and for a deleted
+    /// object to disappear. Default: 60 s.
     pub patience: Duration,
-    /// Maximum number of corrections of one object in an hour. Beyond it the object is left as it is,
-    /// and a condition says so. Default: 6.
+    /// Maximum number of corrections of one object in an hour. Beyond that, the object is left
+    /// unchanged, and a condition says so. Default: 6.
     pub corrections: usize,
 }
 

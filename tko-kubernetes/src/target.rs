@@ -1,4 +1,4 @@
-//! Which cluster belongs to a site.
+//! Finds the cluster of a site.
 
 use crate::kinds::is_name;
 use serde_json::Value;
@@ -30,7 +30,8 @@ pub(crate) fn triggers() -> impl Iterator<Item = Gvk> {
 pub(crate) struct SiteTarget {
     pub(crate) kubeconfig: KubeconfigReference,
     pub(crate) context: Option<String>,
-    /// The namespace of the inventory and of objects that name none; the kubeconfig's by default.
+    /// The namespace of the inventory, and of objects without a namespace; by default that of the
+    /// kubeconfig.
     pub(crate) namespace: Option<String>,
     /// Whether fields of other managers are taken over.
     pub(crate) force: bool,
@@ -38,7 +39,7 @@ pub(crate) struct SiteTarget {
     pub(crate) provisioned: Option<ProvisionedCluster>,
 }
 
-/// Where the kubeconfig of a cluster is.
+/// The location of the kubeconfig of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KubeconfigReference {
     /// A file below the operator's folder.
@@ -92,8 +93,8 @@ impl SiteTarget {
         }
     }
 
-    /// Whether this resource is the one to act on. The others that trigger are parts of the same
-    /// site.
+    /// Whether this resource is the one to act on. The other triggering resources are parts of the
+    /// same site.
     pub(crate) fn is_primary(package: &Package, gvk: &Gvk) -> bool {
         let has_own = package.iter().any(|resource| *resource.gvk() == own_kind());
         !has_own || *gvk == own_kind()

@@ -13,15 +13,15 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The parts of objects to send. A server that cannot do that sends all of them.
+/// The parts of objects to send. A server that does not support this sends whole objects.
 const METADATA: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// The longest watch, which the server is asked to end.
 const LONGEST: Duration = Duration::from_secs(280);
 
-/// The time after which a watch ends here, if the server has not ended it: the connection may be lost
-/// without a sign.
+/// The extra time after which this side ends a watch, if the server has not ended it: the
+/// connection may be lost without notice.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Maximum size of one event, in bytes.
@@ -32,7 +32,7 @@ const MAX_EVENT: usize = 8 << 20;
 pub(crate) enum Watched {
     /// The object was created or changed, or begins to match.
     Put,
-    /// The object is gone, or ceases to match.
+    /// The object is gone, or no longer matches.
     Deleted,
     /// Nothing happened until this version.
     Bookmark,
@@ -57,11 +57,11 @@ impl WatchedEvent {
 /// The events of a watch.
 pub(crate) struct WatchedEvents {
     body: Body,
-    /// What has arrived, and is not read yet.
+    /// Bytes that have arrived and are not read yet.
     buffer: Vec<u8>,
-    /// Where the search for the end of the line goes on.
+    /// The position at which the search for the end of the line continues.
     searched: usize,
-    /// The time at which the watch ends here.
+    /// The time at which this side ends the watch.
     until: Instant,
 }
 
@@ -98,8 +98,8 @@ impl WatchedEvents {
     /// The next event; `None` at the end.
     ///
     /// # Errors
-    /// The connection failed, or the server cannot go on, such as from a version that it does not
-    /// keep any more.
+    /// The connection failed, or the server cannot continue, for example because it no longer keeps
+    /// the version.
     pub(crate) async fn next(&mut self) -> Result<Option<WatchedEvent>, RequestFailure> {
         loop {
             let line = self.buffer[self.searched..]
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!((first.kind, first.version()), (Watched::Put, "7"));
         let second = events.next().await.expect("an event").expect("an event");
         assert_eq!((second.kind, second.version()), (Watched::Bookmark, "9"));
-        // The rest of a line that was cut off is no event.
+        // The rest of a line that was cut off is not an event.
         assert!(events.next().await.expect("the end").is_none());
     }
 

@@ -1,6 +1,6 @@
 //! The plugin protocol: the input of a call and its answer.
 //!
-//! One document each way. A [`PluginCall`] is written as JSON ([`json`](mod@crate::json)). A
+//! Each is one document. A [`PluginCall`] is written as JSON ([`json`](mod@crate::json)). A
 //! [`PluginAnswer`] is read as YAML 1.2, which includes JSON.
 
 use crate::json;

@@ -10,8 +10,8 @@ use tokio::process::Command;
 
 /// Names of the variables that every plugin inherits. A final `*` matches any ending.
 ///
-/// They say where programs, homes and certificates are, and how to show text. None of them usually
-/// holds a secret.
+/// They locate programs, home directories and certificates, and configure how to show text. Usually
+/// none of them contains a secret.
 pub const INHERITED: [&str; 14] = [
     "HOME",
     "KUBECONFIG",

@@ -1,4 +1,4 @@
-//! Reasons why a call failed, in words for the person who reads the condition.
+//! Reasons why a call failed, worded for the person who reads the condition.
 
 use crate::stderr::{Tail, printable};
 use rustix::io::Errno;
@@ -53,7 +53,7 @@ pub enum Failure {
         /// The end of stderr.
         stderr: Tail,
     },
-    /// A worker exceeded the time limit of one call and gave it up when it was told to.
+    /// A worker exceeded the time limit of one call, and abandoned it when it was cancelled.
     #[error(
         "{program} did not finish within {} and cancelled the call; make it faster or raise its time limit; {stderr}",
         seconds(*.after)

@@ -1,4 +1,4 @@
-//! A plugin as a preparer, validator or scheduler, whatever runs its program.
+//! A plugin as a preparer, validator or scheduler, independent of how its program is run.
 
 use crate::call::{Deployments, Input, PackageResources, PluginAnswer};
 use crate::failure::Failure;

@@ -1,11 +1,11 @@
-//! Splits a program's output into lines, whatever the size of its writes.
+//! Splits a program's output into lines, regardless of the size of its writes.
 
 /// Maximum line length in bytes; the rest of a longer line is counted and dropped.
 pub const MAX_LINE: usize = 8192;
 
 /// Receives lines.
 pub trait Sink {
-    /// Receives one line without its line ending; `dropped` bytes of it were cut off at the end.
+    /// Receives one line without its line ending; `dropped` bytes were truncated at the end.
     fn line(&self, bytes: &[u8], dropped: usize);
 }
 

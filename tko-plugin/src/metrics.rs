@@ -65,7 +65,7 @@ pub struct PluginTotals {
     pub recycled: u64,
     /// Calls in flight.
     pub running: u64,
-    /// Worker processes.
+    /// Number of worker processes.
     pub processes: u64,
 }
 
@@ -151,7 +151,7 @@ impl MeasuredCall {
         self.count(counter)
     }
 
-    /// Counts the call of a handler that is no program, and returns its duration.
+    /// Counts the call of a handler that is not a program, and returns its duration.
     pub(crate) fn end_of_handler(self, has_failed: bool) -> Duration {
         self.count(has_failed.then_some(&self.stats.failed))
     }

@@ -32,7 +32,7 @@ pub struct CommandSettings {
     /// A Python environment whose `bin` comes first in the `PATH` of `*.py` programs, if it exists.
     /// Default: `$PYTHON_ENV`, otherwise `~/tko-python-env`.
     pub python_env: Option<PathBuf>,
-    /// Names of further variables that plugins inherit, beside
+    /// Names of additional variables that plugins inherit, besides
     /// [`INHERITED`](crate::environment::INHERITED); a final `*` matches any ending. Default: none.
     pub environment: Vec<String>,
     /// Which programs may run. Default: any.
@@ -80,7 +80,8 @@ pub enum LogChannel {
     /// A TCP port on this address, open during the call. Anyone who reaches the port can write
     /// lines to the log.
     Tcp(IpAddr),
-    /// None: the program runs where it can reach neither, such as in a pod, and logs to stderr.
+    /// No channel: the program runs where it can reach neither of the others, such as in a pod, and
+    /// logs to stderr.
     Stderr,
 }
 

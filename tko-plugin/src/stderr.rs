@@ -51,8 +51,8 @@ impl Display for Tail {
 /// Converts bytes to text that is safe to show.
 ///
 /// Invalid UTF-8 and control characters other than tab and line feed become U+FFFD. A carriage
-/// return before a line feed is removed. What looks like a secret is hidden; see
-/// the module `redaction`.
+/// return before a line feed is removed. Text that looks like a secret is hidden; see the module
+/// `redaction`.
 pub fn printable(bytes: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(bytes)
         .replace("\r\n", "\n")

@@ -24,7 +24,8 @@ use tko_core::PluginType;
 use tracing::Span;
 use tracing::field::Empty;
 
-/// The span of a call. Dropped before its end, it records that nobody waited.
+/// The span of a call. If it is dropped before the end of the call, it records that nobody waited
+/// for the end.
 pub(crate) struct CallSpan {
     span: Span,
     start: Instant,
@@ -54,7 +55,7 @@ impl CallSpan {
         }
     }
 
-    /// The span, to make the call in it.
+    /// The span, in which the call is made.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }

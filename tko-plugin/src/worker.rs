@@ -1,8 +1,8 @@
-//! The `worker` executor: programs that stay up and get one call after the other.
+//! The `worker` executor: programs that keep running and serve one call after the other.
 //!
 //! Calls are frames ([`docs/worker-protocol.md`]). Each plugin has a pool of processes. A process
-//! that crashes, hangs, or breaks the protocol is killed; the calls that it had are made again once,
-//! in another process.
+//! that crashes, hangs, or breaks the protocol is killed; its calls are repeated once, in another
+//! process.
 //!
 //! [`docs/worker-protocol.md`]: https://github.com/nephio-experimental/tko/blob/main/docs/worker-protocol.md
 

@@ -1,4 +1,4 @@
-//! Plugins that print 100 MB. A test program of its own, because it measures its memory.
+//! Plugins that print 100 MB. A separate test program, because it measures its memory.
 #![cfg(target_os = "linux")]
 
 mod fixture;

@@ -179,7 +179,7 @@ async fn failures_have_their_words_and_retries_are_counted() {
     assert_eq!(trace.fields["retries"], "1");
     assert_eq!(
         trace.events,
-        ["making the call again", "plugin call ended"],
+        ["retrying the call", "plugin call ended"],
         "{trace:?}"
     );
     fixture.failure(&[&worker, "crash"]).await;
@@ -213,7 +213,7 @@ async fn a_dropped_call_ends_its_span() {
     fixture.executor.close().await;
 }
 
-/// A preparer that is no program.
+/// A preparer that is not a program.
 struct NativePreparer(bool);
 
 #[async_trait]

@@ -51,7 +51,7 @@ impl Pool {
         self.fixture.call(preparer, &deployment).await
     }
 
-    /// The error of a call, in a pool of its own.
+    /// The error of a call, in a separate pool.
     async fn failure(&self, mode: &str) -> String {
         let preparer = self.preparer(mode).await;
         let answer = self.call(&*preparer).await;

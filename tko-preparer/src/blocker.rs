@@ -9,7 +9,7 @@ use tko_core::{Gvk, Identifier, Key, Kind, Preparer, Subscription};
 pub(crate) struct Blocker {
     /// The resource; `None` if it is the package as a whole.
     pub(crate) target: Option<Identifier>,
-    /// Events that may resolve it.
+    /// Events that may resolve the blocker.
     pub(crate) waits_for: Vec<Subscription>,
     cause: BlockCause,
 }
@@ -18,7 +18,8 @@ pub(crate) struct Blocker {
 enum BlockCause {
     /// Its preparer answered "not yet".
     Waiting(String),
-    /// It says `prepare: Here` or belongs to the topology group, and there is no preparer.
+    /// The resource says `prepare: Here` or belongs to the topology group, but there is no
+    /// preparer.
     NoPreparer,
     /// Its preparer cannot run in this process.
     Unable(String),
@@ -85,7 +86,7 @@ impl Blocker {
         Self::invalid(Some(target), message)
     }
 
-    /// There is always something new to prepare.
+    /// The blocker of a package that always has something new to prepare.
     pub(crate) fn endless(rounds: usize, calls: usize) -> Self {
         let message = format!(
             "preparation does not end: resources are still pending after {rounds} rounds and \
@@ -148,7 +149,7 @@ impl Blocker {
         }
     }
 
-    /// Rank among the blockers of a deployment; the highest gives the reason.
+    /// Rank among the blockers of a deployment; the highest determines the reason.
     pub(crate) fn severity(&self) -> u8 {
         match self.cause {
             BlockCause::Waiting(_) => 0,

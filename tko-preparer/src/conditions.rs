@@ -1,7 +1,7 @@
 //! The conditions that preparation reports.
 //!
-//! A condition is written only when its words change. So none contains counters of attempts, or
-//! times: those are in the deployment's due work.
+//! A condition is written only when its message changes. So no message contains counters of
+//! attempts, or times: those are in the deployment's due work.
 
 use crate::blocker::Blocker;
 use tko_core::{Condition, Generation};
@@ -32,16 +32,16 @@ pub(crate) fn finished(observed: Generation, approved: bool) -> Vec<Condition> {
     vec![prepared, approved]
 }
 
-/// A prepared deployment follows what it tracks. `outdated` children were made from another template
-/// than its Placements name now.
+/// The condition of a prepared deployment that follows what it tracks. `outdated` children were
+/// made from another template than its Placements name now.
 pub(crate) fn tracked(observed: Generation, outdated: u64) -> Condition {
     let (reason, message) = match outdated {
         0 => ("Tracked", "following what it tracks".to_owned()),
         _ => (
             "Outdated",
             format!(
-                "following what it tracks; {outdated} children were made from another template \
-                 than the Placement names now, and keep it; delete them to have them made anew"
+                "following what it tracks; {outdated} children keep the template that the \
+                 Placement named before; delete them to create them from the new one"
             ),
         ),
     };

@@ -1,4 +1,4 @@
-//! The parts of a preparer that all of its work shares.
+//! The parts of a preparer that are shared by all of its work.
 
 use crate::result_cache::ResultCache;
 use crate::settings::PrepareSettings;

@@ -12,7 +12,7 @@ use tko_core::{Clock, Executor, Ids, PluginType, Preparer, Registry, Result, Sta
 use tko_worker::{CancellationToken, PluginFollower, Worker, close_executors};
 use tokio::sync::mpsc;
 
-/// Bytes of results of pure preparers that are kept by default.
+/// Default number of bytes of results of pure preparers that are kept.
 const RESULTS: usize = 64 << 20;
 
 /// Prepares deployments: turns them into finished packages until it is shut down.
@@ -41,8 +41,8 @@ impl PrepareController {
         }
     }
 
-    /// Sets the preparers, which registered plugins join. Replaces the native ones: start from
-    /// [`native`](crate::native) to keep them.
+    /// Sets the native preparers; registered plugins are added to them. Replaces the native ones:
+    /// start from [`native`](crate::native) to keep them.
     #[must_use]
     pub fn with_registry(mut self, registry: impl Into<Arc<Registry<dyn Preparer>>>) -> Self {
         self.context.registry = registry.into();

@@ -1,7 +1,7 @@
 //! The progress of preparers that answered `More`, as it is stored with the work.
 //!
-//! It is stored by resource and preparer, with the generation of the package. For any other
-//! package it means nothing and is dropped. That costs time, but creates no child twice: effects
+//! It is stored by resource and preparer, with the generation of the package. For any other package
+//! it is meaningless and is dropped. That costs time, but creates no child twice, because effects
 //! have idempotency keys.
 
 use serde_json::{Map, Value, json};
@@ -65,7 +65,7 @@ impl PreparerProgress {
         next
     }
 
-    /// Whether there is none.
+    /// Whether there is no progress.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

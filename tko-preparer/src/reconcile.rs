@@ -1,11 +1,11 @@
 //! Reconciles one deployment: prepares it as far as possible, from its claim to the claim's end.
 //!
 //! Preparation goes through the package in *rounds*. In a round every pending resource comes up
-//! once, in package order, on the package that the resource before left. Each answer of a preparer
-//! is committed before the next preparer is called. If a round changed something, another round
-//! follows. A round without changes ends the work: the deployment is finished, or its condition
-//! says what it waits for. An answer that leaves nothing to prepare, and has no effects, is
-//! committed together with that end.
+//! once, in package order, on the package as the previous resource left it. Each answer of a
+//! preparer is committed before the next preparer is called. If a round changed something, another
+//! round follows. A round without changes ends the work: the deployment is finished, or its
+//! condition says what it waits for. An answer that leaves nothing to prepare, and has no effects,
+//! is committed together with that end.
 
 mod call;
 mod pending;

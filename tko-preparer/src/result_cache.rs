@@ -10,9 +10,10 @@ use tko_core::{ContentHash, Package};
 
 /// The packages that pure preparers made, by the hash of what they depend on.
 ///
-/// Of several equal calls at the same time, one runs and the others wait for it. Failures are not
-/// kept. Results that are used least recently are dropped first. If results are
-/// [shared](crate::PrepareSettings::shared_results), one that is not here is looked for there.
+/// If several equal calls arrive at the same time, one runs and the others wait for it. Failures
+/// are not kept. The least recently used results are dropped first. If results are
+/// [shared](crate::PrepareSettings::shared_results), a result that is not in this cache is looked
+/// up there.
 #[derive(Debug)]
 pub struct ResultCache {
     most: AtomicUsize,
@@ -36,7 +37,7 @@ struct CacheState {
     results: HashMap<ContentHash, CachedResult>,
     /// The keys in the order of their last use.
     used: BTreeMap<u64, ContentHash>,
-    /// Locks of calls that run now.
+    /// Locks of the running calls.
     running: HashMap<ContentHash, Arc<tokio::sync::Mutex<()>>>,
     clock: u64,
     bytes: usize,
@@ -49,7 +50,7 @@ struct CachedResult {
     used: u64,
 }
 
-/// What a [`ResultCache`] did and holds.
+/// The counts of a [`ResultCache`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheCounts {
@@ -67,14 +68,14 @@ pub struct CacheCounts {
     pub shared_hits: u64,
     /// Calls that found no shared result.
     pub shared_misses: u64,
-    /// Shared results that were damaged or not for the call, so that it ran.
+    /// Shared results that were damaged or did not match the call, so that it ran.
     pub shared_refused: u64,
     /// Shared results that could not be read or stored because of the data service.
     pub shared_failures: u64,
 }
 
 impl ResultCache {
-    /// A cache of at most so many bytes, as estimated; 0 keeps nothing.
+    /// A cache of at most `most` estimated bytes; 0 keeps nothing.
     pub fn new(most: usize) -> Self {
         Self {
             most: AtomicUsize::new(most),
@@ -86,7 +87,7 @@ impl ResultCache {
         }
     }
 
-    /// Changes the limit. What is kept beyond a lower one is dropped when the next result comes.
+    /// Changes the limit. Results beyond a lower limit are dropped when the next result is added.
     pub fn set_limit(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
     }
@@ -96,7 +97,7 @@ impl ResultCache {
         self.most.load(Ordering::Relaxed) == 0
     }
 
-    /// What the cache did and holds.
+    /// The counts of the cache.
     pub fn counts(&self) -> CacheCounts {
         let state = self.state();
         CacheCounts {

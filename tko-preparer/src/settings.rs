@@ -13,12 +13,12 @@ pub struct PrepareSettings {
     /// Time limit of one call of one preparer. Default: 30 s.
     pub timeout: Duration,
     /// Interval at which all deployments that wait for a selection, or follow one, are enqueued
-    /// although no event arrived. This repairs missed events. Default: 10 min.
+    /// even if no event arrived. This repairs missed events. Default: 10 min.
     pub resync: Duration,
     /// Whether prepared deployments with `nephio.org/approve: Default` are approved. Default: true.
     pub auto_approve: bool,
-    /// Rounds over the resources of one package before its preparation counts as endless, at
-    /// least 1. Default: 100.
+    /// Maximum number of rounds over the resources of one package before its preparation counts as
+    /// endless; at least 1. Default: 100.
     pub max_rounds: usize,
     /// How many results of pure preparers the data service keeps for all processes. Default: none,
     /// so each process has its own.
@@ -76,8 +76,8 @@ impl PrepareSettings {
 
     /// Sets [how many results](Self::shared_results) all processes share.
     ///
-    /// Share only among processes that are set up alike: a result depends on the code of functions,
-    /// and on what that code finds on its machine.
+    /// Share only among processes with the same setup: a result depends on the code of functions,
+    /// and on the files and programs that this code finds on its machine.
     #[must_use]
     pub fn with_shared_results(mut self, limits: impl Into<Option<SharedLimits>>) -> Self {
         self.shared_results = limits.into();

@@ -1,8 +1,8 @@
 //! Results of pure preparers that processes share through the data service.
 //!
-//! A shared result has its key and the hash of its package. One that does not match is refused and
-//! counted, and the preparer runs. That finds damage, not forgery: all workers are trusted. A
-//! failure of the data service costs at most a run, too.
+//! A shared result has its key and the hash of its package. A result that does not match is refused
+//! and counted, and the preparer runs. This detects damage, not forgery: all workers are trusted. A
+//! failure of the data service also costs at most one run.
 
 use std::time::Duration;
 use tko_core::{ContentHash, Limits, Package, SharedLimits, WorkerApi, codec, error::chain};
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The bytes of a hash.
 const HASH: usize = 32;
 
-/// Where results are shared, and how many.
+/// The data service through which results are shared, and the limits.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedResults<'a> {
     pub(crate) data: &'a dyn WorkerApi,
@@ -25,7 +25,7 @@ pub(crate) struct SharedResults<'a> {
 pub(crate) enum SharedAnswer {
     Found(Package),
     Nothing,
-    /// It is not what this program would have shared under this key.
+    /// The value is not one that this program would have shared under this key.
     Refused,
     /// The data service did not answer.
     Failed,
@@ -47,7 +47,7 @@ impl SharedResults<'_> {
         if let Ok(Some(package)) = unpacked {
             SharedAnswer::Found(package)
         } else {
-            tracing::warn!(%key, "a shared result is damaged or of another version; it is made anew");
+            tracing::warn!(%key, "a shared result is damaged or of another version; recomputing");
             SharedAnswer::Refused
         }
     }

@@ -1,4 +1,4 @@
-//! Follows the feed, and enqueues the deployments that subscribed to what changed.
+//! Follows the feed, and enqueues the deployments that subscribed to changed entities.
 //!
 //! Watches sites and templates, and receives changes of plugins. Deployments keep their
 //! [subscriptions](tko_core::subscription) in metadata, so the subscribers of a change are found
@@ -124,7 +124,7 @@ impl SubscriberFeed {
             Select::all(kind),
             self.positions.get(&kind).copied().unwrap_or_default(),
         )
-        // Nobody subscribes to conditions, which change with every pass over a site.
+        // No deployment subscribes to conditions, which change with every pass over a site.
         .edits(true);
         let events = self.context.data.watch(watch);
         Box::pin(events.map(move |event| (kind, event)))

@@ -37,7 +37,7 @@ pub fn native() -> Registry<dyn Preparer> {
     add_to(Registry::new(), Nesting::default())
 }
 
-/// A registry with the native preparers, which evaluate the conditions of merges like this.
+/// A registry with the native preparers, which evaluate merge conditions in this way.
 pub fn native_with(conditions: MergeConditions) -> Registry<dyn Preparer> {
     add_with(Registry::new(), Nesting::default(), conditions)
 }
@@ -73,7 +73,7 @@ fn add_with(
         )
 }
 
-/// Leaves `Template` and `Sites` as they are: Placements resolve them.
+/// Leaves `Template` and `Sites` unchanged, because Placements resolve them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NamedResource;
 

@@ -1,12 +1,12 @@
 //! Connections that the calling thread drives, for blocking calls in quick succession.
 //!
-//! A call over the shared runtime wakes its threads on the way out and on the way back, which takes
-//! longer than the call itself. Here the calling thread waits for the socket and wakes no other
-//! thread.
+//! A call over the shared runtime wakes its threads for the request and again for the answer, which
+//! takes longer than the call itself. Here the calling thread waits for the socket and wakes no
+//! other thread.
 //!
 //! Nobody reads from such a connection between two calls. Therefore the first call uses the
-//! connection of the shared runtime, and one that is not used any more is soon closed: a server that
-//! stops waits for its clients.
+//! connection of the shared runtime, and an unused connection is soon closed, because a stopping
+//! server waits for its clients.
 
 use crate::runtime::{ApiAccess, interruptible, wait};
 use pyo3::prelude::*;
@@ -17,7 +17,8 @@ use tko_grpc::client::{Client, ClientSettings};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
-/// Maximum connections of one client that threads drive; further calls use the shared runtime.
+/// Maximum number of connections of one client that threads drive; further calls use the shared
+/// runtime.
 const MOST: usize = 4;
 
 /// The longest pause between two calls in quick succession.
@@ -119,7 +120,7 @@ impl DrivenConnections {
         }
     }
 
-    /// Closes connections that were not used for a while; whether any are left.
+    /// Closes connections that were not used for a while; returns whether any are left.
     fn close_unused(&self) -> bool {
         let mut state = self.state();
         let connections = std::mem::take(&mut state.idle).into_iter();

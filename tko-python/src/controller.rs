@@ -65,7 +65,7 @@ fn packages(py: Python<'_>, records: &[tko_core::Record]) -> PyResult<Py<PyDict>
 }
 
 impl PythonHandler {
-    /// Calls Python on a blocking thread, so that the runtime goes on.
+    /// Calls Python on a blocking thread, so that the runtime is not blocked.
     async fn call<T: Send + 'static>(
         &self,
         make: impl FnOnce(Python<'_>) -> PyResult<HandlerCall> + Send + 'static,
@@ -190,8 +190,8 @@ impl RunningController {
 
 #[pymethods]
 impl RunningController {
-    /// Starts a preparer with these handlers beside TKO's own. Conditions of merges are refused:
-    /// their language is in `tko-helm`, which the package does without.
+    /// Starts a preparer with these handlers in addition to TKO's own. Merge conditions are
+    /// refused, because their language is in `tko-helm`, which the package does not include.
     #[staticmethod]
     fn prepare(store: &PyData, preparers: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut registry = tko_preparer::native();

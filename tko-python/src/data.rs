@@ -1,4 +1,4 @@
-//! The data API as operations that both kinds of client, and the embedded store, make.
+//! The data API as operations that both kinds of client and the embedded store use.
 
 use crate::changes::{PyChanges, change};
 use crate::connections::DrivenConnections;

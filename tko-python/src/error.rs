@@ -96,7 +96,7 @@ fn bad_argument(error: &CoreError, mut text: String) -> PyErr {
             .iter()
             .filter_map(|violation| crate::validation::shown(py, violation).ok())
             .collect();
-        // Without the attribute, the text still says it all.
+        // Even without the attribute, the text contains everything.
         let _ = raised.value(py).setattr("violations", listed);
         raised
     })

@@ -1,4 +1,4 @@
-//! Calls of the API that Python code waits for, or awaits.
+//! Calls of the API for which Python code blocks, or which it awaits.
 
 use crate::connections::DrivenConnections;
 use crate::error::raised;

@@ -1,4 +1,4 @@
-//! `tko.Package`: resources that become dicts when they are looked at.
+//! `tko.Package`: resources that become dicts when they are accessed.
 
 use crate::error::raised;
 use crate::expression;
@@ -22,9 +22,9 @@ pub(crate) struct PyPackage {
 
 /// One resource of a package.
 enum PackageSlot {
-    /// Nobody looked at it: it has not changed.
+    /// Not accessed yet, so unchanged.
     Shared(Arc<Resource>),
-    /// The same, as a call had it.
+    /// Not accessed yet, and still the text from a call.
     Text(ResourceText),
     /// A dict that may have changed.
     Dict(Py<PyAny>),
@@ -80,7 +80,7 @@ impl PyPackage {
         }
     }
 
-    /// A package whose resources stay text until somebody looks at them; `None` if it has an unusual
+    /// A package whose resources stay text until they are accessed; `None` if it has an unusual
     /// resource, or one twice.
     pub(crate) fn of_texts(texts: &[&RawValue]) -> Option<Self> {
         let mut seen = HashSet::with_capacity(texts.len());
@@ -137,7 +137,8 @@ impl PyPackage {
         })
     }
 
-    /// The position that an identifier means; one without namespace means the only one of the name.
+    /// The position that an identifier means; one without a namespace means the only resource of
+    /// that name.
     fn position(&self, py: Python<'_>, wanted: &Identifier) -> PyResult<Option<usize>> {
         let mut other = None;
         let mut is_ambiguous = false;

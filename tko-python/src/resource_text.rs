@@ -10,9 +10,9 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use tko_core::{Gvk, Identifier, Resource};
 
-/// A resource as JSON text, which is parsed when its content is asked for.
+/// A resource as JSON text, which is parsed when its content is accessed.
 ///
-/// A plugin looks at few resources of its package, and passes the others on as they are.
+/// A plugin reads few resources of its package, and passes the others on unchanged.
 pub(crate) struct ResourceText {
     text: Box<RawValue>,
     identifier: Identifier,
@@ -40,7 +40,8 @@ struct HeadMetadata<'a> {
 }
 
 impl ResourceText {
-    /// `None` if the text has no plain identity; [`Resource::new`] then says why, if it is wrong.
+    /// `None` if the text has no plain identity; [`Resource::new`] then reports why, if it is
+    /// invalid.
     pub(crate) fn new(text: &RawValue) -> Option<Self> {
         let head: ResourceHead<'_> = serde_json::from_str(text.get()).ok()?;
         let gvk = Gvk::of(&head.api_version, &head.kind);

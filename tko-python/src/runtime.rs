@@ -9,7 +9,7 @@ use tko_core::DataApi;
 use tko_grpc::client::Client;
 use tokio::runtime::Runtime;
 
-/// How often a wait looks for Ctrl-C.
+/// The interval at which a wait checks for Ctrl-C.
 const SIGNALS: Duration = Duration::from_millis(50);
 
 /// Waits for a future without the interpreter's lock. Ctrl-C ends the wait.

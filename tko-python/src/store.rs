@@ -50,7 +50,7 @@ fn access(
         }
     }
     if let Some(tokens) = tokens {
-        // They are read as a file of tokens is, with a token on each line.
+        // They are parsed like a file of tokens, with a token on each line.
         if tokens
             .iter()
             .any(|one| one.starts_with('#') || one.contains(['\n', '\r']))

@@ -134,7 +134,7 @@ impl PyListing {
     }
 }
 
-/// Ends a stream, unless a reader waits for it: then the reader's end ends it.
+/// Ends a stream, unless a reader waits for it: in that case the stream ends when the reader does.
 pub(crate) fn close<T>(stream: &Shared<T>) {
     if let Ok(mut stream) = stream.try_lock() {
         *stream = None;
@@ -196,7 +196,7 @@ impl PyWatching {
         })
     }
 
-    /// Ends the watch, also for a reader that waits.
+    /// Ends the watch, even for a waiting reader.
     fn close(&self) {
         close(&self.events);
         self.closed.notify_waiters();

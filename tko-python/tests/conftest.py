@@ -33,7 +33,7 @@ def postgres_programs():
 
 @pytest.fixture(scope="session")
 def postgres():
-    """The URL of an empty database in a server of its own."""
+    """The URL of an empty database in a separate server."""
     programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")

@@ -47,7 +47,7 @@ def test_a_deployment_gets_to_its_site(store):
 
 
 class SlicePreparer:
-    """A preparer with a state of its own."""
+    """A preparer with its own state."""
 
     def __init__(self, first=17):
         self.next = first
@@ -63,7 +63,7 @@ class SlicePreparer:
 
 
 class RackScheduler:
-    """A scheduler that keeps what it was told."""
+    """A scheduler that records its calls."""
 
     placed = threading.Event()
 

@@ -142,7 +142,7 @@ def test_calls_that_tko_recorded_are_replayed_in_python(program, tmp_path, execu
 
 
 def test_controllers_in_python_work_for_a_server(up):
-    # Without a preparer of its own, which would find nothing to prepare.
+    # Without its own preparer, which would find nothing to prepare.
     server = up(command=["data", "start"])
     prepared = threading.Event()
 

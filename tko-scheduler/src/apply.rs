@@ -18,7 +18,8 @@ pub enum Phase {
     Cluster,
     /// Namespaced resources, and resources of unknown scope.
     Namespaced,
-    /// Webhook configurations and API services: clusters call what they name, which must run by then.
+    /// Webhook configurations and API services: clusters call the workloads that they name, which
+    /// must already run.
     Extensions,
 }
 

@@ -1,4 +1,4 @@
-//! The schedulers that a site calls for, and calling one of them.
+//! The schedulers that a site needs, and the call of one of them.
 
 use crate::context::ScheduleContext;
 use crate::gather::SiteDeployments;
@@ -14,7 +14,7 @@ pub(crate) struct SchedulerCall<'a> {
 }
 
 /// The schedulers to call, in the order of the site's package. Those that serve every site come
-/// last, for they may need what the others make.
+/// last, because they may depend on results of the others.
 pub(crate) fn scheduler_calls<'a>(
     table: &'a Table<dyn Scheduler>,
     package: &'a Package,

@@ -1,18 +1,18 @@
 //! The conditions that scheduling reports.
 //!
-//! A condition is written only when its words change. So none contains counters of attempts, or
-//! times: those are in the site's due work.
+//! A condition is written only when its message changes. So no message contains counters of
+//! attempts, or times: those are in the site's due work.
 
 use crate::manifests::CONDITION;
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
 use tko_core::{Condition, Entity, Key, Record, SiteId};
 use tko_worker::shortened;
 
-/// Maximum length of a message, in bytes: a condition is part of a row that is listed.
+/// Maximum length of a message, in bytes: a condition is part of every listed row.
 const MAX_MESSAGE: usize = 2_000;
 
-/// A site is about to be scheduled for the first time. From now on the controller has to clean it
-/// up before it can be deleted.
+/// The condition of a site that is about to be scheduled for the first time. From now on the
+/// controller has to clean it up before it can be deleted.
 pub(crate) fn started(site: &Entity) -> Condition {
     scheduling(site, None, "Scheduling", "schedulers are working on it")
 }
@@ -37,7 +37,7 @@ pub(crate) fn removed(entity: &Entity, site: &SiteId) -> Condition {
     )
 }
 
-/// A deployment waits until its old site has reported it removed.
+/// The condition of a deployment that waits until its old site has reported it as removed.
 pub(crate) fn moving(entity: &Entity, from: &SiteId, to: &SiteId) -> Condition {
     let message = format!(
         "moving to site {to}; waiting for its removal from site {from}; if that takes long, see \
@@ -63,13 +63,13 @@ pub(crate) fn failed_on(entity: &Entity, site: &SiteId, why: &str) -> Condition 
     scheduling(entity, false, "SchedulerFailed", &message)
 }
 
-/// A deployment could not be removed. It is unknown whether it still runs.
+/// The condition of a deployment that could not be removed. It is unknown whether it still runs.
 pub(crate) fn removal_failed(entity: &Entity, site: &SiteId, why: &str) -> Condition {
     let message = format!("not removed from site {site} yet: {why}");
     scheduling(entity, None, "RemovalFailed", &message)
 }
 
-/// No scheduler serves the site; `removed` deployments therefore stay on it.
+/// The condition of a site that no scheduler serves; `removed` deployments therefore stay on it.
 pub(crate) fn unserved(site: &Entity, removed: usize) -> Condition {
     let known = site.condition(SCHEDULED);
     let never = removed == 0 && known.is_none_or(|condition| condition.reason == NO_SCHEDULER);
@@ -86,7 +86,7 @@ pub(crate) fn unserved(site: &Entity, removed: usize) -> Condition {
     scheduling(site, false, reason, &message)
 }
 
-/// A deployment of a site that no scheduler serves.
+/// The condition of a deployment of a site that no scheduler serves.
 pub(crate) fn unserved_on(entity: &Entity, site: &SiteId) -> Condition {
     let message = format!("no scheduler serves site {site}; see the conditions of the site");
     scheduling(entity, false, NO_SCHEDULER, &message)

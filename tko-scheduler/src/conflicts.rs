@@ -1,14 +1,14 @@
 //! Deployments of one site that contain the same resource of a cluster.
 //!
-//! The deployment that is applied last wins, and removing one deployment removes the resource of the
-//! other. So every deployment concerned gets a condition that names the others.
+//! The deployment that is applied last wins, and removing one deployment removes the resource of
+//! the other. So every affected deployment gets a condition that names the others.
 
 use crate::apply::to_apply;
 use std::collections::{BTreeMap, HashMap};
 use tko_core::{Condition, Identifier, Key, Package, Record, SiteId};
 use tko_worker::shortened;
 
-/// The kind of the condition. It is written once there was a conflict.
+/// The kind of the condition. It is written only once there has been a conflict.
 pub(crate) const EXCLUSIVE: &str = "Exclusive";
 
 /// Maximum number of resources that a message names.

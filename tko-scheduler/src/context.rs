@@ -1,4 +1,4 @@
-//! The parts of a scheduling controller that all of its work shares.
+//! The parts of a scheduling controller that are shared by all of its work.
 
 use crate::settings::ScheduleSettings;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use tko_core::system::SystemClock;
 use tko_core::{Clock, Executor, PluginType, Registry, Result, Scheduler, Stage, WorkerApi};
 use tko_worker::{CancellationToken, PluginFollower, Worker, close_executors};
 
-/// Schedules sites: brings each to the state that its deployments ask for, until it is shut down.
+/// Schedules sites: brings each to the state that its deployments require, until it is shut down.
 ///
 /// Any number of controllers, in one process or many, share the work. See the [crate](crate) for an
 /// example.

@@ -6,7 +6,7 @@ use tko_core::{
     DataApi, Entity, Error, Generation, Kind, List, Package, Record, Result, Select, SiteId, Want,
 };
 
-/// Deployments on one page. They come with their packages.
+/// Number of deployments in one page. They are read with their packages.
 const PAGE: usize = 200;
 
 /// Number of changes that are searched for the package that was scheduled.
@@ -16,12 +16,12 @@ const HISTORY: usize = 100;
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct SiteDeployments {
-    /// Deployments to run here: prepared, approved, and not placed on another site. One that was edited
-    /// after its approval is here as it was placed.
+    /// Deployments to run here: prepared, approved, and not placed on another site. A deployment
+    /// that was edited after its approval is included in its placed state.
     pub wanted: Vec<Record>,
-    /// Deployments placed here that are to be removed.
+    /// Deployments placed here that must be removed.
     pub removed: Vec<Record>,
-    /// Deployments to run here once another site has reported them removed. Without packages.
+    /// Deployments to run here once another site has reported them as removed. Without packages.
     pub moving: Vec<Record>,
 }
 
@@ -101,7 +101,7 @@ fn awaits_approval(entity: &Entity, site: &SiteId) -> bool {
 ///
 /// # Errors
 ///
-/// `BadArgument` if history does not reach back so far: nothing on the site may change then.
+/// `BadArgument` if history does not reach back that far: then nothing on the site may change.
 async fn as_placed(data: &dyn DataApi, record: Record) -> Result<Record> {
     let at = placed(&record.entity).map(|(_, at)| *at);
     let package = match at {
@@ -123,7 +123,7 @@ async fn as_placed(data: &dyn DataApi, record: Record) -> Result<Record> {
     Ok(record.entity(Arc::new(entity)).package(package))
 }
 
-/// The package of a generation, if history reaches back so far.
+/// The package of a generation, if history reaches back that far.
 async fn history_package(
     data: &dyn DataApi,
     record: &Record,
@@ -141,7 +141,7 @@ async fn history_package(
         .and_then(|state| state.package))
 }
 
-/// The record with the package that was scheduled, if history reaches back so far; else with its
+/// The record with the package that was scheduled, if history reaches back that far; else with its
 /// current package.
 async fn as_scheduled(data: &dyn DataApi, record: Record) -> Result<Record> {
     let generation = record.entity.generation;

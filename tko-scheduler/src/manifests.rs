@@ -13,7 +13,7 @@
 //! - The folder of a site belongs to TKO: every write removes anything else in it. A folder without
 //!   the mark `.tko` is refused.
 //! - Every write brings the whole folder to its state, so it repairs the remains of a crash. A file
-//!   is written aside and renamed; a file that is up to date is not touched.
+//!   is written under a temporary name and renamed; a file that is up to date is not touched.
 //! - Two deployments of a site may contain the same resource. Both are written; the tool that
 //!   applies them decides.
 //! - A write under an older claim than the last one is refused, so a worker that was presumed dead
@@ -74,8 +74,8 @@ impl Manifests {
         Self(ManifestTarget::Git(Arc::new(writer)))
     }
 
-    /// Sets whether every file of a directory is forced to disk, so that a loss of power damages
-    /// none. Default: true. Without it, a damaged file is repaired when its site is scheduled next.
+    /// Sets whether every file of a directory is forced to disk, so that a loss of power damages no
+    /// file. Default: true. Without it, a damaged file is repaired when its site is scheduled next.
     /// A repository follows the settings of Git instead.
     #[must_use]
     pub fn with_sync(mut self, to_disk: bool) -> Self {
@@ -108,7 +108,7 @@ impl Manifests {
     ///
     /// # Errors
     ///
-    /// - `BadArgument`: the first difference, in words.
+    /// - `BadArgument`: the first difference, as a message.
     /// - `Unavailable`: a folder or file cannot be read; or as [`DataApi::list`].
     pub async fn verify(data: &dyn DataApi, directory: &Path) -> Result<usize> {
         verify::verify(data, directory).await

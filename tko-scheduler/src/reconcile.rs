@@ -2,10 +2,10 @@
 //!
 //! - The site is read *after* it was claimed: a later change makes it due again.
 //! - A deployment is recorded as placed *before* a scheduler is asked to place it. If it is deleted
-//!   in between, it is known to be there and is removed. The other way round it would stay on the
-//!   site, and no record would show it.
-//! - A deployment is placed on one site at a time: one that moves waits until its old site has
-//!   reported it removed.
+//!   in between, it is known to be on the site and is removed. In the opposite order it would stay
+//!   on the site without any record.
+//! - A deployment is placed on one site at a time: a moving deployment waits until its old site has
+//!   reported it as removed.
 //! - The results are committed together with the end of the claim.
 
 use crate::call::scheduler_calls;
@@ -26,8 +26,8 @@ use tko_worker::{Handle, async_trait, claim_backoff, jitter};
 /// The parts of a site that are read.
 const SITE: Want = Want::PACKAGE.with_deleting();
 
-/// Interval at which a site checks whether deployments that move to it may come, in case the event
-/// of their removal was missed.
+/// Interval at which a site checks whether moving deployments may be placed on it, in case the
+/// event of their removal was missed.
 const MOVE_CHECK: Duration = Duration::from_secs(30);
 
 /// The work of a [`ScheduleController`](crate::ScheduleController).
@@ -113,7 +113,7 @@ impl SiteReconciliation<'_> {
         }
         let mut conditions = Vec::new();
         let mut failures = Vec::new();
-        // A scheduler that fails does not hold back the others.
+        // A scheduler that fails does not block the others.
         for call in &calls {
             let fence = self.claim.fence;
             let made = call.make(self.context, &site, &deployments, fence, &reports);
@@ -182,7 +182,7 @@ impl SiteReconciliation<'_> {
         self.commit(report.unserved(outcome)).await
     }
 
-    /// Time until the site is due again although nothing changed.
+    /// Time until the site is due again even if nothing changed.
     fn next(&self, report: &SiteReport<'_>) -> Option<Duration> {
         let resync = self.context.settings.resync;
         if report.site.entity.deleting {

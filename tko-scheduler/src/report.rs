@@ -22,8 +22,8 @@ pub(crate) struct SiteReport<'a> {
 }
 
 impl SiteReport<'_> {
-    /// Before schedulers are called: records the deployments that are about to be placed, and that
-    /// the site needs cleaning up from now on. `None` if all of this is recorded.
+    /// The step before schedulers are called: records the deployments that are about to be placed,
+    /// and that the site must be cleaned up from now on. `None` if all of this is already recorded.
     pub(crate) fn started(&self) -> Option<ScheduleStep> {
         let placed = self.placements(|at, _| at.is_none());
         let is_started = self
@@ -63,8 +63,8 @@ impl SiteReport<'_> {
             .settle(settle)
     }
 
-    /// A scheduler failed, or the site has too many deployments. Others reported these conditions
-    /// of the site.
+    /// The step after a scheduler failed, or if the site has too many deployments. Other schedulers
+    /// reported these conditions of the site.
     pub(crate) fn failed(
         &self,
         why: &str,
@@ -72,7 +72,7 @@ impl SiteReport<'_> {
         settle: Outcome,
     ) -> ScheduleStep {
         let site = &self.site.entity;
-        // What was written before may be there in part.
+        // The previous state may still be there in part.
         let stale = site
             .condition(manifests::CONDITION)
             .filter(|condition| condition.status == Some(true))
@@ -95,7 +95,8 @@ impl SiteReport<'_> {
             .settle(settle)
     }
 
-    /// No scheduler serves the site. Deployments that are placed stay placed: nothing removes them.
+    /// The step for a site that no scheduler serves. Deployments that are placed stay placed,
+    /// because nothing removes them.
     pub(crate) fn unserved(&self, settle: Outcome) -> ScheduleStep {
         let removed = self.deployments.removed.len();
         let own = vec![conditions::unserved(&self.site.entity, removed)];
@@ -144,7 +145,7 @@ impl SiteReport<'_> {
     }
 
     /// Conditions that schedulers reported on the site or a deployment, without the kinds that
-    /// others write.
+    /// TKO's own controllers write.
     fn reported(&self, record: &Record) -> Vec<Condition> {
         let mut conditions = self.reports.of(&record.entity.key);
         conditions.retain(|condition| {
@@ -172,7 +173,7 @@ fn id_of(record: &Record) -> Option<DeploymentId> {
     record.entity.key.deployment().cloned()
 }
 
-/// The last condition of each kind: two that alternate would be written again and again.
+/// The last condition of each kind: two alternating conditions would be written again and again.
 fn one_of_each_kind(conditions: impl Iterator<Item = Condition>) -> Vec<Condition> {
     let kinds: BTreeMap<String, Condition> = conditions
         .map(|condition| (condition.kind.clone(), condition))

@@ -11,12 +11,13 @@ pub struct ScheduleSettings {
     pub worker: WorkerSettings,
     /// Time limit of one call of one scheduler. Default: 5 min.
     pub timeout: Duration,
-    /// Interval after which a site is scheduled again although nothing changed. This repairs drift.
-    /// Each site takes up to a tenth less, so that sites spread out. Zero: never. Default: 10 min.
+    /// Interval after which a site is scheduled again even if nothing changed. This repairs drift.
+    /// Each site takes up to a tenth less, so that sites spread out. Zero means never. Default: 10
+    /// min.
     pub resync: Duration,
     /// Maximum number of deployments of one site. A site with more is not scheduled, and its
     /// condition says so. All deployments of a site are in memory together, with their packages, so
-    /// this times the worker's concurrency bounds the memory. Default: 100,000.
+    /// the memory is bounded by this limit times the worker's concurrency. Default: 100,000.
     pub max_deployments: usize,
 }
 

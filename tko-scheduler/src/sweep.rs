@@ -4,7 +4,7 @@
 //! The resources of sites are not indexed. So a change of plugins reads all sites once, a page at a
 //! time with a pause after each; changes that arrive meanwhile share the next sweep. The sweep
 //! after a start enqueues sites without due work, spread over one resync interval: they were
-//! scheduled while resyncing was off, or lost their turn to a crash.
+//! scheduled while resyncing was off, or missed their turn because of a crash.
 
 use crate::context::ScheduleContext;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use tko_core::{Cursor, Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Sele
 use tko_worker::{Retry, jitter};
 use tokio::sync::Notify;
 
-/// Sites on one page. They come with their packages, so pages are small.
+/// Number of sites in one page. They are read with their packages, so pages are small.
 const PAGE: usize = 100;
 
 /// Pause between two pages.

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Longest TLS handshake.
+/// Time limit of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause after a connection could not be accepted.
@@ -38,16 +38,16 @@ pub struct AcceptSettings {
     /// The application protocols that TLS offers, such as `h2`. Default: none.
     pub protocols: Vec<&'static str>,
     /// Maximum number of connections at once; further ones wait to be accepted. Default: 10,000, or
-    /// fewer if the process may not open so many files.
+    /// fewer if the process may not open that many files.
     pub max_connections: usize,
     /// Maximum number of connections without an authenticated request; the oldest gives way to the
     /// next. Default: a quarter of [`max_connections`](Self::max_connections).
     pub max_unauthenticated: Option<usize>,
     /// Time to the first complete request, after which a connection is closed. Default: 15 s.
     pub first_request: Duration,
-    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight on all connections together. Default: 512 MiB.
     pub max_bytes: usize,
 }
 
@@ -146,9 +146,11 @@ impl ConnectionLimits {
             tracing::debug!(%error, "could not disable delayed sends");
         }
         let end = self.broken.child_token();
-        // May close the oldest stranger, whose permit this connection then gets.
+        // This may close the oldest unauthenticated connection, whose permit this connection then
+        // gets.
         let progress = self.strangers.enter(end.clone());
-        // Acquired after accepting, so that an idle listener does not take another one's permit.
+        // Acquired after accepting, so that an idle listener does not hold a permit that another
+        // listener needs.
         let permit = self.permits.clone().acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let bytes = self.bytes.child(self.max_bytes);
@@ -182,7 +184,7 @@ fn max_open_files() -> usize {
     usize::MAX
 }
 
-/// Completes the handshake in a task of its own, because it takes processor time.
+/// Completes the handshake in a separate task, because it takes processor time.
 async fn handshake(stream: GuardedStream, tls: TlsAcceptor, verifies: bool) -> Option<Connection> {
     let address = stream.address();
     let handshake = AbortOnDropHandle::new(tokio::spawn(tokio::time::timeout(

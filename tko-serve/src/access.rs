@@ -10,7 +10,7 @@ use tko_core::{Error, Result};
 
 /// TLS, authentication, and whether the server may be open to the network.
 ///
-/// The default admits anyone in plaintext, which [`Access::check`] permits on loopback only.
+/// The default admits every caller in plaintext, which [`Access::check`] permits on loopback only.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Access {
@@ -24,7 +24,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Admits anyone in plaintext, on loopback only.
+    /// Admits every caller in plaintext, on loopback only.
     pub fn new() -> Self {
         Self::default()
     }
@@ -36,7 +36,7 @@ impl Access {
         self
     }
 
-    /// Authenticates callers in this way.
+    /// Sets how callers are authenticated.
     #[must_use]
     pub fn authentication(mut self, authentication: Arc<dyn Authenticate>) -> Self {
         self.authentication = Some(authentication);
@@ -79,7 +79,7 @@ impl Access {
     /// [`insecure`](Self::insecure) is set.
     ///
     /// # Errors
-    /// [`BadArgument`](Error::BadArgument): none of these holds; says what is missing.
+    /// [`BadArgument`](Error::BadArgument): none of these is true; the error says what is missing.
     pub fn check(&self, addresses: &[SocketAddr]) -> Result<()> {
         if self.insecure || !self.is_open(addresses) {
             return Ok(());

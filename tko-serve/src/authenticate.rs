@@ -20,7 +20,7 @@ pub trait Authenticate: Send + Sync + 'static {
     ///
     /// # Errors
     /// - [`Unauthenticated`](Error::Unauthenticated): credentials are missing, unknown or expired.
-    /// - [`Forbidden`](Error::Forbidden): the caller is known and may not use this server.
+    /// - [`Forbidden`](Error::Forbidden): the caller is known but may not use this server.
     /// - [`Unavailable`](Error::Unavailable): the identity provider cannot be reached.
     async fn authenticate(&self, credentials: &Credentials) -> Result<Caller>;
 
@@ -34,7 +34,7 @@ pub trait Authenticate: Send + Sync + 'static {
 /// Authenticates a request within [`AUTHENTICATION_TIMEOUT`], and records the door in the caller.
 ///
 /// Every interface calls this. A refusal is logged with the peer's address, counted, and answered
-/// after a delay that grows with each refusal of that address. Give the
+/// after a delay that grows with each refusal of that address. Pass the
 /// [peer](Credentials::with_peer), so that the connection counts as authenticated.
 ///
 /// # Errors

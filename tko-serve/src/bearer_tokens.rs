@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tko_core::caller::ADMIN;
 use tko_core::{Caller, Error, Result};
 
-/// Shortest token, in bytes.
+/// Minimum length of a token, in bytes.
 const MIN_TOKEN: usize = 16;
 
 /// Accepts requests that carry one of these bearer tokens.
@@ -44,7 +44,7 @@ impl BearerTokens {
             token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if let Some(at) = tokens.iter().position(invalid) {
-            // The token itself stays out of the message.
+            // The message must not contain the token.
             return Err(Error::bad(
                 "bearer tokens",
                 format!(
@@ -100,7 +100,7 @@ impl fmt::Debug for BearerTokens {
     }
 }
 
-/// Compares in the same time wherever two texts of equal length differ.
+/// Compares in constant time, no matter where two texts of equal length differ.
 fn equal(one: &str, other: &str) -> bool {
     one.len() == other.len()
         && one

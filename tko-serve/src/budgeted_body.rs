@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tko_core::BoxError;
 
-/// The bytes of a request that have arrived. They are given back when this and the body are gone:
-/// keep it until the request is answered.
+/// The bytes of a request that have arrived. They are released when this value and the body are
+/// dropped: keep this value until the request is answered.
 #[derive(Clone, Debug)]
 pub struct RequestBytes(Option<Arc<Mutex<ByteGrant>>>);
 
 impl RequestBytes {
-    /// Replaces the body of a request by one that stops at the budget of the connection, which is
-    /// that of the [`Peer`] in the extensions. Without a peer there is no budget.
+    /// Replaces the body of a request by one that fails when it exceeds the budget of the
+    /// connection. The budget is that of the [`Peer`] in the extensions. Without a peer there is no
+    /// budget.
     pub fn of<B>(request: Request<B>) -> (Self, Request<BudgetedBody<B>>) {
         let budget = request.extensions().get::<Peer>();
         let budget = budget.and_then(Peer::byte_budget);
@@ -38,14 +39,15 @@ impl RequestBytes {
     }
 }
 
-/// A body that fails with [`BudgetExhausted`] where its bytes exceed a budget.
+/// A body that fails with [`BudgetExhausted`] once its bytes exceed a budget.
 #[derive(Debug)]
 pub struct BudgetedBody<B> {
     inner: B,
     bytes: RequestBytes,
 }
 
-/// The error of a body that does not fit beside the requests in flight.
+/// The error of a body that does not fit into the budget together with the other requests in
+/// flight.
 #[derive(Clone, Copy, Debug)]
 pub struct BudgetExhausted;
 

@@ -1,13 +1,13 @@
-//! [`ByteBudget`]: bounds the bytes of requests in flight, of a connection and of a server.
+//! [`ByteBudget`]: limits the bytes of requests in flight, for a connection and for a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that are counted for each frame of a request, beside its content: a frame with a single byte
-/// uses far more memory than that.
+/// Bytes that are counted for each frame of a request, in addition to its content: a frame with a
+/// single byte uses far more memory than that.
 pub const FRAME_BYTES: usize = 128;
 
-/// A number of bytes that requests in flight may use together, within that of a parent.
+/// A number of bytes that requests in flight may use together, within the budget of a parent.
 #[derive(Debug)]
 pub struct ByteBudget {
     used: AtomicUsize,
@@ -16,7 +16,7 @@ pub struct ByteBudget {
 }
 
 impl ByteBudget {
-    /// A budget of this many bytes.
+    /// Creates a budget of `max` bytes.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             used: AtomicUsize::new(0),
@@ -72,7 +72,7 @@ impl ByteBudget {
     }
 }
 
-/// Bytes taken from a [`ByteBudget`]; given back when this is dropped.
+/// Bytes taken from a [`ByteBudget`]; released when this is dropped.
 #[derive(Debug)]
 pub struct ByteGrant {
     budget: Arc<ByteBudget>,
@@ -90,7 +90,7 @@ impl ByteGrant {
         granted
     }
 
-    /// Gives back all but this many bytes.
+    /// Releases all but this many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;

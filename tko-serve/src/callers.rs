@@ -28,7 +28,7 @@ use tko_core::{Caller, CallerRole, Error, Result};
 /// *         certificate:O=Acme,CN=gw-*    worker
 /// ```
 ///
-/// - A token is kept as its hash, `blake3:` or `sha256:` with 64 hexadecimal digits.
+/// - A token is stored as its hash, `blake3:` or `sha256:` with 64 hexadecimal digits.
 /// - A certificate must have all the listed attributes in its subject. Values are patterns, in which
 ///   `*` matches anything. The name `*` stands for the certificate's common name.
 /// - Roles are those of [`CallerRole`]. `viewer`, `operator` and `author` can be restricted by
@@ -57,7 +57,7 @@ impl CallerFile {
     ///
     /// # Errors
     /// [`BadArgument`](Error::BadArgument): the file cannot be read, names no caller, or has an
-    /// invalid line; tokens stay out of the message.
+    /// invalid line; the message contains no tokens.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.to_owned();
         let load = move || {
@@ -71,8 +71,8 @@ impl CallerFile {
         if callers.current().plain {
             tracing::warn!(
                 file = %path.display(),
-                "the file of callers has tokens in plain text, with all rights; make others with \
-                 `tko token new`"
+                "the file of callers has tokens in plain text, with all rights; replace them by \
+                 lines of `tko token new`"
             );
         }
         Ok(Self(Arc::new(callers)))
@@ -191,7 +191,7 @@ impl fmt::Debug for CallerFile {
 ///
 /// # Errors
 /// [`BadArgument`](Error::BadArgument): the name or a role is invalid, or there is no role. A role
-/// can have a restriction, as in a file.
+/// can be restricted, as in a file.
 pub fn caller_line(name: &str, token: &str, roles: &[String]) -> Result<String> {
     let line = format!("{name} {} {}", TokenHashes::of(token), roles.join(" "));
     match FileLine::parse(&line) {

@@ -15,7 +15,8 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// The version of a certificate, which is optional.
 const VERSION: u8 = 0xa0;
 
-/// The attributes of a certificate's subject, in its order. Shows them as `O=Acme,CN=alice`.
+/// The attributes of a certificate's subject, in its order. `Display` formats them as
+/// `O=Acme,CN=alice`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateSubject(Vec<(&'static str, String)>);
 

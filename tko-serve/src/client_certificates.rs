@@ -7,7 +7,7 @@ use tko_core::caller::ADMIN;
 use tko_core::{Caller, Error, Result};
 
 /// Names the caller by the common name in the subject of its client certificate, and gives it the
-/// role [`ADMIN`]. To give others, or to accept only some, use a
+/// role [`ADMIN`]. To assign other roles, or to accept only some callers, use a
 /// [`CallerFile`](crate::CallerFile).
 ///
 /// The TLS handshake has verified the certificate against

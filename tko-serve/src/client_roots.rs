@@ -57,7 +57,7 @@ impl fmt::Debug for ClientRoots {
     }
 }
 
-/// Asks for client certificates and leaves their verification to the server. The handshake proves
+/// Requests client certificates and leaves their verification to the server. The handshake proves
 /// only that the client has the key.
 #[derive(Debug)]
 pub(crate) struct AnyClientCertificate(pub(crate) Arc<CryptoProvider>);

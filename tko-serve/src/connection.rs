@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// The longest time between requests of a connection that has not authenticated any.
+/// Maximum time between requests of a connection without an authenticated request.
 const STRANGER_IDLE: Duration = Duration::from_mins(1);
 
 /// The other end of a connection: its address, and the certificates that it presented.
@@ -23,7 +23,7 @@ const STRANGER_IDLE: Duration = Duration::from_mins(1);
 pub struct Peer {
     address: SocketAddr,
     certificates: Arc<[Vec<u8>]>,
-    /// Certificates that nobody has verified.
+    /// Certificates that were presented but not verified.
     presented: Arc<[Vec<u8>]>,
     /// `None` for a peer that did not come through [`accept`](crate::accept).
     link: Option<PeerLink>,
@@ -55,14 +55,15 @@ impl Peer {
     }
 
     /// Sets certificates in DER that were not verified, the peer's own first. The handshake has
-    /// proved that the peer has the key of its own.
+    /// proved that the peer has the key of its own certificate.
     #[must_use]
     pub fn with_presented(mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
         self.presented = certificates.into_iter().collect();
         self
     }
 
-    /// The certificates in DER that the peer presented and nobody verified, its own first; see
+    /// The certificates in DER that the peer presented and that were not verified, its own first;
+    /// see
     /// [`ServerTls::with_unverified_client_certificate`](crate::ServerTls::with_unverified_client_certificate).
     pub fn presented(&self) -> impl Iterator<Item = &[u8]> {
         self.presented.iter().map(Vec::as_slice)
@@ -73,11 +74,11 @@ impl Peer {
         self.address
     }
 
-    /// Notes that a complete request arrived, with or without credentials.
+    /// Records that a complete request arrived, with or without credentials.
     ///
-    /// A connection without any is closed after
+    /// A connection without any request is closed after
     /// [`AcceptSettings::first_request`](crate::AcceptSettings::first_request), and one without an
-    /// authenticated request gives way to others. [`authenticate`](crate::authenticate()) notes
+    /// authenticated request gives way to others. [`authenticate`](crate::authenticate()) records
     /// requests itself; call this for requests that need no credentials.
     pub fn note_request(&self) {
         if let Some(link) = &self.link {
@@ -85,7 +86,7 @@ impl Peer {
         }
     }
 
-    /// Notes that a request was authenticated.
+    /// Records that a request was authenticated.
     pub(crate) fn note_authenticated(&self) {
         if let Some(link) = &self.link {
             link.progress.authenticated();
@@ -221,7 +222,8 @@ pub(crate) struct GuardedStream {
     stream: TcpStream,
     address: SocketAddr,
     link: PeerLink,
-    /// Runs until a request is authenticated: for the first request, then for the next.
+    /// The deadline until a request is authenticated: first for the first request, then for the
+    /// next one.
     deadline: Option<Pin<Box<Sleep>>>,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! [`Credentials`]: what a request carries to prove who makes it.
+//! [`Credentials`]: the data with which a request proves its caller.
 
 use crate::certificate::CertificateSubject;
 use crate::connection::Peer;

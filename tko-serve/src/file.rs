@@ -3,7 +3,7 @@
 use std::path::Path;
 use tko_core::{Error, Result};
 
-/// Largest file, in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {

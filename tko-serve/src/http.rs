@@ -18,7 +18,8 @@ use tower_service::Service;
 
 use crate::connection::Connection;
 
-/// Bytes that a client may send without being read, of one request and of one connection.
+/// Bytes that a client may send before the server reads them: for one request, and for one
+/// connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
@@ -31,11 +32,11 @@ pub struct HttpSettings {
     pub accept: AcceptSettings,
     /// Maximum number of requests at once on one HTTP/2 connection. Default: 1,000.
     pub max_streams: u32,
-    /// Longest time in which a client must send the head of a request. Default: 10 s.
+    /// Time limit for a client to send the head of a request. Default: 10 s.
     pub head_timeout: Duration,
     /// Interval of pings on HTTP/2 connections, and the time to wait for each answer. Default: 30 s.
     pub keepalive: Duration,
-    /// How long requests may go on after the shutdown. Default: 10 s.
+    /// Grace period for requests in flight at shutdown. Default: 10 s.
     pub grace: Duration,
 }
 
@@ -104,7 +105,7 @@ where
     {
         tracing::warn!(
             grace = ?settings.grace,
-            "breaking requests that outlasted the grace period"
+            "aborting requests that exceeded the grace period"
         );
         broken.cancel();
         tracker.wait().await;

@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 /// The error number of Linux for "address family not supported", which the standard library lacks.
 const EAFNOSUPPORT: i32 = 97;
 
-/// Attempts to find a port that is free on every address.
+/// Maximum number of attempts to find a port that is free on every address.
 const ATTEMPTS: u32 = 16;
 
-/// Connections that the operating system queues until they are accepted.
+/// Maximum number of connections that the operating system queues until they are accepted.
 const BACKLOG: i32 = 1_024;
 
 /// The versions of IP on which to listen.
@@ -70,8 +70,8 @@ impl FromStr for Stack {
 pub struct Listen {
     /// The versions of IP.
     pub stack: Stack,
-    /// An address or host name. Empty: loopback. `::` with [`Stack::Dual`]: every address of both
-    /// versions.
+    /// An address or host name. Empty means loopback. `::` with [`Stack::Dual`]: every address of
+    /// both versions.
     pub address: String,
     /// The port. 0: any free port, the same on every address.
     pub port: u16,

@@ -20,12 +20,12 @@ const FORGET: Duration = Duration::from_mins(1);
 /// Maximum number of addresses that are remembered.
 const MAX_ADDRESSES: usize = 4_096;
 
-/// Log lines at once, and the time after which there is one more.
+/// Maximum number of log lines in a burst, and the time after which one more is allowed.
 const BURST: u32 = 10;
 const PER_LINE: Duration = Duration::from_secs(1);
 
 static REFUSED: AtomicU64 = AtomicU64::new(0);
-/// Whether there are recent refusals. Spares the others the lock.
+/// Whether there are recent refusals. If there are none, requests need not take the lock.
 static REMEMBERED: AtomicBool = AtomicBool::new(false);
 static RECENT: LazyLock<Mutex<RecentRefusals>> = LazyLock::new(Mutex::default);
 
@@ -58,7 +58,7 @@ pub(crate) fn record(credentials: &Credentials, error: &Error) -> Duration {
     delay
 }
 
-/// Notes that an address has valid credentials: its next refusal has the first delay.
+/// Records that an address has valid credentials, so that its next refusal has the first delay.
 pub(crate) fn forget(peer: &crate::Peer) {
     if REMEMBERED.load(Ordering::Relaxed) {
         let mut recent = RECENT
@@ -103,7 +103,7 @@ impl RecentRefusals {
             let recent = |last: &Instant| now.duration_since(*last) < FORGET;
             self.addresses.retain(|_, (_, last)| recent(last));
             if self.addresses.len() >= MAX_ADDRESSES {
-                // So many addresses are one attack: all wait.
+                // This many addresses are probably one attack, so all of them wait.
                 return MAX_DELAY;
             }
         }

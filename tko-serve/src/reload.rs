@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tko_core::Result;
 
-/// The time between two looks at the files.
+/// The time between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A value read from files, and read again when they change. If that fails, the old value stays.
@@ -32,7 +32,7 @@ impl<T> Reloaded<T> {
         files: Vec<PathBuf>,
         load: impl Fn() -> Result<T> + Send + Sync + 'static,
     ) -> Result<Self> {
-        // Look before reading: a change in between is then noticed at the next look.
+        // The check comes before reading, so that a change in between is noticed at the next check.
         let stamps = stamps(&files);
         let value = Arc::new(load()?);
         Ok(Self {
@@ -47,12 +47,12 @@ impl<T> Reloaded<T> {
         })
     }
 
-    /// The value; looks at the files at most once a second.
+    /// The value; checks the files at most once a second.
     pub(crate) fn current(&self) -> Arc<T> {
         self.after(INTERVAL)
     }
 
-    /// Looks at the files at once.
+    /// Checks the files at once.
     #[cfg(test)]
     pub(crate) fn check_now(&self) {
         self.after(Duration::ZERO);
@@ -77,7 +77,7 @@ impl<T> Reloaded<T> {
                 Err(error) => tracing::error!(
                     files = ?self.files,
                     error = error.chain(),
-                    "could not read {} again; the former content stays in use",
+                    "failed to read {} again; the old content stays in use",
                     self.what
                 ),
             }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 /// The connections that have not yet made an authenticated request; at most a fixed number.
 ///
 /// The oldest gives way to the next. A client with credentials authenticates within moments, so it
-/// is hardly ever the oldest, however many strangers there are.
+/// is hardly ever the oldest, no matter how many others there are.
 #[derive(Debug)]
 pub(crate) struct Strangers {
     max: usize,
@@ -71,12 +71,12 @@ pub(crate) struct ConnectionProgress {
 }
 
 impl ConnectionProgress {
-    /// Notes a request, with or without credentials.
+    /// Records a request, with or without credentials.
     pub(crate) fn request(&self) {
         self.requested.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a request was authenticated.
+    /// Records that a request was authenticated.
     pub(crate) fn authenticated(&self) {
         if !self.known.swap(true, Ordering::Relaxed) {
             self.strangers.lock().remove(&self.id);

@@ -23,11 +23,12 @@ pub struct ServerTls {
     client_ca: Option<Arc<[u8]>>,
     client_certificate_optional: bool,
     client_certificate_unverified: bool,
-    /// The files that the PEM was read from: certificate, key and CA. Empty if it was given.
+    /// The files that the PEM was read from: certificate, key and CA. Empty if the PEM was passed
+    /// directly.
     files: Vec<PathBuf>,
 }
 
-/// The days before the end of a certificate's validity from which its use is warned of.
+/// How many days before a certificate expires its use is logged as a warning.
 const EXPIRY_WARNING_DAYS: i64 = 14;
 
 impl ServerTls {
@@ -67,8 +68,8 @@ impl ServerTls {
         self
     }
 
-    /// Asks clients for a certificate, and accepts any or none: the server verifies it itself. It
-    /// finds it in [`Peer::presented`](crate::Peer::presented).
+    /// Requests a certificate from clients, and accepts any or none: the server verifies it itself.
+    /// It finds the certificate in [`Peer::presented`](crate::Peer::presented).
     #[must_use]
     pub fn with_unverified_client_certificate(mut self) -> Self {
         self.client_certificate_unverified = true;
@@ -93,7 +94,7 @@ impl ServerTls {
         })
     }
 
-    /// The same with the present content of the files.
+    /// The same with the current content of the files.
     fn reread(&self) -> Result<Self> {
         let [certificate, key, rest @ ..] = self.files.as_slice() else {
             return Ok(self.clone());

@@ -1,4 +1,4 @@
-//! Tokens: making new ones, and the hashes that files keep in their place.
+//! Tokens: new tokens, and the hashes that files store instead of them.
 
 use std::fmt;
 use tko_core::{Error, Result};
@@ -6,7 +6,7 @@ use tko_core::{Error, Result};
 /// The random bytes of a token.
 const RANDOM: usize = 32;
 
-/// The beginning of every new token, by which scanners for secrets find leaked ones.
+/// The prefix of every new token, by which secret scanners find leaked tokens.
 const PREFIX: &str = "tko_";
 
 /// Makes a random token of 256 bits.
@@ -24,7 +24,7 @@ pub fn new_token() -> Result<String> {
         .fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
 
-/// The hashes of a token. Shows that of BLAKE3, as files of callers have it.
+/// The hashes of a token. `Display` shows the BLAKE3 hash in the format of a file of callers.
 pub(crate) struct TokenHashes {
     pub(crate) blake3: [u8; 32],
     pub(crate) sha256: [u8; 32],
@@ -63,7 +63,7 @@ impl fmt::Display for TokenHashes {
     }
 }
 
-/// SHA-256, as the TLS library has it.
+/// SHA-256, from the TLS library.
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;

@@ -1,11 +1,11 @@
-//! [`Workshop`]: where large requests are decoded and worked on, apart from the threads that serve
-//! everybody.
+//! [`Workshop`]: separate threads that decode and process large requests, so that other requests
+//! are not blocked.
 
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
-/// Content of this many bytes is worked on at once, where the request was received.
+/// Content of up to this many bytes is processed at once, on the thread that received the request.
 const SMALL: usize = 32 << 10;
 
 /// A bounded number of threads for large requests of one server.
@@ -15,7 +15,7 @@ const SMALL: usize = 32 << 10;
 pub struct Workshop(Arc<Semaphore>);
 
 impl Default for Workshop {
-    /// As many threads as half of the processors, at least one.
+    /// As many threads as half of the processors, but at least one.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Semaphore::new((processors / 2).max(1))))
@@ -23,11 +23,11 @@ impl Default for Workshop {
 }
 
 impl Workshop {
-    /// Does some work, which belongs to a request of this [weight](package_weight).
+    /// Performs work for a request of this [weight](package_weight).
     ///
     /// Heavy work waits for its turn. It then keeps its thread until it is done, while another
-    /// thread serves the other requests. A runtime with a single thread has no other, and does all
-    /// work where it is.
+    /// thread serves the other requests. A runtime with a single thread has no other thread, and
+    /// does all work on the current one.
     pub async fn run<T>(&self, weight: usize, work: impl Future<Output = T>) -> T {
         let handle = Handle::current();
         if weight <= SMALL || handle.runtime_flavor() == RuntimeFlavor::CurrentThread {

@@ -95,8 +95,8 @@ fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
     Ok(files)
 }
 
-/// Fails after so many bytes: a small archive can unpack to very much. Not `Read::take`, whose end
-/// looks like the end of the archive.
+/// Fails after a number of bytes, because a small archive can unpack to a huge size. `Read::take`
+/// does not work here: its end looks like the end of the archive.
 struct UnpackLimit<R> {
     inner: R,
     left: u64,

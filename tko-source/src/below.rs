@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use tko_core::{Error, Result};
 
-/// The path of a file below a folder, without links. `property` is what named it.
+/// The path of a file below a folder, without links. `property` is the property that named it.
 ///
 /// # Errors
 /// `BadArgument` for `property`: the path is not relative, leaves the folder (also by a symbolic

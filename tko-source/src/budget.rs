@@ -10,16 +10,16 @@ use tko_core::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceProgress {
-    /// Files and folders looked at.
+    /// Number of files and folders that were visited.
     pub files: usize,
-    /// Bytes read, downloads included.
+    /// Number of bytes read, including downloads.
     pub bytes: u64,
 }
 
 /// Called after each file and each part of a download.
 pub(crate) type ProgressCallback = Arc<dyn Fn(SourceProgress) + Send + Sync>;
 
-/// The limits of one source and what was used of them.
+/// The limits of one source, and how much of them was used.
 pub(crate) struct ReadBudget {
     pub(crate) limits: SourceLimits,
     /// The source, for errors.
@@ -55,7 +55,7 @@ impl ReadBudget {
         &self.source
     }
 
-    /// Counts a file or folder that is looked at.
+    /// Counts a visited file or folder.
     pub(crate) fn look(&mut self) -> Result<()> {
         self.progress.files += 1;
         if self.progress.files > self.limits.max_files {

@@ -13,7 +13,7 @@ const TOKEN: &str = "TKO_SOURCE_TOKEN";
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceCredentials {
-    /// The host that gets the token, such as `gitlab.example.org`. No other host does.
+    /// The host that gets the token, such as `gitlab.example.org`. No other host gets it.
     pub host: String,
     /// The token.
     pub token: String,

@@ -38,7 +38,7 @@ pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFi
         for entry in entries {
             let entry = entry.map_err(|error| cannot_list(error, budget))?;
             budget.look()?;
-            // Of the entry itself: links are not followed.
+            // The metadata of the entry itself, because links are not followed.
             let file_type = entry
                 .file_type()
                 .map_err(|error| cannot_list(error, budget))?;

@@ -62,7 +62,7 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-/// Refuses every answer but success.
+/// Refuses every answer except success.
 fn check(status: StatusCode, budget: &ReadBudget) -> Result<()> {
     let source = budget.source();
     match status {

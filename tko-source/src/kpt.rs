@@ -1,4 +1,4 @@
-//! Packages of kpt: what they keep outside their resources, as annotations.
+//! Packages of kpt: turns information outside their resources into annotations.
 //!
 //! A Kptfile names other files of its package, and comments `# kpt-set:` name the setters of
 //! fields. Both would be lost, because a package is a list of resources without files and comments.
@@ -76,7 +76,7 @@ fn setters(bytes: &[u8]) -> BTreeMap<usize, BTreeMap<String, String>> {
             add(Some(item), pointer);
         }
     }
-    // Read again, because only this says which document each resource was.
+    // Read again, because only this shows which document each resource came from.
     let limits = Limits::default();
     let decoded = encoding::decode_placed(bytes, Format::Yaml, Dialect::People, &limits);
     for (at, decoded) in decoded.unwrap_or_default().into_iter().enumerate() {

@@ -26,7 +26,7 @@ pub struct SourceLimits {
     pub max_files: usize,
     /// Maximum number of levels of folders below the folder that is read. Default: 64.
     pub max_depth: usize,
-    /// Longest wait for a server to accept a connection, and for its next bytes. Default: 30 s.
+    /// Maximum wait for a server to accept a connection, and for its next bytes. Default: 30 s.
     pub stall_timeout: Duration,
     /// Longest time for reading one source. Default: 10 min.
     pub timeout: Duration,

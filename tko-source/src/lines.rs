@@ -1,6 +1,6 @@
 //! Finds the line of a property in the text of a document.
 
-/// Texts beyond this size are not searched: the line of the document is near enough.
+/// Texts beyond this size are not searched; the line of the document is reported instead.
 const MAX_SEARCHED: usize = 1 << 20;
 
 /// A line that has content.
@@ -18,8 +18,8 @@ enum Segment {
     Index(usize),
 }
 
-/// Returns how many lines after the beginning of `text` the property at `path` is. A property that is
-/// missing has the line of the map that it would be in.
+/// Returns how many lines after the beginning of `text` the property at `path` is. For a missing
+/// property, it is the line of the map that would contain it.
 ///
 /// The path is that of a violation, such as `spec.containers[0].image`.
 ///
@@ -56,7 +56,7 @@ pub fn line_offset(text: &[u8], path: &str) -> usize {
     found
 }
 
-/// Returns the line of a key or an item in the map or list that these lines are.
+/// Returns the line of a key or an item within the map or list on these lines.
 fn place(lines: &[TextLine<'_>], segment: &Segment) -> Option<usize> {
     let first = lines.first()?;
     let beside = |line: &TextLine<'_>| line.indent == first.indent;
@@ -96,7 +96,7 @@ impl<'a> TextLine<'a> {
         self.text == "-" || self.text.starts_with("- ")
     }
 
-    /// Returns what follows the dash of an item, as a line of its own.
+    /// Returns the text after the dash of an item, as a separate line.
     fn after_dash(&self) -> Option<Self> {
         let rest = self.text.strip_prefix('-')?;
         let text = rest.trim_start();

@@ -14,7 +14,7 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
 }
 
-/// Makes one package of YAML files, with their resources in order.
+/// Makes one package from YAML files, with their resources in order.
 ///
 /// # Errors
 /// [`Error::BadArgument`]: a file does not decode, or a resource is in two files. The message names

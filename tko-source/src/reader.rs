@@ -70,7 +70,7 @@ impl SourceReader {
     /// - [`Error::BadArgument`]: the source does not exist, has no YAML file, has a link in place
     ///   of one, is damaged, or is over the limits.
     /// - [`Error::Unavailable`]: a server did not answer, or reading took too long.
-    /// - [`Error::Unauthenticated`], [`Error::Forbidden`]: a server asks for other credentials.
+    /// - [`Error::Unauthenticated`], [`Error::Forbidden`]: a server requires other credentials.
     /// - [`Error::NotImplemented`]: the crate was built without the feature for this source, or
     ///   git is not installed.
     pub async fn files(&self, source: &Source) -> Result<Vec<SourceFile>> {
@@ -93,7 +93,7 @@ impl SourceReader {
         Ok(files)
     }
 
-    /// Reads a source that is one file, as it is: an archive is not unpacked.
+    /// Reads a source that is one file, unchanged: an archive is not unpacked.
     ///
     /// # Errors
     /// As [`files`](Self::files); [`Error::BadArgument`] too if the source is a folder, a git
@@ -157,7 +157,7 @@ impl SourceReader {
         }
     }
 
-    /// The bytes of one file or archive, and what is left of the budget.
+    /// The bytes of one file or archive, and the rest of the budget.
     async fn bytes(
         &self,
         place: &SourcePlace,

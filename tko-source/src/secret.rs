@@ -1,4 +1,4 @@
-//! Secrets by reference: what a plugin's property names is read where the plugin runs.
+//! Secrets by reference: a secret that a plugin's property names is read where the plugin runs.
 
 use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
@@ -30,7 +30,7 @@ impl SecretFolder {
     /// The value of a property: itself, or the secret that it names. One line end is removed.
     ///
     /// # Errors
-    /// `BadArgument` for `property`: it names a secret, and there is no folder of secrets, the name
+    /// `BadArgument` for `property`: it names a secret, but there is no folder of secrets, the name
     /// is not one, or the file cannot be read.
     pub async fn resolve(&self, property: &str, value: &str) -> Result<String> {
         let Some(name) = value.strip_prefix(PREFIX) else {
@@ -58,7 +58,7 @@ impl SecretFolder {
 /// The file cannot be read, is not UTF-8, or has more than 64 KiB.
 pub async fn secret_in(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    // The length of a file says nothing of pipes and devices.
+    // Pipes and devices have no meaningful length.
     let file = tokio::fs::File::open(path).await?;
     file.take(MOST_BYTES + 1).read_to_string(&mut text).await?;
     if text.len() as u64 > MOST_BYTES {

@@ -15,7 +15,7 @@ pub struct Source {
     pub(crate) location: Location,
 }
 
-/// Where a source is.
+/// The location of a source.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     /// A file, or all files of a folder.
@@ -34,7 +34,7 @@ pub(crate) enum Location {
     },
 }
 
-/// Where bytes are.
+/// The location of a file or archive.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum SourcePlace {
     Local(PathBuf),
@@ -69,7 +69,7 @@ impl Source {
 /// Parses the forms that the crate's documentation lists.
 ///
 /// # Errors
-/// [`Error::BadArgument`]: the text is empty, or names no place.
+/// [`Error::BadArgument`]: the text is empty, or names no location.
 impl FromStr for Source {
     type Err = Error;
 
@@ -185,7 +185,7 @@ pub(crate) fn without_secrets(text: &str) -> String {
         shown = shown.replacen(&format!("{user}@"), &format!("{masked}@"), 1);
     }
     if let Some((before, query)) = shown.split_once('?') {
-        // The part of an archive comes after the query, and is no secret.
+        // The part of an archive comes after the query, and is not a secret.
         let part = query.find('!').map_or("", |at| &query[at..]);
         shown = format!("{before}?***{part}");
     }

@@ -25,15 +25,15 @@ pub(crate) struct Analysis<'a> {
     pub data_types: HashMap<TypeKey, Option<Rc<DataType>>>,
     /// Other types that were resolved; `None` if they have problems.
     pub entity_types: HashMap<TypeKey, Option<Rc<EntityType>>>,
-    /// Types that are being resolved, to find loops.
+    /// Types that are being resolved, in order to find cycles.
     pub open_types: Vec<TypeKey>,
-    /// Values that were checked: what functions repeat is counted each time.
+    /// Number of values that were checked; values repeated by functions are counted each time.
     pub checked_values: usize,
-    /// Bytes of text in them.
+    /// Bytes of text in the checked values.
     pub checked_bytes: usize,
-    /// Definitions that types inherit, and what node templates have by their types.
+    /// Number of definitions that types inherit, and that node templates get from their types.
     expanded: usize,
-    /// Steps of searches.
+    /// Number of search steps.
     steps: usize,
 }
 
@@ -54,8 +54,8 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// Counts what a type or a node template gets from its type. False if that is too much; one
-    /// problem says so.
+    /// Counts the definitions that a type or a node template gets from its type. Returns false if
+    /// that is too much, and reports it once.
     pub(crate) fn expand(&mut self, more: usize, at: SourcePosition, path: &str) -> bool {
         let limit = self.limits.values;
         let before = self.expanded;
@@ -70,7 +70,7 @@ impl<'a> Analysis<'a> {
         self.expanded <= limit
     }
 
-    /// Counts steps of a search. False if these are too many; one problem says so.
+    /// Counts steps of a search. Returns false if there are too many, and reports it once.
     pub(crate) fn search(&mut self, more: usize, at: SourcePosition, path: &str) -> bool {
         let limit = self.limits.steps;
         let before = self.steps;
@@ -90,7 +90,7 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// The type that a name means in a document, or a problem at `at`.
+    /// The type that a name denotes in a document, or a problem at `at`.
     ///
     /// Names seen through imports with prefixes add up: `core:nephio:Template`.
     pub(crate) fn find(
@@ -197,7 +197,7 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// Begins to resolve a type. False, with a problem, if it is derived from itself.
+    /// Begins to resolve a type. Returns false, with a problem, if it is derived from itself.
     pub(crate) fn enter(&mut self, key: &TypeKey, at: SourcePosition) -> bool {
         let path = format!("{}.{}", key.kind.section(), key.name);
         if let Some(start) = self.open_types.iter().position(|open| open == key) {

@@ -9,7 +9,7 @@ use crate::yaml::YamlNode;
 use serde_json::{Map, Number, Value};
 use std::rc::Rc;
 
-/// A value without functions, its schema, and where it is.
+/// A value without functions, its schema, and its position.
 struct CheckedPlace<'c> {
     schema: &'c ToscaSchema,
     path: &'c str,
@@ -247,7 +247,8 @@ impl Analysis<'_> {
         Some(Value::Object(map))
     }
 
-    /// Checks the defaults of definitions, but those with functions: they are checked when used.
+    /// Checks the defaults of definitions, except those with functions, which are checked when
+    /// used.
     pub(crate) fn check_defaults(&mut self, properties: &PropertyDefinitions, path: &str) {
         for (name, definition) in properties {
             let Some(default) = &definition.default else {

@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 /// A rule that a value must satisfy.
 #[derive(Clone, Debug)]
 pub(crate) enum ToscaConstraint {
-    /// The order of the value and another one is one of some; `name` is what the rule is called.
+    /// The value compares with another value in one of the allowed ways; `name` is the name of the
+    /// rule.
     Compare {
         name: &'static str,
         other: YamlNode,
@@ -20,7 +21,7 @@ pub(crate) enum ToscaConstraint {
     ValidValues(Vec<YamlNode>),
     /// The length is between these.
     Length(usize, usize),
-    /// The whole text matches; first the pattern as it is written.
+    /// The whole text matches; the first field is the pattern as written.
     Pattern(String, Box<Regex>),
 }
 

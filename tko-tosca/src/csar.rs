@@ -29,7 +29,7 @@ pub enum CsarError {
         /// The limit, with its unit.
         limit: String,
     },
-    /// `TOSCA.meta` is not right.
+    /// `TOSCA.meta` is invalid.
     #[error("{file}:{line}: {message}")]
     Meta {
         /// The path of the file.
@@ -39,7 +39,7 @@ pub enum CsarError {
         /// The fault.
         message: String,
     },
-    /// Nothing says which file holds the service template.
+    /// It is not clear which file holds the service template.
     #[error("{0}")]
     NoEntry(String),
     /// A file or folder cannot be read.
@@ -61,7 +61,7 @@ pub struct Csar {
 enum CsarFiles {
     /// YAML files of a zip archive, by path.
     Archive(BTreeMap<String, String>),
-    /// Files below a folder, read when they are asked for.
+    /// Files below a folder, which are read on demand.
     Folder(PathBuf),
 }
 
@@ -162,7 +162,7 @@ impl Csar {
         })
     }
 
-    /// A service template that is one text, without files that it could import.
+    /// A service template in a single text, without importable files.
     pub fn from_text(name: &str, text: &str) -> Self {
         Self {
             entry: name.to_owned(),

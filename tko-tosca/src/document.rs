@@ -45,7 +45,7 @@ impl TypeKind {
     }
 }
 
-/// Where a type is defined: this identifies it, whatever it is called elsewhere.
+/// The definition of a type, which identifies it under any name.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct TypeKey {
     /// The kind of the type.

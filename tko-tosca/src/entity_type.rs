@@ -5,13 +5,13 @@ use crate::schema::PropertyDefinitions;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Bytes of text that weigh as much as an entry of a map.
+/// Number of bytes of text that weigh as much as one map entry.
 const BYTES: usize = 64;
 
-/// How many relationships are allowed, both bounds included.
+/// The allowed number of relationships, including both bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CountRange {
-    /// The least number.
+    /// The minimum number.
     pub least: u64,
     /// The greatest number; `None` is unbounded.
     pub most: Option<u64>,
@@ -38,10 +38,11 @@ impl EntityType {
         &self.names[0]
     }
 
-    /// How much a derived type or a node template gets from this type, in entries of maps.
+    /// The weight of the definitions that a derived type or a node template gets from this type, in
+    /// map entries.
     pub(crate) fn weight(&self) -> usize {
         let capabilities = self.capabilities.values().map(|capability| {
-            // A capability is found by each type that it is of.
+            // A capability is found by each of its types.
             capability.capability.lineage.len() + weight_of(&capability.properties)
         });
         let names = self.names.iter().map(|name| 1 + name.len() / BYTES);
@@ -56,7 +57,7 @@ impl EntityType {
     }
 }
 
-/// How much the definitions of properties are, in entries of maps: each property, and its metadata.
+/// The weight of the definitions of properties, in map entries: each property, and its metadata.
 pub(crate) fn weight_of(properties: &PropertyDefinitions) -> usize {
     let metadata = properties
         .values()

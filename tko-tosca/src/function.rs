@@ -4,7 +4,7 @@ use crate::template::{InputValue, Instance};
 use crate::yaml::{YamlContent, YamlEntry, YamlNode};
 use std::rc::Rc;
 
-/// Functions that are evaluated.
+/// Functions that can be evaluated.
 const KNOWN: [&str; 5] = ["get_input", "get_property", "concat", "join", "token"];
 
 /// Functions of TOSCA 1.3 and 2.0 that need a running system or are not supported.
@@ -19,7 +19,7 @@ const REFUSED: [&str; 5] = [
 /// Maximum number of levels of functions and values inside each other.
 const MOST_LEVELS: usize = 128;
 
-/// The function that a value calls, without the prefix; `None` if it is no call.
+/// The function that a value calls, without the prefix; `None` if it is not a call.
 fn call<'v>(value: &'v YamlNode, prefix: &str) -> Option<(&'v str, &'v YamlEntry)> {
     let [entry] = value.as_map()?.as_slice() else {
         return None;
@@ -43,7 +43,7 @@ pub(crate) fn is_constant(value: &YamlNode, prefix: &str) -> bool {
     }
 }
 
-/// Where a function is called: what its names mean.
+/// The context of a function call, which determines what its names mean.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallSite<'c> {
     /// The number of the node template; `None` outside of one.
@@ -164,7 +164,7 @@ impl Instance<'_, '_> {
                 self.made(whole, part, site)?
             }
         };
-        // A wrong result is a mistake of the call.
+        // A result of the wrong type is reported at the call.
         result.at = whole.at;
         Some(result)
     }
@@ -175,7 +175,7 @@ impl Instance<'_, '_> {
         None
     }
 
-    /// Text that a function made, within the limit of all of them.
+    /// The text that a function made, within the limit for all functions together.
     fn made(&mut self, whole: &YamlNode, text: &str, site: CallSite<'_>) -> Option<YamlNode> {
         self.made_bytes = self.made_bytes.saturating_add(text.len());
         let limit = self.analysis.limits.function_bytes;
@@ -194,7 +194,7 @@ impl Instance<'_, '_> {
             let text = self.analysis.problems.text(value, site.path)?;
             bytes = bytes.saturating_add(text.len());
             if bytes > self.analysis.limits.function_bytes {
-                // Refused by `made`, before the text is put together.
+                // Refused by `made`, before the text is assembled.
                 self.made_bytes = bytes;
                 return self.made(value, "", site).map(|_| Vec::new());
             }

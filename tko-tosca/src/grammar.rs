@@ -1,4 +1,4 @@
-//! The words of each version of TOSCA: one reader, two tables.
+//! The keywords of each version of TOSCA: one reader, two tables.
 
 /// The keywords in which versions differ.
 #[derive(Debug, Eq, PartialEq)]
@@ -19,7 +19,7 @@ pub(crate) struct Grammar {
     pub constraints: &'static str,
     /// The prefix of functions.
     pub function_prefix: &'static str,
-    /// Further keys of a file that are read without effect.
+    /// Additional keys of a file that are read without effect.
     pub skipped: &'static [&'static str],
 }
 

@@ -1,7 +1,7 @@
-//! Imports: which files a service template consists of.
+//! Imports: determines the files of a service template.
 //!
 //! A file that several others import is read once. Its key is the normalized path, so that
-//! `x/types.yaml` and `y/types.yaml` stay apart.
+//! `x/types.yaml` and `y/types.yaml` are distinct.
 
 use crate::analysis::Analysis;
 use crate::csar::Csar;

@@ -1,4 +1,4 @@
-//! Reads maps, lists and text, and reports what is not what it should be.
+//! Reads maps, lists and text, and reports values of the wrong kind.
 
 use crate::problem::ProblemList;
 use crate::yaml::{YamlEntry, YamlNode};
@@ -69,7 +69,7 @@ impl ProblemList {
         boolean
     }
 
-    /// The entries of a map; none if it is absent or null, or with a problem if it is no map.
+    /// The entries of a map; none if it is absent or null, or with a problem if it is not a map.
     pub(crate) fn map(&mut self, value: Option<&YamlNode>, path: &str) -> Rc<Vec<YamlEntry>> {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return Rc::default();
@@ -84,7 +84,7 @@ impl ProblemList {
         })
     }
 
-    /// The items of a list; none if it is absent or null, or with a problem if it is no list.
+    /// The items of a list; none if it is absent or null, or with a problem if it is not a list.
     pub(crate) fn list(&mut self, value: Option<&YamlNode>, path: &str) -> Rc<Vec<YamlNode>> {
         let Some(value) = value.filter(|value| !value.is_null()) else {
             return Rc::default();

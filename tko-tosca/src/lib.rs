@@ -2,14 +2,14 @@
 //!
 //! The crate understands the part of TOSCA Simple Profile in YAML 1.3 and of TOSCA 2.0 that
 //! describes a topology: types, node templates, properties, requirements and capabilities,
-//! functions, constraints and inputs. It knows nothing of TKO. What it does not support it refuses
-//! by name; what has no effect on a topology it reads with a warning.
+//! functions, constraints and inputs. It does not depend on TKO. It refuses unsupported features by
+//! name, and reads parts without effect on a topology with a warning.
 //!
 //! All problems are reported at once, each with its file, line and column. Everything that is read
 //! has a limit ([`ToscaLimits`]), and no file outside the archive or folder is ever opened.
 //!
 //! 1. [`Csar`] opens an archive, a folder, a file or a text.
-//! 2. [`read`] makes it a [`Topology`], or says what is wrong.
+//! 2. [`read`] turns it into a [`Topology`], or reports the problems.
 //! 3. [`picture`] draws a topology.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

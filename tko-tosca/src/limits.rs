@@ -1,9 +1,9 @@
-//! Limits on what a service template may take.
+//! Limits on the resources that a service template may use.
 
 /// Limits on an archive and its service template.
 ///
-/// The defaults leave room for 10,000 node templates. What exceeds a limit is a
-/// [`Problem`](crate::Problem), as any other mistake is.
+/// The defaults leave room for 10,000 node templates. Exceeding a limit is a
+/// [`Problem`](crate::Problem), like any other mistake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ToscaLimits {
@@ -16,9 +16,9 @@ pub struct ToscaLimits {
     /// Maximum number of files that one service template imports, directly and indirectly. Default:
     /// 256.
     pub imports: usize,
-    /// Maximum number of values in all files, with aliases expanded. As many properties,
-    /// capabilities and relationships may the types inherit, and as many the node templates have.
-    /// Default: 2,000,000.
+    /// Maximum number of values in all files, with aliases expanded. The same limit applies to the
+    /// properties, capabilities and relationships that types inherit, and to those that node
+    /// templates have. Default: 2,000,000.
     pub values: usize,
     /// Maximum number of levels of lists and maps in one file. Default: 64.
     pub depth: usize,

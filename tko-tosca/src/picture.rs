@@ -46,8 +46,8 @@ const MOST_CHARACTERS: usize = 26;
 
 /// The topology as an SVG picture.
 ///
-/// Nodes stand in columns: a node is to the left of those that it has relationships to, as far as
-/// there are no loops.
+/// Nodes are arranged in columns: a node is to the left of those that it has relationships to,
+/// unless there are cycles.
 pub fn svg(topology: &Topology) -> String {
     let columns = columns(topology);
     let mut places: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -126,7 +126,7 @@ fn arrow(text: &mut String, from: (usize, usize), to: (usize, usize), label: &st
     );
 }
 
-/// Text of a picture, cut to the width of a box.
+/// Text of a picture, truncated to the width of a box.
 fn escaped(text: &str) -> String {
     let mut cut: String = text.chars().take(MOST_CHARACTERS).collect();
     if cut.len() < text.len() {
@@ -138,7 +138,7 @@ fn escaped(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// The column of each node: the longest way from a node that none refers to.
+/// The column of each node: the length of the longest path from a node to which no other refers.
 fn columns(topology: &Topology) -> BTreeMap<&str, usize> {
     let mut incoming: BTreeMap<&str, usize> = topology
         .nodes

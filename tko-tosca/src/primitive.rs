@@ -28,7 +28,7 @@ pub(crate) enum Primitive {
     Scalar(&'static ScalarUnits),
 }
 
-/// The units of a scalar type, with what each is in the smallest one.
+/// The units of a scalar type, each with its factor to the smallest unit.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ScalarUnits {
     name: &'static str,
@@ -89,7 +89,7 @@ pub(crate) enum Rank {
     Integer(i64),
     /// Any other number; scalars in their smallest unit.
     Number(f64),
-    /// Text in the order of its bytes; timestamps are such.
+    /// Text in the order of its bytes; timestamps are also text.
     Text(String),
     /// Major, minor and fix version, qualifier, build.
     Version(u64, u64, u64, String, u64),
@@ -194,7 +194,7 @@ fn number(value: &YamlNode) -> Option<f64> {
     value.as_float().or_else(whole)
 }
 
-/// A number and a unit, with or without space between them; case does not count.
+/// A number and a unit, with or without space between them; case is ignored.
 fn scalar(text: &str, units: &ScalarUnits) -> Option<f64> {
     let text = text.trim();
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;

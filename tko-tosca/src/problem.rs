@@ -1,4 +1,4 @@
-//! Problems: what is wrong, and in which file, line and column.
+//! Problems: each with its message, file, line and column.
 
 use std::fmt;
 
@@ -18,11 +18,11 @@ pub(crate) struct SourcePosition {
 pub enum ProblemLevel {
     /// The service template is not valid.
     Error,
-    /// Something was read and has no effect.
+    /// A part was read that has no effect.
     Warning,
 }
 
-/// One thing that is wrong with a service template, and where.
+/// One problem of a service template, with its position.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Problem {
@@ -34,7 +34,7 @@ pub struct Problem {
     pub line: usize,
     /// The column, from 1; 0 if the file as a whole is meant.
     pub column: usize,
-    /// Where in the document, as keys separated by points; empty at the top.
+    /// The path in the document, as keys separated by points; empty at the top.
     pub path: String,
     /// The fault and the remedy, in lower case.
     pub message: String,
@@ -105,7 +105,7 @@ impl ProblemList {
         self.files.get(file).map_or("", String::as_str)
     }
 
-    /// How many errors were reported so far, those left out included.
+    /// The number of errors reported so far, including those left out.
     pub(crate) fn errors(&self) -> usize {
         self.errors
     }

@@ -1,4 +1,4 @@
-//! Requirements: which node satisfies which, and by which capability.
+//! Requirements: finds the node and the capability that satisfy each.
 
 use crate::document::TypeKind;
 use crate::entity_type::{EntityType, RequirementDefinition};
@@ -9,7 +9,7 @@ use crate::yaml::YamlNode;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// One requirement of a node template, read.
+/// One requirement assignment of a node template.
 struct Assignment {
     at: SourcePosition,
     target: RequirementTarget,
@@ -32,7 +32,7 @@ enum RequirementTarget {
 pub(crate) struct CapabilityUse {
     used: HashMap<(usize, Rc<str>), u64>,
     offers: HashMap<crate::document::TypeKey, Vec<(usize, Rc<str>)>>,
-    /// How many offers of a type, from the first on, have all the users that they allow.
+    /// How many offers of a type, counted from the first, are used up.
     taken: HashMap<crate::document::TypeKey, usize>,
 }
 
@@ -65,8 +65,8 @@ impl CapabilityUse {
         used.copied().unwrap_or(0) >= most
     }
 
-    /// How many offers of a type, from the first on, are full. Users never go, so what was counted
-    /// before counts.
+    /// How many offers of a type, counted from the first, are full. Users are never removed, so
+    /// earlier counts stay valid.
     fn taken(&mut self, nodes: &[NodeTemplate], wanted: &crate::document::TypeKey) -> usize {
         let offers = self.offers.get(wanted).map_or(&[][..], Vec::as_slice);
         let before = self.taken.get(wanted).copied().unwrap_or(0);
@@ -133,7 +133,7 @@ impl Instance<'_, '_> {
             for assignment in own.into_iter().flatten() {
                 relationships.extend(self.satisfy(node, definition, &assignment, uses, &path));
             }
-            // More than the number of nodes cannot be satisfied; one problem says so.
+            // More than the number of nodes cannot be satisfied, which is reported once.
             for _ in 0..missing.min(self.nodes.len() as u64 + 1) {
                 let any = Assignment {
                     at,

@@ -1,4 +1,4 @@
-//! Schemas and property definitions: what type a value has, and what else holds for it.
+//! Schemas and property definitions: the type of a value, and the rules for it.
 
 use crate::constraint::ToscaConstraint;
 use crate::document::TypeKey;
@@ -33,15 +33,15 @@ pub(crate) struct ToscaSchema {
 /// A property that a type declares, with all that it inherits.
 #[derive(Clone, Debug)]
 pub(crate) struct PropertyDefinition {
-    /// Where it is defined.
+    /// The position of its definition.
     pub at: SourcePosition,
-    /// The document that defines it; names in its default mean what they mean there.
+    /// The document that defines it; names in its default are resolved there.
     pub document: usize,
-    /// The schema of its values.
+    /// The schema of the property's values.
     pub schema: ToscaSchema,
-    /// Whether it must have a value.
+    /// Whether the property must have a value.
     pub required: bool,
-    /// The value that it has if none is assigned.
+    /// The default value, which is used if none is assigned.
     pub default: Option<YamlNode>,
     /// Metadata; a refinement does not inherit it.
     pub metadata: BTreeMap<String, String>,

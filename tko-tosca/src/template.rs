@@ -1,4 +1,4 @@
-//! Node templates and inputs: what the topology consists of, with its values.
+//! Node templates and inputs: the elements of the topology, with their values.
 
 use crate::analysis::Analysis;
 use crate::document::TypeKind;
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// The value of a property: it is computed when it is first asked for.
+/// The value of a property: it is computed when it is first needed.
 #[derive(Clone, Debug)]
 pub(crate) enum ComputedValue {
     /// Not yet.
     Pending,
-    /// It is being computed: a call that asks for it now closes a loop.
+    /// It is being computed: a call that needs it now closes a cycle.
     Open,
     /// Computed; `None` if that failed, with a problem.
     Done(Option<YamlNode>),
@@ -29,7 +29,7 @@ pub(crate) struct PropertySlot {
     pub definition: Rc<PropertyDefinition>,
     /// The assigned value, or the default.
     pub given: YamlNode,
-    /// The document whose keywords count in it.
+    /// The document whose keywords apply to it.
     pub document: usize,
     /// The value after all functions were evaluated.
     pub computed: ComputedValue,
@@ -43,7 +43,7 @@ pub(crate) type PropertySlots = BTreeMap<Rc<str>, PropertySlot>;
 pub(crate) struct NodeTemplate {
     /// The name of the node template.
     pub name: Rc<str>,
-    /// Where its name stands.
+    /// The position of its name.
     pub at: SourcePosition,
     /// The node type.
     pub node_type: Rc<EntityType>,
@@ -171,7 +171,7 @@ impl<'i, 'a> Instance<'i, 'a> {
             self.inputs.insert(name.to_string(), value);
         }
         if let Some(entries) = definitions.as_ref().and_then(YamlNode::as_map) {
-            // A definition that could not be read still makes its name known.
+            // The name is known even if its definition could not be read.
             for entry in entries.iter() {
                 self.inputs
                     .entry(entry.key.to_string())

@@ -18,7 +18,7 @@ pub(crate) struct YamlNode {
     pub content: YamlContent,
 }
 
-/// The content of a YAML value. Copies are cheap: they share it.
+/// The content of a YAML value. Copies are cheap, because they share the content.
 #[derive(Clone, Debug)]
 pub(crate) enum YamlContent {
     /// Text; plain text may also be a number, a boolean or null.
@@ -39,7 +39,7 @@ pub(crate) enum YamlContent {
 pub(crate) struct YamlEntry {
     /// The key.
     pub key: Rc<str>,
-    /// Where the key stands.
+    /// The position of the key.
     pub at: SourcePosition,
     /// The value.
     pub value: YamlNode,
@@ -67,7 +67,7 @@ impl YamlNode {
             if matches!(&**text, "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// The text of any scalar but null, however it is written.
+    /// The text of any scalar except null, in any notation.
     pub(crate) fn as_scalar(&self) -> Option<&str> {
         match &self.content {
             YamlContent::Scalar { text, .. } if !self.is_null() => Some(text),
@@ -75,7 +75,7 @@ impl YamlNode {
         }
     }
 
-    /// The value as text: quoted, or plain and nothing else.
+    /// The value as text, if it is quoted, or if it is plain and cannot be of another type.
     pub(crate) fn as_text(&self) -> Option<&str> {
         let YamlContent::Scalar { text, plain } = &self.content else {
             return None;
@@ -166,7 +166,7 @@ impl YamlNode {
 
 /// Reads the one document of a file. `None` if it is not YAML; the problem is reported then.
 ///
-/// `values` counts what all files together hold.
+/// `values` counts the values of all files together.
 pub(crate) fn read(
     text: &str,
     file: usize,
@@ -288,7 +288,8 @@ impl<'a> YamlComposer<'a, '_> {
                     return Err((at, "an alias refers to its own value".to_owned()));
                 };
                 self.count(at, size)?;
-                // The position of a repeated value is that of its definition: mistakes are there.
+                // The position of a repeated value is that of its definition: mistakes are reported
+                // there.
                 return Ok((value, size));
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -352,7 +353,7 @@ impl<'a> YamlComposer<'a, '_> {
                 entries.push(YamlEntry { key, at, value });
             }
         }
-        // The map's own keys win; of the merged ones the first.
+        // The map's own keys win, then the first merged one.
         for entry in merged {
             if known.insert(Rc::clone(&entry.key)) {
                 entries.push(entry);

@@ -66,9 +66,9 @@ impl DetailTab {
 /// A move of the selection or of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Motion {
-    /// So many lines down, or up if negative.
+    /// Moves this many lines down, or up if negative.
     Lines(i32),
-    /// So many screens down, or up if negative.
+    /// Moves this many screens down, or up if negative.
     Screens(i32),
     /// One column to the left.
     Left,
@@ -80,7 +80,7 @@ pub(crate) enum Motion {
     End,
 }
 
-/// Something that a person asks for.
+/// An action that a person requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScreenAction {
     Quit,
@@ -90,7 +90,7 @@ pub(crate) enum ScreenAction {
     Move(Motion),
     /// Opens the target of the selected cell.
     Open,
-    /// Selects the row for a later approval or deletion, or takes it back.
+    /// Marks the row for a later approval or deletion, or unmarks it.
     Mark,
     Tab(DetailTab),
     Ask(ChangeVerb),
@@ -103,7 +103,7 @@ pub(crate) enum ScreenAction {
     /// Goes to the next or, if false, the previous match of the search.
     Match(bool),
     Edit(InputRequest),
-    /// Takes the line as it is.
+    /// Submits the line.
     Submit,
     /// Answers the question.
     Answer(bool),

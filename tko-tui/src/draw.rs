@@ -1,4 +1,4 @@
-//! Draws a [`Screen`]: a pure function of the state, which also says what takes clicks.
+//! Draws a [`Screen`]: a pure function of the state, which also returns the clickable areas.
 
 mod detail;
 mod list;
@@ -23,10 +23,10 @@ const MENU: u16 = 15;
 /// The smallest size at which anything but a message is drawn.
 const SMALLEST: (u16, u16) = (40, 8);
 
-/// Keys of which a question shows the ids.
+/// Maximum number of ids that a confirmation shows.
 const ASKED: usize = 5;
 
-/// The keys, for the page that explains them.
+/// The keys, for the help page.
 const KEYS: [(&str, &str); 19] = [
     (
         "o d s t p a",
@@ -58,7 +58,7 @@ const KEYS: [(&str, &str); 19] = [
     ("q Ctrl-C", "quit"),
 ];
 
-/// Draws the screen. Returns the places that take clicks.
+/// Draws the screen. Returns the clickable places.
 pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen, theme: ScreenTheme) -> ScreenMap {
     let mut map = ScreenMap::default();
     let area = frame.area();
@@ -109,7 +109,7 @@ fn number_of(count: usize) -> String {
     number(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
-/// A line of an area, or nothing below it.
+/// The part of an area for one line; empty if the line is below the area.
 fn line_of(area: Rect, line: usize) -> Rect {
     let at = u16::try_from(line).unwrap_or(u16::MAX).min(area.height);
     let height = u16::from(at < area.height);

@@ -23,10 +23,10 @@ pub(crate) const FRAME: Duration = Duration::from_millis(33);
 /// The shortest time between two requests for something that changed.
 const REFRESH: Duration = Duration::from_secs(2);
 
-/// Replies that wait to be applied. A feed that is faster than the screen waits.
+/// Capacity of the queue of replies. A feed that is faster than the screen waits.
 const WAITING: usize = 256;
 
-/// Replies that are applied before terminal events are looked at again.
+/// Number of replies that are applied before terminal events are handled again.
 const BATCH: usize = 64;
 
 /// Runs a screen on a terminal.
@@ -56,7 +56,7 @@ impl<B: Backend<Error: Send + Sync + 'static>> Driver<B> {
     /// Starts to follow the feed. Call it within a runtime.
     ///
     /// # Errors
-    /// The terminal does not tell its size.
+    /// The size of the terminal cannot be read.
     pub(crate) fn new(
         terminal: Terminal<B>,
         mut screen: Screen,
@@ -88,7 +88,7 @@ impl<B: Backend<Error: Send + Sync + 'static>> Driver<B> {
         })
     }
 
-    /// Waits for the next event and handles it. Returns whether the dashboard goes on.
+    /// Waits for the next event and handles it. Returns whether the dashboard continues.
     ///
     /// # Errors
     /// Drawing fails.

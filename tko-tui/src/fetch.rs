@@ -1,4 +1,4 @@
-//! Requests to the API, each a task of its own: drawing never waits for one.
+//! Requests to the API, each a separate task: drawing never waits for one.
 
 use crate::window::{Growth, PAGE};
 use std::collections::HashMap;
@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 /// Maximum number of pages that one request searches for rows of a state.
 const MAX_SEARCH: usize = 10;
 
-/// Counts of the overview are exact up to this number.
+/// The bound up to which counts of the overview are exact.
 pub(crate) const COUNT_BOUND: u64 = 100_000;
 
-/// Changes that are shown of one entity.
+/// Maximum number of changes of one entity that are shown.
 const HISTORY: usize = 100;
 
 /// Maximum number of reasons of the overview.
@@ -30,7 +30,7 @@ const MAX_REASONS: usize = 10;
 pub(crate) enum ChangeVerb {
     Approve,
     Delete,
-    /// Makes waiting work due. Nobody is asked: it changes no entity.
+    /// Makes waiting work due, without confirmation, because it changes no entity.
     Retry,
 }
 
@@ -93,8 +93,8 @@ pub(crate) enum FetchRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct OverviewFacts {
     pub(crate) counts: [Count; 7],
-    /// The reasons why deployments are not prepared, the most frequent first: number, whether it
-    /// needs somebody, message.
+    /// The reasons why deployments are not prepared, the most frequent first: number, whether a
+    /// person has to act, message.
     pub(crate) reasons: Vec<(u64, bool, String)>,
     /// The deployments whose reasons were read, and whether there are more.
     pub(crate) read: (usize, bool),
@@ -173,7 +173,7 @@ impl Fetcher {
         let (api, replies) = (self.api.clone(), self.replies.clone());
         tokio::spawn(async move {
             let reply = answer(&*api, request).await;
-            // Nobody receives it if the dashboard has ended.
+            // There is no receiver if the dashboard has ended.
             let _ = replies.send(reply).await;
         });
     }
@@ -187,7 +187,7 @@ async fn answer(api: &dyn DataApi, request: FetchRequest) -> FetchReply {
             filter,
             after,
         } => {
-            // The page before the window is read with what was created within it since.
+            // The page before the window is read together with entities created within it since.
             let limit = if growth == Some(Growth::Before) {
                 2 * PAGE
             } else {

@@ -173,7 +173,7 @@ impl TestDashboard {
         self.driver.terminal().backend().to_string()
     }
 
-    /// Goes on until the screen has this text.
+    /// Continues until the screen has this text.
     pub(crate) async fn until(&mut self, text: &str) {
         self.until_that(text, |driver| {
             driver.terminal().backend().to_string().contains(text)
@@ -181,7 +181,7 @@ impl TestDashboard {
         .await;
     }
 
-    /// Goes on until this holds.
+    /// Continues until this holds.
     pub(crate) async fn until_that(
         &mut self,
         what: &str,

@@ -14,7 +14,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// Maximum number of events that are handed over at once.
 const BATCH: usize = 256;
 
-/// Follows the feed until nobody receives its news any more.
+/// Follows the feed until the receiver of its events is gone.
 pub(crate) async fn follow(api: Arc<dyn DataApi>, news: mpsc::Sender<FetchReply>) {
     let mut after = None;
     let mut backoff = BACKOFF.0;
@@ -43,7 +43,7 @@ async fn watch(
     backoff: &mut Duration,
     news: &mpsc::Sender<FetchReply>,
 ) -> Result<()> {
-    // Also tells whether the server can be reached: a watch alone may stay silent.
+    // This also shows whether the server can be reached: a watch alone may stay silent.
     let position = api.feed_position().await?;
     let anew = after.is_none();
     let after = after.get_or_insert([position.revision; 4]);
@@ -51,7 +51,7 @@ async fn watch(
     let watches = watches.map(|(at, (kind, revision))| {
         let select = Select::all(kind).deleting(true);
         let events = api.watch(Watch::new(select, revision));
-        // The end of one watch must end all of them: `select_all` would go on without it.
+        // The end of one watch must end all of them: `select_all` would continue without it.
         let end = futures_util::stream::once(async { None });
         events
             .map(Some)

@@ -12,7 +12,7 @@ use tui_input::InputRequest;
 /// The longest time between the clicks of a double click.
 const DOUBLE_CLICK: Duration = Duration::from_millis(400);
 
-/// Lines that one step of the wheel moves.
+/// Number of lines that one step of the wheel moves.
 const WHEEL: i32 = 3;
 
 /// The part of the screen that takes the keys.
@@ -70,7 +70,7 @@ impl InputReader {
                 let is_double = self.last_click.is_some_and(|(at, column, row)| {
                     (column, row) == here && now.saturating_duration_since(at) <= DOUBLE_CLICK
                 });
-                // A third click begins anew.
+                // A third click starts over.
                 self.last_click = (!is_double).then_some((now, here.0, here.1));
                 let place = map.at(here.0, here.1)?;
                 Some(ScreenAction::Click(place, is_double))

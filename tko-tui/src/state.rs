@@ -23,7 +23,7 @@ use tui_input::Input;
 /// Maximum number of pages to go back to.
 const MAX_BACK: usize = 50;
 
-/// Changes that the overview shows at most.
+/// Maximum number of changes that the overview shows.
 const MAX_RECENT: usize = 100;
 
 /// Maximum number of problems of one change that are shown.
@@ -82,7 +82,7 @@ pub(crate) struct Screen {
     pub(crate) notice: Option<(String, bool)>,
     pub(crate) shows_keys: bool,
     pub(crate) recent: VecDeque<RecentChange>,
-    /// The number of changes that the feed told of.
+    /// The number of changes that the feed reported.
     pub(crate) changes: u64,
     pub(crate) zone: TimeZoneOffset,
     /// Details of the server, from the program that shows the dashboard: name and value.
@@ -135,7 +135,7 @@ impl Screen {
         }
     }
 
-    /// Rows or lines that the body of the view shows.
+    /// Number of rows or lines that the body of the view shows.
     pub(crate) fn body(&self) -> usize {
         // The title and the status; the heads of a list, or tabs and links of a detail.
         let other = match &self.view {
@@ -145,7 +145,7 @@ impl Screen {
         usize::from(self.size.1.saturating_sub(other)).max(1)
     }
 
-    /// Makes a change that a person asks for. Returns the requests that it needs.
+    /// Performs an action that a person requests. Returns the requests that it needs.
     pub(crate) fn act(&mut self, action: ScreenAction) -> Vec<FetchRequest> {
         if let ScreenAction::Resize(width, height) = action {
             self.size = (width, height);
@@ -281,7 +281,7 @@ impl Screen {
         Vec::new()
     }
 
-    /// Whether something shown has to be read again, because events alone cannot tell it.
+    /// Whether something shown has to be read again, because events alone are not enough.
     pub(crate) fn is_stale(&self) -> bool {
         self.link == FeedLink::Live
             && match &self.view {

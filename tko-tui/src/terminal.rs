@@ -13,10 +13,10 @@ use std::time::Duration;
 use tko_core::DataApi;
 use tokio::sync::{Notify, mpsc};
 
-/// How often the thread that reads the terminal looks whether it should end.
+/// The interval at which the thread that reads the terminal checks whether it should end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Terminal events that wait to be handled.
+/// Capacity of the queue of terminal events.
 const WAITING: usize = 256;
 
 /// The arguments of the dashboard.
@@ -72,7 +72,7 @@ impl Drop for RawTerminal {
 }
 
 fn release_mouse() {
-    // There is nowhere to report a failure to.
+    // There is no place to report a failure.
     let _ = execute!(stdout(), DisableMouseCapture);
 }
 
@@ -95,7 +95,7 @@ pub async fn run(api: Arc<dyn DataApi>, settings: DashboardSettings) -> io::Resu
         // The panic of a task would leave the dashboard half alive.
         notify.notify_one();
     }));
-    // Its own panic hook restores the screen before the hook above prints.
+    // The terminal library's panic hook restores the screen before the hook above prints.
     let terminal = ratatui::try_init()?;
     let _restore = RawTerminal;
     let hook = std::panic::take_hook();

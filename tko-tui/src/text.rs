@@ -1,11 +1,11 @@
-//! Text from outside as it may be shown, and times.
+//! Makes foreign text safe to show, and formats times.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::str::FromStr;
 use tko_core::{Error, Timestamp, view};
 
-/// Maximum number of characters of one line that are kept. Longer lines are cut off.
+/// Maximum number of characters of one line that are kept. Longer lines are truncated.
 const MAX_FILTER_LINE: usize = 4_096;
 
 /// Whether a character could move the cursor, reorder other text, or be invisible.
@@ -43,7 +43,7 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Shortens an id from the left: its end says more than its beginning.
+/// Shortens an id from the left: its end is more informative than its beginning.
 pub(crate) fn tail(text: &str, width: usize) -> Cow<'_, str> {
     let count = text.chars().count();
     if count <= width {

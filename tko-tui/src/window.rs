@@ -1,12 +1,12 @@
 //! [`RowWindow`]: the part of a listing that is loaded, kept current by events.
 //!
-//! It holds a few pages around the visible rows, however long the listing is. Pages before and
-//! after are read again by their cursors when they are needed.
+//! It holds a few pages around the visible rows, no matter how long the listing is. Pages before
+//! and after are read again by their cursors when they are needed.
 
 use std::sync::Arc;
 use tko_core::{Cursor, Entity, Key, Page};
 
-/// Rows of one page.
+/// Number of rows in one page.
 pub(crate) const PAGE: usize = 100;
 
 /// Maximum number of pages that are loaded at a time.
@@ -18,9 +18,9 @@ const MAX_ROWS: usize = 1_000;
 /// The direction in which a window grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Growth {
-    /// By the page after the last one.
+    /// Adds the page after the last one.
     After,
-    /// By the page before the first one.
+    /// Adds the page before the first one.
     Before,
 }
 
@@ -125,7 +125,7 @@ impl RowWindow {
         self.first -= 1;
         let reaches = page.next.as_ref().is_none_or(|next| next.0 >= bound);
         if !reaches {
-            // So much was created in between that the page does not reach the window any more:
+            // So many entities were created in between that the page no longer reaches the window:
             // continue from this page.
             self.starts.truncate(self.first + 1);
             self.rows.clear();
@@ -207,7 +207,7 @@ mod tests {
         ))
     }
 
-    /// The page of a listing of so many sites.
+    /// The page of a listing of this many sites.
     fn page(after: Option<&Cursor>, count: usize) -> Page {
         let all = (0..count).map(entity);
         let mut rows = all.filter(|one| after.is_none_or(|after| one.key > after.0));

@@ -47,7 +47,7 @@ impl Clock for FixedClock {
     }
 }
 
-/// Gives the only id that is asked for.
+/// Generates only one id, which is the only one requested.
 struct OneId;
 
 impl Ids for OneId {
@@ -78,7 +78,7 @@ async fn dashboard_program() {
     let _ = run(Arc::new(store), DashboardSettings::new()).await;
 }
 
-/// A session of `tmux` with a server of its own.
+/// A session of `tmux` with its own server.
 struct TmuxSession {
     socket: PathBuf,
     folder: PathBuf,

@@ -18,10 +18,10 @@ use tokio::time::timeout;
 /// Default time limit of one validator for one resource.
 pub const VALIDATOR_TIME: Duration = Duration::from_secs(30);
 
-/// Resources that are validated before other tasks get their turn.
+/// Number of resources that are validated before other tasks get their turn.
 const RESOURCES_AT_A_TIME: usize = 64;
 
-/// Resources of one package that are validated concurrently.
+/// Number of resources of one package that are validated concurrently.
 const AT_ONCE: usize = 8;
 
 /// The [`Admission`] of a data service: validates packages before they are stored.
@@ -38,7 +38,7 @@ pub struct Validation {
     time: Duration,
 }
 
-/// The validator of kinds that no other is registered for.
+/// The validator of kinds for which no other is registered.
 enum DefaultValidator {
     /// It does not search the package for each resource.
     Schemas(Arc<SchemaValidator>),
@@ -51,8 +51,8 @@ impl Validation {
         Self::with_default(DefaultValidator::Other(default))
     }
 
-    /// Creates a validation by schemas. Its time is linear in the number of resources, unlike that of
-    /// [`new`](Self::new), whose validator looks for each resource in the package.
+    /// Creates a validation by schemas. Its time is linear in the number of resources, unlike that
+    /// of [`new`](Self::new), whose validator searches the package for each resource.
     pub fn by_schemas(schemas: Arc<SchemaValidator>) -> Self {
         Self::with_default(DefaultValidator::Schemas(schemas))
     }
@@ -146,7 +146,7 @@ impl Validation {
     }
 }
 
-/// Copies the chain of causes into the message: the caller must see it even where sources are lost,
+/// Copies the chain of causes into the message: the caller must see them even if sources are lost,
 /// such as across a network.
 fn told(error: Error) -> Error {
     const MORAL: &str = "a package is stored only after every validator has answered";
@@ -184,7 +184,7 @@ impl Admission for Validation {
             // The default validator caches its results and rarely waits, so running it concurrently
             // would cost more than it gains.
             for (index, resource) in package.iter().enumerate() {
-                // A large package must not keep a thread from its other tasks.
+                // A large package must not block a thread's other tasks.
                 if index % RESOURCES_AT_A_TIME == RESOURCES_AT_A_TIME - 1 {
                     tokio::task::yield_now().await;
                 }

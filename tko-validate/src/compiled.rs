@@ -19,7 +19,7 @@ const MAX_PATTERN_BYTES: usize = 1 << 20;
 /// A compiled schema.
 pub(crate) struct CompiledSchema {
     validator: Validator,
-    /// Of a custom kind.
+    /// The structural schema of a custom kind.
     structural: Option<Structural>,
 }
 
@@ -46,8 +46,8 @@ pub(crate) fn options<'a>() -> ValidationOptions<'a> {
 }
 
 impl CompiledSchema {
-    /// Compiles a self-contained JSON Schema 2020-12. That of a custom kind has a structural schema,
-    /// too.
+    /// Compiles a self-contained JSON Schema 2020-12. The schema of a custom kind has a structural
+    /// schema, too.
     ///
     /// # Errors
     /// The reason why the schema cannot be used, for people.

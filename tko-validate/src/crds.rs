@@ -47,7 +47,7 @@ impl Crds {
     ///
     /// `source` names the package, such as an entity's key. If several sources define one kind, the
     /// last one in byte order applies, so that all processes agree whatever the order in which they
-    /// learned. Later versions of a package usually have the greater name.
+    /// learned. Later versions of a package usually have greater names.
     pub fn learn(&self, source: &str, package: &Package) {
         let found = self.of_package(package);
         let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@
 pub(crate) struct SchemaFinding {
     /// Path such as `spec.containers[0].image`; empty for the whole resource.
     pub(crate) path: String,
-    /// The fault, and what would be right.
+    /// The fault, and the correct form.
     pub(crate) message: String,
 }
 

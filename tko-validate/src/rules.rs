@@ -3,8 +3,8 @@
 //!
 //! The crate `cel` parses a rule. This module evaluates it, because an evaluation must have a cost
 //! limit and the functions of Kubernetes, and the crate's own interpreter has neither. A rule that
-//! uses a function that is not known here is counted, not failed; so is a rule that compares with
-//! the previous state of the resource, which only an API server knows.
+//! uses an unknown function is counted as skipped, but does not fail; so is a rule that compares
+//! with the previous state of the resource, which only an API server knows.
 
 mod calls;
 mod cel_rule;
@@ -26,9 +26,9 @@ use value::Val;
 
 pub(crate) use cel_rule::CelRule;
 
-/// Evaluation steps that one rule may take for one value.
+/// Maximum number of evaluation steps of one rule for one value.
 const RULE_COST: u64 = 1_000_000;
-/// Evaluation steps that all rules of one resource may take: about a second.
+/// Maximum number of evaluation steps of all rules of one resource: about a second.
 const RESOURCE_COST: u64 = 10_000_000;
 
 /// The outcome of the rules of one resource.

@@ -30,16 +30,16 @@ use tko_core::{Gvk, Result};
 
 /// Provides the schemas of some kinds.
 ///
-/// A source is asked for every resource that is validated. Repeated lookups must be fast and return
-/// the same [`Schema`], because it holds the compiled form.
+/// A source is queried for every resource that is validated. Repeated lookups must be fast and
+/// return the same [`Schema`], because it holds the compiled form.
 #[async_trait]
 pub trait SchemaSource: Send + Sync + 'static {
-    /// Finds the schema of a kind; `None` means that the next source is asked.
+    /// Finds the schema of a kind; `None` means that the next source is queried.
     ///
     /// # Errors
     /// - [`Unavailable`](tko_core::Error::Unavailable): the source cannot be reached now.
     /// - [`BadArgument`](tko_core::Error::BadArgument): the source has a schema that cannot be read.
     ///
-    /// In both cases no later source is asked, and the resource is not admitted.
+    /// In both cases no later source is queried, and the resource is not admitted.
     async fn find(&self, gvk: &Gvk) -> Result<Option<Arc<Schema>>>;
 }

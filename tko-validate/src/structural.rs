@@ -1,5 +1,6 @@
-//! The structural schema of a custom kind: what an API server reads in a `CustomResourceDefinition`
-//! before it validates a resource. It removes nulls, applies defaults, and evaluates rules.
+//! The structural schema of a custom kind: the parts of a `CustomResourceDefinition` that an API
+//! server uses before it validates a resource. It removes nulls, applies defaults, and evaluates
+//! rules.
 
 use crate::guard;
 use crate::rules::CelRule;

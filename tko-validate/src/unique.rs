@@ -42,7 +42,7 @@ impl UniqueBy {
         })
     }
 
-    /// Returns the first key that is there twice, for people.
+    /// Returns the first key that occurs twice, for people.
     fn duplicate(&self, list: &Value) -> Option<String> {
         let list = list.as_array()?;
         self.0.iter().find_map(|keys| duplicate(keys, list))

@@ -96,7 +96,7 @@ pub struct SchemaVerdict {
     /// Whether no source has a schema for the kind, so that nothing was checked.
     pub without_schema: bool,
     /// Number of evaluations of validation rules that were left out: rules that compare with the
-    /// previous state of the resource, and rules that use a function that is not known here.
+    /// previous state of the resource, and rules that use an unknown function.
     pub skipped_rules: usize,
 }
 
@@ -116,7 +116,7 @@ impl SchemaValidatorBuilder {
         self
     }
 
-    /// Adds a source, asked after those that were added before.
+    /// Adds a source, which is queried after those added before.
     #[must_use]
     pub fn source(mut self, source: Arc<dyn SchemaSource>) -> Self {
         self.sources.push(source);
@@ -264,7 +264,7 @@ pub(crate) fn too_deep() -> SchemaFinding {
     }
 }
 
-/// Checks that a `CustomResourceDefinition` has the name that its plural and group make.
+/// Checks that a `CustomResourceDefinition` has the name that consists of its plural and group.
 fn crd_name(crd: &Resource) -> Option<SchemaFinding> {
     let text = |path: &[&str]| crd.get(path).and_then(serde_json::Value::as_str);
     let (plural, group) = (
@@ -281,8 +281,8 @@ fn crd_name(crd: &Resource) -> Option<SchemaFinding> {
 impl SchemaValidator {
     /// Validates one resource of a package.
     ///
-    /// Unlike [`Validator::validate`], this does not look for the resource in the package, and tells
-    /// what was not checked. The package gives the definitions of custom kinds.
+    /// Unlike [`Validator::validate`], this does not search the package for the resource, and
+    /// reports what was not checked. The package provides the definitions of custom kinds.
     ///
     /// # Errors
     /// - [`Error::Unavailable`]: a source cannot be reached now.

@@ -1,4 +1,4 @@
-//! The claim loop: claims work, runs it, and hands back what does not finish.
+//! The claim loop: claims work, runs it, and releases unfinished work.
 
 use crate::handle::Handle;
 use crate::lease::{Lease, Leases};
@@ -18,13 +18,13 @@ use tko_core::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait of one request for work. Work that becomes due meanwhile ends it early.
+/// Maximum wait of one request for work. Work that becomes due meanwhile ends it early.
 const LONG_POLL: Duration = Duration::from_secs(10);
 
-/// Longest wait, while less than half of the places are free, until the free ones are filled.
+/// Maximum wait before free places are filled, while less than half of the places are free.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// Longest wait for the request in flight after unfinished work was handed back.
+/// Maximum wait for the request in flight after unfinished work was released.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 pub(crate) struct ClaimLoop {
@@ -84,7 +84,8 @@ impl ClaimLoop {
         loop {
             let running = self.tasks.len();
             let free = self.context.settings.concurrency.saturating_sub(running);
-            // Many pieces are claimed at once, if work is done so fast that many are free soon.
+            // If work finishes so fast that many places are soon free, many pieces are claimed at
+            // once.
             let is_enough = free * 2 >= self.context.settings.concurrency;
             if self.request.is_none() && free > 0 && (is_enough || lingered) {
                 self.request = Some(Box::pin(request(self.context.clone(), free)));
@@ -125,7 +126,7 @@ impl ClaimLoop {
         }
     }
 
-    /// Lets work in flight finish within the grace period, and hands back the rest.
+    /// Lets work in flight finish within the grace period, and releases the rest.
     pub(crate) async fn finish(mut self) {
         let context = self.context.clone();
         let mut late = pin!(context.clock.sleep(context.settings.grace));
@@ -142,9 +143,9 @@ impl ClaimLoop {
             }
         }
         let left = context.leases.tokens();
-        // The work first, so that none goes on under a claim that was handed back.
+        // The work is stopped first, so that none continues under a released claim.
         self.tasks.shutdown().await;
-        // The request in flight may get the very work that is handed back here.
+        // The request in flight may get the very work that is released here.
         let wait = match hand_back(context.clone(), left).await {
             0 => Duration::ZERO,
             _ => LAST_ANSWER,
@@ -159,7 +160,7 @@ impl ClaimLoop {
     }
 }
 
-/// The end of a pause, which is then gone. Never ends without one.
+/// Waits for the end of a pause, and clears it. Never completes if there is no pause.
 async fn elapsed(pause: &mut Option<BoxFuture<'static, ()>>) {
     let ended = OptionFuture::from(pause.as_mut()).await;
     *pause = None;
@@ -168,7 +169,8 @@ async fn elapsed(pause: &mut Option<BoxFuture<'static, ()>>) {
     }
 }
 
-/// The answer of the request in flight, which is then gone. Never ends without a request.
+/// Waits for the answer of the request in flight, and clears it. Never completes if there is no
+/// request.
 async fn answered(request: &mut Option<BoxFuture<'static, Result<Claimed>>>) -> Result<Claimed> {
     let answer = OptionFuture::from(request.as_mut()).await;
     *request = None;
@@ -229,17 +231,17 @@ async fn hand_back(context: Arc<Context>, tokens: Vec<Token>) -> usize {
         after: Duration::ZERO,
     };
     let outcomes: Vec<_> = tokens.into_iter().map(|t| (t, outcome.clone())).collect();
-    tracing::info!(claims = outcomes.len(), "handing back unfinished work");
+    tracing::info!(claims = outcomes.len(), "releasing unfinished work");
     for chunk in outcomes.chunks(MAX_CHANGES) {
         // After this time the leases have expired anyway.
         let late = context.clock.sleep(context.settings.lease);
         match select(context.data.settle(chunk), late).await {
             Either::Left((Ok(live), _)) => ended += live.into_iter().filter(|live| *live).count(),
             Either::Left((Err(error), _)) => {
-                tracing::warn!(error = %error.chain(), "failed to hand back work; its leases will expire");
+                tracing::warn!(error = %error.chain(), "failed to release work; its leases will expire");
             }
             Either::Right(_) => {
-                tracing::warn!("failed to hand back work in time; its leases have expired");
+                tracing::warn!("failed to release work in time; its leases have expired");
                 break;
             }
         }

@@ -45,7 +45,7 @@ pub async fn guarded<T>(
     limit: Duration,
     call: impl Future<Output = T>,
 ) -> Result<T, CallFailure> {
-    // The panicked call is dropped, so nothing observes a broken state of its own.
+    // The panicked call is dropped, so nothing observes its own broken state.
     let call = pin!(AssertUnwindSafe(call).catch_unwind());
     match select(call, clock.sleep(limit)).await {
         Either::Left((Ok(value), _)) => Ok(value),

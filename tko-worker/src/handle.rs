@@ -10,7 +10,7 @@ use tko_core::{Claim, Outcome, Record, Result, Want};
 /// - While a call runs, its lease is renewed, and no other worker has a claim of the same key and
 ///   stage.
 /// - If the lease is lost, or the grace period of a shutdown ends, the call's future is dropped at
-///   its next `await`. What must be atomic therefore belongs into one commit under the claim's
+///   its next `await`. Changes that must be atomic therefore belong in one commit under the claim's
 ///   token.
 /// - A panic is caught. It counts as a failed attempt.
 ///
@@ -33,13 +33,13 @@ pub trait Handle: Send + Sync + 'static {
     /// - [`NotFound`](tko_core::Error::NotFound) of the claim's own entity: the work is done.
     /// - [`Conflict`](tko_core::Error::Conflict), [`Busy`](tko_core::Error::Busy),
     ///   [`AlreadyExists`](tko_core::Error::AlreadyExists), and
-    ///   [`NotFound`](tko_core::Error::NotFound) of another entity: handed back for about a second,
+    ///   [`NotFound`](tko_core::Error::NotFound) of another entity: released for about a second,
     ///   without counting the attempt.
-    /// - any other: retried after a backoff, and shown as the reason of the retry.
+    /// - any other: retried after a backoff, and shown as the reason for the retry.
     async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>>;
 
-    /// What [`handle_record`](Self::handle_record) wants to know of the entity of its work. `None`,
-    /// the default: nothing.
+    /// The parts of the entity that [`handle_record`](Self::handle_record) needs. `None`, the
+    /// default: none.
     fn want(&self) -> Option<Want> {
         None
     }

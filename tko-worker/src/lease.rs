@@ -3,12 +3,12 @@
 //! A worker [holds](Leases::hold) each of its claims while it works on it. One renewer, the future
 //! of [`Leases::keep`], renews all of them at a third of their duration, many in one call. A lease
 //! is *lost* when the store reports that it is not live, or when it was not renewed in time. Its
-//! work must stop then, for another worker may have claimed it.
+//! work must then stop, because another worker may have claimed it.
 //!
 //! A lease counts from *before* it was requested, by the worker's own clock. So a worker notices
 //! the loss no later than the store, even while the store cannot be reached.
 //!
-//! A [`Worker`](crate::Worker) does all of this by itself.
+//! A [`Worker`](crate::Worker) does all of this itself.
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, Either, Pending, Shared, pending, select};
@@ -42,8 +42,8 @@ pub struct Lease {
 }
 
 impl Leases {
-    /// No leases yet; those to come last for `time`. Nothing is renewed unless the future of
-    /// [`keep`](Self::keep) runs.
+    /// An empty set of leases; leases that are added last for `time`. Nothing is renewed unless the
+    /// future of [`keep`](Self::keep) runs.
     pub fn new(data: Arc<dyn WorkerApi>, clock: Arc<dyn Clock>, time: Duration) -> Arc<Self> {
         Arc::new(Self {
             data,
@@ -69,7 +69,7 @@ impl Leases {
         }
     }
 
-    /// Tokens of the leases that are held now, in no order.
+    /// Tokens of the leases that are held now, in arbitrary order.
     pub fn tokens(&self) -> Vec<Token> {
         self.lock().keys().cloned().collect()
     }
@@ -89,7 +89,7 @@ impl Leases {
         }
     }
 
-    /// Returns whether the store answered for all of them.
+    /// Renews the leases once. Returns whether the store answered for all of them.
     async fn renew(&self, patience: Duration) -> bool {
         let tokens = self.tokens();
         let mut all = true;
@@ -118,7 +118,7 @@ impl Leases {
             match held.get_mut(token) {
                 Some(held) if *live => held.until = asked.plus(self.time),
                 Some(held) => held.refuse.abort(),
-                // Released meanwhile.
+                // The lease was released meanwhile.
                 None => {}
             }
         }

@@ -12,13 +12,13 @@ use tko_core::{Clock, Executor, Gvk, PluginType, Record, Registry, Result, Worke
 /// Run [`follow`](Self::follow) as a [companion](crate::Worker::with_companion), so that no work
 /// starts before its plugins are known.
 pub struct PluginFollower<T: ?Sized> {
-    /// Where plugins are registered.
+    /// The API of the data service where plugins are registered.
     pub data: Arc<dyn WorkerApi>,
-    /// Time for retries.
+    /// The clock for retries.
     pub clock: Arc<dyn Clock>,
     /// Plugins to follow.
     pub plugin_type: PluginType,
-    /// Registry that gets the plugins, beside its native handlers.
+    /// Registry to which the plugins are added, besides its native handlers.
     pub registry: Arc<Registry<T>>,
     /// Executors that plugins may name.
     pub executors: Vec<Arc<dyn Executor>>,
@@ -32,7 +32,7 @@ impl<T: ?Sized + Send + Sync> PluginFollower<T> {
     ///
     /// # Errors
     ///
-    /// A [permanent](crate::is_permanent) error. Any other is retried.
+    /// A [permanent](crate::is_permanent) error. Any other error is retried.
     pub async fn follow(
         self,
         ready: Ready,
@@ -53,7 +53,7 @@ impl<T: ?Sized + Send + Sync> PluginFollower<T> {
     }
 }
 
-/// Closes executors one after the other. A controller calls it when its last call has ended.
+/// Closes executors one after the other. A controller calls this when its last call has ended.
 pub async fn close_executors(executors: &[Arc<dyn Executor>]) {
     for executor in executors {
         executor.close().await;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Shortest lease. Renewals at a third of anything shorter would load the store for nothing.
+/// Minimum duration of a lease. Renewing shorter leases at a third of their duration would load the
+/// store for no benefit.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
 /// Settings of a [`Worker`](crate::Worker), the same for every controller.
@@ -11,13 +12,13 @@ const MIN_LEASE: Duration = Duration::from_secs(1);
 pub struct WorkerSettings {
     /// Name shown to people as the holder of a claim.
     pub name: String,
-    /// Number of claims worked on at the same time, at least 1. Default: 16.
+    /// Number of claims that are processed at the same time; at least 1. Default: 16.
     pub concurrency: usize,
-    /// Duration of a lease, at least 1 s. A live worker renews it at each third; after a worker
-    /// died, others take over its work this much later. Default: 30 s.
+    /// Duration of a lease, at least 1 s. A live worker renews it whenever a third has passed;
+    /// others take over the work of a dead worker after this time. Default: 30 s.
     pub lease: Duration,
-    /// Time that work in flight may take to finish after shutdown was requested. The rest is handed
-    /// back. Default: 10 s.
+    /// Time that work in flight may take to finish after shutdown was requested. Unfinished work is
+    /// released. Default: 10 s.
     pub grace: Duration,
 }
 
@@ -39,7 +40,7 @@ impl WorkerSettings {
         self
     }
 
-    /// Sets the [number of claims](Self::concurrency) worked on at the same time; 0 counts as 1.
+    /// Sets the [number of claims](Self::concurrency) processed at the same time; 0 counts as 1.
     #[must_use]
     pub fn with_concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency;

@@ -62,8 +62,8 @@ pub fn claim_backoff(claim: &Claim) -> Duration {
     backoff(claim.work.attempts, claim_jitter(claim))
 }
 
-/// Jitter from 0 to 1, below 1: the same for the same key and attempt, so that runs can be
-/// replayed.
+/// Jitter from 0 up to, but not including, 1: the same for the same key and attempt, so that runs
+/// can be replayed.
 pub fn claim_jitter(claim: &Claim) -> f64 {
     let mut hasher = DefaultHasher::new();
     (claim.work.key.id(), claim.work.attempts).hash(&mut hasher);

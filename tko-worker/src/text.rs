@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The text, cut between characters to at most `max` bytes; the cut text ends with its full
-/// length.
+/// The text, truncated between characters to at most `max` bytes; a truncated text ends with its
+/// full length.
 pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return text.into();

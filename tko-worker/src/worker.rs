@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Claims due work of one stage, and has a [`Handle`] work on it, until it is shut down.
+/// Claims due work of one stage, and passes it to a [`Handle`], until it is shut down.
 ///
 /// Any number of workers, in one process or many, share the work of a stage. See the
 /// [crate](crate) for an example.
@@ -35,7 +35,7 @@ struct Companion {
 pub struct Ready(oneshot::Sender<()>);
 
 impl Ready {
-    /// Reports it. Dropping this reports it as well.
+    /// Reports that the companion is ready. Dropping this value does the same.
     pub fn set(self) {
         // The receiver is gone if the worker is shutting down.
         let _ = self.0.send(());
@@ -70,7 +70,7 @@ impl Worker {
         self
     }
 
-    /// Adds a task that runs beside the claims, such as one that follows a feed.
+    /// Adds a task that runs in parallel with the claims, such as one that follows a feed.
     ///
     /// No work is claimed before it reports [`Ready`]. It runs until the worker ends, after the
     /// last work; if it fails, the worker shuts down with its error.
@@ -89,16 +89,17 @@ impl Worker {
 
     /// Works until `shutdown` is cancelled.
     ///
-    /// It then claims nothing more, lets work in flight run for the
-    /// [grace period](WorkerSettings::grace), and hands back the rest, which is due again at once.
-    /// Dropping the future instead stops all work where it is; its leases expire.
+    /// It then claims nothing more, lets work in flight run for the [grace
+    /// period](WorkerSettings::grace), and releases the rest, which is due again at once. Dropping
+    /// the future instead stops all work immediately; its leases expire.
     ///
     /// Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// A [permanent](crate::is_permanent) error of claiming, or of a companion, after the same
-    /// orderly shutdown. An unreachable store is no error: the worker retries until it is back.
+    /// graceful shutdown. An unreachable store is not an error: the worker retries until it is
+    /// back.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let settings = self.settings.checked();
         let leases = Leases::new(self.data.clone(), self.clock.clone(), settings.lease);
@@ -125,7 +126,7 @@ impl Worker {
             Some(ended) = companions.join_next() => Err(failure(ended)),
             ended = claims.run(&shutdown) => ended,
         };
-        // Companions run on, so leases are renewed during the grace period.
+        // Companions keep running, so leases are renewed during the grace period.
         claims.finish().await;
         tracing::info!(worker = name, ?stage, "worker stopped");
         ended

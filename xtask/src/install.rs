@@ -8,8 +8,8 @@ use std::io::Write;
 /// The folder and file with the settings that Debian's PostgreSQL packages read when installed.
 const SETTINGS: (&str, &str) = ("/etc/postgresql-common", "createcluster.conf");
 
-/// The file that keeps the service of Debian's OpenSSH package from starting. The test starts a server
-/// of its own.
+/// The file that keeps the service of Debian's OpenSSH package from starting. The test starts its
+/// own server.
 const NO_SSH: &str = "/etc/ssh/sshd_not_to_be_run";
 
 const APT_GET: [&str; 3] = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];

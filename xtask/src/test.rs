@@ -248,7 +248,7 @@ fn cargo() -> Command {
     command
 }
 
-/// Whether a test can mount a file system of its own: containers often forbid it.
+/// Whether a test can mount a separate file system: containers often forbid it.
 fn has_disks(machine: &dyn Machine) -> bool {
     machine.ask("sh", &["-c", MOUNT, "sh"]).is_some()
 }

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Most lines of a source file.
+/// Maximum number of lines of a source file.
 const MOST_LINES: usize = 600;
 
 /// Names of modules that say nothing about what the module holds.
@@ -66,7 +66,7 @@ fn modules_are_named_for_what_they_hold() {
     let wrong = sources().into_iter().filter_map(|(path, _)| {
         let file = Path::new(&path);
         let name = file.file_stem().and_then(|stem| stem.to_str())?;
-        // Below `tests`, cargo takes `name.rs` for a test program of its own.
+        // Below `tests`, cargo takes `name.rs` for a separate test program.
         let is_folder_file = name == "mod" && !path.contains("/tests/");
         (EMPTY_NAMES.contains(&name) || is_folder_file).then_some(path)
     });

@@ -71,7 +71,7 @@ options:
   metadata_groups:
     description:
       - Metadata keys whose values become groups, as shell patterns.
-      - Name them if some keys have a value of their own for each site.
+      - Name them if some keys have a different value for each site.
     type: list
     elements: str
     default: ["*"]

@@ -10,7 +10,7 @@ short_description: List deployments of TKO, or read one
 version_added: 0.1.0
 description:
   - Lists deployments in the order of their ids. All filters must match.
-  - With an O(deployment_id) that is no pattern, it also returns RV(deployment) with its package.
+  - With an O(deployment_id) that is not a pattern, it also returns RV(deployment) with its package.
   - The names C(tko_list_deployments) and C(tko_get_deployment) of the original collection are names of this module, too.
 attributes:
   check_mode:
@@ -66,7 +66,7 @@ deployments:
   sample: [{deployment_id: 06h24sr0, template_id: "nf/upf:v1", site_id: "india/pune/1", prepared: true, approved: false}]
 deployment:
   description: The deployment, with C(package), the list of its resources.
-  returned: if O(deployment_id) is given and is no pattern
+  returned: if O(deployment_id) is given and is not a pattern
   type: dict
   sample: {deployment_id: 06h24sr0, template_id: "nf/upf:v1", site_id: "india/pune/1", package: []}
 """

@@ -13,7 +13,7 @@ description:
   - O(patch) and O(remove) change single resources. O(package) or O(src) replace the whole package, including the resource
     of kind Deployment, which has the state and the site.
   - A package that is already as wanted is not changed.
-  - The steps of a modification can also be tasks of their own, with O(state=started), O(state=ended) and
+  - The steps of a modification can also be separate tasks, with O(state=started), O(state=ended) and
     O(state=cancelled). C(tko_start_deployment_modification) and C(tko_end_deployment_modification), as in the original
     collection, are names of this module, too.
 attributes:
@@ -73,7 +73,7 @@ options:
     description:
       - V(applied) starts and ends a modification.
       - V(started) starts one, for O(seconds), and returns its token and the package.
-      - V(ended) commits the package, and V(cancelled) gives up.
+      - V(ended) commits the package, and V(cancelled) discards the change.
       - Defaults to V(ended) with O(modification_token), otherwise to V(applied) with changes, otherwise to V(started).
     type: str
     choices: [applied, started, ended, cancelled]
@@ -144,7 +144,7 @@ from ansible_collections.tko.tko.plugins.module_utils.content import difference,
 from ansible_collections.tko.tko.plugins.module_utils.server import client_of, create_module
 from ansible_collections.tko.tko.plugins.module_utils.waiting import named
 
-# Seconds between attempts while somebody else modifies the deployment.
+# Seconds between attempts while someone else modifies the deployment.
 PAUSE = 0.5
 
 REFERENCE = {

@@ -8,7 +8,7 @@ use tko_benches::{deployment, example};
 use tko_core::{DataApi, Expect, Format, Metadata, NewDeployment, NewTemplate, TemplateId};
 use tko_grpc::proto;
 
-/// Rows of one window: the original's clients ask for so many at once.
+/// Number of rows in one window, as the original's clients request them.
 const WINDOW: usize = 1_000;
 
 /// Deployments that are created in one call when a database is filled.
@@ -33,7 +33,7 @@ pub(crate) enum Job {
     Delete,
     /// Start and end a modification.
     Modify,
-    /// List so many rows, in windows of a thousand.
+    /// List this many rows, in windows of a thousand.
     List(By, usize),
 }
 
@@ -80,7 +80,7 @@ impl Job {
         }
     }
 
-    /// Whether each call needs a deployment of its own.
+    /// Whether each call needs its own deployment.
     pub(crate) fn takes_inputs(self) -> bool {
         !matches!(self, Self::Create | Self::List(..))
     }

@@ -2,7 +2,7 @@
 //! and with eight clients: `cargo bench --package tko-benches --bench compatible -- --help`.
 //!
 //! Commits, WAL syncs and buffers are the server's own counters. Sessions report their counts when
-//! they end, so each job has a service of its own; what an idle one costs in the same time is
+//! they end, so each job has a separate service; what an idle one costs in the same time is
 //! subtracted. These figures do not depend on the machine; times do.
 
 mod jobs;

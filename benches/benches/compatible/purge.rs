@@ -1,4 +1,4 @@
-//! Purging deployments that are placed, each on a site of its own: from the call until the last one is
+//! Purging deployments that are placed, each on its own site: from the call until the last one is
 //! off its site and gone.
 
 use crate::service::{Counters, Service};

@@ -25,7 +25,7 @@ const STEPS: [&str; 4] = [
     "at rest: from its approval until it is on its site",
 ];
 
-/// Deploys `count`, each on a site of its own, by a `tko up`. Returns the times of each step; what the
+/// Deploys `count`, each on its own site, by a `tko up`. Returns the times of each step; what the
 /// database server counts is not told apart by step, and is left out.
 pub(crate) async fn measure(
     server: &PostgresServer,

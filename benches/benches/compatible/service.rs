@@ -80,7 +80,7 @@ impl Service {
         }
     }
 
-    /// A client of the compatible service, with a connection of its own.
+    /// A client of the compatible service, with its own connection.
     pub(crate) async fn compatible(&self) -> Compatible {
         let address = format!("http://{}", self.address);
         DataClient::connect(address).await.expect("it serves")

@@ -40,7 +40,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Measures one size after the other, each in a database of its own.
+    /// Measures one size after the other, each in a separate database.
     pub(crate) async fn measure(
         &self,
         server: &PostgresServer,

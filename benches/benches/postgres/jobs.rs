@@ -125,7 +125,7 @@ fn request(caller: usize, max: usize) -> ClaimRequest {
         .lease(Duration::from_secs(30))
 }
 
-/// The most items that one measurement settles.
+/// Maximum number of items that one measurement settles.
 pub(crate) struct Work(pub(crate) usize);
 
 impl Work {

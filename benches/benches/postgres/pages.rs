@@ -34,7 +34,7 @@ async fn middle(backend: &Arc<dyn Backend>, size: usize) -> Option<Cursor> {
     list.after
 }
 
-/// All kinds of page: name, selection, cursor and the most buffers allowed.
+/// All kinds of page: name, selection, cursor and the maximum number of buffers.
 fn cases(middle: Option<&Cursor>) -> Vec<(&'static str, Select, Option<Cursor>, f64)> {
     let all = Select::all(Kind::Deployment);
     let value = |text: &str| Pattern::value(text).expect("a pattern");

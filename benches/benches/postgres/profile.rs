@@ -39,7 +39,7 @@ impl Guard for CallCounts {
     }
 }
 
-/// The name of a call, without spaces. That of a read has what is read.
+/// The name of a call, without spaces. For a read it includes what is read.
 fn counted_as(call: ApiCall<'_>) -> String {
     let mut name = call.name().to_owned();
     match call {

@@ -1,4 +1,4 @@
-//! The same jobs through a gRPC server, a process of its own on loopback, with a real client.
+//! The same jobs through a gRPC server, a separate process on loopback, with a real client.
 
 use super::backend::World;
 use super::jobs;

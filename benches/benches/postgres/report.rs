@@ -140,7 +140,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Begins a size: the figures that follow are for so many deployments.
+    /// Begins a size: the figures that follow are for this many deployments.
     pub(crate) fn begin(&mut self, size: usize) {
         eprintln!("# {size} deployments");
         self.size = size;

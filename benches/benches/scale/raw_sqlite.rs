@@ -25,7 +25,7 @@ const TABLE: &str = "CREATE TABLE entity (num INTEGER PRIMARY KEY, id TEXT UNIQU
     CREATE INDEX by_label ON entity (label, num); \
     CREATE INDEX by_due ON entity (due)";
 
-/// A table in a file of its own.
+/// A table in a separate file.
 pub(crate) struct RawTable(Mutex<Connected>);
 
 struct Connected {

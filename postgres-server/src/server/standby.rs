@@ -14,8 +14,8 @@ use std::time::Instant;
 impl PostgresServer {
     /// Creates a standby of this server, and waits until it can be read from.
     ///
-    /// It has the same settings, but no TCP, and a folder of its own. It follows its primary as
-    /// long as both run, also after a restart of either.
+    /// It has the same settings, but no TCP, and a separate folder. It follows its primary as long
+    /// as both run, also after a restart of either.
     pub fn standby(&self) -> Result<Self, StartError> {
         let folder = ServerFolder::make(self.account)?;
         let program = &self.installation.pg_basebackup;

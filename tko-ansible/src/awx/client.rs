@@ -12,14 +12,14 @@ const MOST_BYTES: usize = 32 << 20;
 /// Maximum number of characters of an answer that a message quotes.
 const MOST_QUOTED: usize = 500;
 
-/// How to log in.
+/// How to authenticate.
 #[derive(Clone)]
 pub(crate) enum Login {
     /// By an OAuth 2 token.
     Token(String),
     /// By name and password.
     Password(String, String),
-    /// Not at all.
+    /// Without credentials.
     None,
 }
 
@@ -92,7 +92,7 @@ impl AwxClient {
     /// The number of the one object with a name.
     ///
     /// # Errors
-    /// `BadArgument`: none or several have the name. Besides as [`get`](Self::get).
+    /// `BadArgument`: none or several have the name. Also the errors of [`get`](Self::get).
     pub(crate) async fn one(&self, collection: &str, name: &str) -> Result<i64> {
         let answer = self
             .get(&format!("{collection}/"), &[("name", name)])
@@ -140,7 +140,7 @@ impl AwxClient {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Sends JSON; returns the status and what is answered, null if that is not JSON.
+    /// Sends JSON; returns the status and the body of the answer, or null if that is not JSON.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -205,7 +205,7 @@ impl AwxClient {
         })
     }
 
-    /// An answer that AWX does not give.
+    /// The error for an answer that AWX does not normally give.
     pub(crate) fn odd(&self, path: &str, problem: &str) -> Error {
         let action = format!("understand the answer of AWX at {} to {path}", self.host);
         Error::internal(action, problem.to_owned())

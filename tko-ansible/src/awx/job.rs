@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tko_core::{Error, ErrorKind, Result};
 
-/// Jobs of a template that are looked through for the newest one of a site, in pages.
+/// Page size of the search for a site's newest job among the jobs of a template.
 const PAGE: &str = "200";
-/// Maximum number of pages that are looked through.
+/// Maximum number of pages that are searched.
 const MOST_PAGES: usize = 10;
-/// Requests for a job that may fail in a row because AWX is away.
+/// Maximum number of consecutive requests for a job that fail because AWX is unavailable.
 const MOST_FAILURES: u32 = 20;
-/// Lines of a job's output that a condition shows.
+/// How many lines of a job's output a condition shows.
 const LAST_LINES: usize = 10;
-/// Maximum number of characters of them.
+/// Maximum number of characters of these lines.
 const MOST_CHARACTERS: usize = 2_000;
 
 /// One job.
@@ -32,8 +32,8 @@ impl Job {
         Self { id, url }
     }
 
-    /// The newest job of the site. The outer `None`: none of those that are looked through is the
-    /// site's. The inner one: it stands for another change, or has failed.
+    /// The newest job of the site. The outer `None`: no job on the searched pages belongs to the
+    /// site. The inner `None`: the newest job stands for another change, or has failed.
     ///
     /// # Errors
     /// As requests to AWX.
@@ -78,7 +78,7 @@ impl Job {
     /// change and succeeded.
     ///
     /// # Errors
-    /// As requests to AWX; a job that is gone is none.
+    /// As requests to AWX. A job that no longer exists is `None`, not an error.
     pub(crate) async fn named(
         client: &AwxClient,
         message: &str,
@@ -107,7 +107,7 @@ impl Job {
     ///
     /// # Errors
     /// `BadArgument`: AWX ignored the variables or the inventory, because the job template does not
-    /// prompt for them. Besides as requests to AWX.
+    /// prompt for them. Also the errors of requests to AWX.
     pub(crate) async fn launch(
         client: &AwxClient,
         template: i64,
@@ -139,11 +139,13 @@ impl Job {
         Ok(job)
     }
 
-    /// Waits for the end; returns what a condition says of it. Dropping the call cancels the job.
+    /// Waits for the end of the job; returns the message for the condition. Dropping the call
+    /// cancels the job.
     ///
     /// # Errors
     /// - `Internal`: the job failed or was cancelled; the message has its URL and last lines.
-    /// - `Unavailable`: AWX was away for too long. The job goes on, and the next call finds it.
+    /// - `Unavailable`: AWX was unavailable for too long. The job continues, and the next call
+    ///   finds it.
     pub(crate) async fn follow(self, client: &AwxClient, first: Duration) -> Result<String> {
         let mut guard = CancelJobOnDrop {
             job: Some((self.clone(), client.clone())),
@@ -193,7 +195,7 @@ impl Job {
         }
     }
 
-    /// The last lines of the output; what went wrong instead if they cannot be read.
+    /// The last lines of the output, or the reason why they cannot be read.
     async fn last_lines(&self, client: &AwxClient) -> String {
         let path = format!("jobs/{}/stdout/", self.id);
         let text = match client.text(&path, &[("format", "txt")]).await {
@@ -206,14 +208,16 @@ impl Job {
     async fn cancel(&self, client: &AwxClient) {
         let path = format!("jobs/{}/cancel/", self.id);
         match client.post(&path, &Value::Object(Map::new())).await {
-            Ok(_) => tracing::info!(job = self.url, "cancelled"),
+            Ok(_) => tracing::info!(job = self.url, "cancelled a job"),
             // AWX answers 405 if the job has ended.
-            Err(error) => tracing::warn!(job = self.url, error = error.chain(), "not cancelled"),
+            Err(error) => {
+                tracing::warn!(job = self.url, error = error.chain(), "cannot cancel a job");
+            }
         }
     }
 }
 
-/// The last lines of a text that are not empty, for people.
+/// The last non-empty lines of a text, for people to read.
 pub(crate) fn tail(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().rev().map(str::trim_end).collect();
     lines.retain(|line| !line.is_empty());
@@ -228,7 +232,7 @@ pub(crate) fn tail(text: &str) -> String {
     clean.chars().skip(skipped).collect()
 }
 
-/// AWX gives extra variables as text with JSON in it.
+/// Parses extra variables, which AWX returns as a string that contains JSON.
 fn variables_of(value: &Value) -> Map<String, Value> {
     match value {
         Value::String(text) => serde_json::from_str(text).unwrap_or_default(),

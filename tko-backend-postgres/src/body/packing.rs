@@ -56,7 +56,7 @@ impl TemplateDictionary {
 /// A package to pack: its position, and its dictionary.
 pub(super) type PackTask = (usize, Package, Option<Arc<TemplateDictionary>>);
 
-/// A packed package: its position, and the number of the dictionary that was offered.
+/// A packed package: its position, and the number of the dictionary that it was given.
 pub(super) type PackResult = (usize, Option<i32>, PackedBody);
 
 /// Packs packages.

@@ -1,4 +1,4 @@
-//! What every check needs: the database, and whether to repair it.
+//! The context of every check: the database, and whether to repair it.
 
 use crate::columns::RowColumns;
 use crate::commit::Committer;

@@ -1,4 +1,4 @@
-//! Checks for bodies and work that belong to nothing.
+//! Checks for bodies and work that no longer belong to an entity.
 
 use super::checker::{Checker, scanning};
 use super::report::{CheckProblem, CheckReport};

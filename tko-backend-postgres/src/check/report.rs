@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The limit of examples for one problem.
+/// Maximum number of examples for one problem.
 const MAX_EXAMPLES: usize = 10;
 
 /// A kind of inconsistency.

@@ -41,7 +41,7 @@ pub(super) async fn find_applied(
     };
     let was_written = |version: &Version| found.iter().any(|(v, _)| *v == signed(version.0));
     let snapshot = CommitSnapshot::read(database, skeletons, set).await?;
-    // The holder of an idempotency key held it before, or was created by this change set.
+    // The deployment with this idempotency key had it before, or was created by this change set.
     let changes = set.changes.clone();
     let existing = Staged::new(&&snapshot, changes, |index| versions[index]).existing;
     let written: Vec<_> = set

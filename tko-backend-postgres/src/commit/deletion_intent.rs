@@ -1,9 +1,10 @@
 //! Deletion intents: deleting an entity to which nothing may refer, without locking it.
 //!
-//! A writer of a reference checks, in the snapshot of its statement, that the target exists and that
-//! its deletion is not announced. A deleter announces the deletion first. Then it waits until every
-//! transaction has ended that may have checked before. After that it sees all references, and no new
-//! one can appear. So a million creations from one template neither lock nor touch its row.
+//! A writer of a reference checks, in the snapshot of its statement, that the target exists and
+//! that its deletion is not announced. A deleter announces the deletion first. Then it waits until
+//! every transaction that may have checked earlier has ended. After that it sees all references,
+//! and no new one can appear. So a million creations from one template neither lock nor touch its
+//! row.
 //!
 //! Deployments have few children, which are created in sets. So the writer of a reference to one locks
 //! its row against deletion, and a deletion locks it before it looks for children (`session`).
@@ -18,7 +19,7 @@ use tko_core::{ChangeSet, Error, Key, Require, Result};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The lifetime of a guard, if its process dies.
+/// How long a guard lasts if its process dies.
 const LIFETIME: Duration = Duration::from_secs(20);
 
 /// How long to wait for other guards, and for older transactions.

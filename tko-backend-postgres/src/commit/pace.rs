@@ -1,8 +1,8 @@
 //! How many change sets a queue waits for before it writes them together.
 //!
-//! It tries to wait for a few more than came the last time. If they do not come, it waits for as many
-//! as came, and tries again after more and more batches. So a fixed number of callers, each of which
-//! waits for its answer, soon waits for nothing.
+//! The queue tries to wait for a few more than arrived the last time. If they do not arrive, it
+//! waits for as many as did, and tries again after an increasing number of batches. So a fixed
+//! number of callers that each wait for their answer soon wait no longer than necessary.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,13 +16,13 @@ const RECENT: Duration = Duration::from_millis(50);
 /// The fewest and the most batches between two attempts to wait for more.
 const PATIENCE: (u32, u32) = (8, 256);
 
-/// The sets that are expected.
+/// Tracks how many sets to wait for.
 #[derive(Debug)]
 pub(super) struct BatchPace {
     wanted: usize,
-    /// Whether these are more than came before.
+    /// Whether more are expected than arrived before.
     is_attempt: bool,
-    /// The batches until the next attempt, and those before the last one.
+    /// The number of batches until the next attempt, and the number before the last attempt.
     left: u32,
     patience: u32,
     last: Option<Instant>,
@@ -46,7 +46,8 @@ impl BatchPace {
         self.wanted
     }
 
-    /// Whether several sets came together just before, so that one more will not stay alone.
+    /// Whether several sets came together just before, so that one more is unlikely to remain
+    /// alone.
     pub(super) fn expects_more(&mut self) -> bool {
         let is_recent = self.last.is_some_and(|last| last.elapsed() < RECENT);
         if !is_recent {
@@ -82,7 +83,7 @@ impl BatchPace {
 mod tests {
     use super::BatchPace;
 
-    /// Batches of so many callers, of which each waits for its answer. Returns the batches that
+    /// Batches of this many callers, each of which waits for its answer. Returns the batches that
     /// waited in vain.
     fn in_vain(callers: usize, batches: usize) -> usize {
         let mut pace = BatchPace::default();

@@ -1,11 +1,11 @@
 //! The queue: change sets that arrive while another one is committed are written together.
 //!
 //! A set that finds nothing in its way is committed at once and alone, so a single caller waits for
-//! nothing. The others wait while a task reads for all of them by one statement, judges each by
-//! itself, and writes by one statement what was not refused: in one transaction, if a set deletes
-//! deployments (`session`). While many callers commit, the task waits a little for more (`pace`). If
-//! the statement does not apply, because something changed meanwhile, the sets are read and judged
-//! again, and after some attempts each is committed alone.
+//! nothing. The others wait while a task reads for all of them by one statement, checks each
+//! separately, and writes by one statement the sets that were not refused: in one transaction, if a
+//! set deletes deployments (`session`). While many callers commit, the task waits a little for more
+//! (`pace`). If the statement does not apply, because something changed meanwhile, the sets are
+//! read and checked again, and after some attempts each is committed alone.
 
 use super::applied::AppliedSet;
 use super::pace::{BatchPace, LINGER};
@@ -27,14 +27,14 @@ use tko_core::{Change, ChangeSet, Error, Key, Require, Result, Timestamp, Versio
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
-/// The limit of changes of a set that is written together with others.
+/// Maximum number of changes of a set that is written together with others.
 const MAX_OF_ONE: usize = 50;
 
-/// The limits of sets and of changes that are written together.
+/// Maximum number of sets and of changes that are written together.
 const MAX_SETS: usize = 200;
 const MAX_CHANGES: usize = 1_000;
 
-/// The limit of attempts before each set is committed alone.
+/// Maximum number of attempts before each set is committed alone.
 const ATTEMPTS: u32 = 3;
 
 /// Sets that wait to be committed together.
@@ -47,7 +47,7 @@ pub(super) struct CommitQueue {
     sessions: Arc<Semaphore>,
     /// The number of callers that commit alone.
     alone: AtomicUsize,
-    /// As many sets wait as are expected.
+    /// Signals that the expected number of sets is waiting.
     is_full: Notify,
     state: Mutex<QueueState>,
 }
@@ -55,7 +55,7 @@ pub(super) struct CommitQueue {
 #[derive(Default)]
 struct QueueState {
     waiting: Vec<WaitingSet>,
-    /// Whether a task takes what waits.
+    /// Whether a task is running that takes the waiting sets.
     is_running: bool,
     pace: BatchPace,
 }
@@ -77,7 +77,8 @@ pub(super) enum Turn<'a> {
 pub(super) enum QueueAnswer {
     Applied(AppliedSet),
     Refused(Error),
-    /// It was not written together with others, as far as is known.
+    /// As far as is known, the set was not written together with others; the caller commits it
+    /// alone.
     Alone(EarlierAttempt),
 }
 
@@ -175,7 +176,8 @@ impl CommitQueue {
         taken
     }
 
-    /// Waits, but not for long, until as many sets wait as are expected. Does not wait if none does.
+    /// Waits briefly until the expected number of sets is waiting. Does not wait if no more are
+    /// expected.
     async fn gather(&self) {
         let end = Instant::now() + LINGER;
         loop {
@@ -213,7 +215,7 @@ impl CommitQueue {
             let Ok(Attempt { mut refused, ended }) = attempt else {
                 break;
             };
-            // From the last one, so that positions stay valid.
+            // Starts with the last one, so that positions stay valid.
             while let Some((at, error)) = refused.pop() {
                 let _ = waiting.remove(at).answer.send(QueueAnswer::Refused(error));
                 left.remove(at);
@@ -234,7 +236,7 @@ impl CommitQueue {
         alone(waiting, versions, false);
     }
 
-    /// Reads, judges and writes once.
+    /// Reads, checks and writes once.
     async fn attempt(
         &self,
         sets: &[&ChangeSet],
@@ -324,7 +326,7 @@ impl CommitQueue {
     }
 }
 
-/// The result of an attempt: the refused sets by position, and the end of the others.
+/// The result of an attempt: the refused sets by position, and the outcome of the others.
 struct Attempt {
     refused: Vec<(usize, Error)>,
     ended: AttemptEnd,
@@ -392,7 +394,7 @@ fn may_be_joined(set: &ChangeSet) -> bool {
             .iter()
             .any(|change| matches!(change, Change::Delete(key) if is_leased(key)))
         && set.require.iter().all(|require| match require {
-            // Its deletion is announced first, which takes statements of its own.
+            // Its deletion is announced first, which takes separate statements.
             Require::Unreferenced(key) => matches!(key, Key::Deployment(_)),
             _ => true,
         })

@@ -91,7 +91,7 @@ impl<'a> Snapshot for &'a CommitSnapshot {
     }
 }
 
-/// Returns a condition on `k`: whether an entity refers to it that is not among the changed keys.
+/// Returns a condition on `k`: whether an entity that is not among the changed keys refers to it.
 /// `changed` is an item of `FROM` with the changed keys `c` and a condition on them.
 pub(super) fn is_referenced(changed: &str) -> String {
     let unchanged =
@@ -180,7 +180,7 @@ pub(super) fn keys(set: &ChangeSet) -> impl Iterator<Item = &Key> {
         .chain(set.under.as_ref().map(|token| &token.key))
 }
 
-/// The secret of a token, if it is of a lease.
+/// The secret of a token, if the token belongs to a lease.
 pub(super) fn lease_of(token: &Token) -> Option<Uuid> {
     match TokenSecret::of(token) {
         TokenSecret::Lease(lease) => Some(lease),

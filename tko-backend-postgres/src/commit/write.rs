@@ -3,7 +3,7 @@
 //! Its parts, in the order in which they run:
 //! 1. `locked`: the changed rows, in the order of keys, if they still have the versions that were
 //!    read. `lease`: the leased work, if it still has this token.
-//! 2. `gate`: whether everything holds. If not, nothing below runs.
+//! 2. `gate`: whether all preconditions still hold. If not, nothing below runs.
 //! 3. Entities are deleted, updated, and inserted.
 //! 4. `s`: the id of the change set, taken after the last lock. So change sets of one entity have
 //!    ids in the order of their commits, and revisions follow that order.
@@ -37,7 +37,7 @@ pub(super) fn woken(set: &ChangeSet) -> Stages {
 }
 
 /// The stages whose work may be due once a set has settled its lease: work that was enqueued during
-/// the lease is.
+/// the lease is due at once.
 fn stages_of_settled(set: &ChangeSet) -> impl Iterator<Item = Stage> {
     let settled = set.under.as_ref().filter(|_| set.settle.is_some());
     let stages: &[Stage] = match settled.map(|token| token.key.kind()) {

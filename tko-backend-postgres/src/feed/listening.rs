@@ -1,4 +1,4 @@
-//! Learning what other processes did: by notification, and by polling.
+//! Notices changes by other processes, through notifications and polling.
 
 use super::head::{FeedHead, position};
 use crate::database::Database;
@@ -22,7 +22,7 @@ pub(super) async fn listen(database: Arc<Database>, head: Arc<FeedHead>, signal:
         if let Err(error) = receive(&database, &head, &signal).await {
             tracing::debug!(%error, "notifications interrupted; polling meanwhile");
         }
-        // A connection that lasted was a good one.
+        // A connection that lasted was healthy, so the pauses start again from the shortest.
         pause = if start.elapsed() > RECONNECT.1 {
             RECONNECT.0
         } else {

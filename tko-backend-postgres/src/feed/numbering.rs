@@ -15,7 +15,7 @@ use tko_core::{Error, Key, Result, Revision, Version};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// The least time between two passes while no caller waits: one pass for many changes costs less
+/// The minimum time between two passes while no caller waits: one pass for many changes costs less
 /// than many passes, and watchers can wait.
 const GAP: Duration = Duration::from_millis(10);
 
@@ -28,10 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The time between two full passes.
 const FULL: Duration = Duration::from_secs(2);
 
-/// The limit of full passes that are remembered while a transaction runs that ran at the first.
+/// Maximum number of full passes that are remembered while a transaction from the time of the first
+/// one is still running.
 const MOST_FULL: usize = 100;
 
-/// The limit of change sets whose revisions are kept for their callers.
+/// Maximum number of change sets whose revisions are kept for their callers.
 const CACHED_SETS: usize = 10_000;
 
 /// Runs numbering passes, and lets callers wait for them.
@@ -40,16 +41,16 @@ pub(super) struct Numbering {
     database: Arc<Database>,
     head: Arc<FeedHead>,
     signal: Arc<WorkSignal>,
-    /// A change set was committed here.
+    /// Signals that this process committed a change set.
     requested: Notify,
-    /// A caller waits for revisions.
+    /// Signals that a caller waits for revisions.
     awaited: Notify,
-    /// The number of passes that began; and the last one that succeeded.
+    /// The number of passes that have begun, and the number of the last one that succeeded.
     begun: AtomicU64,
     ended: watch::Sender<u64>,
-    /// A caller waits for a change set that a pass left out.
+    /// Whether a caller waits for a change set that a pass left out.
     needs_full: AtomicBool,
-    /// The first change set that passes look at, apart from full ones.
+    /// The id of the first change set that passes look at, apart from full passes.
     low: AtomicI64,
     sets: Mutex<NumberedSets>,
 }
@@ -86,7 +87,7 @@ impl Numbering {
         self.requested.notify_one();
     }
 
-    /// The first change set that may be without revisions.
+    /// The id of the first change set that may not have revisions yet.
     pub(super) fn low(&self) -> i64 {
         self.low.load(Ordering::Relaxed)
     }
@@ -198,11 +199,11 @@ async fn find(
 
 /// The change sets that passes look at.
 ///
-/// While a transaction holds back the vacuum, the index of `pending` is full of dead entries, which a
-/// full pass reads. So most passes leave out the ids of which no change set can be without revisions
-/// any more: those up to the highest that was numbered before a full pass, once all transactions
-/// up to the last one that had ended then have ended, and another full pass has numbered what they
-/// left.
+/// While a transaction holds back the vacuum, the index of `pending` is full of dead entries, which
+/// a full pass reads. So most passes leave out low ids for which no change set can lack revisions
+/// any more. These are the ids up to the highest that was numbered before a full pass, once two
+/// things have happened: all transactions up to the last one that had ended by then have ended, and
+/// another full pass has numbered what they left.
 ///
 /// These transactions include all that can have such an id: a change set locks or writes rows
 /// before it takes its id, so its transaction has an earlier number than the pass that numbered a
@@ -215,11 +216,11 @@ struct NumberingWindow {
     low: i64,
     /// The time of the last full pass that succeeded.
     last_full: Option<Instant>,
-    /// The full passes after which transactions may still run that ran at their time.
+    /// The full passes whose concurrent transactions may still be running.
     full: VecDeque<FullPass>,
 }
 
-/// A full pass before it runs.
+/// The state before a full pass.
 #[derive(Clone, Copy, Debug)]
 struct FullPass {
     /// The highest id that was numbered.
@@ -233,8 +234,8 @@ impl NumberingWindow {
         self.last_full.is_none_or(|at| at.elapsed() > FULL)
     }
 
-    /// Notes a set that was numbered. A set below `low` shows that ids began anew, as after a failover
-    /// to a standby that had not received the last ones: then no id is left out.
+    /// Records a set that was numbered. A set below `low` shows that ids started over, as after a
+    /// failover to a standby that had not received the last ones: then no id is left out.
     fn see(&mut self, set: i64) {
         if set < self.low {
             *self = Self {
@@ -263,7 +264,7 @@ impl NumberingWindow {
             self.full.pop_front();
         }
         if self.full.len() < MOST_FULL {
-            // Lower if ids began anew.
+            // Lower if ids started over.
             let high = pass.high.min(self.high);
             self.full.push_back(FullPass { high, ..pass });
         }
@@ -271,7 +272,7 @@ impl NumberingWindow {
 }
 
 /// Runs passes as long as the process runs: at once if a caller waits, soon after a commit of this
-/// process, and now and then.
+/// process, and from time to time.
 pub(super) async fn run(numbering: Arc<Numbering>) {
     let mut window = NumberingWindow::default();
     let mut last = Instant::now();
@@ -307,7 +308,7 @@ pub(super) async fn run(numbering: Arc<Numbering>) {
     }
 }
 
-/// Runs one pass, and further ones while it leaves changes.
+/// Runs one pass, and more passes while changes are left.
 async fn run_pass(
     numbering: &Numbering,
     window: &mut NumberingWindow,

@@ -1,4 +1,4 @@
-//! The numbering pass: one statement that gives revisions, and enqueues work of other keys.
+//! The numbering pass: one statement that assigns revisions, and enqueues work of other keys.
 //!
 //! It locks the head of the feed. Pending changes get the next numbers, in the order of the ids of
 //! change sets. `docs/portability.md` says why that is correct. Writers never wait for one another;

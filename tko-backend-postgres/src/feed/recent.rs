@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tko_core::{ChangeRecord, Result, Revision};
 
-/// The limit of cached changes. Of changes with packages, which may be large, the limit is a batch.
+/// Maximum number of cached changes. For changes with packages, which may be large, the limit is
+/// one batch.
 const CACHED: usize = 2_048;
 
 /// The limit of changes that are returned at once.

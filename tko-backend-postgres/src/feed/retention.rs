@@ -17,8 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The limit of changes in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Selects the range of revisions to delete: `oldest` and the new `oldest`. At least `$1` changes
-/// stay, and all that are younger than `$2` microseconds; `$3` limits the range.
+/// Selects the range of revisions to delete: `oldest` and the new `oldest`. The last `$1` changes
+/// stay, and so do all that are younger than `$2` microseconds; `$3` limits the range.
 const RANGE: &str = "SELECT h.oldest, least(h.revision - $1, \
      coalesce((SELECT min(v.revision) - 1 FROM event v WHERE v.revision > h.oldest \
      AND v.revision <= h.oldest + $3 AND v.at > now_us() - $2), h.oldest + $3)) FROM head h";

@@ -16,7 +16,7 @@ struct TailReader {
     recent: Arc<RecentChanges>,
     head: watch::Receiver<u64>,
     after: Revision,
-    /// Whether it reads although it knows of no later revision: at first, and after a long wait.
+    /// Whether to read although no later revision is known: at first, and after a long wait.
     is_due: bool,
     /// Whether it returned an error.
     has_ended: bool,
@@ -46,7 +46,7 @@ impl TailReader {
                     return Some(Err(error));
                 }
             }
-            // The head that is known may be one that a restored database no longer has.
+            // The known head may be later than the head of a restored database.
             let _ = tokio::time::timeout(POLL, self.head.changed()).await;
             self.is_due = true;
         }

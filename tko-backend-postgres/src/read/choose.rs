@@ -5,7 +5,7 @@ use crate::metrics::{Instrument, Purpose, StatementMetrics};
 use sqlx::PgConnection;
 use tko_core::Result;
 
-/// Lists are compared by the id of the entry after this many.
+/// The position of the entry by whose id lists are compared.
 const STRIDE: i64 = 256;
 
 /// Moves the most selective of the drivers with one value to the end.

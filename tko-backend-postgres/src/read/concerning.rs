@@ -1,4 +1,4 @@
-//! First pages of the deployments that concern sites, of many sites by one statement.
+//! Reads the first page of the deployments of each of many sites by one statement.
 
 use super::found::{self, FoundEntity, records};
 use super::reader::EntityReader;
@@ -12,8 +12,8 @@ use crate::row::{COLUMNS, RowDecoder};
 use sqlx::{AssertSqlSafe, Row as _};
 use tko_core::{Cursor, Kind, List, Page, Result, Revision, Select, SiteId};
 
-/// The site, if a listing is of the deployments that concern it, from the first on, and of nothing
-/// else.
+/// The site whose deployments a listing selects, if that is its only filter and it starts at the
+/// beginning.
 pub(super) fn site_of(list: &List) -> Option<&SiteId> {
     let site = list.select.concerning.as_ref()?;
     let alone = Select::all(Kind::Deployment)
@@ -51,7 +51,7 @@ async fn read(reader: &EntityReader, sites: &[SiteId], sort: ReadSort) -> Result
         found::join(sort.want)
     );
     let ids: Vec<&str> = sites.iter().map(SiteId::as_str).collect();
-    // The row after the page tells whether there is more.
+    // The row after the page shows whether there is more.
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(ids)
         .bind(count(sort.limit + 1))

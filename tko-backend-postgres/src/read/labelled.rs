@@ -1,5 +1,5 @@
-//! Listings of the deployments that have a metadata key, whatever its value: one statement finds
-//! which of many keys no deployment has.
+//! Listings of the deployments that have a metadata key with any value: one statement finds which
+//! of many keys no deployment has.
 
 use super::reader::EntityReader;
 use crate::codes::DEPLOYMENT;
@@ -8,8 +8,8 @@ use crate::metrics::{Instrument, Purpose};
 use crate::retry::retry_read;
 use tko_core::{Kind, List, Page, Result, Revision, Select};
 
-/// The metadata key, if a listing is of the deployments that have it, from the first on, and of
-/// nothing else.
+/// The metadata key that a listing selects, if that is its only filter and it starts at the
+/// beginning.
 pub(super) fn key_of(list: &List) -> Option<&str> {
     let (key, pattern) = list.select.metadata.first_key_value()?;
     if pattern.as_str() != "*" || list.after.is_some() || list.want.allow_stale {

@@ -6,13 +6,13 @@
 //! Most of a page's values contribute few ids. So a few entries of each list are read first. They
 //! bound the highest id of the page, and only lists that may have more ids below the bound are read
 //! further. The cost is proportional to rows plus values, and not to their product. That matters
-//! before a vacuum, when each index entry costs a look at its row.
+//! before a vacuum, when each index entry requires a visit to its row.
 
 use super::plan::{IndexDriver, IndexValues, ListPlan, MAX_VALUES, ValueIndex};
 use crate::sql::{Placeholder, SqlBuilder, SqlValues};
 use std::fmt::Display;
 
-/// Entries of each list that are read first, beside its even share of the page.
+/// Entries of each list that are read first, in addition to its even share of the page.
 const SPARE: i64 = 5;
 
 /// A text after all ids: the last character of ids is `z`.
@@ -86,7 +86,7 @@ pub(super) fn add_values<V: SqlValues>(
     let alike = match (like, index) {
         (None, _) => String::new(),
         (Some(like), ValueIndex::Metadata(_)) => {
-            // An indexed form may lack the end of its text.
+            // An indexed form may be truncated.
             let like = sql.text(like)?;
             format!(" AND (u.value LIKE {like} OR strpos(u.value, E'\\x01') > 0)")
         }

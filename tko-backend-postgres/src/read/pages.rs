@@ -28,8 +28,8 @@ use tko_core::{Cursor, Error, List, Page, Result, Revision};
 use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::task::{JoinError, JoinSet};
 
-/// Rows of one statement: enough that its round trips cost little in comparison. A page with packages
-/// may be large, and gets a statement of its own.
+/// Rows of one statement: enough that the cost of its round trips is small in comparison. A page
+/// with packages may be large, and gets a separate statement.
 const STATEMENT_ROWS: usize = 32_000;
 
 /// A page that is still being decoded.
@@ -41,7 +41,7 @@ type PageSlots<'a> = PermitIterator<'a, PendingPage>;
 /// Returns all pages from this one on.
 pub(crate) fn pages(reader: Arc<EntityReader>, list: List) -> BoxStream<'static, Result<Page>> {
     let pages = stream::once(async move {
-        // A statement begins once half of the pages of the previous one were consumed.
+        // A statement begins once half of the pages of the previous one have been consumed.
         let count = pages_per_statement(&list);
         let (sender, receiver) = mpsc::channel(count + count.div_ceil(2));
         // Dropping it stops the task.
@@ -79,7 +79,8 @@ struct PageReader {
     reader: Arc<EntityReader>,
     /// The rest of the listing.
     list: List,
-    /// The replica to read from. If it fails, the primary follows, which is never behind it.
+    /// The replica to read from. If it fails, reading continues on the primary, which is never
+    /// behind it.
     replica: Option<Arc<Replica>>,
 }
 
@@ -98,7 +99,7 @@ impl PageReader {
             .map_or(&self.reader.database.pool, |replica| &replica.pool)
     }
 
-    /// Switches from a failed replica to the primary. Returns false if it was the primary.
+    /// Switches from a failed replica to the primary. Returns false if the primary itself failed.
     fn leave(&mut self, error: &Error) -> bool {
         let replica = self.replica.take();
         if let Some(replica) = &replica {
@@ -206,7 +207,7 @@ impl PageReader {
         // One snapshot for the head and the rows; one transaction for the settings.
         let snapshot = connection.begin_with(ONE_SNAPSHOT);
         let mut snapshot = snapshot.sent(metrics, Purpose::Begin).await?;
-        // The row after the pages tells whether there is more.
+        // The row after the pages shows whether there is more.
         let most = limit * slots.len() + 1;
         let BuiltSql { text, values } = copy(plan, most, self.list.want).map_err(&failed)?;
         let settings = values.into_texts();
@@ -259,7 +260,7 @@ impl PageReader {
         Ok(more)
     }
 
-    /// Completes a page in a task of its own: missing skeletons need another connection.
+    /// Completes a page in a separate task: missing skeletons need another connection.
     fn complete(
         &self,
         revision: Revision,

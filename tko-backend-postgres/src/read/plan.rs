@@ -1,8 +1,9 @@
 //! Plans: the index that drives a listing, and the filters for its rows.
 //!
-//! Every driving index returns its rows in the order of ids. So a page can end anywhere, and the next
-//! page continues there. A literal prefix of the ids narrows every driver. The selection determines
-//! the driver, and not statistics; only among drivers with one exact value, [`choose`] compares.
+//! Every driving index returns its rows in the order of ids. So a page can end anywhere, and the
+//! next page continues there. A literal prefix of the ids narrows every driver. The selection
+//! determines the driver, statistics do not. Only drivers with one exact value are compared, by
+//! [`choose`].
 //!
 //! [`choose`]: super::choose::choose
 
@@ -214,7 +215,7 @@ impl ListPlan {
             if !from.is_empty() && !is_id(&from) {
                 return None;
             }
-            // Drivers with one value stay better.
+            // Drivers with one value are still preferred.
             let at = self
                 .drivers
                 .iter()
@@ -311,8 +312,8 @@ impl ListPlan {
 
     /// Whether every row of the driver is selected, except rows that are being deleted.
     ///
-    /// Those are few, and the reader drops them. So a page needs no limit of visited entries beside
-    /// its limit of rows.
+    /// Those are few, and the reader drops them. So a page needs no limit of visited entries in
+    /// addition to its limit of rows.
     pub(super) fn is_plain(&self) -> bool {
         let driver = self.driver();
         self.is_exact

@@ -1,4 +1,4 @@
-//! What every read needs.
+//! The context of every read: the sources of entities.
 
 use crate::cancel_on_drop::CancelOnDrop;
 use crate::content::Content;

@@ -22,7 +22,7 @@ pub(super) struct PageExtent {
 /// Returns the statement for the rows of a [plain](ListPlan::is_plain) plan, sent by `COPY`.
 ///
 /// The cost of one row determines the cost of a long listing. So the statement selects as few
-/// columns as possible, and the same ones inside and outside, which saves a projection.
+/// columns as possible, and the same ones in the subquery and outside it, which saves a projection.
 pub(super) fn copy(
     plan: &ListPlan,
     most: usize,

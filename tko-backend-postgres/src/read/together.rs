@@ -15,13 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tko_core::{Key, List, MAX_CHANGES, Page, Record, Result, SiteId, Want};
 use tokio::sync::oneshot;
 
-/// Keys of one read that is joined with others.
+/// Maximum number of keys of a read that is joined with others.
 const MAX_OF_ONE: usize = 20;
 
-/// Sites whose deployments one statement lists.
+/// Maximum number of sites whose deployments one statement lists.
 const MAX_SITES: usize = 50;
 
-/// Reads of one sort that run alone at the same time.
+/// Maximum number of reads of one sort that run alone at the same time.
 const ALONE: usize = 2;
 
 /// The reads of a process that are joined: by key, and of the deployments of a site.
@@ -95,7 +95,7 @@ impl SharedReads {
 }
 
 impl SharedReads {
-    /// Asks for the page of deployments with this metadata key if there are none.
+    /// Returns the page of deployments with this metadata key if no deployment has it.
     fn without_label(&self, key: &str) -> ReadTurn<'_, Option<Page>> {
         let sort = ReadSort {
             want: Want::ROW,
@@ -111,16 +111,16 @@ impl SharedReads {
     }
 }
 
-/// What reads of one statement have in common.
+/// The properties that all reads of one statement share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReadSort {
     pub(super) want: Want,
-    /// The most entities of a page; 0 for reads by key.
+    /// Maximum number of entities of a page; 0 for reads by key.
     pub(super) limit: usize,
     pub(super) deleting: bool,
 }
 
-/// Reads by several calls, as one.
+/// Performs the reads of several calls as one.
 async fn get_all(
     reader: &EntityReader,
     all: Vec<Vec<Key>>,
@@ -148,7 +148,7 @@ where
         ReadTurn::Alone(_counted) => alone().await,
         ReadTurn::Together(answer) => match answer.await {
             Ok(answer) => Ok(answer),
-            // The statement failed. This one gets the error of its own.
+            // The joint statement failed. Read alone, so that this call gets its own error.
             Err(_) => alone().await,
         },
     }
@@ -254,7 +254,7 @@ impl<Q: Send + 'static, A: Send + 'static> ReadQueue<Q, A> {
     }
 }
 
-/// The task that reads. If it ends early, those who wait read by themselves.
+/// The task that reads. If it ends early, the waiting callers read for themselves.
 struct RunningReads<Q: Send + 'static, A: Send + 'static> {
     queue: Arc<ReadQueue<Q, A>>,
     has_ended: bool,

@@ -18,7 +18,8 @@ use tko_core::{Error, Key, Result, Select, Want};
 /// The limit of index entries that one page visits.
 pub(super) const MAX_VISITED: usize = 10_000;
 
-/// The limit of rows of one statement: a page, and one more that tells whether there is another page.
+/// The limit of rows of one statement: a page, and one more row that shows whether there is another
+/// page.
 const MAX_ROWS: usize = MAX_PAGE + 1;
 
 /// Rows that one task decodes.
@@ -162,7 +163,7 @@ impl<'a> SelectionWalk<'a> {
             choose(self.metrics, connection, plan).await?;
             self.chosen = true;
         }
-        // If SQL cannot decide, ask for more the more rows were dropped.
+        // If SQL cannot decide, the more rows were dropped, the more are requested.
         let missing = self.limit - given.len() + 1;
         let asked = match self.visited {
             0 if plan.is_exact => missing,

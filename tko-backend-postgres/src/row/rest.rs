@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use tko_core::{Condition, ContentHash, Generation, Gvk, Metadata, Plugin, Timestamp};
 
-/// The column `rest`: values that no statement selects by.
+/// The column `rest`: values that no statement filters by.
 ///
 /// Fields with default values are left out. An older version ignores the fields of a newer one.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -119,7 +119,7 @@ pub(crate) struct PluginJson {
     executor: String,
     arguments: Vec<String>,
     properties: BTreeMap<String, String>,
-    /// Group, version, and kind of each.
+    /// Group, version, and kind of each trigger.
     triggers: Vec<(String, String, String)>,
 }
 

@@ -66,7 +66,7 @@ impl SqlValues for PgArguments {
 
 /// Values as [settings](setting) of the transaction, for statements that take no arguments.
 ///
-/// Numbers become part of the text: there are few different ones.
+/// Numbers become part of the text, because there are few different ones.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionSettings(Vec<String>);
 

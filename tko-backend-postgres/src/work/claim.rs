@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 const LANES: usize = Lane::COUNT as usize;
 
-/// The limit of work in one claim.
+/// Maximum number of pieces of work in one claim.
 const MAX_CLAIMED: usize = 1_000;
 
 /// How often a waiting claim polls: another process may have ended a lease.
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long scans continue from the end of the last one, before they start from the beginning.
 const FLOOR_AGE: Duration = Duration::from_secs(2);
 
-/// The limit of retries when transactions conflict.
+/// Maximum number of retries when transactions conflict.
 const RETRIES: u32 = 5;
 
 /// Leases due work. Takes one piece from each lane in turn, starting after the lane `$5`.
@@ -96,7 +96,8 @@ struct Leased {
 struct ClaimCursor {
     /// The lane of the last claim.
     lane: i16,
-    /// By lane, where the next scan starts: no earlier work is due, as far as this process knows.
+    /// For each lane, the time from which the next scan starts: as far as this process knows, no
+    /// earlier work is due.
     ///
     /// While a transaction holds back the vacuum, the index is full of dead entries up to here.
     floors: [i64; LANES],
@@ -118,7 +119,7 @@ impl Default for ClaimCursor {
 #[derive(Debug, Default)]
 pub(crate) struct ClaimTurns {
     cursors: Mutex<[ClaimCursor; Stage::ALL.len()]>,
-    /// Held while a claim that waits searches.
+    /// Held while a waiting claim searches.
     paces: [tokio::sync::Mutex<SearchPace>; Stage::ALL.len()],
 }
 

@@ -1,4 +1,4 @@
-//! Renewing and ending leases and modifications. Each token succeeds or fails by itself.
+//! Renewing and ending leases and modifications. Each token succeeds or fails independently.
 
 use super::ALL_STAGES;
 use super::signal::WorkSignal;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tko_core::{Lane, Outcome, Result, Token};
 use uuid::Uuid;
 
-/// The limit of retries when transactions conflict.
+/// Maximum number of retries when transactions conflict.
 const RETRIES: u32 = 5;
 
 /// Parameters of every statement here: kinds, ids, and tokens.
@@ -72,7 +72,7 @@ const SETTLE: &str = "finished AS ( \
          AND (l.outcome <> 0 OR l.again IS NOT NULL)) \
      SELECT token FROM live";
 
-/// Gives up modifications.
+/// Cancels modifications.
 const GIVE_UP: &str = "entities AS ( \
          UPDATE entity e SET edit = NULL, edit_until = NULL FROM live l \
          WHERE e.kind = l.kind AND e.id = l.id), \
@@ -121,7 +121,7 @@ impl TokenBatch {
     }
 }
 
-/// Runs a statement about tokens, with more values to bind. Evaluates to the live tokens.
+/// Runs a statement about tokens, with additional values to bind. Evaluates to the live tokens.
 macro_rules! live {
     ($database:expr, $purpose:expr, $tokens:expr, $sql:expr $(, $bind:expr)*) => {{
         let mut retries = 0;
@@ -172,7 +172,7 @@ pub(crate) async fn renew(
     Ok(answers)
 }
 
-/// Ends leases, and gives up modifications.
+/// Ends leases, and cancels modifications.
 pub(crate) async fn settle(
     database: &Database,
     signal: &WorkSignal,

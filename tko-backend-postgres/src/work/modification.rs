@@ -8,8 +8,8 @@ use std::time::Duration;
 use tko_core::{Error, Key, Modification, Result, Timestamp, Want};
 use uuid::Uuid;
 
-/// Starts a modification. Every writer locks the row, so the row holds the token. The table `edit`
-/// tells later whether a token that is not in the row any more was used, or expired.
+/// Starts a modification. Every writer locks the row, so the row holds the token. Later the table
+/// `edit` shows whether a token that is no longer in the row was used or expired.
 const START: &str = "WITH opened AS ( \
          UPDATE entity e SET edit = $3, edit_until = now_us() + $4 \
          WHERE e.kind = $1 AND e.id = $2 AND NOT e.deleting \

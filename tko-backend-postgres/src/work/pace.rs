@@ -1,9 +1,9 @@
 //! The pace of the searches for work of one stage, in one process.
 //!
-//! Under load, work becomes due piece by piece. So claims that wait search one after the other, and
-//! the more work they find, the longer the pauses: each search then finds many pieces. The first
-//! search of a claim runs at once, unless many pieces were found just before. A search that found as
-//! many as it may take left some, so the next one does not wait.
+//! Under load, work becomes due piece by piece. So waiting claims search one after the other. The
+//! more work they find, the longer the pauses, so that each search finds many pieces. The first
+//! search of a claim runs at once, unless many pieces were found just before. A search that found
+//! as many as it may take left some, so the next one does not wait.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,13 +14,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The pause between any two searches under load.
 const LONG_PAUSE: Duration = Duration::from_millis(25);
 
-/// The time in which pieces are counted.
+/// The length of the window in which pieces are counted.
 const WINDOW: Duration = Duration::from_millis(250);
 
 /// Pieces that are found in this time under load.
 const MANY: usize = 20;
 
-/// What the last searches found.
+/// The results of the last searches, which determine the next pause.
 #[derive(Debug, Default)]
 pub(super) struct SearchPace {
     last: Option<Instant>,

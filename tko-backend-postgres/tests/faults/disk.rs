@@ -7,8 +7,7 @@ use std::{env, fs};
 use tko_core::{Ack, Backend, ErrorKind, Require, Revision};
 use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, StartError, shared};
 
-/// A server with a small disk of its own; `None` if `cargo xtask test` found that it is not
-/// possible.
+/// A server with a separate small disk; `None` if `cargo xtask test` found that it is not possible.
 fn small() -> Option<PostgresServer> {
     let started = PostgresServer::start(PostgresServerSettings {
         disk: Some(192 << 20),

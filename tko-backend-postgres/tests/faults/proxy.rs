@@ -1,4 +1,4 @@
-//! A proxy whose server is away: it accepts connections and closes them at once.
+//! A proxy whose server is unreachable: it accepts connections and closes them at once.
 
 use super::writers::{a_site, put, set, site};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ async fn forward(
     }
 }
 
-/// Two processes with many busy callers share a few attempts a second, and go on by themselves
+/// Two processes with many busy callers share a few attempts a second, and continue by themselves
 /// when the server is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_proxy_that_closes_every_connection_is_not_flooded() {

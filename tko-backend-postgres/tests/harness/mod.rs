@@ -89,7 +89,7 @@ struct Subject {
     postgres: Weak<Postgres>,
 }
 
-/// Connections beside the stores, by database.
+/// Connections outside the stores, by database.
 type Sessions = BTreeMap<String, PgConnection>;
 
 /// Returns the connection to a database, or connects.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The limit of examples for one problem.
+/// Maximum number of examples for one problem.
 const MAX_EXAMPLES: usize = 10;
 
 /// A kind of inconsistency.
@@ -100,7 +100,7 @@ impl SqliteCheckReport {
     }
 }
 
-/// Findings as they are made.
+/// Collects the findings of a check.
 #[derive(Debug, Default)]
 pub(super) struct SqliteFindings {
     pub(super) entities: u64,

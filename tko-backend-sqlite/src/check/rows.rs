@@ -26,7 +26,7 @@ INSERT OR IGNORE INTO posting (term, id) \
         AND t.name = substr($1, j.value->>3, j.value->>4) \
         AND t.value = substr($1, j.value->>5, j.value->>6);";
 
-/// The values of rows that the index has: `$1` arena, `$2` rows.
+/// Counts the values of rows that the index has: `$1` arena, `$2` rows.
 const COUNT_TERMS: &str = "\
 SELECT count(*) FROM json_each($2) j CROSS JOIN term t \
     ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
@@ -154,8 +154,8 @@ async fn index(
     Ok(total)
 }
 
-/// Finds entries of the index that no row has. All values of rows are in the index by now, or were
-/// reported, so there are such entries only if there are more entries than values.
+/// Finds entries of the index that no row has. By now all values of rows are in the index, or were
+/// reported as missing. So such entries exist only if there are more entries than values.
 async fn superfluous(
     connection: &mut SqliteConnection,
     values: u64,

@@ -1,14 +1,14 @@
-//! Change sets that wait, and which of them can be read, judged and written together.
+//! Waiting change sets, and which of them can be read, checked and written together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{Change, ChangeSet, Entity, Facts, Key, Package, Require};
 
 /// A change set that `tko_core::commit::check` accepted.
 pub(crate) struct AskedSet {
-    /// Without its changes.
+    /// The set, without its changes.
     pub(super) set: ChangeSet,
     pub(super) changes: Vec<Change>,
-    /// Put entities that are here become exactly these.
+    /// The exact content of put entities that are restored from a backup.
     pub(super) restored: BTreeMap<Key, Entity>,
     /// The keys that the set depends on.
     keys: BTreeSet<Key>,
@@ -42,7 +42,7 @@ impl AskedSet {
         changed.chain(enqueued).chain(under)
     }
 
-    /// Whether the set needs to know rows other than those of its keys.
+    /// Whether the set depends on rows other than those of its keys.
     fn is_wide(&self) -> bool {
         let is_wide = |require: &Require| matches!(require, Require::Unreferenced(_));
         self.set.require.iter().any(is_wide)
@@ -79,20 +79,20 @@ impl AskedSet {
     }
 }
 
-/// Larger sets are not looked through for what they create.
+/// Maximum number of changes of a set that is examined for whether it only creates entities.
 const MAX_CREATED: usize = 16;
 
-/// The most changes, and bytes of packages, of sets that are written together: these are in memory
-/// and in one argument at once. One set alone may have more.
+/// Maximum number of changes, and of bytes of packages, of sets that are written together: all of
+/// them are in memory and in one argument at once. A single set may have more.
 const MAX_TOGETHER: usize = 4_000;
 const MAX_TOGETHER_BYTES: usize = 64 << 20;
 
-/// The number of sets from the start that can go together, at least 1: what one of them writes, no
-/// later one reads.
+/// The number of sets from the start that can be written together, at least 1: no set reads what an
+/// earlier one writes.
 pub(super) fn independent(sets: &[AskedSet]) -> usize {
     let mut written: BTreeSet<&Key> = BTreeSet::new();
     let mut idempotency_keys: BTreeSet<&str> = BTreeSet::new();
-    // A row that exists may give up an idempotency key.
+    // A change of an existing row may free an idempotency key.
     let mut only_creates = true;
     let (mut changes, mut bytes) = (0_usize, 0_usize);
     for (count, asked) in sets.iter().enumerate() {

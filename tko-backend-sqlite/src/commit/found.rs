@@ -26,7 +26,7 @@ pub(super) struct Head {
     pub(super) number: u64,
 }
 
-/// All that some change sets depend on.
+/// Everything that some change sets depend on.
 #[derive(Default)]
 pub(super) struct FoundState {
     pub(super) rows: BTreeMap<Key, Record>,
@@ -37,7 +37,7 @@ pub(super) struct FoundState {
     /// The lowest number of a dictionary.
     pub(super) lowest_dictionary: Option<i64>,
     holders: BTreeMap<Arc<str>, DeploymentId>,
-    /// Modifications that are the last of their entities: key, end and secret.
+    /// The last modification of each entity: key, end and secret.
     latest: Vec<(Key, Timestamp, Arc<str>)>,
     /// Modifications by secret.
     modifications: HashMap<Arc<str>, (Key, Timestamp)>,
@@ -45,7 +45,7 @@ pub(super) struct FoundState {
     referrers: Vec<(Key, Key)>,
 }
 
-/// What one change set depends on.
+/// Everything that one change set depends on.
 pub(super) struct FoundForSet {
     pub(super) snapshot: ReadSet<Record>,
     /// The secret of the modification that permits the set.
@@ -53,7 +53,7 @@ pub(super) struct FoundForSet {
 }
 
 impl FoundState {
-    /// What one of the sets depends on.
+    /// Returns what one of the sets depends on.
     pub(super) fn of_set(&self, asked: &AskedSet, now: Timestamp) -> FoundForSet {
         let mut snapshot = ReadSet::at(now);
         for key in asked.keys() {
@@ -100,7 +100,7 @@ impl FoundState {
 }
 
 /// Parts of one statement: the thread of the connection passes on each row and the end of each
-/// statement. The first column says what a row is.
+/// statement. The first column says what a row contains.
 const HEAD: &str = "SELECT 0, revision, number, (SELECT min(num) FROM dictionary), NULL FROM head";
 const ROWS: &str = "\
 SELECT 1, e.data, NULL, NULL, NULL FROM json_each($1) j \
@@ -127,7 +127,7 @@ SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each($5) j \
     CROSS JOIN posting p ON p.term = t.num \
         AND p.id IN (SELECT id FROM posting WHERE term = t.num ORDER BY id LIMIT $7)";
 
-/// Reads the present state. `begin`: begins the transaction before.
+/// Reads the current state. `begin`: begins the transaction first.
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
@@ -193,7 +193,7 @@ pub(super) async fn read(
     let parts: Vec<&str> = parts.map(|(sql, _)| *sql).collect();
     let begin = if begin { "BEGIN IMMEDIATE; " } else { "" };
     let sql = format!("{begin}{}", parts.join(" UNION ALL "));
-    // The text has no values.
+    // No value is spliced into the text.
     let statement = sqlx::query(AssertSqlSafe(sql))
         .bind(rows.into_text())
         .bind(secrets.into_text())
@@ -202,7 +202,7 @@ pub(super) async fn read(
         .bind(references.into_text())
         .bind(arena.into_bytes())
         .bind(enough);
-    let fault = shared.file.fault("read the present state");
+    let fault = shared.file.fault("read the current state");
     let mut found = FoundState::default();
     // One connection runs all statements in order.
     let mut stream = sqlx::Executor::fetch_many(&mut *connection, statement);

@@ -14,9 +14,9 @@ use tko_core::{
     Timestamp,
 };
 
-/// Statements with the argument that each is for: if that is empty, the statement is left out. The
+/// The statements, each with its main argument: if that is empty, the statement is left out. The
 /// order matters: bodies before the references to them change, terms before postings. `OR ROLLBACK`
-/// spares SQLite a copy of each page that a statement changes: a statement that fails undoes the
+/// saves SQLite a copy of each page that a statement changes: a failed statement undoes the
 /// transaction anyway.
 const WRITE: [(usize, &str); 15] = [
     (
@@ -101,7 +101,7 @@ const WRITE: [(usize, &str); 15] = [
     (END, "COMMIT; "),
 ];
 
-/// The arguments of [`WRITE`] that are rows, by their position among these. `$2` is the first.
+/// The positions of the arguments of [`WRITE`] that are rows. The first is `$2`.
 const NEW_BODIES: usize = 0;
 const USED_BODIES: usize = 1;
 const CHANGES: usize = 2;
@@ -117,11 +117,12 @@ const MODIFICATIONS: usize = 11;
 /// The number of arguments; also stands for the end of the transaction.
 const END: usize = 12;
 
-/// The arguments of [`WRITE`], as they grow.
+/// Collects the arguments of [`WRITE`].
 pub(super) struct SetWrite {
     now: Timestamp,
     arena: Arena,
-    /// The bodies of rows that had others: how many rows, and the body if it is not stored yet.
+    /// The new bodies of changed rows: how many rows have each, and the body if it is not stored
+    /// yet.
     bodies: BTreeMap<ContentHash, (i64, Option<NewBody>)>,
     rows: [RowList; END],
     term_count: u64,
@@ -222,8 +223,8 @@ impl SetWrite {
         }
     }
 
-    /// Counts one more row for the body after a step, if it is not that of the row before. The
-    /// row's reference to the body before passes to the change.
+    /// Counts one more row for the body after a step, if the body changed. The row's reference to
+    /// the previous body passes to the change.
     fn body(
         &mut self,
         before: Option<&Record>,
@@ -323,7 +324,7 @@ impl SetWrite {
             rows.map_or(commit, |rows| !rows.is_empty())
         };
         let statements = WRITE.iter().filter(|(argument, _)| is_needed(*argument));
-        // The text has no values.
+        // No value is spliced into the text.
         let sql: String = statements.map(|(_, sql)| *sql).collect();
         let terms_until = signed(head.number + self.term_count);
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.arena.into_bytes());

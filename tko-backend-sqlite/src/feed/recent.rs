@@ -34,7 +34,7 @@ impl RecentRows {
             let next = self.0.back().map(|last| last.revision.0 + 1);
             match next {
                 Some(next) if change.revision.0 < next => continue,
-                // A gap: the old ones are of no use to readers of the new ones.
+                // There is a gap: the old changes are useless to readers of the new ones.
                 Some(next) if change.revision.0 > next => self.0.clear(),
                 _ => {}
             }
@@ -45,7 +45,7 @@ impl RecentRows {
     }
 }
 
-/// The changes that were read lately, without and with packages.
+/// The changes that were read recently, without and with packages.
 pub(crate) type SharedChanges = [Mutex<RecentRows>; 2];
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::connect::SqliteFile;
 use crate::term::RowFacet;
 use tko_core::{Count, Result, Select};
 
-/// The rows that are read at once.
+/// The number of rows that are read at once.
 const CHUNK: usize = 1_000;
 
 /// Counts the selected rows.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use tko_core::select::metadata_match;
 use tko_core::{Cursor, Entity, Key, List, Page, Record, Result, Revision, Select, Want};
 
-/// The most index entries that one page reads.
+/// Maximum number of index entries that one page reads.
 const MAX_VISITED: usize = 10_000;
 
-/// The most rows that are read at once.
+/// Maximum number of rows that are read at once.
 const CHUNK: usize = 1_000;
 
 /// Reads one page.
@@ -31,7 +31,7 @@ pub(crate) async fn list(file: &SqliteFile, list: &List) -> Result<Page> {
     let mut filter = SelectFilter::new(&list.select);
     let limit = list.most();
     let mut page = Page::new(Revision(unsigned(revision)), Vec::new());
-    // With a selection that the index answers alone, one chunk gives the page.
+    // If the index alone answers the selection, one chunk is enough for the page.
     let size = if plan.exact { limit + 1 } else { CHUNK };
     while !walk.is_done() && page.items.len() < limit {
         if walk.visited() >= MAX_VISITED {

@@ -1,9 +1,9 @@
 //! Query planning: the postings to read for a selection.
 //!
-//! Each condition of a [`Select`] that the index knows gives a candidate: the terms that together
-//! have every row that may match. The candidate with the fewest entries is read, its postings merged
-//! in key order, and each row is then checked against the whole selection. Sizes are counted up to a
-//! bound, so that planning has a bounded cost.
+//! Each condition of a [`Select`] that the index knows gives a candidate: the terms whose postings
+//! together contain every row that may match. The candidate with the fewest entries is read, its
+//! postings merged in key order, and each row is then checked against the whole selection. Sizes
+//! are counted up to a bound, so that planning has a bounded cost.
 
 use crate::connect::SqliteFile;
 use crate::fault::SqlResult;
@@ -12,10 +12,10 @@ use sqlx::{Row, SqliteConnection};
 use tko_core::select::MetadataPatterns;
 use tko_core::{DeploymentId, Key, Kind, Pattern, PluginId, PluginType, Result, Select};
 
-/// The most terms that are merged; a candidate with more is not considered.
+/// Maximum number of terms that are merged; a candidate with more is not considered.
 const MAX_WIDTH: i64 = 4_096;
 
-/// Sizes are counted up to this.
+/// The bound up to which sizes are counted.
 const MAX_SIZE: i64 = 4_096;
 
 /// The ids that a selection allows.
@@ -27,11 +27,11 @@ pub(super) enum IdScope {
     Prefix(String),
 }
 
-/// The terms that have the rows that may match one condition.
+/// The terms of the rows that may match one condition.
 #[derive(Clone, Debug)]
 struct TermCandidate {
     terms: Vec<i64>,
-    /// Whether they have exactly the rows that match, each once.
+    /// Whether the terms contain exactly the rows that match, each once.
     exact: bool,
 }
 
@@ -42,7 +42,8 @@ pub(super) struct TermPlan {
     pub(super) ids: IdScope,
     /// The terms to read; `None` reads all rows of the kind.
     pub(super) terms: Option<Vec<i64>>,
-    /// Whether `terms` alone, or the kind alone, decides, except for rows that are being deleted.
+    /// Whether `terms` or the kind alone determines the matches, except for rows that are being
+    /// deleted.
     pub(super) exact: bool,
 }
 
@@ -341,7 +342,7 @@ fn ids(select: &Select) -> IdScope {
         }
         return IdScope::Among(ids);
     }
-    // Patterns of plugins match the name, which their ids do not start with.
+    // A pattern for plugins matches the name, but the id of a plugin does not start with its name.
     if select.kind == Kind::Plugin {
         return IdScope::Prefix(String::new());
     }

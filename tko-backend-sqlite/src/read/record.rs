@@ -54,7 +54,7 @@ pub(crate) async fn read_records(
     Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
 }
 
-/// Adds the wanted parts to rows, and removes those that are not.
+/// Adds the wanted parts to rows, and removes the others.
 pub(super) async fn complete(
     connection: &mut SqliteConnection,
     file: &SqliteFile,

@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeSet;
 use tko_core::{Kind, Record, Result};
 
-/// The most entries of each term that one chunk reads, if there are many terms.
+/// Maximum number of entries of each term that one chunk reads, if there are many terms.
 const SHARE: usize = 4;
 
 /// A walk through the rows that a plan finds.
@@ -50,7 +50,7 @@ impl<'a> RowWalk<'a> {
         &self.after
     }
 
-    /// The next rows in key order: about `size`, and perhaps none.
+    /// Returns the next rows in key order: about `size`, possibly none.
     pub(super) async fn next(
         &mut self,
         connection: &mut SqliteConnection,
@@ -91,7 +91,7 @@ impl<'a> RowWalk<'a> {
             .collect()
     }
 
-    /// Takes the last id of a chunk, and whether it was full.
+    /// Records the last id of a chunk, and whether the chunk was full.
     fn advance(
         &mut self,
         rows: &[sqlx::sqlite::SqliteRow],
@@ -147,8 +147,8 @@ impl<'a> RowWalk<'a> {
         self.advance(&rows, size)
     }
 
-    /// The next ids of several terms, merged. Each term gives a few; the ids up to the last one of
-    /// every term that may have more are complete.
+    /// The next ids of several terms, merged. Each term contributes a few. The result is complete
+    /// up to the smallest last id among the terms that may have more.
     async fn merged(
         &mut self,
         connection: &mut SqliteConnection,

@@ -21,7 +21,7 @@ pub(super) struct DirectoryCatalog {
     contents: Vec<Vec<(String, PathBuf)>>,
 }
 
-/// A regular file with YAML, or what stands in its place.
+/// A regular file with YAML, or the link or device found in its place.
 pub(crate) struct FoundFile {
     /// Relative to the folder, with `/`.
     pub(crate) name: String,
@@ -42,7 +42,7 @@ impl DirectoryCatalog {
 /// The path of a URL on this machine.
 ///
 /// # Errors
-/// `BadArgument`: it is not a path, or this controller reads no local files.
+/// `BadArgument`: it is not a path, or this controller must not read local files.
 pub(crate) fn local_path(url: &str, settings: &CatalogSettings) -> Result<PathBuf> {
     if !settings.local {
         return Err(Error::bad(
@@ -159,7 +159,8 @@ pub(crate) fn digest(package: &str, files: &[SourceFile]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The YAML files below a folder, in the order of their names. Links are found, and not followed.
+/// The YAML files below a folder, in the order of their names. Links are reported, but not
+/// followed.
 pub(crate) fn walk(root: &Path, settings: &CatalogSettings) -> Result<Vec<FoundFile>> {
     let cannot = |path: &Path, error: std::io::Error| {
         Error::bad("url", format!("cannot list {}: {error}", path.display()))
@@ -203,7 +204,7 @@ pub(crate) fn walk(root: &Path, settings: &CatalogSettings) -> Result<Vec<FoundF
     Ok(found)
 }
 
-/// Whether a file is a part of packages.
+/// Whether a file belongs to a package, by its name.
 pub(crate) fn is_yaml(name: &str) -> bool {
     let name = name.rsplit('/').next().unwrap_or(name);
     name == "Kptfile"

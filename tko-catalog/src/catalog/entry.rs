@@ -20,9 +20,10 @@ pub(crate) struct CatalogEntry {
     pub(crate) executor: String,
     pub(crate) url: String,
     pub(crate) interval: Duration,
-    /// Which folders are packages; none: those with a Kptfile, or else those with YAML files.
+    /// Patterns of the folders that are packages. If empty, these are the folders with a Kptfile,
+    /// or if there are none, those with YAML files.
     pub(crate) paths: Vec<Pattern>,
-    /// The folder below which packages are, and to which their paths are relative.
+    /// The folder that contains the packages, and to which their paths are relative.
     pub(crate) root: String,
     pub(crate) id: IdTemplate,
     /// The tags that are versions; `None` leaves the choice to the executor.
@@ -31,9 +32,9 @@ pub(crate) struct CatalogEntry {
     pub(crate) branch: Option<String>,
     /// The version of the template that always has the newest content; empty for none.
     pub(crate) alias: Option<String>,
-    /// Whether commits are the versions of what a branch has, and not its content.
+    /// Whether the versions of packages on a branch are commits rather than content digests.
     pub(crate) by_commit: bool,
-    /// Whether a version may get other content.
+    /// Whether the content of a version may change.
     pub(crate) mutable: bool,
     /// Whether versions that vanished are removed once nothing refers to them.
     pub(crate) prune: bool,
@@ -96,7 +97,7 @@ impl CatalogEntry {
     }
 }
 
-/// Refuses properties that nothing reads: most are typing errors.
+/// Refuses unknown properties: most are typing errors.
 pub(crate) fn check_names(properties: Properties<'_>, names: &[&str]) -> Result<()> {
     let known = |name: &&String| !names.iter().any(|known| matches_name(known, name));
     match properties.0.keys().find(known) {
@@ -125,7 +126,7 @@ fn by_commit(text: Option<&str>) -> Result<bool> {
     }
 }
 
-/// A name of a branch that git cannot mistake for an option or another refspec.
+/// Checks that git cannot mistake the name of a branch for an option or another refspec.
 pub(crate) fn branch(text: &str) -> Result<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+');
     if text.starts_with(['-', '/', '.']) || text.contains("..") || !text.chars().all(fine) {

@@ -1,4 +1,4 @@
-//! Catalogs in git repositories, read by the program git.
+//! Catalogs in git repositories, read with the program git.
 //!
 //! Nothing is checked out: trees and blobs are read from the object store. So no hook runs, no
 //! submodule is fetched, and no name or link in a repository can lead to a file of this machine.
@@ -205,7 +205,7 @@ impl CatalogSource for GitCatalog {
     }
 }
 
-/// The revision of a ref, for people: `v1@0123456789ab`.
+/// The revision of a ref, as people read it: `v1@0123456789ab`.
 pub(crate) fn revision(reference: &GitRef) -> String {
     let commit = reference.commit.get(..SHORT).unwrap_or(&reference.commit);
     format!("{}@{commit}", reference.short())

@@ -96,12 +96,12 @@ impl HttpCatalog {
     }
 }
 
-/// Whether a path ends as archives and YAML files do.
+/// Whether a path ends like an archive or a YAML file.
 pub(super) fn has_ending(path: &str) -> bool {
     ENDINGS.iter().any(|ending| path.ends_with(ending))
 }
 
-/// The ending of a URL that says what is there.
+/// The ending of a URL, which determines the file format.
 fn ending(url: &Url) -> &'static str {
     let path = url.path();
     ENDINGS
@@ -128,7 +128,7 @@ pub(super) async fn unpack(
     let most = limits.max_bytes.max(settings.max_listing_bytes as u64);
     let reader = SourceReader::new().with_limits(limits.with_max_bytes(most));
     let files = reader.files(&place.parse()?).await;
-    // The name of the temporary file says nothing to people.
+    // The name of the temporary file would mean nothing to people.
     let files = files.map_err(|error| match error {
         Error::BadArgument {
             argument,
@@ -148,7 +148,7 @@ pub(super) async fn unpack(
     Ok(relative.collect())
 }
 
-/// The name of a file within an archive, without the place of the archive.
+/// The name of a file within an archive, without the path of the archive.
 fn relative(name: &str, place: &str) -> String {
     if name == place {
         return "package.yaml".to_owned();
@@ -199,7 +199,7 @@ impl CatalogSource for HttpCatalog {
 
     async fn load(&mut self, content: usize, _: &CatalogSettings) -> Result<Vec<SourceFile>> {
         let Some(contents) = &self.contents else {
-            // A template was deleted by hand, and the archive has not changed. It is read again.
+            // A template was deleted by hand, but the archive has not changed, so it is read again.
             self.last = None;
             let why = "the archive is not kept; the next sync reads it again";
             return Err(Error::unavailable("read a package", why));

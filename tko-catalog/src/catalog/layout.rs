@@ -1,10 +1,10 @@
-//! Which folders of a source are packages, and which template id each has.
+//! Determines which folders of a source are packages, and the template id of each.
 
 use super::entry::CatalogEntry;
 use std::collections::{BTreeMap, HashSet};
 use tko_core::{Error, Result, TemplateId};
 
-/// Hexadecimal digits of a content digest that are a version.
+/// How many hexadecimal digits of a content digest form a version.
 const SHORT: usize = 12;
 
 /// The pattern of template ids: text with `{path}`, `{name}`, `{version}` and `{catalog}`.
@@ -12,7 +12,7 @@ const SHORT: usize = 12;
 pub(crate) struct IdTemplate(String);
 
 impl IdTemplate {
-    /// The default.
+    /// The default pattern.
     pub(crate) const DEFAULT: &'static str = "{path}:{version}";
 
     /// Reads a pattern.
@@ -111,7 +111,7 @@ pub(crate) fn packages<'a>(
     packages
 }
 
-/// The path of a file below the root of a catalog; `None` if it is elsewhere.
+/// The path of a file below the root of a catalog; `None` if it is not below the root.
 pub(crate) fn below<'a>(root: &str, path: &'a str) -> Option<&'a str> {
     if root.is_empty() {
         return Some(path);
@@ -119,7 +119,7 @@ pub(crate) fn below<'a>(root: &str, path: &'a str) -> Option<&'a str> {
     path.strip_prefix(root)?.strip_prefix('/')
 }
 
-/// The path and the version in the name of a folder: `upf/v1` and `upf@v1` are version `v1` of
+/// Splits the name of a folder into path and version: `upf/v1` and `upf@v1` are version `v1` of
 /// `upf`.
 pub(crate) fn versioned(folder: &str) -> Option<(&str, &str)> {
     let (before, last) = folder.rsplit_once('/').unwrap_or(("", folder));
@@ -139,7 +139,7 @@ pub(crate) fn is_version(text: &str) -> bool {
         && (text.starts_with('v') || number.contains('.'))
 }
 
-/// The version that a content digest stands for.
+/// The version that is derived from a content digest.
 pub(crate) fn short(digest: &str) -> &str {
     let hex = digest.rsplit_once(':').map_or(digest, |(_, hex)| hex);
     hex.get(..SHORT).unwrap_or(hex)

@@ -15,7 +15,7 @@ use registry::{Manifest, OciRegistry};
 use tko_core::{BoxFuture, Error, Result};
 use tko_source::SourceFile;
 
-/// How many manifests are asked for at the same time.
+/// How many manifests are requested at the same time.
 const AT_ONCE: usize = 8;
 
 /// Media types of layers that are archives of YAML files: those of Flux, of kpt, of ORAS.
@@ -79,7 +79,8 @@ impl OciCatalog {
     }
 }
 
-/// Whether a tag is a signature, an attestation or a bill of materials, as cosign names them.
+/// Whether a tag is a signature, an attestation or a bill of materials, by the naming scheme of
+/// cosign.
 fn is_about_another(tag: &str) -> bool {
     tag.starts_with("sha256-")
 }
@@ -123,7 +124,7 @@ impl CatalogSource for OciCatalog {
                 Err(error @ (Error::Unavailable { .. } | Error::Unauthenticated(_))) => {
                     return Err(error);
                 }
-                // A tag that was deleted meanwhile.
+                // The tag was deleted meanwhile.
                 Err(error) => {
                     offers.listing.problems.push(SyncProblem::of(tag, &error));
                     continue;

@@ -13,19 +13,19 @@ use tko_source::SourceFile;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) id: TemplateId,
-    /// The place within the source, for people.
+    /// The path within the source, for people.
     pub(crate) path: String,
-    /// The revision of the source that has it.
+    /// The revision of the source that has this template.
     pub(crate) revision: String,
     /// The digest of the content. Equal digests mean equal content.
     pub(crate) digest: String,
-    /// Whether the template may get other content: an alias of the newest version.
+    /// Whether the content of the template may change, as for an alias of the newest version.
     pub(crate) moves: bool,
     /// The executor's own number of the content.
     pub(crate) content: usize,
 }
 
-/// All that a source offers.
+/// Everything that a source offers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CatalogListing {
     pub(crate) revision: String,
@@ -39,7 +39,7 @@ pub(crate) trait CatalogSource: Send {
     /// Lists everything that the source offers.
     ///
     /// # Errors
-    /// The source cannot be read as a whole. What is wrong with one package is a problem instead.
+    /// The source cannot be read as a whole. A fault in one package is listed as a problem instead.
     async fn list(
         &mut self,
         entry: &CatalogEntry,
@@ -53,7 +53,7 @@ pub(crate) trait CatalogSource: Send {
     async fn load(&mut self, content: usize, settings: &CatalogSettings)
     -> Result<Vec<SourceFile>>;
 
-    /// Releases what is only needed during a sync, such as processes.
+    /// Releases resources that are only needed during a sync, such as processes.
     async fn finish(&mut self) {}
 }
 
@@ -69,11 +69,12 @@ pub(crate) struct OfferList<'a> {
 pub(crate) struct SourceContent<'a> {
     /// The folder below the root of the catalog; empty for the root itself.
     pub(crate) folder: &'a str,
-    /// The version that the source gives it; `None` takes it from the folder or the digest.
+    /// The version from the source; if `None`, it is taken from the folder or the digest.
     pub(crate) version: Option<&'a str>,
     /// The alias of content without a version; empty for none.
     pub(crate) alias: &'a str,
-    /// The version of content without one; `None` takes the short digest.
+    /// The commit that serves as the version of content without one; if `None`, the short digest
+    /// does.
     pub(crate) commit: Option<&'a str>,
     pub(crate) revision: &'a str,
     pub(crate) digest: &'a str,

@@ -1,4 +1,4 @@
-//! Where in the files of a package a violation is.
+//! Locates violations in the files of a package.
 
 use std::fmt::Write;
 use tko_core::{Dialect, Format, Limits, Package, Violation};
@@ -26,7 +26,7 @@ pub(crate) fn located(violations: &[Violation], files: &[SourceFile]) -> String 
     text
 }
 
-/// The file and line of a violation; `None` if it is of the package as a whole.
+/// The file and line of a violation; `None` if it concerns the package as a whole.
 fn place<'a>(violation: &Violation, files: &'a [SourceFile]) -> Option<(&'a str, usize)> {
     let resource = violation.resource.as_ref()?;
     for file in files {

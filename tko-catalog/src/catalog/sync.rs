@@ -37,7 +37,7 @@ pub(crate) struct CatalogSync<'a> {
 enum SyncAction {
     Create,
     Replace(Arc<Entity>),
-    /// The content is the same; the mark that it is gone is not true any more.
+    /// The content is the same, but the template is wrongly marked as gone.
     Unmark(Arc<Entity>),
 }
 
@@ -45,7 +45,7 @@ impl CatalogSync<'_> {
     /// Syncs once.
     ///
     /// # Errors
-    /// The source or the store cannot be reached; what was registered until then stays.
+    /// The source or the store cannot be reached; entities registered until then stay.
     pub(crate) async fn run(&self, source: &mut dyn CatalogSource) -> Result<SyncReport> {
         let listing = source.list(self.entry, self.settings).await?;
         let own = self.own().await?;
@@ -183,7 +183,7 @@ impl CatalogSync<'_> {
             Error::AlreadyExists(_) => {
                 let key = Key::from(&offer.id);
                 let owner = match self.data.get(&key, Want::ROW).await {
-                    // Another process of this catalog was faster.
+                    // Another process with this catalog was faster.
                     Ok(record)
                         if record.entity.given.get(CATALOG) == Some(&self.entry.name)
                             && record.entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) =>
@@ -216,7 +216,7 @@ impl CatalogSync<'_> {
         Ok(())
     }
 
-    /// The metadata that say where a template is from.
+    /// The metadata that record the origin of a template.
     fn provenance(&self, offer: &Offer) -> Metadata {
         [
             (CATALOG, self.entry.name.as_str()),

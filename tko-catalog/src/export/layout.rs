@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use tko_core::metadata::RESERVED;
 use tko_core::{Entity, Error, Key, Metadata, Result, SiteId, TemplateId};
 
-/// The file that says which layout an export has.
+/// The file that records the layout version of an export.
 pub(super) const MARKER: &str = "tko-export.json";
 /// The version of the layout.
 pub(super) const VERSION: u64 = 1;
-/// The file with the package.
+/// The name of the file that contains the package.
 pub(super) const PACKAGE: &str = "package.yaml";
 
 /// The two parts of an export: the folder, and the name of descriptors.
@@ -55,7 +55,7 @@ pub(super) fn descriptor(entity: &Entity) -> Vec<u8> {
     text
 }
 
-/// The given metadata that people see, without TKO's own.
+/// The given metadata without TKO's own keys.
 pub(super) fn shared(given: &Metadata) -> Metadata {
     let mut shared = given.clone();
     shared.retain(|key, _| !key.starts_with(RESERVED));

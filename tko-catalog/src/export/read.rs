@@ -28,7 +28,7 @@ pub struct ImportReport {
     pub created: Vec<Key>,
     /// The entities that were, or in a dry run would be, registered again.
     pub changed: Vec<Key>,
-    /// How many entities are the same.
+    /// How many entities are unchanged.
     pub unchanged: usize,
     /// The files and entities that could not be imported.
     pub problems: Vec<SyncProblem>,
@@ -38,8 +38,8 @@ pub struct ImportReport {
 /// nothing. A second import changes nothing. In a dry run nothing is written.
 ///
 /// # Errors
-/// - `BadArgument`: the folder is no export of this version, or cannot be read.
-/// - `Unavailable` and similar: the store cannot be reached. What was imported until then stays.
+/// - `BadArgument`: the folder is not an export of this version, or cannot be read.
+/// - `Unavailable` and similar: the store cannot be reached. Entities imported until then stay.
 pub async fn import(data: &dyn DataApi, from: &Path, is_dry: bool) -> Result<ImportReport> {
     check_marker(from)?;
     let mut report = ImportReport::default();
@@ -70,7 +70,7 @@ fn check_marker(from: &Path) -> Result<()> {
     let bad = |why: String| Error::bad("folder", why);
     let bytes = bytes(&path, MAX_DESCRIPTOR).map_err(|error| {
         bad(format!(
-            "{} is no export of tko: {}",
+            "{} is not an export of tko: {}",
             from.display(),
             error.chain()
         ))
@@ -141,7 +141,7 @@ fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     let cannot = |error: std::io::Error| Error::bad("file", format!("cannot read {name}: {error}"));
     let metadata = fs::symlink_metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
-        return Err(Error::bad("file", format!("{name} is no regular file")));
+        return Err(Error::bad("file", format!("{name} is not a regular file")));
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(cannot)?;
@@ -216,7 +216,7 @@ async fn register(
                 .metadata(new.metadata.clone())
                 .expect(expect);
             data.register_site(site).await?;
-            // The template may say more by now than when the site was exported.
+            // The template may contain more now than when the site was exported.
             let merged = data.get(&new.key, Want::PACKAGE).await?;
             if merged.package.as_ref().map(Package::hash) == Some(package.hash()) {
                 return Ok(());

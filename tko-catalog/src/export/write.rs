@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tko_core::{DataApi, Error, Format, Kind, List, Result, Select, Want};
 
-/// Entities of one page: their packages are in memory together.
+/// Number of entities in one page, whose packages are in memory at the same time.
 const PAGE: usize = 100;
 
 /// The result of an export.
@@ -24,11 +24,11 @@ pub struct ExportReport {
     pub removed: usize,
 }
 
-/// Exports all templates and sites to a folder. Files that are the same stay untouched, and those of
-/// entities that no longer exist are removed; other files stay.
+/// Exports all templates and sites to a folder. Unchanged files stay untouched. Files of entities
+/// that no longer exist are removed. Other files stay.
 ///
 /// # Errors
-/// - `BadArgument`: the folder has files and is no export, or cannot be written.
+/// - `BadArgument`: the folder has files and is not an export, or cannot be written.
 /// - As [`DataApi::list`].
 pub async fn export(data: &dyn DataApi, into: &Path) -> Result<ExportReport> {
     begin(into)?;
@@ -75,7 +75,7 @@ fn begin(into: &Path) -> Result<()> {
     let marker = into.join(MARKER);
     if !marker.exists() {
         let entries = fs::read_dir(into).map_err(|error| cannot("read", into, &error))?;
-        // A new repository has a folder of its own, and a file or two of its hosting service.
+        // A new repository contains `.git`, and perhaps a few files from its hosting service.
         let is_other = |entry: &fs::DirEntry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -83,7 +83,7 @@ fn begin(into: &Path) -> Result<()> {
         };
         if entries.flatten().any(|entry| is_other(&entry)) {
             let why = format!(
-                "{} has a folder templates or sites and is no export; choose another folder",
+                "{} has a folder templates or sites but is not an export; choose another folder",
                 into.display()
             );
             return Err(Error::bad("folder", why));
@@ -93,7 +93,7 @@ fn begin(into: &Path) -> Result<()> {
     write(into, Path::new(MARKER), version.as_bytes()).map(|_| ())
 }
 
-/// Writes a file below the root whole or not at all. Returns whether its content is new.
+/// Writes a file below the root atomically. Returns whether its content is new.
 fn write(root: &Path, name: &Path, bytes: &[u8]) -> Result<bool> {
     let path = &root.join(name);
     let folder = make_folders(root, name.parent().unwrap_or(Path::new("")))?;
@@ -118,8 +118,8 @@ fn is_plain(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Makes the folders of this name below the root, and returns the last one. A link in the place of
-/// one is refused: it could lead elsewhere.
+/// Makes the folders of this name below the root, and returns the last one. A link in place of a
+/// folder is refused, because it could lead elsewhere.
 fn make_folders(root: &Path, name: &Path) -> Result<PathBuf> {
     let mut folder = root.to_owned();
     for part in name.components() {
@@ -127,7 +127,7 @@ fn make_folders(root: &Path, name: &Path) -> Result<PathBuf> {
         match fs::symlink_metadata(&folder) {
             Ok(kind) if kind.is_dir() => {}
             Ok(_) => {
-                let why = format!("{} is no folder; replace it with one", folder.display());
+                let why = format!("{} is not a folder; replace it with one", folder.display());
                 return Err(Error::bad("folder", why));
             }
             Err(_) => fs::create_dir(&folder).map_err(|error| cannot("make", &folder, &error))?,
@@ -136,14 +136,14 @@ fn make_folders(root: &Path, name: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Removes the files of entities that no longer exist, and the folders that get empty.
+/// Removes the files of entities that no longer exist, and the folders that become empty.
 fn sweep(root: &Path, part: &Path, descriptor: &str, kept: &HashSet<PathBuf>) -> Result<usize> {
     let mut removed = 0;
     let mut folders = vec![part.to_owned()];
     let mut visited = Vec::new();
     while let Some(folder) = folders.pop() {
         let path = root.join(&folder);
-        // What a link leads to is not part of the export.
+        // The target of a link is not part of the export.
         if !fs::symlink_metadata(&path).is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
@@ -171,7 +171,7 @@ fn sweep(root: &Path, part: &Path, descriptor: &str, kept: &HashSet<PathBuf>) ->
         visited.push(path);
     }
     for folder in visited.into_iter().rev() {
-        // It stays if something is in it.
+        // A folder that is not empty stays.
         let _ = fs::remove_dir(folder);
     }
     Ok(removed)

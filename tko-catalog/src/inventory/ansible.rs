@@ -15,13 +15,13 @@ use std::path::PathBuf;
 use tko_core::{Error, Result};
 use tokio::process::Command;
 
-/// Variables that say how Ansible connects, some of which are passwords.
+/// The prefix of variables that configure Ansible's connections, some of which are passwords.
 const PRIVATE: &str = "ansible_";
 
 /// Maximum number of levels of groups.
 const MAX_DEPTH: usize = 64;
 
-/// Where an inventory is.
+/// The location of an inventory.
 enum AnsiblePlace {
     Local(PathBuf),
     Web(Box<reqwest::Url>),
@@ -78,7 +78,7 @@ impl AnsibleInventory {
         // Only Ansible knows all of its formats.
         let mut command = Command::new(&self.program);
         command.arg("-i").arg(path).arg("--list");
-        // A file that is broken must not look like one without hosts.
+        // A broken file must not look like an inventory without hosts.
         command.env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1");
         output(command, "run ansible-inventory", most).await
     }
@@ -105,7 +105,7 @@ impl InventorySource for AnsibleInventory {
 
 /// Reads the output of `ansible-inventory --list`, also with `--export`.
 fn parse(bytes: &[u8]) -> Result<Vec<InventoryItem>> {
-    let bad = |why: String| Error::bad("url", format!("it is no inventory of Ansible: {why}"));
+    let bad = |why: String| Error::bad("url", format!("it is not an inventory of Ansible: {why}"));
     let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     let Value::Object(root) = value else {
         return Err(bad("expected a map of groups".to_owned()));
@@ -151,7 +151,7 @@ fn parents(root: &Map<String, Value>) -> HashMap<&str, Vec<&str>> {
     parents
 }
 
-/// Adds a group and those that it is in. Circles end, because each group is added once.
+/// Adds a group and the groups that contain it. Cycles end, because each group is added only once.
 fn add_groups<'a>(
     group: &'a str,
     parents: &HashMap<&'a str, Vec<&'a str>>,
@@ -173,7 +173,7 @@ fn item(
     root: &Map<String, Value>,
 ) -> InventoryItem {
     let mut all = Map::new();
-    // Variables of groups are there with --export only; those of hosts win.
+    // Group variables are only present with --export; host variables take precedence.
     for group in groups {
         let of_group = root.get(*group).and_then(|group| group.get("vars"));
         for (key, value) in of_group.and_then(Value::as_object).into_iter().flatten() {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tko_core::{Dialect, Error, Format, Limits, Package, Result};
 use tokio::process::Command;
 
-/// Variables that the program gets.
+/// Environment variables that the program inherits.
 const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"];
 
 /// A program that prints sites.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tko_core::{Error, Package, Result};
 use tko_source::package_of;
 
-/// The file that says id, template and metadata of a site, as `tko export` writes it.
+/// The file with the id, template and metadata of a site, as `tko export` writes it.
 pub(crate) const DESCRIPTOR: &str = "site.json";
 
 /// Maximum number of bytes of a descriptor.
@@ -112,7 +112,7 @@ fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
     let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
     if !metadata.is_file() || metadata.len() > MAX_DESCRIPTOR {
         return Err(bad(format!(
-            "it is no file of at most {MAX_DESCRIPTOR} bytes"
+            "it is not a file of at most {MAX_DESCRIPTOR} bytes"
         )));
     }
     let bytes = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;

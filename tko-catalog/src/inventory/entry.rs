@@ -32,10 +32,10 @@ const NAMES: [&str; 20] = [
     "hosts",
 ];
 
-/// The time after which a site that vanished is removed, unless `grace` says another.
+/// The time after which a vanished site is removed, unless `grace` is set.
 const GRACE: Duration = Duration::from_hours(24);
 
-/// How many percent of the sites may vanish, unless `limit` says another.
+/// The percentage of sites that may vanish, unless `limit` is set.
 const LIMIT: f64 = 10.0;
 
 /// An inventory as it is registered.
@@ -45,9 +45,9 @@ pub(crate) struct InventoryEntry {
     pub(crate) executor: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) interval: Duration,
-    /// How long a site that vanished stays, with a mark.
+    /// How long a vanished site is kept, marked as gone.
     pub(crate) grace: Duration,
-    /// How many percent of the sites may vanish without a person's word.
+    /// The percentage of sites that may vanish without a person's approval.
     pub(crate) limit: f64,
     pub(crate) mapping: Mapping,
     pub(crate) properties: BTreeMap<String, String>,

@@ -17,7 +17,7 @@ use tko_source::package_of;
 /// A repository of sites.
 pub(super) struct GitInventory {
     repository: GitRepository,
-    /// The branch; `None`: the default branch.
+    /// The branch; `None` means the default branch.
     branch: Option<String>,
     root: String,
     /// The commit of the last listing, and its items.
@@ -41,7 +41,7 @@ impl GitInventory {
         })
     }
 
-    /// The branch, as it is now.
+    /// The current commit of the branch.
     async fn head(&mut self, settings: &CatalogSettings) -> Result<GitRef> {
         let remote = self.repository.remote_refs(settings).await?;
         let name = self.branch.clone().or(remote.default_branch);
@@ -101,7 +101,7 @@ impl GitInventory {
             let descriptor = match descriptors.remove(&name) {
                 None => None,
                 Some(file) if file.is_link || file.size > MAX_DESCRIPTOR => {
-                    let why = format!("it is no file of at most {MAX_DESCRIPTOR} bytes");
+                    let why = format!("it is not a file of at most {MAX_DESCRIPTOR} bytes");
                     return Err(Error::bad(file.name, why));
                 }
                 Some(file) => {

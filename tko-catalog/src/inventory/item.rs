@@ -1,4 +1,4 @@
-//! A site as its source says it, and the trait of executors.
+//! A site as its source describes it, and the trait of executors.
 
 use super::entry::InventoryEntry;
 use crate::report::SyncProblem;
@@ -8,16 +8,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tko_core::{Package, Result};
 
-/// A site as its source says it, before the mapping.
+/// A site as its source describes it, before the mapping.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InventoryItem {
     /// The name in the source, for people.
     pub(crate) name: String,
-    /// The variables of expressions: the fields of this map, and `name`.
+    /// The variables that expressions can use: the fields of this map, and `name`.
     pub(crate) value: Value,
-    /// Metadata that the site has unless the mapping says otherwise.
+    /// Metadata of the site, unless the mapping overrides them.
     pub(crate) metadata: BTreeMap<String, String>,
-    /// The template, unless the mapping says otherwise.
+    /// The template, unless the mapping overrides it.
     pub(crate) template: Option<String>,
     /// The package, into which that of the mapping is merged.
     pub(crate) package: Package,
@@ -26,7 +26,7 @@ pub(crate) struct InventoryItem {
     pub(crate) fault: Option<String>,
 }
 
-/// All that a source says.
+/// Everything that a source lists.
 #[derive(Debug, Default)]
 pub(crate) struct InventoryListing {
     pub(crate) revision: String,
@@ -37,7 +37,7 @@ pub(crate) struct InventoryListing {
 /// The source of one inventory.
 #[async_trait]
 pub(crate) trait InventorySource: Send {
-    /// Lists all sites. A part of them is never returned as the whole.
+    /// Lists all sites. An incomplete list is an error, never a result.
     ///
     /// # Errors
     /// The source cannot be read as a whole.
@@ -48,7 +48,7 @@ pub(crate) trait InventorySource: Send {
     ) -> Result<InventoryListing>;
 }
 
-/// A scalar as the text of metadata; `None` for null, lists and maps.
+/// A scalar as a metadata value; `None` for null, lists and maps.
 pub(crate) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

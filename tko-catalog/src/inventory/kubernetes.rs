@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use tko_core::{Dialect, Error, Format, Limits, Result};
 use tko_source::{Source, SourceReader};
 
-/// The API path of Cluster API's clusters, which a URL without a path stands for.
+/// The API path of Cluster API's clusters, which is the default for a URL without a path.
 const CLUSTERS: &str = "/apis/cluster.x-k8s.io/v1beta1/clusters";
 
-/// Objects of one page.
+/// Number of objects in one page.
 const PAGE: &str = "500";
 
 /// Maximum number of pages.
@@ -27,7 +27,7 @@ const MAX_PAGES: usize = 10_000;
 /// Kinds that are sites.
 const KINDS: [&str; 3] = ["Cluster", "ClusterProfile", "ManagedCluster"];
 
-/// Where the clusters are.
+/// The location of the clusters.
 enum ClusterPlace {
     Files(PathBuf),
     Api {
@@ -172,7 +172,7 @@ async fn from_api(
         let Some(items) = list.get("items").and_then(Value::as_array) else {
             return Err(Error::bad(
                 "url",
-                "the answer is no list; name a collection",
+                "the answer is not a list; name a collection",
             ));
         };
         objects.extend(items.iter().cloned());
@@ -201,9 +201,9 @@ struct ClusterLabels(Vec<LabelTerm>);
 #[derive(Debug, PartialEq, Eq)]
 struct LabelTerm {
     key: String,
-    /// The values; none: any value.
+    /// The values; if empty, any value matches.
     values: Vec<String>,
-    /// Whether the label has to have one of the values, or must not.
+    /// Whether the label must, or must not, have one of the values.
     wanted: bool,
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tko_core::merge::merge;
 use tko_core::{Dialect, Error, Format, Limits, Package, Result, SiteId, TemplateId};
 
-/// Steps that one expression may take, as minijinja counts them.
+/// Maximum number of steps of one expression, as minijinja counts them.
 const FUEL: u64 = 50_000;
 
 /// Maximum number of bytes of one expression.
@@ -20,7 +20,7 @@ const MAX_OUTPUT: usize = 1 << 20;
 /// The prefix of properties that set metadata.
 const METADATA: &str = "metadata.";
 
-/// The texts of a mapping.
+/// The expressions of a mapping, not yet compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapping {
     id: String,
@@ -46,7 +46,7 @@ pub(crate) struct Mapper<'a> {
 }
 
 impl Mapping {
-    /// Reads the properties of a mapping, and compiles each once to find errors.
+    /// Reads the properties of a mapping, and compiles each expression once to find errors.
     ///
     /// # Errors
     /// `BadArgument`: an expression is not valid.
@@ -118,10 +118,10 @@ impl Mapping {
 }
 
 impl Mapper<'_> {
-    /// The id of an item; `None` if `where` leaves the item out.
+    /// The id of an item; `None` if `where` excludes the item.
     ///
     /// # Errors
-    /// `BadArgument`: an expression failed, or its value is no id.
+    /// `BadArgument`: an expression failed, or its value is not an id.
     pub(crate) fn id(&self, item: &InventoryItem) -> Result<Option<SiteId>> {
         let context = context(item);
         if let Some(only) = &self.mapping.only {
@@ -133,7 +133,7 @@ impl Mapper<'_> {
             }
         }
         let text = self.render("id", &context)?;
-        // A part that is missing leaves its separator.
+        // A missing part leaves its separator behind.
         SiteId::new(text.trim().trim_matches('/')).map(Some)
     }
 
@@ -205,7 +205,8 @@ impl std::io::Write for BoundedText {
     }
 }
 
-/// The variables of expressions: the fields of the item, its name, and the whole as `item`.
+/// The variables that expressions can use: the fields of the item, its name, and the whole item as
+/// `item`.
 fn context(item: &InventoryItem) -> Expression {
     let mut map = match &item.value {
         serde_json::Value::Object(map) => map.clone(),
@@ -216,7 +217,7 @@ fn context(item: &InventoryItem) -> Expression {
     Expression::from(Serde(&map))
 }
 
-/// A text in which everything that ids do not have is replaced by `-`.
+/// A text in which every character that is not allowed in ids is replaced by `-`.
 fn slug(text: &str) -> String {
     let mut slug = String::new();
     for char in text.trim().chars() {

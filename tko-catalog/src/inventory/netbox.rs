@@ -1,4 +1,4 @@
-//! Sites of NetBox, by its REST API.
+//! Sites of NetBox, read through its REST API.
 
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
@@ -15,13 +15,13 @@ use tko_core::{Error, Result};
 /// The collection of sites.
 const SITES: &str = "api/dcim/sites/";
 
-/// Sites of one page: NetBox's own maximum by default is 1,000.
+/// Number of sites in one page. NetBox's default maximum is 1,000.
 const PAGE: &str = "500";
 
 /// Maximum number of pages.
 const MAX_PAGES: usize = 10_000;
 
-/// Fields of sites that are other objects, whose slug becomes metadata.
+/// Fields of sites that refer to other objects, whose slugs become metadata.
 const REFERENCES: [&str; 4] = ["region", "group", "tenant", "status"];
 
 /// Sites of NetBox.
@@ -57,7 +57,7 @@ impl NetboxInventory {
         let mut headers = vec![(ACCEPT, "application/json".to_owned())];
         if let Some(token) = properties.secret("token", settings).await? {
             require_tls(text, "token")?;
-            // Tokens of version 2 begin so.
+            // Tokens of version 2 begin with this prefix.
             let scheme = if token.starts_with("nbt_") {
                 "Bearer"
             } else {
@@ -113,7 +113,7 @@ impl InventorySource for NetboxInventory {
                 return Err(Error::bad("url", why));
             }
             let Some(next) = page.get("next").and_then(Value::as_str) else {
-                // A page that is missing must not look like sites that vanished.
+                // A missing page must not look like vanished sites.
                 let count = page
                     .get("count")
                     .and_then(Value::as_u64)
@@ -127,7 +127,8 @@ impl InventorySource for NetboxInventory {
             let next = url
                 .join(next)
                 .map_err(|error| Error::bad("url", error.to_string()))?;
-            // The token stays with its server. Proxies make NetBox answer another scheme or host.
+            // The token is sent only to its own server. Behind a proxy, NetBox may return another
+            // scheme or host.
             let mut here = url.clone();
             here.set_path(next.path());
             here.set_query(next.query());

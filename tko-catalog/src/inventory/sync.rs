@@ -20,7 +20,7 @@ use tko_core::{
     SiteId, TemplateId, Timestamp, Want,
 };
 
-/// How many writes are made at the same time.
+/// How many writes run at the same time.
 const AT_ONCE: usize = 8;
 
 /// How many writes are prepared at a time.
@@ -54,7 +54,7 @@ impl InventorySync<'_> {
     /// Syncs once.
     ///
     /// # Errors
-    /// The source or the store cannot be reached; what was registered until then stays.
+    /// The source or the store cannot be reached; entities registered until then stay.
     pub(crate) async fn run(&self, source: &mut dyn InventorySource) -> Result<SyncReport> {
         let listing = source.list(self.entry, self.settings).await?;
         let mut report = SyncReport {
@@ -74,7 +74,7 @@ impl InventorySync<'_> {
         Ok(report)
     }
 
-    /// Maps all items to sites. What fails is a problem; its site stays as it is.
+    /// Maps all items to sites. An item that fails becomes a problem, and its site stays unchanged.
     fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<WantedSites> {
         let mapper = self.entry.mapping.compile()?;
         let mut wanted = WantedSites::default();
@@ -216,7 +216,7 @@ impl InventorySync<'_> {
         apply(calls, report).await
     }
 
-    /// The registration of a site, with the digest of all that the inventory says about it.
+    /// The registration of a site, with the digest of everything that the inventory says about it.
     fn new_site(&self, item: &str, site: MappedSite) -> NewSite {
         let mut hasher = blake3::Hasher::new();
         let template = site.template.as_ref().map_or("", TemplateId::as_str);
@@ -236,7 +236,7 @@ impl InventorySync<'_> {
             (INVENTORY_DIGEST, &digest[..32]),
             (INVENTORY_ITEM, item),
         ];
-        // Last, so that no item can say where it is from.
+        // Last, so that no item can forge its origin.
         let said = site
             .metadata
             .iter()
@@ -276,7 +276,7 @@ impl InventorySync<'_> {
         (item, written)
     }
 
-    /// Says who has a site that exists already.
+    /// The problem that names the owner of a site that already exists.
     async fn taken(&self, key: &Key, digest: &str) -> Result<Written> {
         let given = match self.data.get(key, Want::ROW).await {
             Ok(record) => record.entity.given.clone(),
@@ -284,7 +284,7 @@ impl InventorySync<'_> {
             Err(error) => return Err(error),
         };
         match given.get(INVENTORY) {
-            // Another process of this inventory was faster.
+            // Another process with this inventory was faster.
             Some(name)
                 if name == self.entry.name && given.get(INVENTORY_DIGEST) == Some(digest) =>
             {
@@ -307,7 +307,7 @@ impl InventorySync<'_> {
         let update = EntityUpdate::new(entity.key.clone(), entity.version).metadata(given);
         match self.data.update_entity(update).await {
             Ok(_) => Ok(Written::Gone),
-            // A concurrent change wins; the next sync looks again.
+            // A concurrent change wins; the next sync checks again.
             Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Ok(Written::Nothing),
             Err(error) => Err(error),
         }
@@ -322,7 +322,7 @@ impl InventorySync<'_> {
     }
 }
 
-/// Makes writes, several at a time, and counts them. What is refused is a problem.
+/// Performs writes, several at a time, and counts them. A refused write becomes a problem.
 ///
 /// # Errors
 /// The store cannot be reached.

@@ -156,7 +156,7 @@ async fn what_is_no_export_is_refused_and_broken_parts_are_named() {
     let error = export(&fixture.store, folder.path())
         .await
         .expect_err("another's folder");
-    assert!(error.to_string().contains("is no export"), "{error}");
+    assert!(error.to_string().contains("is not an export"), "{error}");
     fs::remove_dir(folder.path().join("templates")).expect("removed");
     export(&fixture.store, folder.path())
         .await
@@ -188,7 +188,7 @@ async fn what_is_no_export_is_refused_and_broken_parts_are_named() {
     let error = export(&fixture.store, folder.path())
         .await
         .expect_err("a link");
-    assert!(error.to_string().contains("is no folder"), "{error}");
+    assert!(error.to_string().contains("is not a folder"), "{error}");
     assert_eq!(fs::read(&kept).expect("it stays"), b"kept");
     assert_eq!(fs::read_dir(outside.path()).expect("a folder").count(), 1);
     fs::write(folder.path().join("tko-export.json"), r#"{"version": 9}"#).expect("a file");

@@ -67,7 +67,7 @@ fn cgi(root: &Path, request: &Request) -> Answer {
         .expect("git runs");
     let mut stdin = child.stdin.take().expect("a pipe");
     let body = request.body.clone();
-    // In a thread of its own, because the program may answer before it has read all.
+    // In a separate thread, because the program may answer before it has read all.
     let feeding = std::thread::spawn(move || {
         let _ = stdin.write_all(&body);
     });

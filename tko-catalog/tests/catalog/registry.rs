@@ -215,7 +215,7 @@ async fn indexes_digests_and_a_registry_that_goes_away() {
     let other = push("other");
     {
         let mut registry = registry.lock().expect("the registry");
-        // As build tools push: an attestation beside the image.
+        // As build tools push: an attestation next to the image.
         let entries = json!([
             {"digest": other, "platform": {"architecture": "unknown", "os": "unknown"},
                 "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},

@@ -1,5 +1,5 @@
-//! The sites of the demo and the expected result. Only arithmetic; `examples/packages/README.md`
-//! explains it.
+//! The sites of the demo and the expected result. This is only arithmetic;
+//! `examples/packages/README.md` explains it.
 
 use std::fmt::Write as _;
 use tko_core::{Dialect, Format, Limits, Package, Result, SiteId};
@@ -20,13 +20,13 @@ const NOT_EDGES: usize = 3 * REGIONS.len();
 /// The number of sites that each region provisions besides its control site.
 const PROVISIONED_EACH: usize = 2;
 
-/// The fewest sites: a fleet without edges.
+/// Minimum number of sites: a fleet without edges.
 pub(super) const MIN_SITES: usize = NOT_EDGES;
 
-/// The most sites: one process with all data in memory handles them well.
+/// Maximum number of sites that one process with all data in memory handles well.
 pub(super) const MAX_SITES: usize = 1_000_000;
 
-/// Manifests written for each deployment: its resources that are meant for a cluster.
+/// Number of manifests written for each deployment: its resources that are meant for a cluster.
 const UPF_FILES: usize = 11;
 const SMF_FILES: usize = 8;
 const AMF_FILES: usize = 9;

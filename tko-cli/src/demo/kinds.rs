@@ -1,6 +1,6 @@
 //! The other kinds of packages: functions of a Kptfile, a function in WebAssembly, a Helm chart.
 //!
-//! Each is prepared by the same preparer as the fleet, after it, and checked.
+//! Each is prepared after the fleet, by the same preparer, and checked.
 
 use super::PATIENCE;
 use anyhow::{Context, anyhow, ensure};
@@ -15,7 +15,7 @@ use tko_core::{
 use tko_kpt::KptExecutor;
 use tko_source::SourceFile;
 
-/// One package, and what became of it.
+/// One package, and the result of its preparation.
 pub(super) struct KindResult {
     pub(super) what: &'static str,
     pub(super) outcome: String,
@@ -41,7 +41,7 @@ pub(super) fn unpack(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prepares a package of each kind whose runtime is here.
+/// Prepares a package of each kind whose runtime is available.
 pub(super) async fn prepare(data: &dyn DataApi, folder: &Path) -> anyhow::Result<[KindResult; 3]> {
     let outcomes = [
         ("functions of a Kptfile", kptfile(data).await),
@@ -86,7 +86,7 @@ async fn function(data: &dyn DataApi, folder: &Path) -> anyhow::Result<String> {
     plugin.triggers = vec![Gvk::of("example.com/v1", "Zone")];
     data.register_plugin(plugin).await?;
     let package = Package::from_values([
-        // It waits for the plugin, which the preparer finds a moment later.
+        // The deployment waits for the plugin, which the preparer finds a moment later.
         json!({
             "apiVersion": "example.com/v1", "kind": "Zone",
             "metadata": {"name": "zone", "annotations": {"nephio.org/prepare": "Here"}},
@@ -104,7 +104,7 @@ async fn function(data: &dyn DataApi, folder: &Path) -> anyhow::Result<String> {
     Ok(format!("zone set to {}", text(&zone)))
 }
 
-/// A chart, which the real Helm renders.
+/// A chart, which the program Helm renders.
 async fn chart(data: &dyn DataApi) -> anyhow::Result<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("helm").is_file()) {
@@ -137,10 +137,10 @@ fn text(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Creates a deployment, and waits until it is prepared and its package has what is looked for.
+/// Creates a deployment, and waits until it is prepared and its package has the expected content.
 ///
 /// # Errors
-/// It is not after [`PATIENCE`]; names its condition.
+/// The deployment is not prepared after [`PATIENCE`]; the error shows its condition.
 async fn prepared(
     data: &dyn DataApi,
     new: NewDeployment,

@@ -23,7 +23,7 @@ pub(super) const TEMPLATES: [(&str, &str); 7] = [
 const SITE_TEMPLATE: &str = "site/edge-cluster:v1.0.0";
 const NATIONAL: &str = "topology/national:v1.0.0";
 
-/// Sites registered at the same time.
+/// Maximum number of sites that are registered at the same time.
 const AT_ONCE: usize = 64;
 
 /// Registers the templates and the existing sites.

@@ -1,4 +1,4 @@
-//! [`PacedAdmission`]: slows everything down, so that people can watch it.
+//! [`PacedAdmission`]: slows the demo down, so that people can watch it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// An admission that lets a limited number of packages pass in a second.
 ///
-/// Everything that happens stores a package: registrations, creations, and each step of preparation.
+/// Every step of the demo stores a package: registrations, creations, and each step of preparation.
 pub(crate) struct PacedAdmission {
     inner: Arc<dyn Admission>,
     interval: Duration,

@@ -115,7 +115,7 @@ pub(super) fn write(run: &Run, manifests: &Path, out: &mut dyn Write) -> anyhow:
     Ok(())
 }
 
-/// Writes the address of the dashboard, which is there before anything happens.
+/// Writes the address of the dashboard, which is available before anything happens.
 pub(super) fn opening(addresses: &[SocketAddr], out: &mut dyn Write) -> anyhow::Result<()> {
     // The last one is the shortest to type.
     if let Some(address) = addresses.last() {

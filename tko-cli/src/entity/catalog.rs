@@ -15,10 +15,10 @@ use tko_core::{
     Result, Select, Want,
 };
 
-/// How often a change of an entry is tried again after a conflict.
+/// Maximum number of attempts to change an entry if there are conflicts.
 const TRIES: usize = 5;
 
-/// The pause between two looks at a sync that is waited for.
+/// The pause between two checks whether a sync has finished.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Manage catalogs: templates from folders, git, OCI registries and web servers
@@ -54,7 +54,7 @@ pub(crate) enum InventoryCommand {
     Sync {
         #[command(flatten)]
         sync: SyncArgs,
-        /// Accept that the sites which stopped the last sync are really gone
+        /// Confirm that the missing sites that stopped the last sync are really gone
         #[arg(long, visible_alias = "confirm")]
         accept: bool,
     },
@@ -116,7 +116,7 @@ pub(crate) struct CatalogAddArgs {
 }
 
 impl CatalogAddArgs {
-    /// The same flags, with the executor that the URL says and switches as properties.
+    /// The same flags, with the executor derived from the URL, and the switches as properties.
     fn resolved(mut self) -> AddArgs {
         if self.add.executor.is_none() {
             let url = self.add.url.as_deref();
@@ -138,7 +138,7 @@ impl CatalogAddArgs {
 pub(crate) struct SyncArgs {
     #[command(flatten)]
     name: EntryName,
-    /// Longest wait for the result; 0 only asks for the sync
+    /// Longest wait for the result; 0 requests the sync without waiting
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m")]
     wait: Duration,
 }
@@ -156,7 +156,7 @@ impl CatalogCommand {
             Self::Show(entry) => show(data, &entry.key(plugin_type)?, console).await,
             Self::Sync(sync) => sync.run(plugin_type, false, data, console).await,
             Self::Remove(entry) => entry.remove(plugin_type, data, console).await,
-            // Runs without a client of its own; the caller starts it.
+            // The caller starts it, because it needs no client.
             Self::Start(_) => anyhow::bail!("tko catalog start is not run here"),
         }
     }
@@ -200,7 +200,7 @@ impl EntryName {
         data: &dyn DataApi,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        // Nothing is lost that adding it again would not restore.
+        // Adding it again restores everything, so no confirmation is needed.
         let args = RemovalArgs::default();
         removal::delete(data, &self.key(plugin_type)?, &args, console).await
     }
@@ -320,7 +320,7 @@ fn disappearance(entity: &Entity) -> Result<&str> {
     })
 }
 
-/// The entry after a controller has answered the request.
+/// Returns the entry once a controller has answered the request.
 async fn answered(data: &dyn DataApi, key: &Key, request: &str) -> Result<std::sync::Arc<Entity>> {
     loop {
         let entity = data.get(key, Want::ROW).await?.entity;
@@ -331,7 +331,7 @@ async fn answered(data: &dyn DataApi, key: &Key, request: &str) -> Result<std::s
     }
 }
 
-/// Prints what the conditions say; a failure is an error.
+/// Prints the messages of the conditions; a failure is an error.
 fn said(entity: &Entity, console: &Console<'_>) -> anyhow::Result<()> {
     for kind in [SYNCED, COMPLETE] {
         let Some(condition) = entity.condition(kind) else {

@@ -51,7 +51,7 @@ pub(crate) enum DeploymentCommand {
         /// Create it as prepared: nothing is left to prepare
         #[arg(long)]
         prepared: bool,
-        /// Create it as approved, too
+        /// Also create it as approved
         #[arg(long, requires = "prepared")]
         approved: bool,
         #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) enum DeploymentCommand {
     Delete {
         /// Id, as printed by create
         id: DeploymentId,
-        /// Delete its children, too, with theirs
+        /// Also delete its children, their children, and so on
         #[arg(long)]
         cascade: bool,
         #[command(flatten)]

@@ -40,7 +40,7 @@ pub(crate) enum PluginCommand {
     /// Call a plugin once and print its answer, its log and its duration; TKO stores nothing, but a
     /// scheduler does change its site
     Test(PluginTestArgs),
-    /// Make recorded calls again; fails if an answer differs
+    /// Repeat recorded calls; fails if an answer differs
     Replay(ReplayArgs),
     /// Write a new plugin with a test
     New(NewPluginArgs),
@@ -126,7 +126,7 @@ impl PluginCommand {
                 Ok(())
             }
             Self::Delete(name) => {
-                // Nothing is lost that registering it again would not restore.
+                // Registering it again restores everything, so no confirmation is needed.
                 let args = RemovalArgs::default();
                 removal::delete(data, &Key::from(name.id()?), &args, console).await
             }
@@ -140,7 +140,7 @@ impl PluginCommand {
     }
 }
 
-/// Whether a plugin is a catalog or inventory, which have executors of their own.
+/// Whether a plugin is a catalog or inventory, which have their own executors.
 fn is_source(id: &PluginId) -> bool {
     matches!(
         id.plugin_type(),
@@ -148,7 +148,7 @@ fn is_source(id: &PluginId) -> bool {
     )
 }
 
-/// Returns a warning if the controllers of this program have no such executor.
+/// Returns a warning if the controllers of this program do not have this executor.
 fn unknown_executor(name: &str) -> Option<String> {
     let known = executors(
         None,

@@ -1,4 +1,4 @@
-//! Deleting: what would be deleted, the question before, progress, and what is left to do.
+//! Deletion: the plan, the confirmation, the progress, and the remaining work.
 
 use crate::console::Console;
 use crate::filter;
@@ -11,19 +11,19 @@ use tko_core::{
     Bulk, DataApi, DeploymentId, Entity, Error, Facts, Key, Kind, List, Select, SiteId, Want,
 };
 
-/// The ids that a dry run and a question show.
+/// Maximum number of ids that a dry run or a confirmation shows.
 const SHOWN: usize = 10;
 
-/// The limit of counts.
+/// The bound up to which entities are counted.
 const BOUND: u64 = 10_000_000;
 
-/// The time between two looks at the progress of a purge.
+/// The time between two checks of the progress of a purge.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The time to wait until a deletion has finished, before saying that it goes on.
+/// How long to wait for a deletion to finish before reporting that it continues.
 const FINISHED: Duration = Duration::from_secs(3);
 
-/// The number of looks between two lines of progress, without a terminal.
+/// The number of checks between two lines of progress, if there is no terminal.
 const LOOKS_PER_LINE: u32 = 10;
 
 /// The flags of commands that delete.
@@ -32,7 +32,8 @@ pub(crate) struct RemovalArgs {
     /// Print how many would be deleted, and the first ids; delete nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; required without a terminal for more than one, or for anything that is placed
+    /// Do not ask for confirmation; required without a terminal to delete more than one, or
+    /// anything that is placed on a site
     #[arg(short, long)]
     yes: bool,
 }
@@ -52,7 +53,7 @@ struct RemovalPlan {
     what: String,
     count: u64,
     first: Vec<String>,
-    /// Whether a scheduler has to take something off its site.
+    /// Whether a scheduler has to remove something from a site.
     is_placed: bool,
 }
 
@@ -80,7 +81,7 @@ impl RemovalPlan {
         })
     }
 
-    /// Prints the plan for a dry run, or asks. Returns whether to go on.
+    /// Prints the plan for a dry run, or asks for confirmation. Returns whether to continue.
     fn confirmed(&self, args: &RemovalArgs, console: &mut Console<'_>) -> anyhow::Result<bool> {
         if args.dry_run {
             writeln!(console.out, "would delete {} {}", self.count, self.what)?;
@@ -173,11 +174,11 @@ pub(super) async fn delete_cascade(
     }
     let start = Instant::now();
     let mut done = 0;
-    // The deepest first: a deployment whose children are gone has none to lose.
+    // The deepest first, so that every deployment is deleted after its children.
     for parent in parents.iter().rev() {
         let select = children(parent);
         let total = data.count(&select, BOUND, Want::ROW).await?.found;
-        // While someone modifies a topology, it creates no children again.
+        // A topology under modification cannot create its children again.
         let modification = data.start_modification(parent, MODIFICATION).await?;
         let purged = purge_shown(data, &select, total, console).await;
         let cancelled = data.cancel_modification(&modification.token).await;
@@ -201,7 +202,7 @@ pub(super) async fn delete_cascade(
     still_deleting(data, Kind::Deployment, console).await
 }
 
-/// The duration of the modification that keeps a topology from creating children again.
+/// The duration of the modification that prevents a topology from creating children again.
 const MODIFICATION: Duration = Duration::from_mins(10);
 
 /// Deletes everything that matches.
@@ -226,7 +227,7 @@ pub(super) async fn purge(
     super::report_skipped(&bulk)
 }
 
-/// Deletes a selection, and shows how far it is and how fast.
+/// Deletes a selection, and shows the progress and the rate.
 async fn purge_shown(
     data: &dyn DataApi,
     select: &Select,
@@ -271,7 +272,7 @@ fn rate(done: u64, elapsed: Duration) -> String {
     format!(", {} a second", done.saturating_mul(1_000) / millis.max(1))
 }
 
-/// Prints what became of a deletion. Most are finished within the wait.
+/// Prints the result of a deletion. Most deletions finish within the wait.
 async fn deleted(data: &dyn DataApi, key: &Key, console: &Console<'_>) -> anyhow::Result<()> {
     let end = Instant::now() + FINISHED;
     let mut found = data.get(key, Want::ROW.with_deleting()).await;
@@ -345,7 +346,7 @@ async fn has_deployments(data: &dyn DataApi, site: &SiteId) -> tko_core::Result<
     Ok(data.count(&select, 1, Want::ROW).await?.found > 0)
 }
 
-/// Whether a scheduler has to take something off a site first.
+/// Whether a scheduler has to remove something from a site first.
 fn is_held(entity: &Entity) -> bool {
     match &entity.facts {
         Facts::Deployment(deployment) => deployment.placed.is_some(),

@@ -5,7 +5,7 @@ use clap::Args;
 use std::time::Duration;
 use tko_core::{DataApi, DeploymentId, Entity, Error, Kind, List, Pattern, Select, Want};
 
-/// The first pause between two looks, and the longest; each is twice the one before.
+/// The first and the longest pause between two checks; each pause is twice the previous one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The arguments of `deployment wait`.
@@ -82,7 +82,7 @@ pub(super) async fn wait(
 }
 
 async fn until(data: &dyn DataApi, id: &DeploymentId, state: AwaitedState) -> tko_core::Result<()> {
-    // What is being deleted is not found by its key.
+    // An entity that is being deleted is not found by its key.
     let mut select = Select::all(Kind::Deployment).deleting(true);
     select.ids.push(Pattern::literal(id.as_str()));
     let list = List::new(select).limit(1).want(Want::ROW);

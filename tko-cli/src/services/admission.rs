@@ -1,22 +1,23 @@
-//! [`PatientAdmission`]: validates large packages apart from the threads that serve everybody.
+//! [`PatientAdmission`]: validates large packages on separate threads, so that other requests are
+//! not blocked.
 
 use async_trait::async_trait;
 use tko_core::{Admission, Package, Result, Violation};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
-/// Packages of this many bytes are validated at once, where the request is.
+/// Packages of up to this many bytes are validated on the thread of the request.
 const SMALL: usize = 128 << 10;
 
-/// An admission that has few large packages checked at a time, each on a thread of its own. Every
-/// interface and every controller goes through it.
+/// An admission that limits how many large packages are checked at a time, each on a separate
+/// thread. Every interface and every controller uses it.
 pub(super) struct PatientAdmission<A> {
     inner: A,
     turns: Semaphore,
 }
 
 impl<A> PatientAdmission<A> {
-    /// As many large packages at a time as half of the processors, at least one.
+    /// Checks as many large packages at a time as half of the processors, but at least one.
     pub(super) fn new(inner: A) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {

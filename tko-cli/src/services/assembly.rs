@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The listening sockets and their settings. Bound first, because plugins get the address.
+/// The listening sockets and their settings. They are bound first, because plugins get the address.
 struct Door {
     sockets: Sockets,
     access: Access,
@@ -48,8 +48,8 @@ pub(crate) struct Assembly {
     web_addresses: Vec<SocketAddr>,
     /// Preparers, schedulers, and the controller that finishes large deletions.
     controllers: TaskGroup,
-    /// The servers of gRPC and HTTP, which outlive the controllers: they serve their last calls, and
-    /// those of remote ones. And the metrics exporter.
+    /// The servers of gRPC and HTTP, and the metrics exporter. They outlive the controllers, to
+    /// serve the last calls of these and of remote controllers.
     server: TaskGroup,
     /// Background tasks of the store: definitions and validation plugins. They end when dropped.
     background: JoinSet<anyhow::Result<()>>,
@@ -295,7 +295,7 @@ impl Assembly {
         Arc::new(Guarded::new(store, RoleGuard::new()))
     }
 
-    /// The API for a controller of this process, which the causes of its changes name.
+    /// The API for a controller of this process, whose name the causes of its changes contain.
     fn worker_api(&self, controller: &str) -> Arc<dyn WorkerApi> {
         let caller = Caller::process();
         let caller = caller.clone().named(controller).unwrap_or(caller);
@@ -307,7 +307,7 @@ impl Assembly {
         self.clock.clone()
     }
 
-    /// Adds a server beside the gRPC server; it stops with it.
+    /// Adds a server next to the gRPC server; both stop together.
     pub(super) fn add_server<F>(&mut self, serve: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -376,7 +376,7 @@ impl Assembly {
             .spawn(async move { run.await.context("the controller of catalogs failed") });
     }
 
-    /// Waits until a part ends by itself, which is always an error.
+    /// Waits until a part ends unexpectedly, which is always an error.
     pub(crate) async fn failed(&mut self) -> anyhow::Result<()> {
         let ended = tokio::select! {
             Some(ended) = self.controllers.tasks.join_next() => ended,

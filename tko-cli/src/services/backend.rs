@@ -48,7 +48,7 @@ impl FromStr for BackendChoice {
     }
 }
 
-/// When a commit to SQLite is safe from a loss of power.
+/// When a commit to SQLite survives a loss of power.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum SyncChoice {
     /// Before it returns
@@ -69,8 +69,8 @@ pub(crate) struct LocationArgs {
     /// Directory for data [default: tko in $XDG_DATA_HOME, or in ~/.local/share]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// When a write to SQLite is safe from a loss of power: full (before it returns) or normal
-    /// (some time later, and faster)
+    /// When a write to SQLite survives a loss of power: full (before it returns) or normal (some
+    /// time later, but faster)
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     sync: SyncChoice,
     #[command(flatten)]
@@ -144,7 +144,7 @@ impl ConnectionArgs {
         let mut settings = PostgresSettings::new(&self.url);
         settings.connection_timeout = self.timeout;
         settings.connections = self.most;
-        // Unique, so that processes can be told apart, also those of several machines.
+        // Unique, so that processes can be distinguished, even across machines.
         let unique = TimeOrderedIds.next();
         settings.application = format!("tko {} {unique}", std::process::id());
         settings
@@ -181,7 +181,7 @@ impl LocationArgs {
         Ok((folder.file(), Some(folder)))
     }
 
-    /// The backend to use. A database that is named is meant, also without `--backend`.
+    /// The backend to use. Naming a database selects PostgreSQL even without `--backend`.
     pub(super) fn choice(&self) -> BackendChoice {
         match &self.backend {
             Some(choice) => choice.clone(),
@@ -301,7 +301,7 @@ impl BackendArgs {
     }
 }
 
-/// The number of looks for other processes, and the time between them.
+/// The number of checks for other processes, and the time between them.
 const LOOKS: u32 = 10;
 const LOOK: Duration = Duration::from_millis(200);
 

@@ -114,7 +114,8 @@ impl CopyArgs {
         }
         let location = LocationArgs::of(self.location.data, self.location.connection);
         let backend = open_source(&location, self.from).await?;
-        // A file between them keeps the memory small and checks everything that is copied.
+        // An intermediate file keeps memory use small, and reading it checks everything that is
+        // copied.
         let mut between = tempfile()?;
         let (file, _) = export(backend, BufWriter::new(&mut between)).await?;
         drop(file);
@@ -183,7 +184,7 @@ async fn restore_into(
     match choice {
         BackendChoice::Memory => Err(nothing_kept().into()),
         BackendChoice::Sqlite(path) => {
-            // Nobody may start a server on the folder meanwhile.
+            // The lock prevents a server from starting on the folder meanwhile.
             let (path, _folder) = location.locked_file(path)?;
             if path.exists() {
                 let message = format!("the file {path:?} exists; move it away first");
@@ -212,12 +213,12 @@ async fn restore_into(
         BackendChoice::Postgresql(url) => {
             let postgres = connect(location.postgres_settings(url)).await?;
             let restored = restore(&mut reader, &postgres).await;
-            restored.context("the database may have a part of the entities; create it anew before the next attempt")
+            restored.context("the database may contain some of the entities; recreate it before the next attempt")
         }
     }
 }
 
-/// Removes a SQLite file, with the files beside it.
+/// Removes a SQLite file, with the files next to it.
 fn remove_database(path: &Path) -> anyhow::Result<()> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
@@ -239,8 +240,8 @@ struct CheckOutcome {
 }
 
 impl CheckOutcome {
-    /// The numbers of checked entities, bodies and changes, the findings, and the number of
-    /// findings that are left.
+    /// Takes the numbers of checked entities, bodies and changes, the findings, and the number of
+    /// unrepaired occurrences.
     fn new([entities, bodies, changes]: [u64; 3], findings: &[Value], left: u64) -> Self {
         let shown = json!({
             "entities": entities,

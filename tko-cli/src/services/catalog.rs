@@ -1,4 +1,4 @@
-//! The controller of catalogs and inventories: its flags, in `tko up` and as a process of its own.
+//! The controller of catalogs and inventories: its flags, in `tko up` and as a separate process.
 
 use super::plugins::{PluginArgs, PluginHost};
 use super::signals::Signals;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 #[allow(clippy::struct_field_names)] // The fields are the flags.
 #[command(next_help_heading = "Catalogs and inventories")]
 pub(crate) struct CatalogArgs {
-    /// Interval between syncs of a catalog or inventory that sets none
+    /// Default interval between syncs of a catalog or inventory
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m")]
     catalog_interval: Duration,
     /// Longest time for one sync
@@ -35,8 +35,8 @@ pub(crate) struct CatalogArgs {
     /// Folder for copies of git repositories; without it: a temporary folder
     #[arg(long, value_name = "DIR")]
     catalog_cache: Option<PathBuf>,
-    /// Serve webhooks, which wake catalogs and inventories, at this address of loopback; a proxy with
-    /// TLS makes them public
+    /// Serve webhooks that trigger syncs of catalogs and inventories, at this loopback address; a
+    /// proxy with TLS can make them public
     #[arg(long, value_name = "ADDRESS")]
     catalog_webhooks: Option<SocketAddr>,
 }
@@ -87,7 +87,7 @@ impl CatalogArgs {
     }
 
     fn settings(&self, secrets: SecretFolder, plugins: &PluginHost) -> CatalogSettings {
-        // An entry can name files and programs, as plugins can.
+        // An entry can name files and programs, just as plugins can.
         let is_local = plugins.policy == PluginPolicy::Any;
         CatalogSettings::default()
             .with_interval(self.catalog_interval)

@@ -9,7 +9,7 @@ use tko_helm::condition::ChartCondition;
 use tko_helm::{HelmPreparer, HelmScheduler, HelmSettings, InstallSettings};
 use tko_preparer::topology::MergeConditions;
 
-/// The language of conditions of merges: that of charts.
+/// The language of merge conditions, which is that of charts.
 pub(super) fn conditions() -> MergeConditions {
     MergeConditions::new(|source, package| ChartCondition::parse(source)?.holds(package))
 }
@@ -21,7 +21,7 @@ pub(crate) struct HelmArgs {
     /// Program of Helm 3 or 4, which renders and installs charts
     #[arg(long, value_name = "PROGRAM", default_value = "helm")]
     helm: String,
-    /// Folder that relative paths of charts start at
+    /// Base folder for relative paths of charts
     #[arg(long, value_name = "DIR")]
     helm_charts: Option<PathBuf>,
 }
@@ -69,7 +69,7 @@ impl HelmArgs {
             );
             return registry;
         }
-        // Its own error says more than that of the controller's timeout.
+        // The scheduler's own error is more specific than the controller's timeout.
         let folder = clusters.kubeconfigs.clone().unwrap_or_default();
         let mut settings = InstallSettings::new(folder)
             .with_helm(self.settings(timeout.mul_f64(0.9)))

@@ -62,7 +62,7 @@ impl ClusterArgs {
         if !self.clusters {
             return registry;
         }
-        // Its own error says more than that of the controller's timeout.
+        // The scheduler's own error is more specific than the controller's timeout.
         let settings = self.settings().with_deadline(timeout.mul_f64(0.9));
         let mut scheduler = tko_kubernetes::KubernetesScheduler::new(settings);
         if self.cluster_watches > 0 {
@@ -139,7 +139,7 @@ impl ClusterArgs {
         registry
     }
 
-    /// Nothing: charts find only the kubeconfigs in the folder.
+    /// Returns `None`: charts find only the kubeconfigs in the folder.
     #[allow(clippy::unused_self)] // As with the feature.
     pub(super) fn finder(&self) -> Option<KubeconfigFinder> {
         None

@@ -24,8 +24,8 @@ use tko_worker::WorkerSettings;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Controllers")]
 pub(crate) struct ControllerArgs {
-    /// Resync interval for missed events; normal work is event-driven. Schedulers also rewrite
-    /// every site
+    /// Resync interval for missed events; normal work is event-driven. At this interval, schedulers
+    /// also rewrite every site
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10m")]
     interval: Duration,
     /// Time until the work of a dead preparer or scheduler is given to another; at least 1s
@@ -48,7 +48,7 @@ pub(crate) struct PreparerArgs {
     /// Number of deployments to prepare at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     preparer_workers: usize,
-    /// Memory for results of functions, so that equal input runs once; 0 runs every call
+    /// Memory for cached results of functions, so that equal input runs once; 0 disables the cache
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     preparer_cache: usize,
     /// Storage for results of functions that all preparers share; 0 shares nothing
@@ -129,7 +129,8 @@ pub(crate) fn executors(
         ..tko_plugin::CommandSettings::default()
     };
     let mut executors = program_executors(&settings, plugins);
-    // Functions and playbooks are programs and containers that no folder limits.
+    // Functions and playbooks run programs and containers, which a folder of programs cannot
+    // restrict.
     if settings.policy == PluginPolicy::Any {
         let metrics = &settings.metrics;
         let observed = ObservedExecutor::new(KptExecutor::new(functions), metrics.clone());
@@ -247,7 +248,7 @@ impl SchedulerArgs {
             .with_worker(controller.worker("scheduler", self.scheduler_workers))
             .with_timeout(patient(self.scheduler_timeout))
             .with_resync(controller.interval);
-        // Clusters come before charts: they bring the namespaces of releases.
+        // Clusters come before charts, because they create the namespaces of releases.
         let mut registry = native(destination);
         registry = self
             .clusters
@@ -295,8 +296,8 @@ fn lease(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Adds time to an executor's own timeout, so that the executor's error arrives: it has the
-/// program's output.
+/// Adds time to an executor's own timeout, so that the executor's error is reported, which includes
+/// the program's output.
 pub(super) fn patient(time: Duration) -> Duration {
     time.saturating_add(Duration::from_secs(5))
 }

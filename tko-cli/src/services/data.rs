@@ -41,8 +41,8 @@ pub(crate) struct SchemaArgs {
     #[arg(long, value_name = "VERSION")]
     kubernetes_version: Option<KubernetesVersion>,
     /// Read more schemas from a file or directory of CustomResourceDefinitions, a swagger.json,
-    /// JSON Schemas, or a path or URL with the variables of kubeconform; `default` is the place of
-    /// the built-in ones, otherwise last; may be repeated
+    /// JSON Schemas, or a path or URL with kubeconform's variables; `default` is the position of
+    /// the built-in schemas, which otherwise come last; may be repeated
     #[arg(long = "schema-location", value_name = "LOCATION")]
     schema_locations: Vec<String>,
     /// Cache downloaded schemas in this directory
@@ -51,7 +51,7 @@ pub(crate) struct SchemaArgs {
     /// How to treat kinds without a schema: accept, warn or refuse
     #[arg(long, value_name = "POLICY", default_value = "accept")]
     missing_schemas: MissingSchema,
-    /// Maximum number of packages that are stored in a second. Not a flag: for the demo.
+    /// Maximum number of packages that are stored in a second. Not a flag; the demo sets it.
     #[arg(skip)]
     pace: Option<u32>,
 }
@@ -110,11 +110,11 @@ impl SchemaArgs {
 /// A store, with the validators that check what is stored in it.
 pub(crate) struct StoreParts {
     pub(crate) store: Store<dyn Backend>,
-    /// The admission of the store, for those who check packages without storing them.
+    /// The admission of the store, for callers that check packages without storing them.
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) schemas: Arc<SchemaValidator>,
     pub(crate) validators: Arc<Registry<dyn Validator>>,
-    /// Keeps other processes from the folder for data.
+    /// Locks the folder for data against other processes.
     _folder: Option<DataFolder>,
 }
 

@@ -1,5 +1,5 @@
-//! The folder that keeps the data of a server that was given no other place: one SQLite file, and a
-//! lock that says which process has it.
+//! The default folder for the data of a server: one SQLite file, and a lock that names the process
+//! that uses it.
 
 use anyhow::Context;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -14,7 +14,7 @@ const FILE: &str = "tko.db";
 /// The name of the lock in the folder.
 const LOCK: &str = "tko.lock";
 
-/// The most bytes of a lock that are shown.
+/// Maximum number of bytes of a lock's content that are shown.
 const MAX_SHOWN: u64 = 500;
 
 /// The folder, locked as long as this value lives.
@@ -32,7 +32,7 @@ pub(crate) fn data_folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         return Ok(given.to_owned());
     }
-    // Relative paths in this variable are to be ignored: XDG Base Directory Specification 0.8.
+    // Relative paths in this variable must be ignored: XDG Base Directory Specification 0.8.
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let is_absolute = |path: &PathBuf| path.is_absolute();
     let base = variable("XDG_DATA_HOME").filter(is_absolute).or_else(|| {
@@ -72,7 +72,7 @@ impl DataFolder {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
-                // Without its content the lock still holds.
+                // The lock holds even without its content.
                 let _ = Read::by_ref(&mut file)
                     .take(MAX_SHOWN)
                     .read_to_string(&mut owner);

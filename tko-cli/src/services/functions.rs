@@ -89,7 +89,7 @@ async fn pulled(place: &str) -> Result<Vec<u8>> {
     tko_catalog::oci_file(place, credentials, MOST, &settings).await
 }
 
-/// Refuses the reference: this program was built without registries.
+/// Refuses the reference: this program was built without support for registries.
 #[cfg(not(feature = "catalog"))]
 #[allow(clippy::unused_async)] // As with the feature.
 async fn pulled(place: &str) -> Result<Vec<u8>> {

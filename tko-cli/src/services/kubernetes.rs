@@ -66,7 +66,7 @@ impl KubernetesArgs {
         .access(insecure)
     }
 
-    /// Starts the server, if it is asked for.
+    /// Starts the server, if the flags enable it.
     pub(super) async fn serve(
         &self,
         assembly: &mut Assembly,

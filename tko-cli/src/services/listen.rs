@@ -1,4 +1,4 @@
-//! The flags that say where a gRPC server listens, and who may connect.
+//! The flags for the address of a gRPC server, and for who may connect.
 
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl ListenArgs {
     }
 }
 
-/// The files that say who may connect to a server.
+/// The files that determine who may connect to a server.
 pub(super) struct AccessFiles<'a> {
     pub(super) certificate: Option<&'a Path>,
     pub(super) key: Option<&'a Path>,
@@ -97,7 +97,8 @@ impl AccessFiles<'_> {
         }
         if let (Some(certificate), Some(key)) = (self.certificate, self.key) {
             let mut tls = ServerTls::read(certificate, key, self.client_ca)?;
-            // A caller with a token needs no certificate if others have only that.
+            // If some callers have only certificates, a client without a certificate must still be
+            // able to use a token.
             if certificates && callers.as_ref().is_some_and(CallerFile::has_tokens) {
                 tls = tls.with_optional_client_certificate();
             }

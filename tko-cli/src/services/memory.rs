@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// How soon memory is returned, at the latest, once it is free.
+/// Maximum time until free memory is returned.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The allocator returns what is free when a thread ends, or after very many allocations. A server
-/// that has little to do makes neither, so this ends a thread now and then.
+/// The allocator returns free memory when a thread ends, or after very many allocations. Neither
+/// happens in an idle server, so this function ends a thread from time to time.
 pub(super) async fn give_back() -> Infallible {
     let mut turns = tokio::time::interval(INTERVAL);
     loop {

@@ -34,7 +34,7 @@ const MOST: usize = 16;
 /// Timeouts for the request's headers, and for the whole exchange.
 const TIMES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 
-/// Largest request headers in bytes, and most headers.
+/// Maximum size of the request headers in bytes, and maximum number of headers.
 const HEAD: (usize, usize) = (8_192, 64);
 
 /// The pause after a failed accept, for example without free file descriptors.
@@ -128,7 +128,7 @@ impl Exporter {
         );
     }
 
-    /// Serves until `stop` is cancelled. A scrape in progress is cut short.
+    /// Serves until `stop` is cancelled. A scrape in progress is aborted.
     pub(super) async fn serve(self, stop: CancellationToken) {
         tracing::info!(address = %self.address, "serving metrics");
         let registry = Arc::new(self.registry);

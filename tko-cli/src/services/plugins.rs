@@ -1,4 +1,4 @@
-//! The flags that say which plugins may run, and with which environment.
+//! The flags that determine which plugins may run, and with which environment.
 
 use clap::Args;
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ pub(crate) struct PluginArgs {
         value_delimiter = ','
     )]
     plugins: Vec<String>,
-    /// Pass this environment variable to plugins (a final * matches any ending), beside PATH, HOME
-    /// and similar; may be repeated
+    /// Pass this environment variable to plugins (a final * matches any ending), in addition to
+    /// PATH, HOME and similar; may be repeated
     #[arg(long = "plugin-env", value_name = "NAME", value_delimiter = ',')]
     environment: Vec<String>,
     /// Kubeconfig of the cluster for plugins that run in pods [default: the service account of the
@@ -65,12 +65,12 @@ impl PluginArgs {
 }
 
 impl PluginHost {
-    /// Warns if any plugin may run as root. For services that have started.
+    /// Warns if any plugin may run as root. Services call this after they have started.
     pub(crate) fn warn_of_root(&self) {
         if self.policy == PluginPolicy::Any && rustix::process::geteuid().is_root() {
             tracing::warn!(
-                "plugins run as root, and who may register plugins chooses the program; run TKO as \
-                 another user, or limit them with --plugins"
+                "plugins run as root, and callers who may register plugins choose their programs; \
+                 run TKO as another user, or limit the programs with --plugins"
             );
         }
     }

@@ -45,11 +45,11 @@ impl KubernetesExecArgs {
         let (stdin, stdout, stderr) =
             (tokio::io::stdin(), tokio::io::stdout(), tokio::io::stderr());
         let code = pod.run(client, stdin, stdout, stderr).await?;
-        // A blocked read of stdin would keep the runtime from ending.
+        // A blocked read of stdin would prevent the runtime from ending.
         std::process::exit(code)
     }
 
-    /// This program was built without it.
+    /// Fails, because this program was built without the feature `kubernetes`.
     #[cfg(not(feature = "kubernetes"))]
     #[allow(clippy::unused_async)] // As with the feature.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
@@ -64,7 +64,7 @@ pub(super) fn program_executors(
     plugins: PluginHost,
 ) -> Vec<Arc<dyn Executor>> {
     use tko_kubernetes::{PodExecutor, PodProgram};
-    // Programs in pods are none that a folder limits.
+    // A folder of programs cannot restrict programs in pods.
     if plugins.policy != tko_plugin::PluginPolicy::Any {
         return local_executors(settings);
     }

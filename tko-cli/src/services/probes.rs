@@ -1,5 +1,5 @@
-//! Probes over HTTP, without credentials, on a port of their own: `GET /livez` while the process
-//! runs, `GET /readyz` while the data can be read.
+//! Probes over HTTP, without credentials, on a separate port: `GET /livez` while the process runs,
+//! `GET /readyz` while the data can be read.
 
 use clap::Args;
 use http_body_util::Full;
@@ -39,7 +39,7 @@ pub(crate) struct ProbeArgs {
 }
 
 impl ProbeArgs {
-    /// Binds the socket, if an address is given. Any address is permitted: answers tell nothing but
+    /// Binds the socket, if an address is given. Any address is permitted: answers only reveal
     /// whether the service is ready.
     ///
     /// # Errors

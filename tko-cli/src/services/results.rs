@@ -1,4 +1,4 @@
-//! Metrics of the results of functions that are kept.
+//! Metrics of the cache of function results.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use tko_preparer::ResultCache;
 
-/// Reads the counts of a cache when metrics are asked for.
+/// Reads the counts of a cache when metrics are requested.
 #[derive(Debug)]
 pub(super) struct ResultCollector(Arc<ResultCache>);
 

@@ -8,7 +8,7 @@ use tko_validate::{
     BuiltIn, Directory, KubernetesVersion, PathTemplate, SchemaSource, UrlTemplate,
 };
 
-/// The place of the built-in schemas.
+/// The value that stands for the built-in schemas.
 const DEFAULT: &str = "default";
 
 /// The path that kubeconform appends to the URL of a folder.
@@ -22,7 +22,7 @@ pub(super) struct SchemaLocations<'a> {
 }
 
 impl SchemaLocations<'_> {
-    /// Opens all locations in their order. Warns of those that can never give a schema.
+    /// Opens all locations in their order. Warns of locations that can never provide a schema.
     pub(super) fn open(&self, locations: &[String]) -> anyhow::Result<Vec<Arc<dyn SchemaSource>>> {
         let mut sources: Vec<Arc<dyn SchemaSource>> = Vec::new();
         for (place, location) in locations.iter().enumerate() {

@@ -1,9 +1,10 @@
-//! Signals that stop a server: SIGTERM and Ctrl-C. The first stops it in order, the second at once.
+//! Signals that stop a server: SIGTERM and Ctrl-C. The first stops it gracefully, the second at
+//! once.
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Receives signals. None is lost between two waits.
+/// Receives signals. No signal is lost between two waits.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,

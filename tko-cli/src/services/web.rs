@@ -1,4 +1,4 @@
-//! The flags that say whether and where HTTP is served: JSON and the web dashboard.
+//! The flags for serving JSON and the web dashboard over HTTP.
 
 use super::data::DataArgs;
 use super::listen::AccessFiles;
@@ -12,7 +12,7 @@ use tko_http::{HttpServer, HttpServerSettings, PluginCalls};
 use tko_plugin::PluginMetrics;
 use tko_serve::{Access, Listen, Sockets, Stack};
 
-/// The port unless another one is given.
+/// The default port.
 const PORT: u16 = 50051;
 
 /// Where to serve JSON over HTTP and the web dashboard, and for whom; without an address: on loopback,
@@ -68,8 +68,8 @@ pub(crate) struct WebDoor {
 impl WebArgs {
     /// Binds the sockets; `None` if nothing is to be served.
     ///
-    /// The default port may be in use by another instance on this machine. That is no reason to
-    /// refuse to start, because gRPC works; a port that was given is.
+    /// The default port may be in use by another instance on this machine. That is not a reason to
+    /// refuse to start, because gRPC still works. An explicitly given port that is in use is one.
     pub(super) async fn open(
         &self,
         data: &DataArgs,

@@ -20,7 +20,7 @@ use tko_validate::SchemaValidator;
 /// The name of standard input in reports.
 const STDIN: &str = "stdin";
 
-/// A kind, of any group and version or of one.
+/// A kind, in any or in one group and version.
 #[derive(Clone, Debug)]
 pub(super) enum KindFilter {
     Kind(String),
@@ -60,7 +60,7 @@ pub(super) struct PackageChecker<'a> {
     pub(super) skip: Vec<KindFilter>,
     pub(super) reject: Vec<KindFilter>,
     pub(super) ignored: Vec<Regex>,
-    /// Whether the first problem is the last.
+    /// Whether the check stops at the first problem.
     pub(super) stops: bool,
     pub(super) report: ValidationReport<'a>,
 }
@@ -73,7 +73,7 @@ struct SeenResources {
 }
 
 impl SeenResources {
-    /// Returns where a resource was before.
+    /// Returns where the same resource occurred before.
     fn before(&mut self, identifier: &Identifier, place: &ReportPlace<'_>) -> Option<String> {
         let hash = |seed: u8| {
             let mut hasher = DefaultHasher::new();
@@ -112,7 +112,7 @@ impl PackageChecker<'_> {
     /// Checks one package.
     ///
     /// # Errors
-    /// The report cannot be written. What is wrong with the package is reported.
+    /// The report cannot be written. Problems of the package are reported instead.
     pub(super) async fn url(&mut self, url: &str, quiet: bool) -> anyhow::Result<()> {
         let path = Path::new(url);
         if url == "-" {
@@ -160,7 +160,7 @@ impl PackageChecker<'_> {
         Ok(())
     }
 
-    /// Checks standard input. It is read twice, so it is kept in a file without a name.
+    /// Checks standard input. It is read twice, so it is kept in an unnamed temporary file.
     async fn standard_input(&mut self) -> anyhow::Result<()> {
         let mut file = tempfile::tempfile()?;
         std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
@@ -367,7 +367,7 @@ impl PackageChecker<'_> {
         self.report.resource(place, &checked)
     }
 
-    /// Reports a document that is no resource, or a file that cannot be read.
+    /// Reports a document that is not a resource, or a file that cannot be read.
     fn fault(
         &mut self,
         file: &str,
@@ -406,7 +406,8 @@ fn decoded(document: &YamlDocument, is_json: bool) -> Result<Vec<Decoded>, Decod
     decode_placed(&document.text, format, Dialect::People, &limits())
 }
 
-/// Returns the path of a resource within its document, and how many lines after it the resource is.
+/// Returns the path of a resource within its document, and the number of lines from the start of
+/// the document to the resource.
 fn within(one: &Decoded, document: &YamlDocument) -> (String, usize) {
     let is_list = document.text.trim_ascii_start().starts_with(b"[");
     let prefix = match one.at.item {
@@ -418,7 +419,7 @@ fn within(one: &Decoded, document: &YamlDocument) -> (String, usize) {
     (prefix, start)
 }
 
-/// Collects the definitions of a stream; what cannot be read is reported later.
+/// Collects the definitions of a stream; unreadable documents are reported later.
 fn collect_definitions(reader: impl BufRead, is_json: bool, found: &mut Vec<Arc<Resource>>) {
     const KIND: &[u8] = b"CustomResourceDefinition";
     let mut documents = YamlDocuments::new(reader, limits().bytes, is_json);

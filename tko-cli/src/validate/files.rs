@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Maximum depth of nested folders.
 const MAX_FOLDERS: usize = 32;
 
-/// A file to check, or what is said in its place.
+/// A file to check, or the message to report instead.
 pub(super) enum Found {
     File(PathBuf),
     Skipped(String),
@@ -42,7 +42,7 @@ pub(super) fn find(root: &Path, ignored: &[Regex]) -> anyhow::Result<Vec<Found>>
         let cannot_list = || format!("cannot list {}", folder.display());
         for entry in fs::read_dir(&folder).with_context(cannot_list)? {
             let entry = entry.with_context(cannot_list)?;
-            // Of the entry itself: links are not followed.
+            // The metadata of the entry itself, because links are not followed.
             let file_type = entry.file_type().with_context(cannot_list)?;
             let path = entry.path();
             if file_type.is_dir() {

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::Arc;
 use tko_core::{Gvk, Identifier, Resource};
 
-/// Where a resource is.
+/// The location of a resource.
 pub(super) struct ReportPlace<'a> {
     pub(super) file: &'a str,
     /// Line from 1; 0 if it is not known.
@@ -105,7 +105,7 @@ pub(super) struct ValidationReport<'a> {
     summary: bool,
     out: &'a mut dyn Write,
     totals: Totals,
-    /// Of JUnit: the file, its test cases, and the totals before it.
+    /// For JUnit: the file, its test cases, and the totals before it.
     suite: Option<(String, String, Totals)>,
     reported: u64,
 }
@@ -114,7 +114,7 @@ impl<'a> ValidationReport<'a> {
     /// Creates a report and writes its beginning.
     ///
     /// # Errors
-    /// The format is not one of reports, or writing fails.
+    /// The format is not a report format, or writing fails.
     pub(super) fn new(
         format: OutputFormat,
         summary: bool,
@@ -143,7 +143,7 @@ impl<'a> ValidationReport<'a> {
         })
     }
 
-    /// Returns what was counted so far.
+    /// Returns the counts so far.
     pub(super) fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -195,7 +195,7 @@ impl<'a> ValidationReport<'a> {
         }
     }
 
-    /// Lists only what is not valid, as kubeconform does.
+    /// Lists only invalid resources, as kubeconform does.
     fn json(&mut self, place: &ReportPlace<'_>, checked: &CheckedFile) -> anyhow::Result<()> {
         let status = match checked.status {
             ResourceStatus::Invalid => "statusInvalid",
@@ -227,7 +227,7 @@ impl<'a> ValidationReport<'a> {
     }
 
     fn junit(&mut self, place: &ReportPlace<'_>, checked: &CheckedFile) -> anyhow::Result<()> {
-        // A file that cannot be opened has no suite of its own yet.
+        // A file that cannot be opened does not have its own suite yet.
         let is_alone = self.suite.is_none();
         if is_alone {
             let mut before = self.totals.clone();
@@ -349,7 +349,7 @@ fn line(place: &ReportPlace<'_>, problem: &ReportedProblem, resource: &str) -> S
     format!("{at}: {resource}{}", shown(&problem.text()))
 }
 
-/// Returns text without control characters, so that input cannot forge lines or steer a terminal.
+/// Returns text without control characters, so that input cannot forge lines or control a terminal.
 fn shown(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();

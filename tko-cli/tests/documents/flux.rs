@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tko_kubernetes_server::{ApiServer, FluxPrograms, Programs};
 
-/// Pause between two looks at the repository.
+/// Pause between two checks of the repository.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The source of the page.

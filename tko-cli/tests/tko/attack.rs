@@ -214,7 +214,7 @@ impl Victim {
         }
     }
 
-    /// Checks that the controllers go on.
+    /// Checks that the controllers continue.
     async fn prepares_deployments(&self) {
         let new = NewDeployment::new().template(self.template.clone());
         let id = self.client.create_deployment(new).await;
@@ -227,7 +227,7 @@ impl Victim {
     }
 }
 
-/// Threads that give way to the server and to the other client: attackers have machines of their own.
+/// Threads that give way to the server and to the other client: attackers have separate machines.
 fn attackers() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -40,7 +40,7 @@ async fn c8_a_deployment_needs_a_template_or_a_package() {
     assert!(list.column("deploymentId").is_empty(), "{list}");
 }
 
-/// C10: approving twice is no failure, and says so.
+/// C10: approving twice is not a failure, and says so.
 #[tokio::test]
 async fn c10_what_is_approved_already_is_named() {
     let server = Server::data().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tko_core::{DataApi, NewSite, Package, SiteId};
 
-/// A session of `tmux` with a server of its own.
+/// A session of `tmux` with its own server.
 struct DashboardSession {
     folder: TempDir,
 }

@@ -58,7 +58,7 @@ async fn every_process_of_a_fleet_is_killed_in_turn() {
     let url = database();
     let mut dice = Dice::new();
     let edges = edges();
-    // The most processes to kill.
+    // Maximum number of processes to kill.
     let most = 15 + edges / 50;
     let manifests = tempfile::tempdir().expect("a folder");
     // A data service that is not killed, to observe the others.

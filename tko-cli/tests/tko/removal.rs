@@ -171,7 +171,7 @@ async fn small_things_that_scripts_see() {
     );
 }
 
-/// O13: a reader that stops early, such as `head`, is no failure of a completion script.
+/// O13: a reader that stops early, such as `head`, is not a failure of a completion script.
 #[tokio::test]
 async fn a_completion_script_can_be_cut_off() {
     use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! Services stop when they get a signal: promptly, with work in flight finished or handed back.
+//! Services stop when they get a signal: promptly, with work in flight finished or released.
 
 use crate::harness::{Feed, Server, Service, own_plugin};
 use rustix::process::Signal;

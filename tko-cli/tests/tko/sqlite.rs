@@ -139,8 +139,8 @@ async fn a_file_that_is_damaged_in_the_middle_is_told_with_a_remedy() {
         register.arg(example("packages/upf")).good().await;
     }
     server.service.stop().await;
-    // Beside the file of a server there may be another with its last changes, and pages there would
-    // hide the damage. A restored file is whole.
+    // Next to the file of a server there may be another with its last changes, and pages there
+    // would hide the damage. A restored file is whole.
     let (backup, restored) = (folder.path().join("backup"), folder.path().join("restored"));
     let keep = tko("backend backup --backend sqlite --data").arg(folder.path());
     keep.arg(&backup).good().await;

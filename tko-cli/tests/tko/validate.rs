@@ -102,8 +102,8 @@ spec:
     assert!(error.contains("Router r: spec.ports: "), "{error}");
 }
 
-/// A folder with a definition, a resource of its kind that breaks a rule, a file that is no YAML, and
-/// JSON.
+/// A folder with a definition, a resource of its kind that breaks a rule, a file that is not YAML,
+/// and JSON.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write =

@@ -269,7 +269,7 @@ async fn a_worker_is_replayed_as_a_worker() {
     assert!(replay.text().starts_with("ok "), "{replay}");
 }
 
-/// Runs a program in a terminal of its own, and prints what it prints.
+/// Runs a program in its own terminal, and prints what it prints.
 const TERMINAL: &str =
     "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 

@@ -98,7 +98,7 @@ pub async fn the_earliest_due_comes_first(fixture: BackendFixture) {
     assert_eq!(order, ["b", "c", "a", "e"]);
 }
 
-/// Lanes take turns within one claim, however much is due in one of them.
+/// Lanes take turns within one claim, no matter how much is due in one of them.
 pub async fn lanes_take_turns_within_a_claim(fixture: BackendFixture) {
     let many: Vec<String> = (0..20).map(|n| format!("a{n:02}")).collect();
     let mut work: Vec<(&str, u8, u64)> = many.iter().map(|id| (id.as_str(), 4, 0)).collect();

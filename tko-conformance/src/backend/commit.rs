@@ -415,7 +415,7 @@ pub async fn an_unknown_token_commits_nothing(fixture: BackendFixture) {
     let last = guess.pop();
     guess.push(if last == Some('0') { '1' } else { '0' });
     let moved = Token::new(d("other"), lease.secret.clone());
-    // A backend may be unable to tell a guessed lease token from one that has ended.
+    // A backend may be unable to distinguish a guessed lease token from one that has ended.
     let either = [ErrorKind::NotFound, ErrorKind::ClaimExpired];
     for (token, kinds) in [
         (secret("made.up"), &either[..1]),

@@ -4,7 +4,7 @@ use super::fixture::BackendFixture;
 use super::sample::{PutBuilder, all, changes, id_pattern, s, site, template};
 use tko_core::{Change, Count, Kind, Want};
 
-/// A count is exact up to its bound, and tells whether there are more.
+/// A count is exact up to its bound, and shows whether there are more.
 pub async fn a_count_is_exact_up_to_its_bound(fixture: BackendFixture) {
     fixture.put((0..10).map(|n| site(&format!("s{n}")))).await;
     fixture.put([template("other")]).await;

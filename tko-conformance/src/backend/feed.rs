@@ -90,7 +90,7 @@ pub async fn packages_come_only_on_request(fixture: BackendFixture) {
     assert_eq!(body(full[1].after.as_ref()), Some(&package(&["b"])));
 }
 
-/// The feed can start after any revision, also within a set, and gives every later change.
+/// The feed can start after any revision, also within a set, and returns every later change.
 pub async fn the_feed_starts_after_any_revision(fixture: BackendFixture) {
     fixture.put((0..5).map(|n| site(&format!("s{n}")))).await;
     for after in 0..=5 {
@@ -143,7 +143,7 @@ pub async fn a_waiting_reader_gets_the_next_change(fixture: BackendFixture) {
     assert_eq!(waiting.await.expect("the reader ends"), (s("a"), s("b")));
 }
 
-/// Every reader gets every change, however many there are.
+/// Every reader gets every change, no matter how many there are.
 pub async fn every_reader_gets_every_change(fixture: BackendFixture) {
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..20 {
@@ -167,7 +167,7 @@ pub async fn every_reader_gets_every_change(fixture: BackendFixture) {
     }
 }
 
-/// Under concurrent writes the feed gives each change once, in order, and each entity's states
+/// Under concurrent writes the feed returns each change once, in order, and each entity's states
 /// without a gap.
 pub async fn the_feed_is_exact_under_concurrent_writes(fixture: BackendFixture) {
     const TASKS: u64 = 6;
@@ -235,7 +235,7 @@ pub async fn a_position_no_longer_kept_is_expired(fixture: BackendFixture) {
     assert_eq!(told.last().map(|c| c.revision), Some(head.revision));
 }
 
-/// A slow reader is held back or gets `Expired`; it never misses a change.
+/// A slow reader is delayed or gets `Expired`; it never misses a change.
 pub async fn a_slow_reader_misses_nothing(fixture: BackendFixture) {
     let fixture = fixture.fresh(20).await;
     fixture.put([site("s").with_label("n", "first")]).await;
@@ -285,7 +285,7 @@ pub async fn the_feed_position_names_the_last_and_oldest_revision(fixture: Backe
     assert_eq!(words, [None, None]);
 }
 
-/// A waiting reader gets each change: no wake-up is lost between its look at the feed and its wait.
+/// A waiting reader gets each change: no wake-up is lost between its read of the feed and its wait.
 pub async fn no_wake_up_is_lost(fixture: BackendFixture) {
     const ROUNDS: usize = 100;
     let other = fixture.beside().await;
@@ -310,8 +310,8 @@ pub async fn no_wake_up_is_lost(fixture: BackendFixture) {
     }
 }
 
-/// A revision that the store has not reached is `Expired`: it stems from an earlier life of the
-/// store, so the reader must list again.
+/// A revision that the store has not reached is `Expired`: it comes from an earlier state of the
+/// store, such as before a restore, so the reader must list again.
 pub async fn a_future_revision_is_expired(fixture: BackendFixture) {
     fixture.put([site("a"), site("b")]).await;
     for after in [3, 1_000, u64::MAX] {

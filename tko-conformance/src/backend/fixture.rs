@@ -1,4 +1,4 @@
-//! A fresh backend, and short forms of the calls that checks make.
+//! A fresh backend, and shorthands for the calls that checks make.
 
 use super::sample::set;
 use crate::harness::BackendHarness;
@@ -53,7 +53,7 @@ impl BackendFixture {
         Self::new(self.harness.clone(), history).await
     }
 
-    /// Opens the same store as another process does.
+    /// Opens the same store as another process would.
     pub(crate) async fn beside(&self) -> Self {
         Self {
             harness: self.harness.clone(),
@@ -67,7 +67,7 @@ impl BackendFixture {
 
     /// Advances time to `margin` before `deadline`, or not at all if that has passed.
     ///
-    /// A clock that also runs by itself is somewhat later then: compare with [`now`](Self::now).
+    /// A clock that also runs by itself is then somewhat later: compare with [`now`](Self::now).
     pub(crate) async fn advance_until(&self, deadline: Timestamp, margin: Duration) {
         let left = deadline.since(self.now().await);
         self.advance(left.saturating_sub(margin)).await;

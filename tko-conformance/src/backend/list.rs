@@ -39,7 +39,7 @@ pub async fn pages_of_any_size_give_the_same_listing(fixture: BackendFixture) {
 }
 
 /// The page stream gives the same listing as page after page, for any selection and start. A reader
-/// that stops early blocks nobody.
+/// that stops early blocks no other reader.
 pub async fn the_page_stream_gives_the_same_listing(fixture: BackendFixture) {
     let ids: Vec<String> = (0..60).map(|n| format!("d{n:02}")).collect();
     fixture.put([template("t"), template("u")]).await;

@@ -34,7 +34,7 @@ async fn progress(fixture: &BackendFixture, token: &Token) {
         .await;
 }
 
-/// Done work is removed; enqueued again, it starts anew.
+/// Done work is removed; enqueued again, it starts over.
 pub async fn done_work_is_removed(fixture: BackendFixture) {
     let claim = claimed(&fixture).await;
     progress(&fixture, &claim.token).await;

@@ -127,7 +127,8 @@ pub async fn more_than_500_relations_are_cleared(fixture: DataFixture) {
     is_cleared(&fixture, t("t"), 620).await;
 }
 
-/// With more than a thousand referrers too, and each change of a referrer is in the feed.
+/// The same holds with more than a thousand referrers, and each change of a referrer is in the
+/// feed.
 pub async fn more_than_1000_relations_are_cleared(fixture: DataFixture) {
     let count = 1_234;
     many(&fixture, count).await;
@@ -209,8 +210,8 @@ pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
     assert_eq!(fixture.row(&id).await.template(), None);
 }
 
-/// A placed deployment is hidden at once, makes its site due, and goes when its scheduler reports
-/// it removed.
+/// A placed deployment is hidden at once, makes its site due, and disappears when its scheduler
+/// reports it as removed.
 pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
@@ -247,7 +248,7 @@ pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataF
     assert!(fixture.find(&id).await.is_none(), "now it is gone");
 }
 
-/// A deployment that is placed nowhere goes at once, whatever its state.
+/// A deployment that is placed nowhere disappears at once, whatever its state.
 pub async fn an_unplaced_deployment_goes_at_once(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;

@@ -8,7 +8,8 @@ use tko_core::ErrorKind::BadArgument;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{Effect, Event, Generation, Key, Kind, Pattern, Stage, Subscription};
 
-/// A child with an idempotency key is created once, however often one or several steps request it.
+/// A child with an idempotency key is created once, no matter how often one or several steps
+/// request it.
 pub async fn a_child_is_created_once(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
     for round in 0..3 {
@@ -168,8 +169,9 @@ pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
 }
 
-/// A child is created again after it was deleted, however many of them: its key is free once it is
-/// gone, and the deletion enqueues the preparation of the parent (O1, O6).
+/// Children are created again after they were deleted, no matter how many there are: the key of
+/// each is free once the child is gone, and the deletion enqueues the preparation of the parent
+/// (O1, O6).
 pub async fn deleted_children_are_created_again(fixture: DataFixture) {
     const COUNT: usize = MAX_EFFECTS + 110;
     fixture.template("t", [config("t")]).await;

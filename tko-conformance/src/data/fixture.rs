@@ -1,4 +1,4 @@
-//! A fresh store, and short forms of the calls that checks make.
+//! A fresh store, and shorthands for the calls that checks make.
 
 use super::sample::{deployment_id, named, site_id, template_id};
 use crate::admission::Strict;

@@ -331,8 +331,8 @@ pub async fn concurrent_modifications_lose_nothing(fixture: DataFixture) {
     assert_eq!(fixture.package(&id).await.len(), 2 + 30);
 }
 
-/// An edit of what a person approved has to be approved again; it is not wanted on its site before
-/// (O10).
+/// If a package that a person approved is modified, it has to be approved again before it may be
+/// placed on its site (O10).
 pub async fn an_edit_needs_a_new_approval(fixture: DataFixture) {
     fixture.site("s", []).await;
     let manual = deployment(json!({}), json!({"nephio.org/approve": "Manual"}));

@@ -130,8 +130,8 @@ pub async fn the_deployment_resource_keeps_its_place(fixture: DataFixture) {
     assert_eq!(names().await, ["a", "deployment", "b", "c"]);
 }
 
-/// A change of `spec.siteId` changes the relation; an unknown id is refused. So is another template
-/// than before: the content would stay that of the first (O3).
+/// A change of `spec.siteId` changes the relation; an unknown id is refused. A change of the
+/// template is also refused, because the content would still be that of the first template (O3).
 pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataFixture) {
     fixture.template("t1", []).await;
     fixture.template("t2", []).await;

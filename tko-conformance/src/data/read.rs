@@ -193,7 +193,7 @@ pub async fn every_filter_works(fixture: DataFixture) {
     }
 }
 
-/// A count is exact up to its bound, and tells whether there are more.
+/// A count is exact up to its bound, and shows whether there are more.
 pub async fn a_count_is_exact_up_to_its_bound(fixture: DataFixture) {
     for n in 0..5 {
         fixture.site(&format!("s{n}"), []).await;

@@ -105,8 +105,8 @@ pub async fn a_changed_site_is_due(fixture: DataFixture) {
     assert_eq!(fixture.drain(SITES).await, ["s"], "other metadata");
 }
 
-/// A site is due exactly when its prepared and approved deployments come, go or change their
-/// package.
+/// A site is due exactly when prepared and approved deployments are added to it or removed from it,
+/// or when their packages change.
 pub async fn a_site_is_due_when_its_deployments_change(fixture: DataFixture) {
     for site in ["one", "two"] {
         fixture.site(site, []).await;

@@ -63,8 +63,8 @@ pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
     refused(result, &[NotFound], "an absent entity");
 }
 
-/// The metadata and the package of any entity can be changed, each without the other, at the version
-/// read. Metadata that were given before and are not given again are gone.
+/// The metadata and the package of any entity can be changed, each without the other, at the
+/// version read. Metadata that were given before and are not given again are removed.
 pub async fn metadata_and_package_change_separately(fixture: DataFixture) {
     let given = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Metadata>();
     let new = NewSite::new(site_id("s"), named([config("one")]));

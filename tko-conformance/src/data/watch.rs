@@ -131,8 +131,8 @@ pub async fn an_entity_under_deletion_is_gone(fixture: DataFixture) {
     assert_eq!(short, ["gone d"]);
 }
 
-/// A watch of edits leaves out changes of conditions and placements, but nothing that enters or leaves
-/// the selection.
+/// A watch of edits leaves out changes of conditions and placements, but still reports entities
+/// that enter or leave the selection.
 pub async fn a_watch_of_edits_leaves_out_other_changes(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s").id(deployment_id("d"))).await;
@@ -219,7 +219,7 @@ pub async fn a_waiting_watch_gets_the_next_event(fixture: DataFixture) {
 }
 
 /// A client that lists and then watches from the first page's revision has exactly the current
-/// state, however many write meanwhile.
+/// state, no matter how many clients write meanwhile.
 pub async fn list_then_watch_is_exact(fixture: DataFixture) {
     for n in 0..20 {
         site(&fixture, &format!("s{n:02}"), "yes").await;

@@ -11,7 +11,7 @@ use tko_core::{
 };
 
 impl ReferenceState {
-    /// Every reason to refuse the set; the first one is reported. None: the set applies.
+    /// Every reason to refuse the set; the first one is reported. None if the set applies.
     pub(crate) fn refusals(&self, set: &ChangeSet, now: Timestamp) -> Vec<Error> {
         let mut refusals = Vec::new();
         refusals.extend(malformed(set));

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tko_core::{Admission, Backend, Store, WorkerApi};
 use tko_worker::{CancellationToken, DeletionController};
 
-/// Makes [`Reference`]s: an example of a harness, and the subject on which the checks are proven.
+/// Makes [`Reference`]s: an example of a harness, and the backend that validates the checks
+/// themselves.
 #[derive(Clone, Debug, Default)]
 pub struct ReferenceHarness {
     clock: ManualClock,

@@ -1,4 +1,4 @@
-//! Modifications; work, its claims, and how they end.
+//! Modifications and work: how claims begin and end.
 
 use super::state::{ReferenceModification, ReferenceState, ReferenceWork, TokenStanding};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(crate) struct DueWork {
     pub(crate) since: Timestamp,
     pub(crate) key: Key,
     pub(crate) lane: Lane,
-    /// Three workers abandoned it, so it is claimed alone.
+    /// Whether three workers abandoned it, so that it is claimed alone.
     pub(crate) alone: bool,
     pub(crate) attempts: u32,
 }

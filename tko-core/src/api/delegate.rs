@@ -4,8 +4,8 @@
 //! [`WorkerApi`]; `dyn` values are included. So a function or wrapper that is generic over the API
 //! takes a concrete service, a wrapper of it, or a trait object, without a case for each.
 //!
-//! Every method forwards its call, also `pages` with its default, because the value may have an
-//! implementation of its own. Nothing is added and no error is changed.
+//! Every method forwards its call, even `pages`, which has a default, because the value may have
+//! its own implementation. Nothing is added and no error is changed.
 
 use super::{
     About, Bulk, DataApi, EntityUpdate, Event, NewDeployment, NewPlugin, NewSite, NewTemplate,
@@ -33,7 +33,7 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
     /// The API of the value on behalf of `caller`.
     ///
     /// The receiver is a pointer to a pointer; only the inner one is passed on, so pointers do not
-    /// pile up when callers change.
+    /// accumulate when callers change.
     fn with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn DataApi> {
         T::with_caller(Self::clone(&self), caller)
     }

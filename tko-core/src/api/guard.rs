@@ -42,20 +42,21 @@ use std::sync::Arc;
 /// Decides about each call before it is made.
 ///
 /// A guard is asked before each call, in the task of the caller, and cannot await: keep the check
-/// short, and load what it needs beforehand. It is shared by all callers, and can be called from
-/// many threads at once. It does not see the result of a call.
+/// short, and load what it needs beforehand. All callers share the guard, and many threads can call
+/// it at once. It does not see the result of a call.
 pub trait Guard: Send + Sync + 'static {
     /// Refuses a call by returning an error; the call is then not made, and its caller gets the
     /// error.
     ///
-    /// `caller` is the one given to [`DataApi::with_caller`](super::DataApi::with_caller), if any.
+    /// `caller` is the caller passed to [`DataApi::with_caller`](super::DataApi::with_caller), if
+    /// any.
     ///
     /// # Errors
     /// - `Forbidden`, usually: this caller may not make this call.
     fn check(&self, caller: Option<&Caller>, call: ApiCall<'_>) -> Result<()>;
 
-    /// Refuses a call, or restricts it to the entities that any of the returned scopes covers. None
-    /// means no restriction; the default.
+    /// Refuses a call, or restricts it to the entities that any of the returned scopes covers. No
+    /// scopes mean no restriction, which is the default.
     ///
     /// [`Guarded`](super::Guarded) applies the scopes: it narrows selections, and reads the entity
     /// that a call is about before it makes the call.
@@ -69,7 +70,7 @@ pub trait Guard: Send + Sync + 'static {
 
 /// One call of the API, with its arguments.
 ///
-/// It borrows the arguments that say what the call is about. Others are left out, such as the
+/// It borrows the arguments that identify the subject of the call. Others are left out, such as the
 /// package of an update, the duration of a modification, or the parts that a read wants.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -145,16 +146,16 @@ pub enum CallKind {
     Read,
     /// It changes entities, for people and programs.
     Write,
-    /// It is one of [`WorkerApi`](super::WorkerApi).
+    /// It is a call of [`WorkerApi`](super::WorkerApi).
     Work,
 }
 
 impl ApiCall<'_> {
     /// The name of the method, such as `register_template`.
     ///
-    /// It is fit for messages and audit logs. A call that stands for several methods has one name:
-    /// each deployment of [`DataApi::create_deployments`](super::DataApi::create_deployments) is `create_deployment`, and
-    /// [`DataApi::pages`](super::DataApi::pages) is `list`.
+    /// It is suitable for messages and audit logs. A call that stands for several methods has one
+    /// name: each deployment of [`DataApi::create_deployments`](super::DataApi::create_deployments)
+    /// is `create_deployment`, and [`DataApi::pages`](super::DataApi::pages) is `list`.
     pub fn name(self) -> &'static str {
         match self {
             Self::About => "about",
@@ -249,7 +250,7 @@ impl ApiCall<'_> {
         }
     }
 
-    /// Whether it reads, writes, or is a worker's call.
+    /// Whether the call reads, writes, or is a worker's call.
     ///
     /// [`DataApi::watch`](super::DataApi::watch) is a read. Starting a modification is a write, because it excludes
     /// other people.

@@ -27,14 +27,14 @@ use scoped::{CallScopes, Narrowed};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An API that makes only the calls that its guard lets pass.
+/// An API that makes only the calls that its guard permits.
 ///
 /// It implements [`DataApi`] if the inner API does, and [`WorkerApi`] likewise. The guard is asked
 /// before the inner API sees the call, so a refused call has no effect there. If the guard restricts
 /// a call to [scopes](Guard::scopes), selections are narrowed, and an entity is read and compared
 /// before a call that names it.
 ///
-/// Streams are checked when they are requested, not for each item: a watch goes on even if the
+/// Streams are checked when they are requested, not for each item: a watch continues even if the
 /// guard would refuse it later. To revoke access, also close the connection. A watch within several
 /// scopes does not report that an entity has left all of them.
 pub struct Guarded<D: ?Sized> {
@@ -58,7 +58,7 @@ impl<D: ?Sized> Guarded<D> {
         }
     }
 
-    /// Asks the guard about a call of the present caller.
+    /// Asks the guard about a call of the current caller.
     fn check(&self, call: ApiCall<'_>) -> Result<CallScopes> {
         let scopes = self.guard.scopes(self.caller.as_ref(), call)?;
         Ok(CallScopes::new(scopes, self.caller.as_ref(), call))
@@ -110,7 +110,7 @@ impl<D: DataApi + ?Sized> Guarded<D> {
         }
     }
 
-    /// Counts what the scopes cover, page by page.
+    /// Counts the entities that the scopes cover, page by page.
     async fn count_covered(
         &self,
         scopes: &CallScopes,
@@ -196,7 +196,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         self.inner.create_deployment(new).await
     }
 
-    /// Asks the guard about each deployment, and creates those that it lets pass.
+    /// Asks the guard about each deployment, and creates those that it permits.
     ///
     /// The results are in the order of `new`: for a refused deployment, the error of the guard. So
     /// one refusal does not stop the others.
@@ -429,7 +429,8 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
     }
 }
 
-/// Each method asks the guard first, and then makes the call. None can be restricted to scopes.
+/// Each method asks the guard first, and then makes the call. None of them can be restricted to
+/// scopes.
 #[async_trait]
 impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
     fn worker_with_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn WorkerApi> {
@@ -442,7 +443,7 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
         self.inner.claim(request).await
     }
 
-    /// Hands out the records that the caller may read; it is asked about each.
+    /// Returns only the records that the caller may read; the guard is asked about each.
     async fn claim_records(
         &self,
         request: &ClaimRequest,
@@ -460,7 +461,7 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
         Ok(claimed)
     }
 
-    /// Asks about each listing.
+    /// Asks the guard about each listing.
     async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
         try_join_all(lists.iter().map(|list| self.list(list))).await
     }

@@ -1,4 +1,4 @@
-//! Requests of [`DataApi`](super::DataApi): new entities, watches, and what bulk calls return.
+//! Requests of [`DataApi`](super::DataApi): new entities, watches, and the results of bulk calls.
 
 use crate::builder::chainable;
 use crate::entity::Record;
@@ -26,7 +26,7 @@ pub enum Expect {
     At(Version),
 }
 
-/// A template to register: created, or replaced whole.
+/// A template to register: it is created, or replaced completely.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewTemplate {
@@ -34,14 +34,14 @@ pub struct NewTemplate {
     pub id: TemplateId,
     /// Metadata given out of band; overrides what the package provides.
     pub metadata: Metadata,
-    /// The package; it must be valid as far as it is complete.
+    /// The package; it may be incomplete, but the parts that exist must be valid.
     pub package: Package,
-    /// The state that is required before.
+    /// The state that is required before the registration.
     pub expect: Expect,
 }
 
 impl NewTemplate {
-    /// A template with this package, without metadata out of band, whatever exists before.
+    /// A template with this package, without metadata out of band. It replaces an existing one.
     pub fn new(id: TemplateId, package: Package) -> Self {
         Self {
             id,
@@ -54,12 +54,12 @@ impl NewTemplate {
     chainable! {
         /// Sets the metadata given out of band.
         metadata: into Metadata;
-        /// Sets the state that is required before.
+        /// Sets the state that is required before the registration.
         expect: Expect;
     }
 }
 
-/// A site to register: created, or replaced whole.
+/// A site to register: it is created, or replaced completely.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewSite {
@@ -72,12 +72,12 @@ pub struct NewSite {
     pub metadata: Metadata,
     /// The package; it must be completely valid after merging.
     pub package: Package,
-    /// The state that is required before.
+    /// The state that is required before the registration.
     pub expect: Expect,
 }
 
 impl NewSite {
-    /// A site with this package, without a template, whatever exists before.
+    /// A site with this package, without a template. It replaces an existing one.
     pub fn new(id: SiteId, package: Package) -> Self {
         Self {
             id,
@@ -93,12 +93,12 @@ impl NewSite {
         template: into Option<TemplateId>;
         /// Sets the metadata given out of band.
         metadata: into Metadata;
-        /// Sets the state that is required before.
+        /// Sets the state that is required before the registration.
         expect: Expect;
     }
 }
 
-/// A plugin to register: created, or replaced whole.
+/// A plugin to register: it is created, or replaced completely.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewPlugin {
@@ -112,9 +112,9 @@ pub struct NewPlugin {
     pub properties: BTreeMap<String, String>,
     /// The kinds of resource that call it. Groups may be empty, versions and kinds not.
     pub triggers: Vec<Gvk>,
-    /// Metadata given out of band. A plugin has no other.
+    /// Metadata given out of band. A plugin has no other metadata.
     pub metadata: Metadata,
-    /// The state that is required before.
+    /// The state that is required before the registration.
     pub expect: Expect,
 }
 
@@ -135,7 +135,7 @@ impl NewPlugin {
     chainable! {
         /// Sets the metadata given out of band.
         metadata: into Metadata;
-        /// Sets the state that is required before.
+        /// Sets the state that is required before the registration.
         expect: Expect;
         /// Sets all arguments.
         arguments: Vec<String>;
@@ -181,8 +181,8 @@ impl NewPlugin {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NewDeployment {
-    /// The id; chosen by the store if absent. A client that may retry chooses it itself, or sets
-    /// [`idempotency_key`](Self::idempotency_key).
+    /// The id; chosen by the store if absent. A client that may retry chooses the id itself, or
+    /// sets [`idempotency_key`](Self::idempotency_key).
     pub id: Option<DeploymentId>,
     /// The deployment whose preparation creates this one.
     pub parent: Option<DeploymentId>,
@@ -264,8 +264,8 @@ pub struct EntityUpdate {
 pub enum PackageUpdate {
     /// The package becomes exactly this one.
     Replace(Package),
-    /// A deployment starts again: this package is merged into its template's as it is now, and the
-    /// result is prepared anew.
+    /// A deployment starts again: this package is merged into the current package of its template,
+    /// and the result is prepared again.
     Merge {
         /// The package to merge.
         package: Package,
@@ -330,8 +330,9 @@ pub struct Watch {
     pub after: Revision,
     /// Whether events carry packages.
     pub package: bool,
-    /// Whether a change that leaves package and metadata as they are makes no event, such as one of
-    /// conditions. What enters or leaves the selection makes an event all the same.
+    /// Whether to omit events for changes that leave package and metadata unchanged, such as
+    /// changes of conditions. An entity that enters or leaves the selection makes an event all the
+    /// same.
     pub edits: bool,
 }
 
@@ -347,7 +348,7 @@ impl Watch {
     }
 
     chainable! {
-        /// Sets the revision after which changes count.
+        /// Sets the revision after which changes are reported.
         after: Revision;
         /// Sets whether events carry packages.
         package: bool;
@@ -378,13 +379,13 @@ pub enum Event {
     },
     /// No matching entity changed up to this revision.
     Bookmark {
-        /// The revision to watch after from here on.
+        /// The revision from which to continue the watch.
         revision: Revision,
     },
 }
 
 impl Event {
-    /// The revision to watch after in order to continue behind this event.
+    /// The revision from which to continue the watch after this event.
     pub fn revision(&self) -> Revision {
         match self {
             Self::Put { revision, .. }

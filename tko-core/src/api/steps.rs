@@ -13,15 +13,16 @@ use serde_json::Value;
 /// Maximum number of effects of one step of preparation.
 pub const MAX_EFFECTS: usize = 500;
 
-/// A change that a step of preparation makes to another entity; committed together with the step.
+/// A change that a step of preparation makes to another entity. It is committed together with the
+/// step.
 ///
 /// References of an effect must exist before the step: a child cannot name a site that the same
 /// step registers (`BadArgument`). Register sites in one step, and create the children that run on
 /// them in a later one.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Creates a child deployment. With an idempotency key it is created once, however often the
-    /// step is repeated.
+    /// Creates a child deployment. With an idempotency key it is created once, no matter how often
+    /// the step is repeated.
     Deployment(NewDeployment),
     /// Registers a site.
     Site(NewSite),
@@ -29,7 +30,7 @@ pub enum Effect {
     Delete(DeploymentId),
 }
 
-/// One step of preparing one deployment; committed whole or not at all.
+/// One step of preparing one deployment; it is committed completely or not at all.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PrepareStep {
@@ -37,15 +38,15 @@ pub struct PrepareStep {
     pub deployment: DeploymentId,
     /// The generation that the step was computed from.
     pub expect: Generation,
-    /// The new package; `None` keeps the present one.
+    /// The new package; `None` keeps the current one.
     pub package: Option<Package>,
     /// Changes of other entities; at most [`MAX_EFFECTS`].
     pub effects: Vec<Effect>,
     /// Conditions of the deployment, merged by kind.
     pub conditions: Vec<Condition>,
-    /// The new subscriptions; `None` keeps the present ones.
+    /// The new subscriptions; `None` keeps the current ones.
     pub subscriptions: Option<Vec<Subscription>>,
-    /// The new progress of the work; JSON null removes it; `None` keeps the present one.
+    /// The new progress of the work; JSON null removes it; `None` keeps the current one.
     pub progress: Option<Value>,
     /// How the claim ends; `None` keeps it, so the worker can commit further steps.
     pub settle: Option<Outcome>,
@@ -104,7 +105,7 @@ impl PrepareStep {
 pub struct ScheduleStep {
     /// Deployments that are on the site, or are about to be put there, each with the generation of
     /// the package. Commit this *before* putting anything on the site: a deployment that is not
-    /// recorded as placed can be deleted without being taken off.
+    /// recorded as placed can be deleted without being removed from the site.
     pub placed: Vec<(DeploymentId, Generation)>,
     /// Deployments that are no longer on the site.
     pub removed: Vec<DeploymentId>,

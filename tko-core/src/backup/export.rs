@@ -11,17 +11,17 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
-/// The records of one page: their packages are in memory together.
+/// Number of records in one page, whose packages are in memory at the same time.
 const PAGE: usize = 100;
 
 /// Writes the state of a store at one revision, and returns the output with the size of the backup.
 ///
-/// All pages are listed, each of its own instant. The feed then tells which entities changed since
-/// the start, and their states at the last revision are written again. So the result is the state at
-/// that revision. The store must keep its changes as long as the export takes.
+/// All pages are listed, each from its own instant. The feed then shows which entities changed
+/// since the start, and their states at the last revision are written again. So the result is the
+/// state at that revision. The store must keep its changes as long as the export takes.
 ///
 /// # Errors
-/// - `Unavailable`, `Internal`: the store could not be read, or the bytes not be written.
+/// - `Unavailable`, `Internal`: the store could not be read, or the bytes could not be written.
 /// - `Expired`: changes since the start are no longer kept; keep more history.
 pub async fn export<W: Write>(backend: Arc<dyn Backend>, out: W) -> Result<(W, BackupSize)> {
     let start = backend.feed_position().await?;

@@ -1,4 +1,4 @@
-//! Reads a backup, and checks it on the way.
+//! Reads a backup, and checks it while reading.
 
 use super::{
     DELETED, END, ENTITY, HEAD, MAGIC, MAX_FRAME, PACKAGE, VERSION, WINDOW, damaged, limits,
@@ -12,7 +12,8 @@ use crate::revision::{Revision, Timestamp};
 use std::collections::VecDeque;
 use std::io::{ErrorKind as IoErrorKind, Read};
 
-/// The bytes that are read at once: a wrong length does not allocate all that it announces.
+/// How many bytes are read at once, so that a wrong length does not allocate all the memory that it
+/// announces.
 const PIECE: usize = 64 << 10;
 
 /// One item of a backup.
@@ -20,7 +21,7 @@ const PIECE: usize = 64 << 10;
 pub enum BackupFrame {
     /// An entity with its package.
     Entity(Record),
-    /// An entity of an earlier item does not exist.
+    /// The entity of an earlier item no longer exists.
     Deleted(Key),
 }
 
@@ -48,8 +49,8 @@ impl<R: Read> BackupReader<R> {
     /// Reads the beginning.
     ///
     /// # Errors
-    /// `BadArgument`: it is no backup, is of a later version, or is damaged. `Unavailable`: it
-    /// cannot be read. So of all methods.
+    /// `BadArgument`: it is not a backup, is of a later version, or is damaged. `Unavailable`: it
+    /// cannot be read. All methods have these errors.
     pub fn new(input: R) -> Result<Self> {
         let mut reader = Self {
             input,

@@ -12,14 +12,16 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
-/// The most entities of one change set.
+/// Maximum number of entities in one change set.
 const SET: usize = 200;
 
-/// The most resources in the packages of one change set; a larger package is alone.
+/// Maximum number of resources in the packages of one change set; a larger package gets its own
+/// set.
 const RESOURCES: usize = 5_000;
 
-/// How much later the revisions of a restored store are. The store of the backup may have gone on
-/// for so many changes; watchers that followed it then notice that they have to list again.
+/// How much later the revisions of a restored store are. The original store may have made up to
+/// this many changes after the backup; watchers that followed it then notice that they have to list
+/// again.
 const GAP: u64 = 1 << 24;
 
 /// A store that a backup can be restored into.
@@ -41,11 +43,11 @@ pub trait RestoreTarget: Send + Sync {
 
 /// Reads a backup into an empty store, and enqueues all work that may have to be done.
 ///
-/// If it fails, the store has a part of the entities: delete them, and start again.
+/// If it fails, the store contains some of the entities: delete them, and start again.
 ///
 /// # Errors
 /// - `BadArgument`: the backup is damaged or incomplete, or the store is not empty.
-/// - `Unavailable`, `Internal`: the backup could not be read, or the store not be written.
+/// - `Unavailable`, `Internal`: the backup could not be read, or the store could not be written.
 pub async fn restore<R: Read + Send>(
     reader: &mut BackupReader<R>,
     target: &dyn RestoreTarget,

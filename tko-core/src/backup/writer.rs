@@ -32,7 +32,7 @@ impl<W: Write> BackupWriter<W> {
     /// Begins a backup of the state at this revision.
     ///
     /// # Errors
-    /// `Unavailable`: the bytes could not be written. So of all methods.
+    /// `Unavailable`: the bytes could not be written. All methods have this error.
     pub fn new(out: W, revision: Revision, at: Timestamp) -> Result<Self> {
         let mut writer = Self {
             out,
@@ -48,7 +48,7 @@ impl<W: Write> BackupWriter<W> {
         Ok(writer)
     }
 
-    /// Writes an entity, preceded by its package if that was not written lately. The record must
+    /// Writes an entity, preceded by its package unless that was written recently. The record must
     /// have its package.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl<W: Write> BackupWriter<W> {
         self.frame(ENTITY, &encode(record))
     }
 
-    /// Writes that an entity of an earlier frame does not exist.
+    /// Records that the entity of an earlier frame no longer exists.
     pub fn deleted(&mut self, key: &Key) -> Result<()> {
         self.frame(DELETED, &sort_key(key))
     }

@@ -1,4 +1,4 @@
-//! The put of one entity, and the rule that makes a row of it.
+//! The put of one entity, and the rule that turns it into a row.
 
 use crate::builder::chainable;
 use crate::entity::{Condition, Entity, Facts};
@@ -28,9 +28,9 @@ pub struct Put {
     pub facts: Facts,
     /// See [`Entity::deleting`].
     pub deleting: bool,
-    /// Conditions to merge by kind into the present ones.
+    /// Conditions to merge by kind into the current ones.
     pub conditions: Vec<Condition>,
-    /// The new body; `None` keeps the present one, and gives a new entity an empty one.
+    /// The new body; `None` keeps the current one, and gives a new entity an empty one.
     pub body: Option<Package>,
 }
 

@@ -45,7 +45,7 @@ impl Fields for ChangeRecord {
 
 /// A row and its revision, without package and work.
 ///
-/// A decoded record has no package and no work; the caller adds what its own caller wants.
+/// A decoded record has no package and no work; the caller adds the parts that are wanted.
 impl Fields for Record {
     const TYPE: u64 = 5;
     const NAME: &'static str = "record";
@@ -62,7 +62,7 @@ impl Fields for Record {
 
 /// Writes a record as one list: the fields of its entity, then its revision.
 ///
-/// The fields stand in the same list, without the type number that a stored entity has.
+/// The fields are in the same list, without the type number that a stored entity has.
 fn write_record(writer: &mut RowWriter, record: &Record) {
     writer.list(Entity::COUNT + 1);
     record.entity.write(writer);

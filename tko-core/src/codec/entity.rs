@@ -2,11 +2,11 @@
 //!
 //! An entity is written as a fixed number of fields, each in its place: a field has no name, and an
 //! absent one is null. So a new field, or a new order, needs a new version of the format. Two parts
-//! have a shape of their own:
+//! have a special structure:
 //!
 //! - The conditions are a list of any length, each condition a list of 6.
-//! - The facts begin with a number that says of which kind of entity they are. The number of fields
-//!   must fit this kind.
+//! - The facts begin with a number for the kind of the entity. The number of fields must fit this
+//!   kind.
 //!
 //! Ids are written as texts and checked again when they are read. The reader does not check that
 //! the facts fit the kind of the key, nor that the ids of other entities exist.

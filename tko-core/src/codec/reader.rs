@@ -1,4 +1,4 @@
-//! Reads CBOR items, and refuses structure that the writer does not write.
+//! Reads CBOR items, and refuses structures that the writer never writes.
 //!
 //! Stored bytes are not trusted. Each method names the item that it expects, and any other item is
 //! a `CodecFault`. So are tags, floats and items of indefinite length: no method expects them.
@@ -23,16 +23,16 @@ use std::str::FromStr;
 #[derive(Debug)]
 pub struct CodecFault(pub(super) String);
 
-/// Stored bytes, and how far they are read.
+/// Stored bytes, and how far they have been read.
 ///
-/// After a fault the reader must not be used further: it may stand within an item.
+/// After a fault the reader must not be used any more: it may be in the middle of an item.
 #[derive(Debug)]
 pub struct RowReader<'a> {
     /// The bytes that are not yet read.
     rest: &'a [u8],
     /// The number of all bytes, with the version byte; positions count from it.
     size: usize,
-    /// Where the item that was read last begins.
+    /// The start of the item that was read last.
     start: usize,
     /// The bounds for the CBOR of resources and progress; see `value`.
     limits: &'a Limits,
@@ -49,7 +49,7 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// Where the item that was read last begins, in bytes from 0.
+    /// The start of the item that was read last, in bytes from 0.
     ///
     /// Before the first item, it is 0: the version byte.
     pub(super) fn position(&self) -> usize {
@@ -111,7 +111,7 @@ impl<'a> RowReader<'a> {
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, CodecFault>,
     ) -> Result<Vec<T>, CodecFault> {
-        // Items are collected as they come: a length that lies reserves no memory.
+        // Items are collected as they come: a false length reserves no memory.
         let length = self.list()?;
         let mut items = Vec::new();
         for _ in 0..length {
@@ -122,7 +122,7 @@ impl<'a> RowReader<'a> {
 
     /// Refuses a length that the bytes cannot hold: every item takes one byte or more.
     ///
-    /// A length that lies is found before the first item, and not after many.
+    /// A false length is detected before the first item, not after many.
     fn checked(&self, length: usize) -> Result<usize, CodecFault> {
         if length > self.rest.len() {
             return Err(CodecFault("the bytes end too early".to_owned()));

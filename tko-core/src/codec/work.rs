@@ -48,7 +48,7 @@ impl Fields for Work {
 /// The fields of the row of one piece of work, in the order of the format.
 ///
 /// The lease is a list of secret and end. An expired lease is kept like a live one: only the time
-/// tells them apart.
+/// distinguishes them.
 impl Fields for WorkItem {
     const TYPE: u64 = 3;
     const NAME: &'static str = "work item";

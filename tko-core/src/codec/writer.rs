@@ -1,8 +1,8 @@
 //! Writes CBOR items: the counterpart of the reader.
 //!
-//! The same value gives the same bytes: lengths are definite, headers are shortest, and maps of
-//! texts are written in the order of their keys. Writing cannot fail. The writer does not count
-//! items, so the caller must write as many as it announced by `list`.
+//! Equal values have equal bytes: lengths are definite, headers are shortest, and maps of texts are
+//! written in the order of their keys. Writing cannot fail. The writer does not count items, so the
+//! caller must write as many as it announced by `list`.
 
 use crate::encoding::{encode_value, push_header};
 use crate::id::Key;
@@ -10,7 +10,7 @@ use crate::metadata::Metadata;
 use ciborium_ll::{Header, simple};
 use serde_json::Value;
 
-/// Stored bytes, as far as they are written.
+/// The bytes written so far.
 #[derive(Debug)]
 pub struct RowWriter(Vec<u8>);
 
@@ -30,12 +30,12 @@ impl RowWriter {
         push_header(&mut self.0, Header::Array(Some(length)));
     }
 
-    /// Writes an integer from 0.
+    /// Writes a non-negative integer.
     pub(super) fn unsigned(&mut self, value: u64) {
         push_header(&mut self.0, Header::Positive(value));
     }
 
-    /// Writes an integer. One from 0 has the same bytes as by `unsigned`.
+    /// Writes an integer. A non-negative integer has the same bytes as with `unsigned`.
     pub(super) fn signed(&mut self, value: i64) {
         let header = match u64::try_from(value) {
             Ok(value) => Header::Positive(value),
@@ -65,7 +65,7 @@ impl RowWriter {
 
     /// Writes null, or the value by `write`.
     ///
-    /// `write` must write exactly one item, and not null, or the reader loses its place.
+    /// `write` must write exactly one item, and not null, or the reader loses its position.
     pub(super) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         match value {
             Some(value) => write(self, value),

@@ -1,11 +1,11 @@
-//! Modifications: exclusive rights of people, in memory.
+//! Modifications: exclusive rights of people, kept in memory.
 //!
-//! A modification belongs to one key. It ends when it is used or given up, when it expires, or when
-//! its key is removed. A key has at most one open modification. Every method takes the time of the
-//! store's clock, and a modification is open until, and not at, its end.
+//! A modification belongs to one key. It ends when it is used or cancelled, when it expires, or
+//! when its key is removed. A key has at most one open modification. Every method takes the time of
+//! the store's clock, and a modification is open before its end, but no longer at its end.
 //!
-//! Used and given up modifications are forgotten at once, so their tokens are `Unknown`. Expired
-//! ones are kept for a while, so that a person who is late learns the reason.
+//! Used and cancelled modifications are forgotten at once, so their tokens are `Unknown`. Expired
+//! ones are kept for a while, so that a person who is too late gets the reason.
 
 use super::snapshot::{Right, TokenState};
 use crate::id::Key;
@@ -22,9 +22,9 @@ const REMEMBERED: usize = 10_000;
 pub enum ModificationState {
     /// The modification is open.
     Open,
-    /// It was not used in time.
+    /// The modification expired before it was used.
     Expired,
-    /// It was never made, was used, or was given up.
+    /// The modification was never started, was used, or was cancelled.
     Unknown,
 }
 
@@ -41,13 +41,13 @@ impl From<ModificationState> for TokenState {
 /// The modifications of all keys, for a backend that keeps them in memory.
 ///
 /// Nothing sweeps expired modifications: the next one of the same key takes their place. The last
-/// 10,000 that expired are remembered, so that a client that is late gets `ClaimExpired` and not
+/// 10,000 that expired are remembered, so that a client that is too late gets `ClaimExpired`, not
 /// `NotFound`.
 #[derive(Clone, Debug, Default)]
 pub struct Modifications {
     /// The last modification of each key; it may have expired.
     latest: HashMap<Key, (Token, Timestamp)>,
-    /// The tokens of expired modifications that no longer are the last of their key.
+    /// The tokens of expired modifications that are no longer the last of their key.
     expired: HashSet<Token>,
     /// The same tokens, the oldest first: the order in which they are dropped.
     order: VecDeque<Token>,
@@ -112,7 +112,7 @@ impl Modifications {
 
     /// Ends an open modification. False: it is not open.
     ///
-    /// For a modification that is used or given up. Its token is `Unknown` from now on.
+    /// Call it when the modification is used or cancelled. Its token is `Unknown` from now on.
     pub fn close(&mut self, token: &Token, now: Timestamp) -> bool {
         let open = self.state(token, now) == ModificationState::Open;
         if open {

@@ -25,9 +25,10 @@ use crate::work::Token;
 ///
 /// # Errors
 /// - `ClaimExpired`: `under` expired, or is a lease that is not live.
-/// - `NotFound` (of the claim): `under` was never made, was used, or was given up.
-/// - `NotFound`: only preconditions that something exists failed; names the first key.
-/// - `AlreadyExists`: only preconditions that something is absent failed; names the first key.
+/// - `NotFound` (of the claim): `under` was never issued, was used, or was cancelled.
+/// - `NotFound`: only preconditions failed that require an entity to exist; names the first key.
+/// - `AlreadyExists`: only preconditions failed that require an entity to be absent; names the
+///   first key.
 /// - `Conflict`: any other failure; names every key with a failed precondition.
 /// - `Busy`: someone else has an open modification; names the first key in the order of changes.
 pub fn judge<S: Snapshot>(
@@ -90,9 +91,10 @@ struct FailedPreconditions {
     /// Keys in another state than required: another version or generation, still referenced, or
     /// with an idempotency key of another deployment.
     moved: Vec<Key>,
-    /// Keys that had to exist and do not, or are being deleted where that is not enough.
+    /// Keys that should exist but do not, or that are being deleted although the precondition
+    /// excludes that.
     missing: Vec<Key>,
-    /// Keys that had to be absent and exist.
+    /// Keys that should be absent but exist.
     present: Vec<Key>,
 }
 
@@ -132,7 +134,7 @@ impl FailedPreconditions {
         failed.push(key.clone());
     }
 
-    /// The error of all failures together, or `Ok` without any.
+    /// The error for all failures together, or `Ok` if there are none.
     ///
     /// If every failure is of one kind, missing or present, the error names the first key only. Any
     /// other combination is a `Conflict` of all keys, each once: moved, then missing, then present.
@@ -159,7 +161,7 @@ impl FailedPreconditions {
 
 /// Whether any row refers to this key once all steps are written.
 ///
-/// Rows that a step writes are judged by their new state; for all others, the snapshot decides.
+/// Rows that a step writes are examined in their new state; for all others, the snapshot decides.
 fn is_referenced<S: Snapshot>(snapshot: &S, staged: &Staged<S::Row>, key: &Key) -> bool {
     staged.after().any(|entity| entity.refers_to(key))
         || snapshot.is_referenced(key, &|other| staged.changes(other))

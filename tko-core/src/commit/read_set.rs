@@ -7,7 +7,7 @@ use crate::work::Token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// All that a change set depends on, read before its changes are staged.
+/// Everything that a change set depends on, read before its changes are staged.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReadSet<R> {
@@ -26,7 +26,7 @@ pub struct ReadSet<R> {
 }
 
 impl<R: StoredRow + Clone> ReadSet<R> {
-    /// Nothing, read at this time.
+    /// An empty read set at this time.
     pub fn at(now: Timestamp) -> Self {
         Self {
             rows: BTreeMap::new(),

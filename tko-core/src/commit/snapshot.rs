@@ -7,7 +7,7 @@ use crate::work::{Outcome, Stage, Token};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A row as a backend keeps it: the entity, and anything else the backend stores beside it.
+/// A row as a backend keeps it: the entity, and anything else that the backend stores with it.
 pub trait StoredRow {
     /// The entity of this row.
     fn entity(&self) -> &Entity;
@@ -39,9 +39,9 @@ impl<T: StoredRow> StoredRow for &T {
 
 /// One consistent state, as far as a change set depends on it.
 ///
-/// A backend that reads everything beforehand reads the rows of all keys in
-/// [`ChangeSet::changes`], [`ChangeSet::require`] and [`ChangeSet::under`]; nothing else is asked
-/// for. A backend with all state at hand answers from it directly.
+/// A backend that reads everything beforehand reads the rows of all keys in [`ChangeSet::changes`],
+/// [`ChangeSet::require`] and [`ChangeSet::under`]; the rules need nothing else. A backend with all
+/// state at hand answers from it directly.
 ///
 /// [`ChangeSet::changes`]: crate::ChangeSet::changes
 /// [`ChangeSet::require`]: crate::ChangeSet::require
@@ -70,7 +70,7 @@ pub trait Snapshot {
     fn now(&self) -> Timestamp;
 }
 
-/// The right that a live token gives to its holder.
+/// The right that a live token grants to its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// An exclusive right to change one package.
@@ -99,14 +99,14 @@ pub enum TokenState {
     ///
     /// A backend recognizes tokens of leases by their form, because it does not remember them.
     Expired,
-    /// Its modification was never made, was used, or was given up.
+    /// Its modification was never started, was used, or was cancelled.
     Unknown,
 }
 
 /// A snapshot of an empty store at a given time.
 ///
-/// For a backend that writes new rows without reading first, and lets the write itself check that
-/// they are absent.
+/// It is for a backend that writes new rows without reading first, and whose write itself checks
+/// that they are absent.
 #[derive(Debug)]
 pub struct EmptySnapshot<R> {
     now: Timestamp,

@@ -10,9 +10,9 @@
 //! - Conditions are merged into the row. The merge has no effect if the row is absent, or if every
 //!   condition is the same as before.
 //!
-//! A change set has at most one change of each key, which `check` makes sure of. So each change
-//! reads its row from the snapshot. Only idempotency keys pass from one change to a later one: a
-//! deletion frees the key, and a later put of the same set may take it.
+//! A change set has at most one change of each key, which `check` ensures. So each change reads its
+//! row from the snapshot. Only idempotency keys pass from one change to a later one: a deletion
+//! frees the key, and a later put of the same set may take it.
 
 use super::snapshot::{Snapshot, StoredRow};
 use crate::change::{Change, Committed, Put};
@@ -36,7 +36,7 @@ pub struct Step<R> {
     pub version: Version,
     /// The row as it was read; `None` for a new row.
     pub before: Option<R>,
-    /// The row to write; `None` removes it. At least one of `before` and `after` is there.
+    /// The row to write; `None` removes it. At least one of `before` and `after` is `Some`.
     pub after: Option<Entity>,
     /// The body to write. `None`: the row keeps the body of `before`, or is removed.
     pub body: Option<Package>,
@@ -67,22 +67,22 @@ pub struct Staged<R> {
     /// Creations that were left out because their idempotency key is taken, with its holder.
     pub existing: Vec<(Key, DeploymentId)>,
     /// Puts without effect, with their positions in the change set. A modification held by someone
-    /// else forbids them all the same.
+    /// else forbids even these.
     pub unchanged: Vec<(usize, Key)>,
     /// Changes to the index of idempotency keys: the new holder of each; `None` removes the entry.
     pub holders: BTreeMap<Arc<str>, Option<DeploymentId>>,
-    /// Existing rows that were to take an idempotency key held by another deployment.
+    /// Existing rows whose put has an idempotency key that another deployment holds.
     pub(super) taken: Vec<Key>,
     /// The keys of all steps, for `changes`.
     keys: HashSet<Key>,
 }
 
 impl<R: StoredRow + Clone> Staged<R> {
-    /// Works out all changes in order.
+    /// Computes the effect of all changes, in order.
     ///
-    /// `version` gives the version of the change at a position in the change set. It must not
-    /// have been used before; it is called at most once for each position, in order, and not for
-    /// every one: changes without effect need no version.
+    /// `version` returns the version for the change at a position in the change set. A version must
+    /// not have been used before. `version` is called at most once for each position, in order, but
+    /// not for changes without effect, which need no version.
     pub fn new<S: Snapshot<Row = R>>(
         snapshot: &S,
         changes: Vec<Change>,
@@ -234,9 +234,9 @@ impl<R: StoredRow + Clone> Staged<R> {
 
     /// The other deployment that has the idempotency key of a put, after the changes before it.
     ///
-    /// `None` if the put is no deployment, has no idempotency key, or no other deployment has it.
-    /// With another holder, a creation is left out, and a put of an existing row fails the change
-    /// set.
+    /// `None` if the put is not of a deployment, has no idempotency key, or no other deployment has
+    /// the key. With another holder, a creation is left out, and a put of an existing row fails the
+    /// change set.
     fn other_holder<S: Snapshot>(&self, snapshot: &S, put: &Put) -> Option<DeploymentId> {
         let Facts::Deployment(deployment) = &put.facts else {
             return None;

@@ -2,14 +2,14 @@
 //!
 //! These rules are pure: the caller passes the time of the store's clock, and writes the item back.
 //!
-//! 1. [`WorkItem::enqueued`] creates the item, or merges into the one that is there.
+//! 1. [`WorkItem::enqueued`] creates the item, or merges the request into the existing item.
 //! 2. From [`WorkItem::ready`] on, a claim may choose it and lease it by `WorkItem::lease`.
 //! 3. The worker may [`WorkItem::renew`] the lease and [set progress](WorkItem::set_progress) while
 //!    [`WorkItem::is_leased`] holds for its token.
 //! 4. [`WorkItem::settle`] ends the lease, and removes the item or makes it due again.
 //!
 //! If step 4 does not come in time, the lease expires and step 2 follows again. The attempt counts,
-//! because a worker that crashes cannot say so.
+//! because a crashed worker cannot report its failure.
 //!
 //! Nothing is lost if work is enqueued while a worker is busy with it: the item remembers it, and
 //! is due again when it is settled. So the state at the time of the last enqueue is always worked
@@ -25,16 +25,16 @@ use std::time::Duration;
 
 /// One piece of work as a backend keeps it, by stage and key.
 ///
-/// A backend that claims in the order of [`ready`](Self::ready) within each lane needs nothing that
-/// sweeps: an expired lease is due work.
+/// A backend that claims in the order of [`ready`](Self::ready) within each lane needs no
+/// background sweep: an expired lease is due work.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WorkItem {
     /// The lane in which it is claimed.
     pub lane: Lane,
-    /// When it is due. While it is leased: when it is due once the lease ends.
+    /// When the work is due. While it is leased: when it is due once the lease ends.
     pub due: Timestamp,
-    /// The number of claims since it was last done, without those that were handed back.
+    /// The number of claims since it was last done, not counting those that ended with a yield.
     pub attempts: u32,
     /// The error of the last failed attempt.
     pub error: Option<Box<str>>,
@@ -72,7 +72,7 @@ impl WorkItem {
         }
     }
 
-    /// Enqueues work, whether it is there already or not.
+    /// Enqueues work, whether or not it already exists.
     ///
     /// The caller stores the returned item under the stage and key of the request.
     #[must_use]
@@ -86,7 +86,7 @@ impl WorkItem {
         }
     }
 
-    /// Enqueues work that is there already: the earlier time wins, and the lane stays. If it is
+    /// Enqueues work that already exists: the earlier time wins, and the lane stays. If it is
     /// leased, it is due again as soon as the lease is settled.
     ///
     /// A lease that has expired counts as a lease here until the next claim replaces it. An enqueue
@@ -107,18 +107,19 @@ impl WorkItem {
 
     /// Whether this token proves a lease of it that has not expired. The caller compares keys.
     ///
-    /// At the very time of its end, a lease is no longer live. A token of an earlier lease of the
-    /// same item proves nothing, because each lease has a secret of its own.
+    /// Exactly at its end, a lease is no longer live. A token of an earlier lease of the same item
+    /// proves nothing, because each lease has its own secret.
     pub fn is_leased(&self, token: &Token, now: Timestamp) -> bool {
         self.lease
             .as_ref()
             .is_some_and(|lease| lease.secret == token.secret && lease.until > now)
     }
 
-    /// Whether it must be claimed alone: so many workers lost it that it may be what kills them.
+    /// Whether the work must be claimed alone: so many workers lost it that the work itself may be
+    /// what kills them.
     ///
-    /// A lease that is still there was never settled. If the item is due, that lease expired, so
-    /// its worker was lost. Work that fails and is settled is never suspect: its lease is gone.
+    /// A lease that still exists was never settled. If the item is due, that lease expired, so its
+    /// worker was lost. Work that fails and is settled is never suspect, because its lease is gone.
     pub fn is_suspect(&self) -> bool {
         self.lease.is_some() && self.attempts >= Lane::PATIENCE
     }
@@ -159,7 +160,7 @@ impl WorkItem {
         self.progress = (!progress.is_null()).then(|| Box::new(progress));
     }
 
-    /// Ends its lease. False: the work is done, and the item is to be removed.
+    /// Ends its lease. False: the work is done, and the caller removes the item.
     ///
     /// True: the item stays and the caller writes it back. If it was enqueued while it was leased,
     /// it is due at once, whatever the delay of the outcome:
@@ -211,12 +212,11 @@ impl WorkItem {
     /// Chooses the work to lease next, of all the work of one stage: lanes in turn, and in a lane the
     /// earliest first, ties by key. A [suspect](Self::is_suspect) comes alone.
     ///
-    /// `turn` is the lane that was claimed from last, `None` at first; it moves on. At most `max`
-    /// items are chosen.
-    /// For a backend that has no index of its own.
+    /// `turn` is the lane that was claimed from last, `None` at first; it is updated. At most `max`
+    /// items are chosen. It is for a backend that has no index of its own.
     ///
     /// The rotation takes one item from each lane that has due work, and begins again after the
-    /// last lane. So a lane with much work delays the others by one item a turn only. Items that
+    /// last lane. So a lane with much work delays the others by only one item per turn. Items that
     /// are not [ready](Self::ready) at `now` are left out.
     ///
     /// A suspect at the head of a lane ends the choice before it. A later call returns it as the
@@ -254,7 +254,7 @@ impl WorkItem {
         chosen
     }
 
-    /// The work as it is read.
+    /// The work as clients read it.
     ///
     /// It shows the end of the lease, never its secret. The end may lie in the past.
     pub fn work(&self, stage: Stage, key: &Key) -> Work {

@@ -116,8 +116,8 @@ impl<'a> CborReader<'a, '_> {
     /// - The errors of the content.
     ///
     /// # Panics
-    /// If the header is a tag. `content`, which reads every header that is passed here, takes tags
-    /// off.
+    /// If the header is a tag. `content`, which reads every header that is passed here, removes
+    /// tags.
     fn value(&mut self, header: Header, depth: usize) -> Result<Value, DecodeFault> {
         self.budget.value()?;
         Ok(match header {
@@ -288,9 +288,7 @@ impl<'a> CborReader<'a, '_> {
                     });
                 }
                 Header::Break if tagged => {
-                    return Err(DecodeFault::Malformed(
-                        "a tag stands before no value".to_owned(),
-                    ));
+                    return Err(DecodeFault::Malformed("a tag has no value".to_owned()));
                 }
                 header => return Ok(header),
             }

@@ -1,7 +1,7 @@
 //! Comments at the ends of lines of YAML, and the values that they are about.
 //!
 //! Decoding drops comments. Some tools keep settings in them, such as `replicas: 3 # kpt-set:
-//! ${replicas}`. [`line_comments`] finds them beside a decoded package, and [`with_line_comments`]
+//! ${replicas}`. [`line_comments`] finds them in the text of a package, and [`with_line_comments`]
 //! puts them back into encoded YAML.
 
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
     if !text.contains(start) {
         return found;
     }
-    // What was found before an error counts: decoding reports the error itself.
+    // Comments found before an error are kept; decoding reports the error itself.
     let _ = Places::walk(text, &mut |document, pointer, end| {
         let line = rest_of_line(text, end);
         let line = line.trim_start();
@@ -64,7 +64,7 @@ pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
 
 /// Puts comments at the ends of lines of encoded YAML.
 ///
-/// Comments whose value does not exist, does not end on a line of its own, or that have line breaks
+/// Comments whose value does not exist, does not end on a separate line, or that have line breaks
 /// are left out.
 pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
     if comments.is_empty() {

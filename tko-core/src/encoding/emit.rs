@@ -22,13 +22,13 @@ pub(super) fn write<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// A value that is written so that every reader reads it.
+/// A value that is written so that every reader reads it alike.
 struct Readable<'a>(&'a Value);
 
 impl Serialize for Readable<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            // Readers based on libyaml take a tab at the start of a block for indentation.
+            // Readers based on libyaml mistake a tab at the start of a block for indentation.
             Value::String(text) if text.trim_start_matches('\n').starts_with('\t') => {
                 DoubleQuoted(text).serialize(serializer)
             }

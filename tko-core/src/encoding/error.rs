@@ -1,14 +1,13 @@
 //! Decoding errors and their positions.
 //!
-//! Readers find a fault where they may not know the place, for example in a visitor of
-//! `serde_json`. They return a `DecodeFault`, and the code that knows the place turns it into a
-//! [`DecodeError`].
+//! A reader may find a fault without knowing its place, for example in a visitor of `serde_json`.
+//! It returns a `DecodeFault`, and the code that knows the place turns this into a [`DecodeError`].
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{Format, Limit};
 
-/// An error of decoding a list of resources.
+/// An error in decoding a list of resources.
 ///
 /// The variants differ in the remedy. Every message gives the place: the document or item, then
 /// line and column (YAML, JSON) or the byte (CBOR).

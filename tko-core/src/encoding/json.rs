@@ -139,7 +139,7 @@ impl JsonRead<'_, '_> {
     /// Converts an error of `serde_json` to an error with a place, or returns the stored fault with
     /// it.
     ///
-    /// `text` is the whole input, and `at` has the document. A word such as `NaN` is no JSON, but
+    /// `text` is the whole input, and `at` has the document. A word such as `NaN` is not JSON, but
     /// gets the advice for numbers that are not finite. Everything else is `Malformed`, with the
     /// parser's message.
     fn explain(&self, text: &str, at: InputPlace, error: &serde_json::Error) -> DecodeError {

@@ -53,42 +53,42 @@ impl Limits {
         }
     }
 
-    /// Sets the size of the input in bytes.
+    /// Sets the maximum size of the input in bytes.
     #[must_use]
     pub const fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// Sets the levels of maps and lists in one resource.
+    /// Sets the maximum number of levels of maps and lists in one resource.
     #[must_use]
     pub const fn depth(mut self, depth: usize) -> Self {
         self.depth = depth;
         self
     }
 
-    /// Sets the number of values in the whole input.
+    /// Sets the maximum number of values in the whole input.
     #[must_use]
     pub const fn values(mut self, values: usize) -> Self {
         self.values = values;
         self
     }
 
-    /// Sets the number of documents and resources.
+    /// Sets the maximum number of documents and resources.
     #[must_use]
     pub const fn documents(mut self, documents: usize) -> Self {
         self.documents = documents;
         self
     }
 
-    /// Sets the number of values that aliases copy.
+    /// Sets the maximum number of values that aliases copy.
     #[must_use]
     pub const fn alias_values(mut self, values: usize) -> Self {
         self.alias_values = values;
         self
     }
 
-    /// Sets the bytes of text that aliases copy.
+    /// Sets the maximum number of bytes of text that aliases copy.
     #[must_use]
     pub const fn alias_bytes(mut self, bytes: usize) -> Self {
         self.alias_bytes = bytes;
@@ -155,14 +155,15 @@ pub(super) struct Budget<'a> {
     input: usize,
 }
 
-/// The values that aliases may copy: so many, and so many for each byte of the input.
+/// The values that aliases may copy: a fixed number, plus a number for each byte of the input.
 const ALIAS_VALUES: (usize, usize) = (10_000, 4);
 
-/// The bytes of text that aliases may copy: so many, and so many for each byte of the input.
+/// The bytes of text that aliases may copy: a fixed number, plus a number for each byte of the
+/// input.
 const ALIAS_BYTES: (usize, usize) = (1 << 20, 64);
 
 impl<'a> Budget<'a> {
-    /// The same for an input of this many bytes.
+    /// The same budget for an input of this many bytes.
     pub(super) fn with_input(self, input: usize) -> Self {
         Self { input, ..self }
     }

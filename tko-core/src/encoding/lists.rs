@@ -1,7 +1,7 @@
 //! Splitting lists of resources into their items, as `kubectl` does.
 //!
-//! A top-level list gives its items in every dialect and format. A map of kind `List` gives its
-//! items only in the people's dialect, because a program means what it sends.
+//! A top-level list is replaced by its items in every dialect and format. A map of kind `List` is
+//! replaced by its items only in the people's dialect, because a program means what it sends.
 //!
 //! The order is that of the text, depth first. The other fields of a list, such as its metadata,
 //! are dropped. An item has the place of its document, and its number in the innermost list.
@@ -132,13 +132,13 @@ fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
     )
 }
 
-/// Whether `metadata.name` is there, with a value of any type.
+/// Whether `metadata.name` exists, with a value of any type.
 fn has_name(map: &Map<String, Value>) -> bool {
     map.get("metadata")
         .is_some_and(|metadata| metadata.get("name").is_some())
 }
 
-/// Whether `items` is there, and is a list, even an empty one.
+/// Whether `items` exists and is a list, even an empty one.
 fn has_items(map: &Map<String, Value>) -> bool {
     map.get("items").is_some_and(Value::is_array)
 }

@@ -73,7 +73,7 @@ pub(super) fn resolve(
         return Ok(value);
     }
     Err(DecodeFault::Malformed(format!(
-        "{} is not what its tag {} says",
+        "{} does not match its tag {}",
         quoted(&text),
         tag.original()
     )))

@@ -187,7 +187,7 @@ impl<'a> Composer<'a, '_> {
     /// means none.
     ///
     /// The copy counts against the alias limits even if no alias follows, because it takes memory.
-    /// A later anchor has a number of its own, so it never changes an earlier one.
+    /// A later anchor has its own number, so it never changes an earlier one.
     fn remember(&mut self, anchor: usize, value: &Value, span: Span) -> Result<(), DecodeError> {
         // The parser counts anchors from 1; 0 means none.
         if anchor == 0 {
@@ -284,7 +284,7 @@ impl<'a> Composer<'a, '_> {
     /// being read, and the alias is inside it: a cycle, which is `Malformed`.
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Value, DecodeError> {
         let Some(anchored) = self.anchors.get(&anchor) else {
-            let problem = "an alias stands inside the value of its own anchor";
+            let problem = "an alias is inside the value of its own anchor";
             return Err(self.fault(span, DecodeFault::Malformed(problem.to_owned())));
         };
         let weight = anchored.weight;

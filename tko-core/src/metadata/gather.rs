@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 impl Metadata {
     /// Gathers the metadata of a package from its resources of the group [`METADATA_GROUP`].
     ///
-    /// Each leaf of a resource's `spec` gives one pair. The key is the kind, a dot, and the path,
-    /// joined by dots; the value is the [text of the leaf](leaf_text). Of several values for one
-    /// key, the last counts. Resources with the annotation `nephio.org/metadata` other than `Here`
-    /// are skipped.
+    /// Each leaf of a resource's `spec` becomes one pair. The key is the kind, a dot, and the path,
+    /// joined by dots; the value is the [text of the leaf](leaf_text). If a key has several values,
+    /// the last one wins. Resources with the annotation `nephio.org/metadata` other than `Here` are
+    /// skipped.
     ///
     /// ```
     /// use serde_json::json;
@@ -66,7 +66,7 @@ fn leaves(path: String, value: &Value, into: &mut BTreeMap<String, String>) {
 }
 
 /// Converts a leaf to text: `true`, `false`, integers in decimal, floats as the shortest decimal
-/// (1.0 gives `1`), and lists as JSON. Null and maps give `None`.
+/// (1.0 becomes `1`), and lists as JSON. Null and maps become `None`.
 pub fn leaf_text(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null | Value::Object(_) => return None,

@@ -1,8 +1,8 @@
 //! Building metadata from pairs in the order of their keys.
 //!
-//! There are two ways. Pairs are pushed one by one, in ascending order of their keys. Or stored
-//! lines without escapes are taken as they are, because they equal the texts of the layout byte by
-//! byte.
+//! There are two ways. Pairs are pushed one by one, in ascending order of their keys.
+//! Alternatively, stored lines without escapes are copied unchanged, because they equal the texts
+//! of the layout byte by byte.
 
 use super::{Metadata, TextEnd};
 use std::cell::Cell;
@@ -15,14 +15,14 @@ pub(super) const TAB: char = '\t';
 /// The separator of two pairs, in the layout and in lines.
 pub(super) const NEWLINE: char = '\n';
 
-/// The layout of metadata while it is built.
+/// The layout of metadata while it is being built.
 #[derive(Default)]
 pub(super) struct Growing {
     /// The texts so far, with their separators.
     text: String,
     /// The encoded ends of the texts so far, two for each pair.
     ends: Vec<[u8; TextEnd::LENGTH]>,
-    /// The place of the last key that was pushed; without meaning while there are no pairs.
+    /// The position of the last key that was pushed; meaningless while there are no pairs.
     last: Range<usize>,
 }
 
@@ -35,17 +35,17 @@ impl Growing {
     /// Maximum number of bytes of texts of a kept buffer.
     const KEPT: usize = 65_536;
 
-    /// Begins with no pairs, in the buffers of this thread's last build if they are free.
+    /// Begins without pairs, in the buffers of this thread's last build if they are free.
     pub(super) fn begin() -> Self {
         ROOM.take()
     }
 
-    /// Whether this key is greater than every present one.
+    /// Whether this key is greater than every key so far.
     pub(super) fn goes_on_with(&self, key: &str) -> bool {
         self.ends.is_empty() || &self.text[self.last.clone()] < key
     }
 
-    /// Adds a pair. The key must be greater than every present one, which only
+    /// Adds a pair. The key must be greater than every key so far, which only
     /// [`goes_on_with`](Self::goes_on_with) checks.
     pub(super) fn push(&mut self, key: &str, value: &str) {
         if !self.ends.is_empty() {
@@ -69,7 +69,8 @@ impl Growing {
     /// escapes.
     ///
     /// `None` means that the lines need the slower reader, which also reports what is wrong with
-    /// them. Every line must have one tab, and keys must ascend. Empty text gives `None` too.
+    /// them. Every line must have one tab, and keys must ascend. The result for empty text is also
+    /// `None`.
     pub(super) fn of(lines: &str) -> Option<Self> {
         let mut growing = Self::begin();
         let bytes = lines.as_bytes();
@@ -101,8 +102,8 @@ impl Growing {
     /// Appends the ends to the texts and copies both into one allocation; none if there are no
     /// pairs.
     ///
-    /// The buffers return to the thread, unless that of the texts has more capacity than `KEPT`.
-    /// One large map therefore does not hold its memory for ever.
+    /// The buffers return to the thread, unless that of the texts has more capacity than `KEPT`. So
+    /// the memory of one large map is not held for ever.
     pub(super) fn finish(mut self) -> Metadata {
         let ends = std::str::from_utf8(self.ends.as_flattened()).expect("seven bits each");
         self.text.push_str(ends);

@@ -17,13 +17,13 @@ const ESCAPED: [(char, char); 4] = [('\\', '\\'), (TAB, 't'), (NEWLINE, 'n'), ('
 
 impl Metadata {
     /// Encodes the map as lines of key, tab and value, in the order of the keys, separated by
-    /// newlines. An empty map gives an empty text.
+    /// newlines. An empty map becomes an empty text.
     ///
     /// A backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as `\0`, much like
     /// the text format of PostgreSQL's `COPY`
     /// (<https://www.postgresql.org/docs/current/sql-copy.html>).
     ///
-    /// The result never contains NUL. Equal maps give equal lines.
+    /// The result never contains NUL. Equal maps have equal lines.
     pub fn to_lines(&self) -> String {
         let mut lines = String::new();
         for (at, (key, value)) in self.iter().enumerate() {
@@ -37,8 +37,8 @@ impl Metadata {
         lines
     }
 
-    /// Decodes the text of [`to_lines`](Self::to_lines). Lines may be in any order; of several
-    /// lines with one key, the last counts. Empty text gives an empty map.
+    /// Decodes the text of [`to_lines`](Self::to_lines). Lines may be in any order; if several
+    /// lines have the same key, the last one wins. Empty text becomes an empty map.
     ///
     /// # Errors
     /// [`Error::BadArgument`]: a line does not have exactly one tab, or an escape is unknown. This

@@ -18,7 +18,7 @@ use super::PatternPart;
 ///
 /// Without parts, only the empty text matches.
 pub(super) fn matches(parts: &[PatternPart], text: &str) -> bool {
-    // The literal start and end decide most patterns alone.
+    // For most patterns, the literal start and end alone decide.
     let (parts, text) = match parts {
         [PatternPart::Text(prefix), rest @ ..] => match text.strip_prefix(&**prefix) {
             Some(text) => (rest, text),
@@ -44,7 +44,7 @@ pub(super) fn matches(parts: &[PatternPart], text: &str) -> bool {
 /// Tracks where each part can end: `ends[i]` is whether it can end before byte `i`.
 ///
 /// Before the first part only `ends[0]` is set. The text matches if the last part can end at its
-/// end. A part that cannot end anywhere decides at once that nothing matches.
+/// end. If a part cannot end anywhere, nothing matches.
 fn walk(parts: &[PatternPart], text: &[u8]) -> bool {
     // Ids and values are usually short; allocate only for long ones.
     let mut short = [false; 256];
@@ -86,7 +86,7 @@ fn after_literal(ends: &mut [bool], text: &[u8], literal: &[u8]) -> bool {
 
 /// Extends each place to the right, up to and including the place before the next `/` or `:`.
 ///
-/// Returns true: a wildcard may match nothing, so every place remains.
+/// Returns true: a wildcard may match the empty text, so every place remains.
 fn after_segment(ends: &mut [bool], text: &[u8]) -> bool {
     let mut inside = false;
     for (index, end) in ends.iter_mut().enumerate() {
@@ -102,7 +102,7 @@ fn after_segment(ends: &mut [bool], text: &[u8]) -> bool {
 
 /// Extends the first place to the end of the text.
 ///
-/// Returns true: a wildcard may match nothing, so every place remains.
+/// Returns true: a wildcard may match the empty text, so every place remains.
 fn after_any(ends: &mut [bool]) -> bool {
     let first = ends.iter().position(|&end| end).unwrap_or(ends.len());
     ends[first..].fill(true);

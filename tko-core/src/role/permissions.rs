@@ -9,7 +9,7 @@ use crate::id::Kind;
 pub struct Permission {
     /// The name of the call, as [`ApiCall::name`](crate::ApiCall::name).
     pub call: &'static str,
-    /// The kinds of entity that the row is about; empty: any, or none.
+    /// The kinds of entity to which the row applies. Empty for a call on any kind, or on no entity.
     pub kinds: &'static [Kind],
     /// The roles that may make the call.
     pub roles: &'static [CallerRole],
@@ -23,7 +23,7 @@ const WORKERS: &[CallerRole] = &[Worker, Admin];
 /// The kinds of entity that authors register.
 const AUTHORED: &[Kind] = &[Kind::Template, Kind::Site, Kind::Plugin];
 
-/// Every call of the API, and the roles that may make it. What is not here is refused.
+/// Every call of the API, and the roles that may make it. Any other call is refused.
 pub const PERMISSIONS: &[Permission] = &[
     row("about", &[], READERS),
     row("get", &[], READERS),
@@ -69,7 +69,7 @@ const fn row(
     Permission { call, kinds, roles }
 }
 
-/// The row of a call about an entity of this kind; `None` if no row names it.
+/// The row for a call about an entity of this kind; `None` if there is none.
 pub fn permission(call: &str, kind: Option<Kind>) -> Option<&'static Permission> {
     PERMISSIONS.iter().find(|row| {
         row.call == call

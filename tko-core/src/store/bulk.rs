@@ -7,13 +7,14 @@
 //!
 //! 1. All rows of the chunk are changed in one change set. Each must have the version that was
 //!    listed.
-//! 2. If that is refused, the rows that caused it are set aside, and the others are tried again.
+//! 2. If that is refused, the rows that caused the refusal are set aside, and the others are tried
+//!    again.
 //! 3. Rows that other entities refer to are deleted one by one after the chunk.
 //!
 //! Rows that a scheduler holds are marked as being deleted, in the same set. Entities that are created
 //! while a purge runs stay, even if they match: a topology may create children again.
 //!
-//! The call as a whole is not atomic. If it fails, the chunks before stay changed. A repeated call
+//! The call as a whole is not atomic. If it fails, the earlier chunks stay changed. A repeated call
 //! continues, because entities that were approved or deleted no longer match.
 
 use super::delete::is_held;
@@ -42,7 +43,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// The selection is narrowed to these. If it excludes them itself, nothing is read.
     ///
     /// # Errors
-    /// - `BadArgument`: the selection is not one of deployments.
+    /// - `BadArgument`: the selection does not select deployments.
     /// - As `each`.
     pub(super) async fn approve_all(&self, select: &Select) -> Result<Bulk> {
         if select.kind != Kind::Deployment {
@@ -161,8 +162,8 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(alone)
     }
 
-    /// Deletes one entity that could not be deleted with its chunk. Only purging gets here: the set
-    /// of an approval requires nothing beyond the versions.
+    /// Deletes one entity that could not be deleted with its chunk. Only a purge needs this: the
+    /// set of an approval requires only the versions.
     ///
     /// An entity that is already gone or being deleted is not counted. A busy or contended one is
     /// skipped and reported.

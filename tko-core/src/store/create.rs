@@ -9,8 +9,9 @@
 //! 4. The result is split into the Deployment resource, which goes to the row, and the body.
 //! 5. The whole package is admitted. It must be complete if the deployment is prepared.
 //!
-//! The row takes its facts from the finished package. So a package can name a site or template that
-//! the request leaves out. A template that only the package names must exist, but is not merged.
+//! The row takes its facts from the finished package. So the package can name a site or template
+//! even if the request does not. A template that only the package names must exist, but is not
+//! merged.
 //!
 //! # Idempotency
 //!
@@ -40,8 +41,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Creates one deployment and returns its id, or the id of the deployment that already has its
     /// idempotency key.
     ///
-    /// The first attempt may use cached templates. A refusal that rests on one does not count: the
-    /// next attempt reads the template from the backend. An attempt is also repeated if the
+    /// The first attempt may use cached templates. A refusal that is based on one does not count:
+    /// the next attempt reads the template from the backend. An attempt is also repeated if the
     /// template was registered again between the read and the commit.
     ///
     /// # Errors
@@ -50,7 +51,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `Conflict`: the template kept changing for all attempts.
     /// - As [`Backend::commit`].
     pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
-        // The id is chosen once, so that every retry is the same creation.
+        // The id is chosen only once, so that every retry creates the same deployment.
         let id = new.id.get_or_insert_with(|| self.ids.next()).clone();
         let own = Key::from(&id);
         let template = new.template.as_ref().map(Key::from);

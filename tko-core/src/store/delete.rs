@@ -2,7 +2,8 @@
 //!
 //! Up to one chunk of referrers is cleared in the same set as the deletion. With more, the row is
 //! marked `deleting` (hidden, refused as a reference) while referrers are cleared chunk by chunk. A
-//! template always takes at least two sets, because its two kinds of referrers are listed apart.
+//! template always takes at least two sets, because its two kinds of referrers are listed
+//! separately.
 //!
 //! An interrupted deletion is due work of [`Stage::Delete`]. An entity that a scheduler holds stays
 //! `deleting` until the scheduler reports its removal: the row itself is the tombstone.
@@ -17,7 +18,7 @@
 //! | plugin | none | |
 //!
 //! Nothing is deleted with the entity. Placements are never cleared here: only a schedule step does
-//! that, so a site remains until its last deployment is off.
+//! that, so a site remains until its last deployment has been removed from it.
 //!
 //! # Invariant
 //!
@@ -128,10 +129,10 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Returns whether it is gone.
     ///
     /// `found` is the row, if it was read just before. Each round reads the row and clears one page
-    /// of referrers. The first round marks the row as
-    /// `deleting`, unless that round already removes it. The last round removes the row, or leaves
-    /// it marked if it is held. After a conflict the referrers are listed from the start. Those
-    /// that are cleared already are not found again, unless they are still placed on the site.
+    /// of referrers. The first round marks the row as `deleting`, unless that round already removes
+    /// it. The last round removes the row, or leaves it marked if it is held. After a conflict the
+    /// referrers are listed from the start. Cleared referrers are not found again, unless they are
+    /// still placed on the site.
     ///
     /// # Errors
     /// - `Busy`: the entity or one of its referrers is under a modification; names that one.
@@ -191,7 +192,7 @@ impl<B: Backend + ?Sized> Store<B> {
         }
     }
 
-    /// Leaves the rest to a worker: a referrer is under modification, which ends by itself.
+    /// Leaves the rest to a worker: a referrer is under modification, which will end by itself.
     ///
     /// Marks the row as `deleting`, so that it is hidden at once, and enqueues its deletion with a
     /// delay of one second. Returns whether the row is gone: true only if it was removed meanwhile.
@@ -225,7 +226,8 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key.clone()]))
     }
 
-    /// Clears the relation of one chunk of referrers. Returns whether one of them is placed there.
+    /// Clears the relation of one chunk of referrers. Returns whether one of them is placed on the
+    /// entity.
     ///
     /// The answer covers all referrers since the walk began. Each referrer must have the version
     /// that was listed. When all are listed, the call adds nothing to the draft.

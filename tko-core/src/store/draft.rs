@@ -18,7 +18,7 @@ use crate::work::{Enqueue, Stage};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-/// A change set in preparation, and what its drafting has read and required so far.
+/// A change set in preparation, with everything read and required for it so far.
 #[derive(Default)]
 pub(super) struct ChangeDraft {
     /// The set so far.
@@ -27,7 +27,7 @@ pub(super) struct ChangeDraft {
     pub(super) templates: HashMap<Key, Option<Record>>,
     /// Whether cached templates may be used. False unless an operation permits it.
     pub(super) may_remember: bool,
-    /// Whether a cached template was used: a refusal may then rest on an outdated template.
+    /// Whether a cached template was used: a refusal may then be based on an outdated template.
     pub(super) remembered: bool,
     /// Templates that must not have changed since they were read.
     pinned: HashSet<Key>,
@@ -99,7 +99,7 @@ impl ChangeDraft {
         self.set.changes.push(Change::Delete(before.key.clone()));
     }
 
-    /// Adds work to enqueue that no change triggers by itself, such as finishing a deletion.
+    /// Adds work that no change triggers by itself, such as finishing a deletion.
     pub(super) fn mark(&mut self, mark: Enqueue) {
         self.set.enqueue.push(mark);
     }
@@ -126,7 +126,7 @@ impl ChangeDraft {
     }
 }
 
-/// The hash of the body that a backend gives to a new entity without one.
+/// The hash of the body that a backend stores for a new entity without a body.
 fn empty_body() -> ContentHash {
     Package::default().hash()
 }
@@ -155,8 +155,8 @@ pub(super) fn keep_private(before: Option<&Record>, given: &Metadata) -> Metadat
     given.overlaid(&kept)
 }
 
-/// The new `Approved` condition, if there is one and it says otherwise: its writer is not notified
-/// of approvals.
+/// The new `Approved` condition, if the entity has one that contradicts the approval: the writer of
+/// the condition is not notified of approvals.
 ///
 /// Returns at most one condition. It describes the next generation, because a changed approval
 /// changes the package.
@@ -181,10 +181,11 @@ pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Conditi
     )]
 }
 
-/// The conditions that a new package of a prepared deployment leaves true, for the next generation.
+/// The conditions that stay true under a new package of a prepared deployment, updated to the next
+/// generation.
 ///
-/// Nobody prepares such a package anew. Without this, tools would wait until the conditions are of
-/// its generation. Empty if the package does not change, or is to be prepared.
+/// Such a package is not prepared again, so without this, tools would wait for ever for conditions
+/// of its generation. Empty if the package does not change, or is to be prepared.
 pub(super) fn observed_again(entity: &Entity, put: &Put) -> Vec<Condition> {
     let Facts::Deployment(new) = &put.facts else {
         return Vec::new();

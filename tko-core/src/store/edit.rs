@@ -1,9 +1,9 @@
-//! The rules for edits by people, beside those for every new package.
+//! The rules for edits by people, in addition to those for every new package.
 //!
 //! - An edit of what a person has approved withdraws the approval, unless the edit itself approves.
-//!   The site keeps the package that is there until the new one is approved.
-//! - An edit of a prepared deployment enqueues its preparation if something in it was prepared:
-//!   preparers may follow what the package says.
+//!   The site keeps its current package until the new one is approved.
+//! - An edit of a prepared deployment enqueues its preparation if something in it was prepared: a
+//!   preparer may depend on the edited content.
 //! - An edit cannot name another template.
 
 use super::draft::{ChangeDraft, observed_again};
@@ -53,8 +53,8 @@ pub(super) fn draft_edit(draft: &mut ChangeDraft, before: &Record, mut put: Put)
 
 /// Withdraws the approval in these facts if a person has to repeat it. Returns whether it did.
 ///
-/// A person has to approve what says `approve: Manual`, before or after the edit, and what a person
-/// approved because the preparer did not.
+/// A person has to approve a package that says `approve: Manual`, before or after the edit, and a
+/// package that a person approved because the preparer did not.
 fn withdraws_approval(entity: &Entity, facts: &mut Facts) -> bool {
     let (Some(old), Facts::Deployment(new)) = (entity.deployment(), facts) else {
         return false;
@@ -83,10 +83,10 @@ fn withdraws_approval(entity: &Entity, facts: &mut Facts) -> bool {
     withdrawn
 }
 
-/// Refuses another template than before: the content would still be that of the first.
+/// Refuses a change of the template: the content would still be that of the first template.
 ///
 /// # Errors
-/// `BadArgument`: the package before named a template, and this one names another.
+/// `BadArgument`: the old package named a template, and the new one names another.
 pub(super) fn check_template(
     named: Option<&TemplateId>,
     before: Option<&TemplateId>,

@@ -10,9 +10,9 @@
 //! # Relations
 //!
 //! A package *names* a template and a site in its Deployment resource. The row keeps the
-//! *relations* to them apart, because deleting a template or site clears the relation but leaves
-//! the package alone. A new package changes a relation only if it names another entity than the
-//! package before. So a package that still names a deleted site is accepted. Once that site is
+//! *relations* to them separately, because deleting a template or site clears the relation but
+//! leaves the package alone. A new package changes a relation only if it names another entity than
+//! the old package. So a package that still names a deleted site is accepted. Once that site is
 //! registered again, the next package that names it restores the relation.
 //!
 //! # Approval
@@ -113,7 +113,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// required to exist.
     ///
     /// The caller adds the put to the draft, with a precondition on the row. A package without a
-    /// Deployment resource keeps the resource of before. The `origin` is kept as long as the
+    /// Deployment resource keeps the old Deployment resource. The `origin` is kept as long as the
     /// package names the same template.
     ///
     /// # Errors
@@ -138,8 +138,7 @@ impl<B: Backend + ?Sized> Store<B> {
         } = deployment_resource::split(&restored(package, old)?)?;
         check_template(head.template.as_ref(), old.resource.template.as_ref())?;
         let mut new = Deployment {
-            // A package determines the relation from the moment it names another entity than
-            // before.
+            // A package determines the relation once it names another entity than before.
             template: related(
                 head.template.as_ref(),
                 old.resource.template.as_ref(),
@@ -159,8 +158,8 @@ impl<B: Backend + ?Sized> Store<B> {
             ..old.clone()
         };
         if shows_the_same(&new, old) {
-            // Approving changed the fields beside the skeleton, and the package now has the same
-            // values: no change.
+            // Approving changed the fields that are stored next to the skeleton, and the package
+            // now has the same values: no change.
             new.resource.clone_from(&old.resource);
         }
         // The named site was deleted, which cleared the relation, and may be registered again.
@@ -197,7 +196,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// The package, with the Deployment resource of before if it has none.
+/// The package, with the old Deployment resource if it has none.
 ///
 /// # Errors
 /// `BadArgument`: the package has several Deployment resources.
@@ -212,7 +211,7 @@ fn restored(package: &Package, old: &Deployment) -> Result<Package> {
     })
 }
 
-/// Whether both show the same Deployment resource at the same position, although they keep it
+/// Whether both show the same Deployment resource at the same position, although they store it
 /// differently.
 ///
 /// This happens after a bulk approval, which sets the fact in the row and leaves the skeleton

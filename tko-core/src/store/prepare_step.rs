@@ -4,14 +4,14 @@
 //! deployment still has that generation. Everything in it takes effect together: a reader never
 //! sees the children of a step without its package, or the reverse.
 //!
-//! 1. The deployment is read, and its generation compared with that of the step.
+//! 1. The deployment is read, and its generation is compared with that of the step.
 //! 2. Its put is drafted if the step has a new package or new subscriptions. Otherwise only its
 //!    conditions are written.
 //! 3. The effects are drafted, in order. Their references must exist before the step.
 //! 4. The set is committed under the claim, which then ends as the step says.
 //!
-//! Changes by others that leave the generation alone, such as new conditions, are no conflict for
-//! the worker: this store reads again and retries.
+//! Changes by others that leave the generation alone, such as new conditions, are not a conflict
+//! for the worker: this store reads again and retries.
 
 use super::draft::{ChangeDraft, observed_again};
 use super::{Store, TRIES, unknown_reference};
@@ -90,8 +90,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - With a new package or new subscriptions the whole row is put, so the row must have the
     ///   version that was read. The conditions of the step replace those that a new package alone
     ///   would write.
-    /// - Otherwise the generation must be the expected one, and only conditions are merged. Changes
-    ///   of the rest of the row do not matter then.
+    /// - Otherwise the generation must be the expected one, and only conditions are merged. Then
+    ///   changes of the rest of the row do not matter.
     ///
     /// The work that a new package would enqueue for the deployment itself is removed, because the
     /// worker itself continues with it. The outcome of the step says when the work is due again.

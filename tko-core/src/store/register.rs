@@ -4,10 +4,10 @@
 //! requires that the entity is still as it was read. It replaces the body, the facts and the
 //! metadata. Its conditions stay, and so do the relations of other entities to it.
 //!
-//! [`Expect`] says which state the caller requires before:
+//! [`Expect`] says which state the caller requires before the registration:
 //!
-//! - `Any`: the caller does not care, so a concurrent change is no conflict. The store reads again
-//!   and replaces the newer state.
+//! - `Any`: the caller requires no state, so a concurrent change is not a conflict. The store reads
+//!   again and replaces the newer state.
 //! - `Absent`, `At`: a concurrent change of the entity is reported to the caller.
 //!
 //! Deployments and sites that were made from a template do not change when it is replaced: each
@@ -70,8 +70,9 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Creates or replaces a site, and returns its version.
     ///
-    /// Each attempt merges the site with its template anew, because the template may have been
-    /// registered again. That is retried whatever the caller expects of the site.
+    /// Each attempt merges the site with its template again, because the template may have been
+    /// registered again. A conflict on the template is retried whatever the caller expects of the
+    /// site.
     ///
     /// # Errors
     /// - `Conflict`: the site or its template kept changing for all attempts.
@@ -186,7 +187,7 @@ impl<B: Backend + ?Sized> Store<B> {
 
     /// Reads the existing entity with its body, and requires that it does not change.
     ///
-    /// If there is none, it returns `None` and requires that there still is none.
+    /// If there is none, it returns `None` and requires that the entity still does not exist.
     ///
     /// # Errors
     /// - `Busy`: the entity is being deleted. Its id is free once the deletion has finished.

@@ -1,4 +1,4 @@
-//! Retrying now: work that waits for its next attempt becomes due.
+//! Immediate retry: makes work due that waits for its next attempt.
 
 use super::Store;
 use crate::backend::Backend;
@@ -10,8 +10,9 @@ use crate::revision::Timestamp;
 use crate::work::Enqueue;
 
 impl<B: Backend + ?Sized> Store<B> {
-    /// Makes the waiting work of an entity due, and that of the sites that a deployment is on or
-    /// goes to, because sites are scheduled and not deployments. Returns how much that was.
+    /// Makes the waiting work of an entity due. For a deployment, also that of the sites on which
+    /// it is placed or will be placed, because sites are scheduled, not deployments. Returns the
+    /// number of pieces of work.
     pub(super) async fn retry_now(&self, key: &Key) -> Result<usize> {
         let want = Want::ROW.with_work();
         let record = self.find(key, want).await?;

@@ -6,7 +6,7 @@
 //!
 //! The order of a step:
 //!
-//! 1. The reports are merged, one for each entity, and cut into chunks in the order of the keys.
+//! 1. The reports are merged, one for each entity, and split into chunks in the order of the keys.
 //! 2. Each chunk is committed. It also deletes the deployments that are being deleted and are now
 //!    off the site, in the same set. If that is refused, for example because a deployment has
 //!    children, the chunk only records the removal and enqueues the deletion of these deployments.
@@ -39,7 +39,8 @@ const DELETE_TRIES: usize = 3;
 /// The report of a step about one entity.
 #[derive(Clone, Default)]
 struct PlacementReport {
-    /// The generation that is on the site, or is about to be; `None` if the step does not say.
+    /// The generation that is on the site, or is about to be; `None` if the step does not report
+    /// it.
     placed: Option<Generation>,
     /// Whether the deployment is no longer on the site. Ignored if `placed` is set.
     removed: bool,
@@ -51,8 +52,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Commits a step under the claim of its site.
     ///
     /// If the step says that the work is done and the site is being deleted, the site is removed
-    /// instead of settling the claim. If it cannot be removed yet, the claim is handed back, and
-    /// the work is due again after one second.
+    /// instead of settling the claim. If it cannot be removed yet, the claim is released, and the
+    /// work is due again after one second.
     ///
     /// # Errors
     /// - `BadArgument`: the claim is not that of a site.
@@ -203,7 +204,7 @@ fn is_elsewhere(entity: &Entity, site: &SiteId) -> bool {
 /// The deployment with its new placement; `None` if the placement does not change.
 ///
 /// A new generation on the same site is a change. A removal from a site where the deployment is not
-/// placed is none, so a late report cannot undo a placement elsewhere.
+/// placed is not a change, so a late report cannot undo a placement elsewhere.
 fn with_new_placement(
     deployment: &Deployment,
     site: &SiteId,

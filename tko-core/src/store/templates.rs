@@ -42,16 +42,16 @@ impl Templates {
 
     /// Adds or replaces a template.
     ///
-    /// If the size would exceed [`MOST`], the cache is emptied first. A template that is larger
-    /// than that by itself is not kept.
+    /// If the size would exceed [`MOST`], the cache is emptied first. A template that exceeds the
+    /// limit on its own is not kept.
     fn put(&self, record: &Record) {
         let package = record.package.as_ref();
         let size = ROW + package.map_or(0, |package| package.encode(Format::Cbor).len());
         let mut known = self.lock();
         known.bytes += size;
         if known.bytes > MOST {
-            // A program that uses more than this at a time gains little from a part of them.
-            // Replaced templates count until then, too.
+            // A program that uses more templates at a time would gain little from caching some of
+            // them. Replaced templates count until then, too.
             *known = CachedTemplates {
                 bytes: size,
                 ..CachedTemplates::default()
@@ -103,12 +103,12 @@ impl<B: Backend + ?Sized> Store<B> {
         Ok(record)
     }
 
-    /// Reads templates into the draft, at most [`MAX_CHANGES`](crate::MAX_CHANGES): all that it
-    /// lacks in one call.
+    /// Reads templates into the draft, at most [`MAX_CHANGES`](crate::MAX_CHANGES): all that are
+    /// missing, in one call.
     ///
-    /// Uses the cache if the draft permits it, and then notes in the draft that it did. Every
-    /// template that is read from the backend is cached, also for drafts that do not use the cache.
-    /// One that does not exist or is being deleted is noted in the draft as absent.
+    /// Uses the cache if the draft permits it, and then records that in the draft. Every template
+    /// that is read from the backend is cached, also for drafts that do not use the cache. One that
+    /// does not exist or is being deleted is recorded as absent in the draft.
     ///
     /// # Errors
     /// Any error of reading; for example `BadArgument` if there are too many keys.

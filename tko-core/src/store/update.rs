@@ -28,7 +28,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `NotFound`: the entity does not exist, or is being deleted.
     /// - `Conflict`: it has another version, at the read or at the commit.
     /// - `Busy`: it is under a modification.
-    /// - `BadArgument`: the package is not admitted; or the entity is a plugin and has none.
+    /// - `BadArgument`: the package is not admitted; or the entity is a plugin, which has no
+    ///   package.
     pub(super) async fn change_entity(&self, update: EntityUpdate) -> Result<Version> {
         let key = update.key;
         let before = self
@@ -148,7 +149,7 @@ fn set_given(put: &mut Put, before: &Record, given: Metadata) {
     put.given = given;
 }
 
-/// The reserved keys of TKO itself, which no caller gave.
+/// The reserved keys that TKO itself writes.
 fn kept(metadata: &Metadata, given: &Metadata) -> Metadata {
     let mut kept = metadata.clone();
     kept.retain(|key, _| key.starts_with(RESERVED) && !given.contains_key(key));
@@ -156,7 +157,7 @@ fn kept(metadata: &Metadata, given: &Metadata) -> Metadata {
 }
 
 impl<B: Backend + ?Sized> Store<B> {
-    /// Checks the preconditions of a set that is not to be committed.
+    /// Checks the preconditions of a set that will not be committed.
     ///
     /// # Errors
     /// `NotFound`, `AlreadyExists` or `Conflict`: as a commit of the set.

@@ -3,9 +3,9 @@
 //! The feed of the backend has the changes of all entities. This module filters them for one
 //! watcher, by comparing the states before and after each change with the selection.
 //!
-//! A watcher of a quiet selection gets a [`Bookmark`](Event::Bookmark) now and then, which says how
-//! far the feed was read. Resuming from the last bookmark skips the changes before it, which may no
-//! longer be kept.
+//! A watcher of a quiet selection gets a [`Bookmark`](Event::Bookmark) from time to time, which
+//! says how far the feed was read. Resuming from the last bookmark skips the changes before it,
+//! which may no longer be kept.
 
 use super::Store;
 use crate::api::{Event, Watch};
@@ -24,10 +24,9 @@ const QUIET: u32 = 256;
 impl<B: Backend + ?Sized> Store<B> {
     /// Streams the events of a selection after a revision, in order of revision, without end.
     ///
-    /// Each change yields at most one event. A change that concerns no matching entity yields none,
-    /// and one that is no edit yields none for a watch of edits.
-    /// After every [`QUIET`] such changes in a row, a bookmark is sent. An event of a matching
-    /// entity starts the count anew.
+    /// Each change yields at most one event. A change that concerns no matching entity yields no
+    /// event. In a watch of edits, neither does a change that is not an edit. After every [`QUIET`]
+    /// such changes in a row, a bookmark is sent. An event of a matching entity restarts the count.
     ///
     /// # Errors
     /// - `BadArgument`: the selection cannot be watched; the only item of the stream.
@@ -71,7 +70,8 @@ impl<B: Backend + ?Sized> Store<B> {
         });
         Box::pin(events)
     }
-    /// Streams the changes of all entities after a revision, up to the last one at present.
+    /// Streams the changes of all entities after a revision, up to the last revision at the time of
+    /// the call.
     ///
     /// # Errors
     /// As [`Backend::tail`]; the stream ends after an error.

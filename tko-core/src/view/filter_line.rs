@@ -30,8 +30,8 @@ pub struct FilterLine {
     pub select: Select,
     /// The state, which the API cannot select. For deployments only.
     pub state: Option<DeploymentState>,
-    /// A part of the message of the condition that is in the way, which the API cannot select
-    /// either. For deployments only.
+    /// A part of the message of the condition that blocks the deployment, which the API cannot
+    /// select either. For deployments only.
     pub reason: Option<String>,
 }
 
@@ -138,7 +138,7 @@ impl FilterLine {
             && select.trigger.is_none()
     }
 
-    /// Whether rows must be looked at one by one, because the API cannot select all that is wanted.
+    /// Whether rows must be examined one by one, because the API cannot evaluate all filters.
     pub fn is_scanned(&self) -> bool {
         self.state.is_some() || self.reason.is_some()
     }

@@ -1,9 +1,10 @@
-//! [`DeploymentState`]: one word for how far a deployment is, for lists, counts and colours.
+//! [`DeploymentState`]: the progress of a deployment in one word, for lists, counts and colours.
 
 use crate::entity::{Condition, Entity, PREPARED, SCHEDULED};
 use crate::select::Select;
 
-/// Reasons of conditions that do not hold and yet need nobody: the work goes on by itself.
+/// Reasons of conditions that are false but need no action by a person: the work continues by
+/// itself.
 const IN_PROGRESS: [&str; 5] = [
     "Waiting",
     "AwaitingApproval",
@@ -15,7 +16,7 @@ const IN_PROGRESS: [&str; 5] = [
 /// The reason of a condition of a deployment that a scheduler cannot remove from its site.
 const REMOVAL_FAILED: &str = "RemovalFailed";
 
-/// How far a deployment is. Each deployment has exactly one state.
+/// The progress of a deployment. Each deployment has exactly one state.
 ///
 /// ```
 /// use tko_core::view::DeploymentState;
@@ -33,7 +34,7 @@ pub enum DeploymentState {
     Waiting,
     /// It is being prepared, or waits for something that preparation needs.
     Unprepared,
-    /// Something refuses or fails; a condition says what.
+    /// Something was refused or failed; a condition says what.
     Failing,
     /// It is being deleted.
     Deleting,
@@ -42,7 +43,7 @@ pub enum DeploymentState {
 impl DeploymentState {
     /// Restricts a selection so that it has all deployments of this state, and few others.
     ///
-    /// What the selection says already stays.
+    /// The filters that the selection already has stay.
     pub fn narrow(self, select: &mut Select) {
         match self {
             Self::Approved | Self::Scheduled => {
@@ -121,8 +122,8 @@ impl std::str::FromStr for DeploymentState {
     }
 }
 
-/// The condition that says why an entity does not get on and needs somebody; `None` if nothing
-/// does.
+/// The condition that says why an entity makes no progress and needs a person; `None` if there is
+/// none.
 pub fn fault(entity: &Entity) -> Option<&Condition> {
     entity.conditions.iter().find(|condition| {
         condition.reason == REMOVAL_FAILED
@@ -131,8 +132,8 @@ pub fn fault(entity: &Entity) -> Option<&Condition> {
     })
 }
 
-/// The condition that says what keeps a deployment from its next step: its [`fault`], or else
-/// what it waits for.
+/// The condition that says what blocks the next step of a deployment: its [`fault`], or else what
+/// it waits for.
 pub fn obstacle(entity: &Entity) -> Option<&Condition> {
     fault(entity).or_else(|| {
         let unmet = |kind| {

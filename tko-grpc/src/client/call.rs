@@ -8,7 +8,7 @@ use std::time::Duration;
 use tko_core::{Error, Result};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Backoff before the second attempt; four times as long before each further one.
+/// Backoff before the second attempt; it quadruples before each further attempt.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Client {

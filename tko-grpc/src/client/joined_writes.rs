@@ -16,13 +16,13 @@ const MAX_HELD: usize = 16 * 1024;
 
 /// A TCP connection that delays each flush by one turn of the runtime.
 ///
-/// The headers of a call and its message come from two tasks, one right after the other. Without the
-/// delay each is a write and a segment of its own, and wakes the server.
+/// The headers of a call and its message come from two tasks, one right after the other. Without
+/// the delay, each is a separate write and segment, and each wakes the server.
 pub(super) struct JoinedWrites {
     stream: TokioIo<TcpStream>,
-    /// Bytes that were accepted and are not written.
+    /// Bytes that were accepted but not yet written.
     held: Vec<u8>,
-    /// Bytes of `held` that are written.
+    /// How many bytes of `held` are already written.
     written: usize,
     is_delayed: bool,
 }
@@ -66,7 +66,7 @@ impl JoinedWrites {
         }
     }
 
-    /// Writes what is held back.
+    /// Writes the delayed bytes.
     fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.held.len() {
             let rest = &self.held[self.written..];

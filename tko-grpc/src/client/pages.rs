@@ -22,7 +22,7 @@ struct ListingStream {
     list: List,
     messages: Option<Streaming<wire::ListResponse>>,
     revision: Option<Revision>,
-    /// Pages received, none of them empty. The last may turn out to end the listing.
+    /// Received pages, none of them empty. The last one may turn out to end the listing.
     pages: VecDeque<Page>,
     /// Attempts left until the next message arrives.
     tries: u32,

@@ -1,7 +1,7 @@
-//! Steps of workers that are committed while others are on their way: they share a call.
+//! Joins steps of workers: steps that are committed while others are in flight share a call.
 //!
-//! A step that finds nothing in its way is sent at once and alone, so a single worker waits for
-//! nothing. A server that does not know the shared call gets each step alone.
+//! A step is sent at once and alone if no other is in flight, so a single worker never waits. A
+//! server that does not know the shared call gets each step alone.
 
 use super::Client;
 use super::call::garbled;
@@ -24,10 +24,10 @@ const MAX_OF_ONE: usize = 256 << 10;
 const MAX_STEPS: usize = 100;
 const MAX_BYTES: usize = 2 << 20;
 
-/// Shared calls at the same time.
+/// Maximum number of shared calls at the same time.
 const CALLS: usize = 2;
 
-/// Steps that wait for a shared call.
+/// Queue of steps that wait for a shared call.
 #[derive(Default)]
 pub(super) struct StepQueue {
     alone: AtomicUsize,
@@ -68,7 +68,7 @@ impl StepQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next steps whose callers still wait. None ends a task.
+    /// Takes the next steps whose callers still wait. If there are none, the task ends.
     fn next(&self) -> Vec<WaitingStep> {
         let mut state = self.lock();
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -223,8 +223,8 @@ fn copy(error: &Error) -> Error {
     status::unpack(status::pack(error)).unwrap_or_else(garbled)
 }
 
-/// A task that sends shared calls. If the last one is dropped before it has ended, the steps that wait
-/// fail.
+/// A task that sends shared calls. If the last one is dropped before it has ended, the waiting
+/// steps fail.
 struct RunningSteps {
     client: Client,
     has_ended: bool,

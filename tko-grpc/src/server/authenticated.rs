@@ -21,7 +21,7 @@ use tower_service::Service;
 pub(super) struct Authenticated<S> {
     inner: S,
     authentication: Arc<dyn Authenticate>,
-    /// The budget of requests whose connection has none.
+    /// The byte budget for requests whose connection has none.
     bytes: Arc<ByteBudget>,
     workshop: Workshop,
     max_message: usize,
@@ -99,8 +99,8 @@ where
     }
 }
 
-/// A service that needs no credentials. Notes its requests, so that a connection that makes some is
-/// not closed for making none.
+/// A service that needs no credentials. Records its requests, so that their connection is not
+/// closed as unused.
 #[derive(Clone)]
 pub(super) struct Unauthenticated<S>(S);
 

@@ -1,5 +1,5 @@
-//! Batch creation: one response for each request, in order. The next request is read when the client
-//! has taken the previous response.
+//! Batch creation: one response for each request, in order. The next request is read once the
+//! client has received the previous response.
 
 use super::data::table_weight;
 use super::request_body::CallBytes;

@@ -25,13 +25,13 @@ pub(super) struct ServiceContext {
     pub(super) addresses: Vec<SocketAddr>,
     /// The server is open to the network without TLS or authentication.
     pub(super) insecure: bool,
-    /// Requests without credentials are accepted.
+    /// Whether requests without credentials are accepted.
     pub(super) open: bool,
     /// Cancelled when the server shuts down.
     pub(super) ending: CancellationToken,
-    /// Where large requests are worked on.
+    /// The threads that process large requests.
     pub(super) workshop: Workshop,
-    /// Where the last windows of listings ended.
+    /// The ends of the last windows of listings.
     pub(super) window_ends: Arc<WindowEnds>,
 }
 
@@ -99,7 +99,7 @@ impl ServiceContext {
     }
 
     /// Answers a unary call whose request may be large. If it is, or if its packages have this much
-    /// weight, it is worked on in the [`Workshop`], and given up at its deadline.
+    /// weight, it is processed in the [`Workshop`], and abandoned at its deadline.
     pub(super) async fn answer_large<Q, A, F>(
         &self,
         request: Request<Q>,
@@ -117,7 +117,7 @@ impl ServiceContext {
         self.workshop
             .run(weight, async {
                 match options.deadline {
-                    // The transport cannot end it while a thread of its own works on it.
+                    // The transport cannot end the call while a separate thread works on it.
                     Some(deadline) => tokio::time::timeout_at(deadline, answer)
                         .await
                         .unwrap_or_else(|_| Err(Status::deadline_exceeded(LATE))),

@@ -49,8 +49,8 @@ fn select(select: Option<&wire::Select>) -> tko_core::Result<Select> {
     unpack_select(required("select", select)?)
 }
 
-/// The selection of a call that changes all that match. One without a filter is refused, unless the
-/// caller says that everything is meant.
+/// The selection of a call that changes all matching entities. A selection without a filter is
+/// refused, unless the caller explicitly asks for everything.
 fn chosen(of: Option<&wire::Select>, all: bool, verb: &str) -> tko_core::Result<Select> {
     let select = select(of)?;
     if all || select.has_filter() {

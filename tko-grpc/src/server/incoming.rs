@@ -1,4 +1,4 @@
-//! [`GrpcConnection`]: a connection of `tko-serve` with what tonic's transport asks of it.
+//! [`GrpcConnection`]: a connection of `tko-serve` with the traits that tonic's transport requires.
 
 use std::io;
 use std::pin::Pin;

@@ -16,8 +16,8 @@ use tko_core::{ChangeRecord, Cursor, Error, List, Page, Record, Result, Revision
 /// A message is sent once it has this many bytes; the last record may exceed it.
 const MESSAGE: usize = 256 * 1024;
 
-/// Maximum number of listings of one call, and those read at the same time. Their pages share a
-/// message.
+/// Maximum number of listings in one call, and of listings read at the same time. Their pages share
+/// a message.
 const MAX_LISTS: usize = 1_000;
 const LISTS: usize = 200;
 /// Maximum number of records of each of their pages.
@@ -81,7 +81,7 @@ pub(super) async fn first_pages(
         ));
     }
     if request.lists.is_empty() {
-        // Also then, only workers may make the call.
+        // Even then, only workers may make the call.
         api.settle(&[]).await?;
     }
     let lists = request.lists.iter().map(|list| {
@@ -113,7 +113,7 @@ pub(super) async fn first_pages(
     })
 }
 
-/// The messages of one page, encoded as the client takes them.
+/// The messages of one page, encoded as the client accepts them.
 ///
 /// The first has the revision, if it is given. The last has the cursor, if the page is the only one
 /// or the limit ends the listing.
@@ -141,7 +141,7 @@ fn page_messages(
     })
 }
 
-/// The next message, of at most `max` bytes. A record that is larger by itself is left out.
+/// The next message, of at most `max` bytes. A record that exceeds this alone is left out.
 fn chunk(records: &mut impl Iterator<Item = Record>, max: usize) -> wire::ListResponse {
     let mut table = Packer::default();
     let mut packed = Vec::new();

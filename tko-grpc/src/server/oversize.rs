@@ -8,7 +8,7 @@ use tko_core::Key;
 
 static SKIPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes of a message beside its records and packages.
+/// Bytes of a message besides its records and packages.
 pub(super) const MARGIN: usize = 4_096;
 
 /// The number of entities that this process has left out of responses, because they are larger than

@@ -144,7 +144,7 @@ impl RequestBody {
         }
     }
 
-    /// Takes a part; moves it and what was held to `ready` as far as messages are complete.
+    /// Takes a part; moves it and the held parts to `ready` as far as messages are complete.
     fn take(&mut self, mut data: Bytes) -> Result<(), Status> {
         let cost = data.len() + FRAME_BYTES;
         if !self.bytes.lock().grant.grow(cost) {
@@ -161,7 +161,7 @@ impl RequestBody {
         }
         self.ready.append(&mut self.held);
         self.ready.push_back(data.split_to(complete));
-        // A message before is decoded; its bytes are free if another follows.
+        // The previous message is decoded; its bytes are released when another message follows.
         let now = cost + std::mem::take(&mut self.held_cost);
         let mut call = self.bytes.lock();
         call.grant.shrink_to(now);
@@ -234,7 +234,7 @@ impl HttpBody for RequestBody {
                 Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(status))),
                 Poll::Ready(None) if self.held.is_empty() => return Poll::Ready(None),
                 Poll::Ready(None) => {
-                    // The decoder says that the message is not complete.
+                    // The decoder reports that the message is incomplete.
                     let Self { ready, held, .. } = &mut *self;
                     ready.append(held);
                 }
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(MessageScan::new(10).advance(&message(300)[..6]), 6);
     }
 
-    /// A body of these parts, which then neither ends nor goes on.
+    /// A body of these parts, which then neither ends nor continues.
     fn endless(parts: Vec<Vec<u8>>) -> Body {
         let parts = parts.into_iter().map(Bytes::from).map(Ok::<_, Status>);
         let parts = futures_util::stream::iter(parts).chain(futures_util::stream::pending());

@@ -11,7 +11,7 @@ pub struct ServerSettings {
     pub name: String,
     /// A description of this instance, for people. Default: empty.
     pub description: String,
-    /// Duration of a modification if the request names none, as existing clients do.
+    /// Duration of a modification if the request does not specify it, as in existing clients.
     /// Default: 10 s.
     pub modification: Duration,
     /// Longest modification. Default: 1 hour.
@@ -30,16 +30,16 @@ pub struct ServerSettings {
     /// Maximum number of concurrent calls on one connection. Default: 1,000.
     pub max_calls: u32,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000,
-    /// or fewer if the process may not open so many files.
+    /// or fewer if the process may not open that many files.
     pub max_connections: usize,
     /// Maximum number of connections without an authenticated request; the oldest gives way to the
     /// next. Default: a quarter of the connections.
     pub max_unauthenticated: Option<usize>,
     /// Time to the first complete request, after which a connection is closed. Default: 15 s.
     pub first_request: Duration,
-    /// Maximum number of bytes of requests in flight of one connection. Default: 128 MiB.
+    /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
     pub max_bytes_per_connection: usize,
-    /// Maximum number of bytes of requests in flight of all connections. Default: 512 MiB.
+    /// Maximum number of bytes of requests in flight on all connections together. Default: 512 MiB.
     pub max_bytes: usize,
     /// Time without traffic after which a peer is probed. A peer that does not answer within the
     /// same time is disconnected. Default: 20 s.

@@ -1,4 +1,4 @@
-//! Steps of several leases in one call, each committed by itself.
+//! Steps of several leases in one call, each committed independently.
 
 use super::data::table_weight;
 use crate::proto::v1alpha2 as wire;
@@ -38,7 +38,7 @@ pub(super) async fn commit_steps(
         ));
     }
     if request.steps.is_empty() {
-        // Also then, only workers may make the call.
+        // Even then, only workers may make the call.
         api.settle(&[]).await?;
     }
     let steps = request.steps.into_iter();

@@ -1,8 +1,8 @@
 //! Windows of listings, for clients that list by offset.
 //!
-//! The rows before a window have to be counted, and so read. But a client that lists by offset asks
-//! for one window after the other. So the server remembers where the last windows ended, and the next
-//! one continues there, unless anything has changed since.
+//! The rows before a window have to be counted, and so read. But a client that lists by offset
+//! requests one window after the other. So the server remembers where the last windows ended, and
+//! the next one continues there, unless anything has changed since.
 
 use super::pages::pages;
 use futures_core::Stream;

@@ -74,7 +74,7 @@ impl controller_server::Controller for WorkerService {
                 let mut table = Packer::default();
                 for (claim, record) in &claimed {
                     answer.claims.push(pack_claim(claim));
-                    // The worker asks for what is left out.
+                    // The worker reads the missing records itself.
                     if let Some(record) = record.as_ref().filter(|_| table.bytes() < MAX_RECORDS) {
                         answer.records.push(pack_record(record, &mut table));
                     }

@@ -56,8 +56,8 @@ pub(crate) fn log(error: &Error) {
     }
 }
 
-/// Whether the text of an action ends in the reason why it failed, as that of a validation does: the
-/// log has no more than that.
+/// Whether the text of an action ends with the reason why it failed, as for a validation. Then the
+/// log contains nothing more.
 pub(super) fn states_reason(action: &str) -> bool {
     action.contains(": ")
 }
@@ -80,7 +80,7 @@ fn text(error: &Error) -> String {
     }
 }
 
-/// Cuts a text to the bytes that it may take in headers, which encode each byte of a special
+/// Truncates a text to the bytes that it may use in headers, which encode each byte of a special
 /// character as three.
 fn cut(text: &str) -> String {
     const MORE: &str = "... (cut)";

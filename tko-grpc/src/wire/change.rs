@@ -211,7 +211,7 @@ pub(crate) fn pack_event(event: &Event) -> wire::WatchResponse {
         Event::Gone { before, .. } => Some(Packed::Gone(Gone {
             before: Some(pack_record(before, &mut table)),
         })),
-        // For a client, an event that it does not know is a bookmark.
+        // A client treats an unknown event as a bookmark.
         _ => None,
     };
     wire::WatchResponse {

@@ -35,7 +35,7 @@ pub(crate) fn pack_want(want: Want) -> wire::Want {
     }
 }
 
-/// Absent means the row only.
+/// Decodes the wanted parts; an absent message means the row only.
 pub(crate) fn unpack_want(want: Option<wire::Want>) -> Want {
     let asked = want.unwrap_or_default();
     let mut want = Want::ROW;

@@ -57,7 +57,7 @@ async fn a_broken_listing_is_resumed() {
     let (serving, breaking) = serving().await;
     let client = Arc::new(serving.client());
     let ids = fleet(&*client, "a", 3_210).await;
-    // Every second listing fails, so each page needs a stream of its own.
+    // Every second listing fails, so each page needs a separate stream.
     breaking.every.store(2, Ordering::SeqCst);
     breaking.lists.store(0, Ordering::SeqCst);
     let pages: Vec<_> = client

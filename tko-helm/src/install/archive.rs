@@ -1,7 +1,7 @@
 //! The charts to install: paths of this machine, and archives that were downloaded.
 //!
-//! A folder keeps archives by the hash of their content, and for each chart with an exact version or
-//! digest the hash of its archive, so that it is downloaded once, also by the next process.
+//! A folder keeps archives by the hash of their content, and for each chart with an exact version
+//! or digest the hash of its archive, so that it is downloaded only once, even across restarts.
 
 use super::inventory::hash;
 use crate::chart::HelmChart;
@@ -20,11 +20,11 @@ const MAX_ARCHIVES: usize = 256;
 
 /// A chart on this machine.
 pub(crate) struct ChartArchive {
-    /// What helm installs: an archive or a folder.
+    /// The path that helm installs: an archive or a folder.
     pub(crate) path: PathBuf,
     /// A hash that changes with the chart.
     pub(crate) digest: String,
-    /// Keeps an archive that no folder keeps.
+    /// Keeps an archive alive if there is no folder for archives.
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct ChartArchives {
 }
 
 impl ChartArchives {
-    /// Archives in this folder, which is created when it is first needed.
+    /// Keeps archives in this folder, which is created when it is first needed.
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
         Self { folder }
     }
@@ -111,7 +111,7 @@ fn kept(folder: &Path, reference: &str) -> Option<ChartArchive> {
         return None;
     }
     let path = folder.join(format!("{digest}.tgz"));
-    // Somebody may have changed it.
+    // Another program may have changed it.
     let content = std::fs::read(&path).ok()?;
     if blake3::hash(&content).to_hex().as_str() != digest {
         return None;
@@ -163,7 +163,7 @@ fn keep(
     })
 }
 
-/// Writes a file aside and renames it: another process may read it.
+/// Writes a temporary file and renames it, because another process may read the file.
 fn write(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     io::Write::write_all(&mut file, content)?;

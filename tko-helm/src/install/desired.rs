@@ -1,4 +1,4 @@
-//! The releases that the deployments of a site want.
+//! The releases that the deployments of a site require.
 
 use super::inventory::{ReleaseKey, hash};
 use crate::chart::{HelmChart, gvk};
@@ -29,12 +29,12 @@ impl DesiredRelease {
     }
 }
 
-/// The releases of deployments, and what is wrong with charts that cannot be read.
+/// The releases of deployments, and the problems of charts that cannot be read.
 ///
-/// Of two deployments that want the same release, neither gets it.
+/// If two deployments require the same release, neither gets it.
 ///
 /// # Errors
-/// `Internal`: the work could not be done at all.
+/// `Internal`: the charts could not be evaluated at all.
 pub(crate) async fn desired(
     deployments: &[Record],
 ) -> Result<(BTreeMap<ReleaseKey, DesiredRelease>, Vec<String>)> {
@@ -62,7 +62,7 @@ fn releases(packages: &[(String, Package)]) -> (BTreeMap<ReleaseKey, DesiredRele
         let charts = package.iter().filter(|resource| *resource.gvk() == gvk());
         for resource in charts {
             let chart = match HelmChart::is_rendered(resource) {
-                // It is resources already.
+                // The chart is already rendered to resources.
                 Ok(true) => continue,
                 Ok(false) => HelmChart::read(resource, package),
                 Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! What `helm list` prints: the releases of a cluster.
+//! The output of `helm list`: the releases of a cluster.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ impl fmt::Display for ReleaseKey {
     }
 }
 
-/// A release that is there.
+/// An existing release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundRelease {
     /// The status, such as `deployed`, `failed` or `pending-upgrade`.

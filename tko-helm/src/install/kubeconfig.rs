@@ -18,13 +18,13 @@ pub struct SiteKubeconfig {
     pub(super) path: PathBuf,
     /// The context in it; the current one by default.
     pub(super) context: Option<String>,
-    /// The file, if it is removed with this value.
+    /// The temporary file, which is removed with this value.
     _temporary: Option<NamedTempFile>,
 }
 
 /// Finds the kubeconfig of a site by the site's package. `None`: the cluster does not exist yet, or
-/// does not exist any more. A `BadArgument` of `site` says that this program cannot find any
-/// kubeconfig of such a site; one of another argument that the kubeconfig is not valid.
+/// no longer exists. A `BadArgument` of `site` says that this program cannot find any kubeconfig of
+/// such a site; a `BadArgument` of another argument says that the kubeconfig is invalid.
 pub type KubeconfigFinder =
     Arc<dyn Fn(Package) -> BoxFuture<'static, Result<Option<SiteKubeconfig>>> + Send + Sync>;
 
@@ -38,8 +38,9 @@ impl SiteKubeconfig {
         }
     }
 
-    /// A kubeconfig that is not in a file. As Helm reads only files, it is written to a temporary
-    /// one that only this user can read, and that is removed with the returned value.
+    /// A kubeconfig that is not in a file. Because Helm reads only files, it is written to a
+    /// temporary file that only this user can read. The file is removed when the returned value is
+    /// dropped.
     ///
     /// # Errors
     /// `Unavailable`: the file cannot be written.
@@ -106,8 +107,8 @@ pub(super) fn triggers() -> impl Iterator<Item = Gvk> {
     [own_kind()].into_iter().chain(provisioned)
 }
 
-/// Whether a call is about the resource that decides: with both kinds, the own one does, and the
-/// scheduler is called for each.
+/// Whether a call is for the deciding resource. If a site has both kinds, the scheduler is called
+/// for each, and TKO's own kind decides.
 pub(super) fn is_primary(call: &ScheduleCall<'_>) -> bool {
     let kind = own_kind();
     let is_own = call.target.is_none_or(|target| target.gvk == kind);

@@ -25,7 +25,7 @@ use tko_core::{
 };
 use tko_serve::RequestBytes;
 
-/// Deployments of a batch that are created by one call.
+/// Number of deployments of a batch that one call creates.
 const BATCH_CALL: usize = 200;
 
 /// Longest idempotency key, in bytes.
@@ -119,7 +119,7 @@ struct BatchLine {
 
 impl BatchLine {
     fn read(line: &[u8], context: &SharedContext) -> tko_core::Result<NewDeployment> {
-        // Within the limits of packages: depth, number of values, duplicate keys.
+        // Decoded within the limits of packages: depth, number of values, duplicate keys.
         tko_core::encoding::decode(
             line,
             Format::Json,
@@ -236,7 +236,7 @@ pub(super) async fn approve(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Approves one deployment. One that is approved already stays so.
+/// Approves one deployment. An approved deployment stays approved.
 pub(crate) async fn approve_one(api: &SharedApi, id: &DeploymentId) -> Result<(), ProblemResponse> {
     let record = api.get(&id.into(), tko_core::Want::ROW).await?;
     let deployment = record.entity.deployment();
@@ -305,7 +305,7 @@ pub(super) async fn end_modification(
     Ok(media::with_etag(answer, version))
 }
 
-/// Gives up a modification.
+/// Cancels a modification.
 pub(super) async fn cancel_modification(
     Path(token): Path<String>,
     ApiCaller { api, .. }: ApiCaller,

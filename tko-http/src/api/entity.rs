@@ -24,10 +24,10 @@ use tko_core::{
     NewSite, NewTemplate, Revision, TemplateId, Version, Want, view,
 };
 
-/// Records on a page if the request does not say how many.
+/// Default number of records on a page.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Changes in a history if the request does not say how many, and at most.
+/// Default and maximum number of changes in a history.
 const HISTORY: (usize, usize) = (50, 500);
 
 /// Lists a page, or streams everything as lines.
@@ -248,7 +248,7 @@ fn written(version: Version) -> axum::response::Response {
     with_etag(Json(json!({"version": version.0})).into_response(), version)
 }
 
-/// Replaces the package of a deployment that has the version in `If-Match`.
+/// Replaces the package of a deployment, if it has the version in `If-Match`.
 pub(super) async fn put_package(
     PathKey(key): PathKey,
     State(context): State<SharedContext>,
@@ -340,5 +340,5 @@ fn change(change: &ChangeRecord, with_package: bool) -> Value {
     value
 }
 
-/// The API of a caller, where a handler needs to keep it.
+/// The API of a caller, for handlers that need to keep it.
 pub(super) type SharedApi = Arc<dyn DataApi>;

@@ -1,4 +1,4 @@
-//! Retry what waits for its next attempt.
+//! Retries work that waits for its next attempt.
 
 use super::PathKey;
 use crate::context::ApiCaller;
@@ -8,7 +8,7 @@ use axum::Json;
 use axum::response::IntoResponse;
 use serde_json::json;
 
-/// Makes the waiting work of an entity due at once, and says how much that was.
+/// Makes the waiting work of an entity due at once, and answers with the number of pieces of work.
 pub(super) async fn retry(
     PathKey(key): PathKey,
     ApiCaller { api, .. }: ApiCaller,

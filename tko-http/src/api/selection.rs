@@ -1,4 +1,4 @@
-//! Delete and approve by selection, with a dry run that says how many it would be.
+//! Deletes and approves by selection, with a dry run that counts the matches.
 
 use super::{PathKind, plural};
 use crate::context::ApiCaller;
@@ -13,10 +13,10 @@ use tko_core::{Bulk, DataApi, Kind, List, Result, Select, Want};
 /// Maximum number of entities that a dry run counts.
 const MAX_COUNT: u64 = 10_000_000;
 
-/// Ids that a dry run shows.
+/// Maximum number of ids that a dry run shows.
 const SHOWN: usize = 10;
 
-/// Deletes what the filters select. Without a filter, `all=true` is required.
+/// Deletes the entities that the filters select. Without a filter, `all=true` is required.
 pub(super) async fn purge(
     PathKind(kind): PathKind,
     ApiCaller { api, .. }: ApiCaller,
@@ -29,7 +29,8 @@ pub(super) async fn purge(
     Ok(done(&api.purge(&select).await?))
 }
 
-/// Approves what the filters select and is prepared. Without a filter, `all=true` is required.
+/// Approves the prepared deployments that the filters select. Without a filter, `all=true` is
+/// required.
 pub(super) async fn approve(ApiCaller { api, .. }: ApiCaller, query: ApiQuery) -> HttpResult {
     let (select, dry_run) = selected(query, Kind::Deployment, "approves")?;
     if dry_run {

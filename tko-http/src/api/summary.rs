@@ -9,13 +9,13 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use tko_core::{Kind, List, Select};
 
-/// Reasons that a summary lists.
+/// Maximum number of reasons that a summary lists.
 const REASONS: usize = 10;
 
 /// Maximum number of values of one metadata key that a summary lists.
 const MAX_VALUES: usize = 10_000;
 
-/// Counts by state; with `by=template` or `by=site.KEY` also apart.
+/// Counts by state; with `by=template` or `by=site.KEY`, also per group.
 pub(super) async fn summary(
     State(context): State<SharedContext>,
     caller: ApiCaller,
@@ -23,7 +23,7 @@ pub(super) async fn summary(
 ) -> HttpResult {
     let by = query.text("by")?;
     query.end()?;
-    // Who may list all deployments may know how many there are.
+    // A caller who may list all deployments may know how many there are.
     caller.reads_all()?;
     let first = List::new(Select::all(Kind::Deployment)).limit(1);
     caller.api.list(&first).await?;

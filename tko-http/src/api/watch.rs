@@ -24,7 +24,7 @@ use tko_core::{BoxStream, DataApi, Error, Event, Kind, List, Result, Revision, S
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-/// Events that do not concern a watch after which it gets a bookmark.
+/// Number of events that do not concern a watch after which it gets a bookmark.
 const QUIET: u32 = 256;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -94,7 +94,7 @@ pub(super) async fn watch(
     Ok(event_stream(stream::iter(expired).chain(events)))
 }
 
-/// The event that tells a client to list again, and the revision from which the watch goes on;
+/// The event that tells a client to list again, and the revision from which the watch continues;
 /// `None` if the feed has every change after `after`.
 async fn expired(api: &dyn DataApi, after: Revision) -> Result<Option<(String, Revision)>> {
     let position = api.feed_position().await?;
@@ -122,7 +122,7 @@ pub(crate) fn watch_permit(
 
 /// Server-sent events as a response.
 pub(crate) fn event_stream(events: impl Stream<Item = String> + Send + 'static) -> Response {
-    // The first line lets clients see at once that the watch is open.
+    // The first line shows clients at once that the watch is open.
     let opened = stream::iter([": open\n\n".to_owned()]);
     let events = opened
         .chain(events)
@@ -131,7 +131,7 @@ pub(crate) fn event_stream(events: impl Stream<Item = String> + Send + 'static) 
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that buffer would hold events back.
+    // Buffering proxies would delay events.
     headers.insert(
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
@@ -151,11 +151,11 @@ pub(crate) fn event(name: &str, id: Option<Revision>, data: &Value) -> String {
     text
 }
 
-/// Where the events of a watch come from.
+/// The source of the events of a watch.
 enum EventSource {
     Ring(RingReader),
-    /// The feed itself, until the ring has every event that follows.
-    /// For a restricted caller always.
+    /// The feed itself, until the ring has every event that follows. A restricted caller always
+    /// reads it.
     Own(BoxStream<'static, Result<Event>>, Option<Arc<Ring>>),
 }
 
@@ -202,7 +202,7 @@ impl WatchState {
                     }
                     Some(text)
                 }
-                // A client that is too slow is cut off; it resumes from its last event.
+                // A client that is too slow is disconnected; it resumes from its last event.
                 RingRead::Lost => None,
             },
             EventSource::Own(events, ring) => {
@@ -233,7 +233,7 @@ impl WatchState {
                 let name = if *created { "added" } else { "changed" };
                 (name, super::entity::shown(record))
             }
-            // It ceased to match, or is being deleted: clients forget it, if they had it.
+            // It ceased to match, or is being deleted: clients remove it if they had it.
             FeedItem::Put { record, .. } => {
                 let key = &record.entity.key;
                 if !may_have_matched(&self.select, key.id()) {

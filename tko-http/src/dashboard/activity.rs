@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tko_core::view::{DeploymentState, obstacle};
 use tko_core::{Cause, ChangeRecord, Entity, Key, Revision, Timestamp};
 
-/// Changes on the page.
+/// Number of changes on the page.
 const SHOWN: usize = 100;
 
 #[derive(Template)]

@@ -1,5 +1,5 @@
-//! The style sheet, the script and the icon. Their addresses change with their content, so browsers
-//! keep them.
+//! The style sheet, the script and the icon. Their addresses change with their content, so that
+//! browsers can cache them.
 
 use crate::context::SharedContext;
 use axum::Router;

@@ -1,5 +1,6 @@
-//! Approve and delete: one, those that are picked, or all that match. Bulk actions are asked about
-//! first, with their number; if there are more in the end, they are asked about again.
+//! Approves and deletes one entity, the picked ones, or all that match. A bulk action asks for
+//! confirmation first, with the number of entities; if that number has grown in the meantime, it
+//! asks again.
 
 use super::html::number;
 use super::page::{PageResult, go_to, rendered};
@@ -25,10 +26,10 @@ const MAX_PICKED: usize = 2_000;
 /// Maximum number of entities of one action by state or reason, which are found by searching.
 const MAX_SEARCHED: usize = 10_000;
 
-/// Entities of one action that are changed at the same time.
+/// Number of entities of one action that are changed at the same time.
 const AT_ONCE: usize = 16;
 
-/// Ids that the question shows.
+/// Maximum number of ids that the confirmation shows.
 const SHOWN: usize = 10;
 
 #[derive(Template)]
@@ -123,7 +124,7 @@ impl BulkTarget {
         }
     }
 
-    /// How many it is about, and the first ids.
+    /// The number of entities concerned, and the first ids.
     async fn preview(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Preview> {
         let found: Vec<Key> = if !self.picked.is_empty() {
             self.picked.clone()
@@ -185,7 +186,7 @@ impl BulkTarget {
         Ok(bulk)
     }
 
-    /// Changes one entity, or says why not.
+    /// Changes one entity, or returns the reason why not.
     async fn change(&self, api: &Arc<dyn DataApi>, key: &Key) -> Result<(), String> {
         match (self.action, key) {
             (BulkAction::Approve, Key::Deployment(id)) => approve_deployment(api, id)
@@ -196,7 +197,7 @@ impl BulkTarget {
                 .await
                 .or_else(gone)
                 .map_err(|error| match error {
-                    // Nothing more can be done for anybody: say why at once.
+                    // No further entity can be changed, so the error is returned at once.
                     Error::Forbidden(reason) => reason,
                     error => error.to_string(),
                 }),
@@ -204,7 +205,7 @@ impl BulkTarget {
     }
 }
 
-/// Deleting what somebody else deleted meanwhile succeeds.
+/// Deleting an entity that was deleted meanwhile succeeds.
 fn gone(error: Error) -> Result<()> {
     match error {
         Error::NotFound(_) => Ok(()),
@@ -212,7 +213,7 @@ fn gone(error: Error) -> Result<()> {
     }
 }
 
-/// Asks about a bulk action.
+/// Asks for confirmation of a bulk action.
 pub(super) async fn ask(
     Path(name): Path<String>,
     State(context): State<SharedContext>,
@@ -304,7 +305,7 @@ async fn question(
     })
 }
 
-/// Does what was asked about.
+/// Performs a confirmed bulk action.
 pub(super) async fn apply(
     Path(name): Path<String>,
     State(context): State<SharedContext>,

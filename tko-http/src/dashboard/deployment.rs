@@ -1,4 +1,4 @@
-//! The page of a deployment: how far it is, what is in the way, and what it is made of.
+//! The page of a deployment: its progress, its obstacles, and its parts.
 
 use super::history::{HistoryRow, compare_link, rows};
 use super::html::{Html, age, marked, until, visible};
@@ -21,10 +21,10 @@ use tko_core::{
     Select, Timestamp, Want,
 };
 
-/// Changes on the page.
+/// Number of changes on the page.
 const CHANGES: usize = 15;
 
-/// Children on the page.
+/// Number of children on the page.
 const CHILDREN: usize = 100;
 
 #[derive(Template)]
@@ -88,7 +88,7 @@ pub(super) fn conditions(entity: &Entity, now: Timestamp) -> Vec<ConditionRow> {
     entity.conditions.iter().map(row).collect()
 }
 
-/// Metadata as rows, without what TKO keeps there for itself.
+/// Metadata as rows, without TKO's own keys.
 pub(super) fn metadata(entity: &Entity) -> Vec<(String, String)> {
     entity
         .metadata
@@ -121,7 +121,8 @@ pub(super) async fn page(
         Some(id) if shown.needs_template() => package_of(api, &id.into()).await,
         _ => None,
     };
-    // Sites are scheduled, not deployments: that work says when placing is tried next.
+    // Sites are scheduled, not deployments, so the site's work shows the time of the next attempt
+    // to place.
     let site = deployment.placed.as_ref().map(|(site, _)| site);
     let site = match site.or(deployment.site.as_ref()) {
         Some(id) => {
@@ -185,7 +186,7 @@ fn about(deployment: &Deployment) -> Html {
     html
 }
 
-/// The four steps. Under the one that is stuck: why, and when it is tried again.
+/// The four steps. The step that is stuck shows the reason and the time of the next attempt.
 fn steps(
     context: &SharedContext,
     record: &Record,
@@ -285,7 +286,7 @@ fn steps(
         .collect()
 }
 
-/// When the work of a stage is tried next, as a sentence; `None` if there is none.
+/// The time of the next attempt of a stage, as a sentence; `None` if there is no work.
 fn next_try(record: &Record, stage: Stage, now: Timestamp) -> Option<String> {
     let work = record.work.iter().find(|work| work.stage == stage)?;
     Some(match work.attempts {

@@ -1,4 +1,4 @@
-//! Edit the package of a deployment, under a modification that keeps others away.
+//! Edits the package of a deployment, under a modification that excludes others.
 
 use super::deployment::deployment_id;
 use super::page::{PageResult, go_to, rendered};
@@ -15,7 +15,7 @@ use tko_core::work::Token;
 use tko_core::{Dialect, Error, Format, Key, Package, Result, Want, view};
 use tko_serve::package_weight;
 
-/// How long an edit may take.
+/// Maximum duration of an edit.
 const EDIT: Duration = Duration::from_mins(30);
 
 /// Maximum number of problems that are shown.
@@ -74,7 +74,7 @@ async fn shown(
         "none",
     )
     .await?;
-    // The time alone: nobody edits over midnight for long.
+    // Shows only the time of day, because an edit is short.
     let until = until
         .get(11..16)
         .map_or(until.clone(), |time| format!("{time} UTC"));
@@ -133,7 +133,7 @@ async fn decoded(context: &SharedContext, text: &str) -> Result<Package> {
     context.workshop.run(package_weight(text), decoding).await
 }
 
-/// Saves or gives up.
+/// Saves or cancels an edit.
 pub(super) async fn save(
     PathKey(key): PathKey,
     State(context): State<SharedContext>,
@@ -148,7 +148,7 @@ pub(super) async fn save(
     form.end()?;
     let decoded_token = Token::decode(&token)?;
     if verb.as_deref() == Some("cancel") {
-        // It may have expired, which gives it up, too.
+        // The modification may have expired, which cancels it as well.
         match caller.api.cancel_modification(&decoded_token).await {
             Ok(()) | Err(Error::ClaimExpired(_) | Error::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
@@ -168,7 +168,7 @@ pub(super) async fn save(
     }
 }
 
-/// Why a package is refused, one reason a line.
+/// The reasons why a package is refused, one per line.
 fn reasons(error: &Error) -> Vec<String> {
     match error {
         Error::BadArgument { violations, .. } if !violations.is_empty() => violations

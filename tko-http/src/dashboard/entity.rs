@@ -18,13 +18,13 @@ use axum::extract::State;
 use tko_core::view::quoted_filter;
 use tko_core::{Key, Kind, List, Package, Plugin, Timestamp, Want, view};
 
-/// Changes on the page.
+/// Number of changes on the page.
 const CHANGES: usize = 15;
 
-/// Reasons that name a plugin on its page.
+/// Maximum number of reasons on the page of a plugin that name it.
 const FAILURES: usize = 10;
 
-/// Deployments on the page.
+/// Number of deployments on the page.
 const DEPLOYMENTS: usize = 20;
 
 #[derive(Template)]
@@ -173,7 +173,7 @@ pub(super) async fn page(
     })
 }
 
-/// A reason that names a plugin, and how many deployments it keeps from getting on.
+/// A reason that names a plugin, and the number of deployments that it blocks.
 struct PluginFailure {
     href: String,
     count: String,
@@ -207,7 +207,7 @@ fn about(key: &Key, entity: &tko_core::Entity, now: Timestamp) -> Html {
     html.with(&format!(", changed {} ago", age(entity.updated, now)))
 }
 
-/// Details beside metadata and conditions.
+/// Details besides metadata and conditions.
 fn facts(
     context: &SharedContext,
     key: &Key,

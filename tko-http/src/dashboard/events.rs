@@ -2,7 +2,7 @@
 //! changed.
 //!
 //! A page's scope is `all`, a collection such as `sites`, or an entity such as `sites/lab%2F1`. The
-//! page reads what it needs anew, so events name entities and nothing more.
+//! page reads what it needs again, so events contain only the names of entities.
 
 use crate::api::collection;
 use crate::api::watch::{event, event_stream, watch_permit};
@@ -20,13 +20,13 @@ use tko_core::{Entity, Error, Key, Kind, List, Scope, Select, SiteId, TemplateId
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-/// Changes within this time make one event.
+/// Changes within this time are combined into one event.
 const TOGETHER: Duration = Duration::from_millis(200);
 
 /// Shortest time between two events with counts.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(1);
 
-/// Maximum number of ids of one event. Of further ones, the event has only the number.
+/// Maximum number of ids of one event. If there are more, the event has only their number.
 const MAX_IDS: usize = 200;
 
 /// The entities whose changes a page follows.
@@ -153,7 +153,7 @@ struct PageEvents {
 }
 
 impl PageEvents {
-    /// The text of the next event; `None` ends the stream, and the browser connects again.
+    /// The text of the next event; `None` ends the stream, and the browser reconnects.
     async fn next(&mut self) -> Option<String> {
         let heartbeat = Instant::now() + self.context.settings.heartbeat;
         loop {

@@ -21,7 +21,7 @@ pub(super) struct HistoryRow {
     pub(super) what: Html,
 }
 
-/// The changes as rows. Changes of the package link to what they changed.
+/// The changes as rows. Changes of the package link to a comparison.
 pub(super) fn rows(key: &Key, changes: &[ChangeRecord], now: Timestamp) -> Vec<HistoryRow> {
     changes
         .iter()

@@ -1,4 +1,4 @@
-//! [`Html`]: text that is safe to put into a page, and the small pieces that pages are made of.
+//! [`Html`]: text that is safe to put into a page, and the small elements of pages.
 
 use super::path;
 use crate::summary::StateCounts;
@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use tko_core::view::{DeploymentState, rfc3339};
 use tko_core::{Key, Timestamp};
 
-/// HTML: everything that comes from outside was escaped when it was added.
+/// HTML in which all foreign text was escaped when it was added.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Html(String);
 
@@ -67,12 +67,12 @@ impl Html {
         self
     }
 
-    /// Adds a drawing's numbers and words of this program, which need no escaping.
+    /// Adds parts of a drawing: numbers and fixed texts of this program, which need no escaping.
     pub(super) fn push_svg(&mut self, arguments: fmt::Arguments<'_>) {
         self.push_own(arguments);
     }
 
-    /// Adds numbers and words of this program, which need no escaping.
+    /// Adds numbers and fixed texts of this program, which need no escaping.
     fn push_own(&mut self, arguments: fmt::Arguments<'_>) {
         let _ = self.0.write_fmt(arguments);
     }
@@ -98,7 +98,7 @@ impl Html {
     }
 }
 
-/// Whether a character is one that pages must not contain as it is: controls, and the marks that
+/// Whether a character must not appear unescaped in pages: control characters, and marks that
 /// change the direction of text.
 pub(super) fn is_invisible(character: char) -> bool {
     character.is_control()
@@ -218,7 +218,7 @@ pub(super) fn bar(counts: &StateCounts, class: &'static str) -> Html {
         html.push_raw("none");
     }
     html.push_raw("\">");
-    // Widths in proportion, but not below the least one; the others share what is left.
+    // Widths are proportional, but not below the minimum; the others share the rest.
     let share = |count: u64| float(count) / float(total.max(1)) * WIDTH;
     let small: f64 = present
         .iter()
@@ -255,7 +255,7 @@ pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// Two lines over time: prepared and placed a second.
+/// Two lines over time: deployments prepared and placed per second.
 pub(super) fn chart(rates: &[(f64, f64)]) -> Html {
     let peak = rates
         .iter()

@@ -16,13 +16,13 @@ use futures_util::{StreamExt, stream};
 use tko_core::view::{DeploymentState, FilterLine};
 use tko_core::{Cursor, Error, Key, Kind, List, Record, Result, Want};
 
-/// Rows of one page.
+/// Number of rows in one page.
 const ROWS: usize = 100;
 
 /// Maximum number of rows that are looked up by their ids at once.
 const MAX_LOOKUP: usize = 100;
 
-/// Rows that are looked up at the same time.
+/// Number of rows that are looked up at the same time.
 const LOOKUPS: usize = 16;
 
 #[derive(Template)]
@@ -72,9 +72,9 @@ impl ListSort {
 struct ColumnHead {
     label: &'static str,
     class: &'static str,
-    /// The list in the order of this column, if it can be sorted by it.
+    /// The address of the list sorted by this column, if it can be sorted by it.
     href: Option<String>,
-    /// How the list is sorted by this column now; empty if it is not.
+    /// The current sort order by this column; empty if the list is not sorted by it.
     order: &'static str,
 }
 
@@ -265,8 +265,8 @@ fn chips(
     std::iter::once(all).chain(states).collect()
 }
 
-/// Rows by their ids, for a page that is open. What does not exist any more, or does not match any
-/// more, is left out.
+/// Rows by their ids, for a page that is open. Entities that no longer exist or no longer match are
+/// left out.
 pub(super) async fn changed_rows(
     Path(name): Path<String>,
     State(context): State<SharedContext>,

@@ -14,12 +14,12 @@ use axum::extract::State;
 use tko_core::Key;
 use tko_core::view::{DeploymentState, quoted_filter};
 
-/// Reasons, sites and plugins that are shown.
+/// Maximum number of reasons, sites and plugins that are shown.
 const REASONS: usize = 10;
 const TROUBLED: usize = 8;
 const PLUGINS: usize = 5;
 
-/// Changes that are shown.
+/// Number of changes that are shown.
 const ACTIVITY: usize = 8;
 
 #[derive(Template)]
@@ -185,7 +185,7 @@ pub(super) async fn page(
     rendered(&page)
 }
 
-/// The overview of a caller who may read only a part: without what counts everything.
+/// The overview of a caller who may read only some entities: without the counts of all.
 fn restricted(mut shell: Shell, activity: Vec<ActivityRow>) -> PageResult {
     shell.notice = Some(Notice {
         text: "You see a part of this installation; the numbers of all of it are not shown. The \

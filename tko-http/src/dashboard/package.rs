@@ -1,4 +1,4 @@
-//! A package: its resources, what the template said, and what is looked for.
+//! A package: its resources, the differences from the template, and the search matches.
 
 use super::html::Html;
 use super::{diff, yaml};
@@ -8,13 +8,13 @@ use tko_core::{Identifier, Package, Result};
 /// Maximum number of resources in the list of a page.
 const MAX_RESOURCES: usize = 500;
 
-/// How a page shows a package, as its address says.
+/// How a page shows a package, according to its address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PackageQuery {
     /// The index of the resource that is shown.
     resource: Option<usize>,
     find: String,
-    /// Whether to show what was merged into the template.
+    /// Whether to show the differences from the template.
     is_merge: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Tab {
     pub(super) active: bool,
 }
 
-/// A resource in the list beside the content.
+/// A resource in the list next to the content.
 pub(super) struct ResourceLink {
     pub(super) href: String,
     pub(super) label: String,
@@ -66,8 +66,8 @@ pub(super) struct ResourceLink {
 }
 
 impl PackageView {
-    /// Shows a package. `template`: the template's package, to compare with. `stuck`: the words of
-    /// a condition; a resource that they name is shown first.
+    /// Shows a package. `template`: the template's package, to compare with. `stuck`: the message
+    /// of a condition; a resource that it names is shown first.
     pub(super) fn new(
         path: &str,
         api_path: String,

@@ -1,11 +1,11 @@
-//! The words of a condition, with links to the plugins that they name.
+//! The message of a condition, with links to the plugins that it names.
 
 use super::html::Html;
 use super::path;
 use crate::summary::Tally;
 use tko_core::{Key, Kind};
 
-/// The words as HTML.
+/// The message as HTML.
 pub(super) fn linked(tally: &Tally, text: &str) -> Html {
     let Some((id, at, length)) = tally.plugin_named(text) else {
         return Html::text(text);

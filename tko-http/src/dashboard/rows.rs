@@ -81,7 +81,8 @@ pub(super) fn columns(kind: Kind) -> Vec<ListColumn> {
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     pub(super) now: Timestamp,
-    /// Whether to show numbers that count everything. Not for callers who may read only a part.
+    /// Whether to show numbers that count everything. Must be false for callers who may read only
+    /// some entities.
     pub(super) counts: bool,
 }
 
@@ -207,7 +208,7 @@ fn named(key: &Key) -> Html {
     html.raw("</a>")
 }
 
-/// Text that may be cut off, whole on hover.
+/// Text that may be truncated, shown completely on hover.
 fn words(text: Option<&str>) -> Html {
     let Some(text) = text else {
         return Html::default();

@@ -1,4 +1,4 @@
-//! [`Shell`]: what every page shows around its content, and [`Rights`].
+//! [`Shell`], which every page shows around its content, and [`Rights`].
 
 use super::assets::{SCRIPT, STYLE};
 use super::html::{number, short};
@@ -6,7 +6,8 @@ use crate::context::{ApiCaller, SharedContext};
 use tko_core::role::permission;
 use tko_core::{Caller, Kind, Result, Timestamp};
 
-/// The permissions of a caller. They decide which buttons a page has; the API decides in the end.
+/// The permissions of a caller. They decide which buttons a page has; the API itself makes the
+/// final decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rights {
     /// Deployments: create, modify, approve, delete.
@@ -17,7 +18,7 @@ pub(super) struct Rights {
 
 impl Rights {
     pub(super) fn of(caller: &Caller) -> Self {
-        // A role for a part of the entities shows the buttons, too.
+        // A role that is restricted to some entities shows the buttons, too.
         let may = |call, kind| {
             let roles = permission(call, Some(kind)).map_or(&[][..], |row| row.roles);
             let mut granted = caller.grants().map(|(name, _)| name);
@@ -140,7 +141,7 @@ impl Shell {
 }
 
 /// The numbers of the navigation: deployments, sites, templates, plugins. Empty for a caller who
-/// may read only a part.
+/// may read only some entities.
 pub(super) fn counts(context: &SharedContext, is_restricted: bool) -> [String; 4] {
     if is_restricted {
         return Default::default();

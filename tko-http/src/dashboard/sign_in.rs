@@ -1,5 +1,5 @@
-//! Sign in by token, and out. The token is kept in a cookie that scripts cannot read and that other
-//! sites cannot make the browser send.
+//! Signs in by token, and signs out. The token is kept in a cookie that scripts cannot read and
+//! that other sites cannot make the browser send.
 
 use super::assets::STYLE;
 use super::page::{PageResult, go_to, rendered};
@@ -25,7 +25,7 @@ struct SignInPage {
     style: &'static str,
 }
 
-/// Where to go after signing in: a path of this server, and nothing else.
+/// Where to go after signing in: only a path of this server is accepted.
 fn checked(next: Option<String>) -> String {
     let is_local = |next: &String| {
         next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n'])
@@ -66,7 +66,7 @@ pub(super) async fn sign_in(
     if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
         headers.insert(AUTHORIZATION, value);
     }
-    // Its address, for the delay of wrong tokens. Its certificate is not what is checked here.
+    // Only its address, for the delay after wrong tokens. Its certificate is not checked here.
     let peer = peer.map(|Extension(peer)| Peer::new(peer.address()));
     match authenticate(&context, &headers, peer.as_ref()).await {
         Ok(_) => {

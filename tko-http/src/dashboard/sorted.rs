@@ -1,7 +1,7 @@
-//! Lists in the order of time: what changed last comes first.
+//! Lists in the order of time: the entities that changed last come first.
 //!
-//! Backends list by id. Where a filter selects few entities, they are read and sorted. Where it
-//! selects many, the change feed says which of them changed last.
+//! Backends list by id. If a filter selects few entities, they are read and sorted. If it selects
+//! many, the change feed shows which of them changed last.
 
 use crate::context::{ApiCaller, SharedContext};
 use crate::scan;
@@ -13,7 +13,7 @@ use tko_core::{DataApi, Error, Key, List, Record, Result, Revision};
 /// Maximum number of entities that are read to be sorted.
 const MAX_SORTED: usize = 500;
 
-/// Changes of the feed in which the last ones are looked for.
+/// How many changes of the feed are searched for the last changed entities.
 const CHANGES: u64 = 4_096;
 
 /// The entities that changed last.
@@ -65,7 +65,7 @@ async fn recent(api: &dyn DataApi, filter: &FilterLine) -> Result<Vec<Record>> {
     while let Some(change) = changes.next().await {
         let change = match change {
             Ok(change) => change,
-            // The feed is trimmed meanwhile: what was read is all.
+            // The feed was trimmed meanwhile, so the entities read so far are all that is known.
             Err(Error::Expired { .. } | Error::NotImplemented(_)) => break,
             Err(error) => return Err(error),
         };

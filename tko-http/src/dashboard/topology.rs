@@ -1,4 +1,4 @@
-//! The picture of a topology: a deployment, what it placed, and where.
+//! The picture of a topology: a deployment, its children, and their sites.
 
 use super::html::{Html, number};
 use super::page::{PageResult, rendered};

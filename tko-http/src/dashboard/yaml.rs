@@ -13,7 +13,7 @@ pub(super) fn text(resource: &Value) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// YAML in colours. The keys of the first level can be folded. What is looked for is marked.
+/// YAML in colours. The keys of the first level can be folded. Search matches are marked.
 pub(super) fn shown(text: &str, find: &str) -> Html {
     let mut html = Html::default();
     let mut is_open = false;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tko_core::{Event, Key, Record, Revision};
 use tokio::sync::watch;
 
-/// One event of the feed, as the readers of a ring share it.
+/// One event of the feed, which the readers of a ring share.
 #[derive(Clone, Debug)]
 pub(crate) enum FeedItem {
     /// An entity was created or changed.
@@ -92,7 +92,7 @@ impl Ring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops everything; the next event is one after this revision.
+    /// Drops all events; the next event is later than this revision.
     pub(crate) fn restart(&self, since: Revision) {
         let mut state = self.state();
         // One more than there were, so that every reader notices.
@@ -117,7 +117,7 @@ impl Ring {
         self.pushed.send_modify(|count| *count += 1);
     }
 
-    /// A reader of the events after this revision; `None` if some of them are not here (any more).
+    /// A reader of the events after this revision; `None` if the ring does not have all of them.
     pub(crate) fn read_after(self: &Arc<Self>, after: Revision) -> Option<RingReader> {
         let state = self.state();
         if state.since.is_none_or(|since| after < since) {
@@ -146,7 +146,7 @@ impl Ring {
     }
 }
 
-/// A position in a ring. It costs the ring nothing, however slow it is read.
+/// A position in a ring. It costs the ring nothing, no matter how slow the reader is.
 pub(crate) struct RingReader {
     ring: Arc<Ring>,
     pushed: watch::Receiver<u64>,
@@ -158,7 +158,7 @@ pub(crate) struct RingReader {
 pub(crate) enum RingRead {
     /// The next events, at least one.
     Items(Vec<Arc<FeedItem>>),
-    /// Events were dropped before they were read, or the feed started anew.
+    /// Events were dropped before they were read, or the feed started over.
     Lost,
 }
 

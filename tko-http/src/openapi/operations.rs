@@ -17,7 +17,7 @@ pub(super) struct OperationRow {
     pub(super) body: Body,
     /// Status, description, media type and schema.
     pub(super) answers: &'static [(&'static str, &'static str, &'static str, &'static str)],
-    /// Statuses of problems beside those that every operation has.
+    /// Statuses of problems in addition to those that every operation has.
     pub(super) problems: &'static [&'static str],
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Body {
     Json(&'static str, &'static str),
 }
 
-/// Where a parameter is.
+/// Where a parameter is passed.
 #[derive(Clone, Copy)]
 pub(super) enum ParameterPlace {
     Path,
@@ -117,7 +117,7 @@ const ID: Parameter = path("id", "The id, percent-encoded as one segment");
 const TOKEN: Parameter = path("token", "The token of the modification, percent-encoded");
 const DRY_RUN: Parameter = query(
     "dryRun",
-    "Say how many it would be, and change nothing",
+    "Only count the matching entities; change nothing",
     boolean,
 );
 const ALL: Parameter = query("all", "Required for all, without a filter", boolean);
@@ -499,7 +499,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         id: "retry{Kind}",
         summary: "Retry waiting work of a {kind} at once",
         description: "Makes work that waits for its next attempt due now. For a deployment, that \
-                      includes the work of its site. The attempts still count.",
+                      includes the work of its site. Earlier attempts still count.",
         parameters: &[ID],
         answers: &[(
             "200",
@@ -537,7 +537,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         path: "/api/v1/modifications/{token}",
         id: "cancelModification",
         tag: "deployments",
-        summary: "Give up a modification",
+        summary: "Cancel a modification",
         parameters: &[TOKEN],
         answers: &[("204", "It is over", "", "")],
         problems: &["409"],

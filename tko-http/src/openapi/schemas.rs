@@ -204,7 +204,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
                     ("due", time("When it is tried next")),
                     (
                         "workedOnUntil",
-                        time("Until when a worker has it; absent if none has"),
+                        time("The end of the lease; absent if the work is not leased"),
                     ),
                     ("lastError", text("Why the last attempt failed")),
                 ],
@@ -236,7 +236,7 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
                 &[
                     (
                         "revision",
-                        json!({"type": ["integer", "null"], "description": "The revision that the counts are true of"}),
+                        json!({"type": ["integer", "null"], "description": "The revision to which the counts apply"}),
                     ),
                     ("complete", flag("Whether everything was counted")),
                     ("templates", count("")),
@@ -277,7 +277,10 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         (
             "Retried",
             object(
-                &[("count", count("The pieces of work that are due now"))],
+                &[(
+                    "count",
+                    count("The number of pieces of work that are now due"),
+                )],
                 &["count"],
             ),
         ),
@@ -287,13 +290,16 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
             "Bulk",
             object(
                 &[
-                    ("done", count("How many were changed")),
+                    ("done", count("The number of changed entities")),
                     (
                         "skipped",
-                        json!({"type": "array", "items": {"type": "object"}, "description": "What was left, with the reason"}),
+                        json!({"type": "array", "items": {"type": "object"}, "description": "The skipped entities, with the reasons"}),
                     ),
                     ("dryRun", flag("Whether nothing was changed")),
-                    ("count", count("With dryRun: how many it would be")),
+                    (
+                        "count",
+                        count("With dryRun: the number of matching entities"),
+                    ),
                     (
                         "more",
                         flag("With dryRun: whether there are more than could be counted"),

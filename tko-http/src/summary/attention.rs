@@ -1,5 +1,5 @@
-//! [`AttentionIndex`]: the deployments that fail, are being deleted, or have something in the way,
-//! in the order of their ids. No backend can find them by an index of its own.
+//! [`AttentionIndex`]: the deployments that fail, are being deleted, or are blocked, in the order
+//! of their ids. No backend has an index to find them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 use tko_core::view::DeploymentState;
 use tko_core::{Deployment, DeploymentId, Select, SiteId, TemplateId};
 
-/// Maximum number of deployments in the index. With more, it has those with the first ids until it
-/// is filled anew: where so many need attention, looking at one after the other finds them soon.
+/// Maximum number of deployments in the index. If there are more, it has those with the first ids
+/// until it is filled again: if so many need attention, examining deployments one by one finds them
+/// soon.
 const MAX_INDEXED: usize = 100_000;
 
-/// Maximum number of rows that are looked at in one call, because others wait for the index
+/// Maximum number of rows that are examined in one call, because other callers wait for the index
 /// meanwhile.
 const MAX_LOOKED_AT: usize = 5_000;
 
@@ -19,7 +20,7 @@ const MAX_LOOKED_AT: usize = 5_000;
 #[derive(Clone, Debug)]
 pub(crate) struct AttentionRow {
     state: DeploymentState,
-    /// The words of what is in the way; `None` if they are not kept, or nothing is.
+    /// The message of the obstacle; `None` if it is not kept, or there is no obstacle.
     reason: Option<Arc<str>>,
     template: Option<TemplateId>,
     site: Option<SiteId>,
@@ -65,11 +66,11 @@ impl AttentionFilter<'_> {
     }
 }
 
-/// A part of what the index has.
+/// A part of the content of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AttentionIds {
     pub(crate) ids: Vec<DeploymentId>,
-    /// The last id that was looked at.
+    /// The last id that was examined.
     pub(crate) last: Option<DeploymentId>,
     /// How the listing continues.
     pub(crate) end: AttentionEnd,
@@ -91,13 +92,13 @@ impl AttentionIds {
 pub(crate) enum AttentionEnd {
     /// Nothing else matches.
     All,
-    /// More may follow the last id that was looked at.
+    /// More may follow the last id that was examined.
     More,
     /// The index does not know deployments after this id, or any at all.
     Unknown(Option<DeploymentId>),
 }
 
-/// Something that is in the way of a deployment: its words, if they are kept.
+/// An obstacle of a deployment: its message, if it is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Obstacle<'a>(pub(super) Option<&'a Arc<str>>);
 
@@ -105,12 +106,12 @@ pub(super) struct Obstacle<'a>(pub(super) Option<&'a Arc<str>>);
 #[derive(Debug, Default)]
 pub(crate) struct AttentionIndex {
     rows: BTreeMap<DeploymentId, AttentionRow>,
-    /// The last id up to which the index has everything; `None` if it has all.
+    /// The last id up to which the index has everything; `None` if it has everything.
     until: Option<DeploymentId>,
 }
 
 impl AttentionIndex {
-    /// Takes a deployment as it is now.
+    /// Records the current state of a deployment.
     pub(super) fn put(
         &mut self,
         id: &DeploymentId,
@@ -148,7 +149,7 @@ impl AttentionIndex {
         }
     }
 
-    /// Forgets a deployment that is gone.
+    /// Removes a deployment that no longer exists.
     pub(super) fn remove(&mut self, id: &DeploymentId) {
         self.rows.remove(id);
     }

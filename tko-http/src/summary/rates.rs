@@ -1,4 +1,4 @@
-//! [`Rates`]: how many deployments were prepared and placed lately.
+//! [`Rates`]: how many deployments were prepared and placed recently.
 
 use std::collections::VecDeque;
 use tko_core::Timestamp;
@@ -6,7 +6,7 @@ use tko_core::Timestamp;
 /// Length of one interval, in microseconds: 10 s.
 const INTERVAL: i64 = 10_000_000;
 
-/// Intervals that are kept: half an hour.
+/// Number of intervals that are kept: half an hour.
 pub(crate) const INTERVALS: usize = 180;
 
 /// How many deployments were prepared and placed in each interval of the last half hour.

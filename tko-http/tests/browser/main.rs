@@ -112,7 +112,7 @@ async fn every_page_and_action_works_in_a_browser() {
     };
     std::fs::create_dir_all(&shots).expect("a folder");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/tour.mjs");
-    // Node looks for packages beside the script, so the script goes to the packages.
+    // Node looks for packages next to the script, so the script goes to the packages.
     let copy = packages.join("tour.mjs");
     std::fs::copy(&script, &copy).expect("the script is copied");
     let mut tour = AsyncCommand::new("node")

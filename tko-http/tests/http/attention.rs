@@ -54,7 +54,7 @@ async fn page(server: &TestServer, path: &str) -> String {
     page.expect("a page")
 }
 
-/// Three of so many thousands fail: two of one template, one of another.
+/// Three of many thousands fail: two of one template, one of another.
 async fn filled(thousands: usize) -> (TestServer, [&'static str; 3]) {
     let server = TestServer::start().await;
     server.register("/api/v1/templates/one", CONFIG).await;

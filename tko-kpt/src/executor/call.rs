@@ -1,4 +1,4 @@
-//! Packages as lists of items, and back.
+//! Converts packages to lists of items, and back.
 
 use crate::resource_list::Item;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tko_core::annotation::PREPARED;
 use tko_core::{Error, Identifier, Package, Resource, Result, deployment_resource};
 
-/// The items of a package, each with its place as origin. The Deployment resource is left out
+/// The items of a package, each with its position as origin. The Deployment resource is left out
 /// unless it is wanted.
 pub(crate) fn items(package: &Package, with_deployment: bool) -> Vec<Item> {
     let own = deployment_resource::identifier();
@@ -20,10 +20,10 @@ pub(crate) fn items(package: &Package, with_deployment: bool) -> Vec<Item> {
         .collect()
 }
 
-/// The package that items make.
+/// Makes a package from items.
 ///
-/// Resources that a function left as they were are shared. Those that were withheld stay at their
-/// place: after the resource that they followed.
+/// Resources that a function left unchanged are shared. Resources that were withheld from the
+/// function keep their position: after the resource that they followed.
 ///
 /// # Errors
 /// `BadArgument`: an item is not a resource, or two have the same identity.
@@ -54,7 +54,7 @@ pub(crate) fn package(
             resources.extend(more);
         }
     }
-    // What they followed is gone: they keep their order at the end.
+    // The resource that they followed is gone, so they are put at the end, in their order.
     let mut rest: Vec<_> = kept.into_iter().collect();
     rest.sort_by_key(|(at, _)| *at);
     resources.extend(rest.into_iter().flat_map(|(_, more)| more));

@@ -18,7 +18,7 @@ use selector::ReplacementSelector;
 /// Maximum number of replacements of one configuration.
 const MOST: usize = 10_000;
 
-/// How a part of a text is taken or set.
+/// Options that select a part of a text to read or replace.
 #[derive(Default)]
 struct FieldOptions {
     delimiter: String,
@@ -209,7 +209,7 @@ impl FieldOptions {
             }
             value = Value::String(parts.join(&self.delimiter));
         }
-        // A scalar keeps its type, so that a number stays one and text is not made one.
+        // A scalar keeps its type, so that a number stays a number and text stays text.
         *place = match (&*place, scalar(&value)) {
             (Value::String(_), Some(text)) => Value::String(text),
             (Value::Number(_) | Value::Bool(_), Some(text)) => implied(&text),

@@ -1,4 +1,4 @@
-//! `ensure-name-substring`: a prefix or suffix of names, and of what refers to them.
+//! `ensure-name-substring`: adds a prefix or suffix to names, and to references to them.
 
 use super::fields::{
     Config, FieldSpec, config, group, is_cluster_scoped, kind, name, namespace, texts,
@@ -9,7 +9,7 @@ use crate::results::{FunctionResult, Severity};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Where workloads have the specification of their pods.
+/// The paths of the pod specification in workloads.
 const PODS: [(&str, &str); 9] = [
     ("Pod", "spec"),
     ("Deployment", "spec/template/spec"),
@@ -22,7 +22,7 @@ const PODS: [(&str, &str); 9] = [
     ("PodTemplate", "template/spec"),
 ];
 
-/// Where the specification of a pod names others: the kind, and the place.
+/// The paths of references in the specification of a pod: the kind, and the path.
 const POD_REFERENCES: [(&str, &str); 18] = [
     ("ConfigMap", "volumes/configMap/name"),
     ("ConfigMap", "volumes/projected/sources/configMap/name"),
@@ -50,7 +50,7 @@ const POD_REFERENCES: [(&str, &str); 18] = [
     ("RuntimeClass", "runtimeClassName"),
 ];
 
-/// Where other kinds name others: the kind that refers, the kind it refers to, and the place.
+/// The paths of references in other kinds: the referring kind, the kind it refers to, and the path.
 const REFERENCES: [(&str, &str, &str); 34] = [
     ("ServiceAccount", "Secret", "secrets/name"),
     ("ServiceAccount", "Secret", "imagePullSecrets/name"),
@@ -148,7 +148,7 @@ const REFERENCES: [(&str, &str, &str); 34] = [
     ),
 ];
 
-/// Maps that name another resource by `kind` and `name`: the kind that has them, and their place.
+/// Maps that name another resource by `kind` and `name`: the kind that has them, and their path.
 const TYPED: [(&str, &str); 4] = [
     ("HorizontalPodAutoscaler", "spec/scaleTargetRef"),
     ("RoleBinding", "roleRef"),
@@ -156,7 +156,7 @@ const TYPED: [(&str, &str); 4] = [
     ("VerticalPodAutoscaler", "spec/targetRef"),
 ];
 
-/// Where a substring goes.
+/// The position of the substring.
 #[derive(Clone, Copy)]
 enum EditMode {
     Prepend,
@@ -247,8 +247,8 @@ fn read(list: &ResourceList) -> Result<(String, EditMode, Value), String> {
     Ok((substring, mode, own))
 }
 
-/// Whether the name of a resource has a meaning that a substring would break: those that the
-/// function's documentation lists, and what tools find by name.
+/// Whether the name of a resource has a meaning that a substring would break: the kinds that the
+/// function's documentation lists, and resources that tools find by name.
 fn is_left_alone(value: &Value) -> bool {
     let is_listed = matches!(
         (group(value), kind(value)),

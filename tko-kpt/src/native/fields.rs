@@ -1,4 +1,4 @@
-//! Configurations and fields, as the native functions share them.
+//! Configurations and fields, shared by the native functions.
 
 use crate::resource_list::ResourceList;
 use serde_json::{Map, Value};
@@ -34,7 +34,7 @@ pub(super) fn config<'a>(list: &'a ResourceList, kind: &str) -> Result<Config<'a
             None | Some(Value::Null) => Ok(Config::Data(name, Map::new())),
             Some(_) => Err("its data is not a map".to_owned()),
         },
-        // Some packages in the field write the kind of the function with another group.
+        // Some existing packages write the kind of the function with another group.
         (_, found) if found == kind => Ok(Config::Own(config)),
         (api_version, found) => Err(format!(
             "it is of apiVersion {api_version:?}, kind {found:?}; expected a ConfigMap of v1 or a \
@@ -55,7 +55,7 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
 /// The scalars of a map as text, in order.
 ///
 /// # Errors
-/// A clause: the value is not a map of scalars.
+/// A clause that says that the value is not a map of scalars.
 pub(super) fn texts(value: Option<&Value>, field: &str) -> Result<Vec<(String, String)>, String> {
     let map = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),
@@ -105,13 +105,13 @@ pub(super) fn namespace(value: &Value) -> &str {
     text_at(value, &["metadata", "namespace"]).unwrap_or_default()
 }
 
-/// Places in resources, as the transformers of kustomize describe them.
+/// Field paths in resources, as the transformers of kustomize describe them.
 #[derive(Clone, Debug)]
 pub(super) struct FieldSpec<'a> {
     pub(super) group: Option<&'a str>,
     pub(super) version: Option<&'a str>,
     pub(super) kind: Option<&'a str>,
-    /// Keys, separated by `/`; `\/` is a slash, and lists are walked through.
+    /// Keys, separated by `/`; `\/` is a slash, and a path continues in each item of a list.
     pub(super) path: &'a str,
     /// Whether missing maps are created.
     pub(super) create: bool,
@@ -147,10 +147,10 @@ impl FieldSpec<'static> {
 }
 
 impl<'a> FieldSpec<'a> {
-    /// Reads a list of places from a field of a configuration.
+    /// Reads a list of field paths from a field of a configuration.
     ///
     /// # Errors
-    /// A clause: it is not a list of places with a path each.
+    /// A clause that says that it is not a list of maps with a path.
     pub(super) fn read(config: &'a Value, field: &str) -> Result<Vec<Self>, String> {
         let places = match config.get(field) {
             None | Some(Value::Null) => return Ok(Vec::new()),
@@ -182,7 +182,7 @@ impl<'a> FieldSpec<'a> {
             && self.kind.is_none_or(|wanted| wanted == kind(resource))
     }
 
-    /// Calls `edit` with every value at the place. A missing value is null; it stays absent if it
+    /// Calls `edit` with every value at the path. A missing value is null; it stays absent if it
     /// stays null.
     pub(super) fn edit(&self, resource: &mut Value, edit: &mut dyn FnMut(&mut Value)) {
         let keys = split(self.path);

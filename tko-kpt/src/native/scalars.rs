@@ -1,4 +1,4 @@
-//! Scalars as YAML writes them.
+//! Scalars in the form in which YAML writes them.
 
 use serde_json::{Number, Value};
 use std::fmt::Write;
@@ -35,7 +35,7 @@ pub(super) fn implied(text: &str) -> Value {
 /// A new value for a scalar that a function replaces by this text.
 ///
 /// Text that had to be quoted, such as `"8080"`, and text where only text is allowed stays text;
-/// otherwise the new text decides the type.
+/// otherwise the new text determines the type.
 pub(super) fn replacement(old: &Value, pointer: &str, text: &str) -> Value {
     let was_quoted =
         matches!(old, Value::String(old) if old.is_empty() || !implied(old).is_string());

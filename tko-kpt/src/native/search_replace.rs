@@ -9,11 +9,11 @@ use regex::{Captures, Regex, RegexBuilder};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Memory that a compiled expression may take, in bytes.
+/// Maximum memory of a compiled expression, in bytes.
 const EXPRESSION: usize = 1 << 20;
 /// Maximum number of parts of a path expression.
 const PARTS: usize = 64;
-/// Results that are reported.
+/// Maximum number of results that are reported.
 const MOST: usize = 1_000;
 /// The comments that travel with a package.
 const SETTER: &str = "kpt-set:";
@@ -27,7 +27,7 @@ const KNOWN: [&str; 5] = [
     "put-comment",
 ];
 
-/// What is searched, and what is put there.
+/// The search, and the replacement.
 #[derive(Default)]
 struct Search {
     value: String,
@@ -92,7 +92,7 @@ fn read(list: &ResourceList) -> Result<Search, String> {
     }
     let expression = match expression.as_str() {
         "" => None,
-        // It matches the whole value, as documented.
+        // The expression matches the whole value, as documented.
         expression => Some(
             RegexBuilder::new(&format!("^(?:{expression})$"))
                 .size_limit(EXPRESSION)
@@ -127,7 +127,7 @@ impl Search {
         }
     }
 
-    /// Whether a value is put at one known place, which is created if it is missing.
+    /// Whether a value is written to one known path, which is created if it is missing.
     fn is_absolute(&self) -> bool {
         let is_plain = |part: &String| !part.is_empty() && !part.contains(['*', '[']);
         !self.path.is_empty()
@@ -210,7 +210,7 @@ impl Search {
         is_match(&parts, &self.path)
     }
 
-    /// The text with `${1}` and so on replaced by what the expression found.
+    /// The text with `${1}` and so on replaced by the groups that the expression captured.
     fn resolved(&self, old: &str, new: &str) -> Result<String, String> {
         let Some(expression) = &self.expression else {
             return Ok(new.to_owned());

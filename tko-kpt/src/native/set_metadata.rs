@@ -1,7 +1,7 @@
-//! `set-labels` and `set-annotations`: set metadata of resources, and where else it belongs.
+//! `set-labels` and `set-annotations`: set metadata of resources, and in other places that need it.
 //!
-//! The places are those of kustomize: selectors and pod templates of the kinds of Kubernetes. From
-//! v0.2 on, `set-labels` refuses `additionalLabelFields`.
+//! These places are those of kustomize: selectors and pod templates of the kinds of Kubernetes.
+//! From v0.2 on, `set-labels` refuses `additionalLabelFields`.
 
 use super::fields::{Config, FieldSpec, config, texts};
 use crate::reference::FunctionVersion;
@@ -172,7 +172,7 @@ fn set(
     for item in &mut list.items {
         let is_own = is_own(&item.value);
         for place in places.iter().chain(more) {
-            // Only the first place suits resources of TKO itself.
+            // For resources of TKO itself, only the first place applies.
             if place.selects(&item.value) && (place.kind.is_none() || !is_own) {
                 place.edit(&mut item.value, &mut edit);
             }

@@ -2,7 +2,7 @@
 //!
 //! Versions up to v0.3 set the namespace of every namespaced resource. From v0.4 on, all resources
 //! must come from one upstream namespace, `namespaceMatcher` restricts the change, resources for
-//! tools only are left alone, and `config.kubernetes.io/depends-on` follows.
+//! tools only are left alone, and `config.kubernetes.io/depends-on` is updated.
 
 use super::fields::{
     Config, FieldSpec, config, group, is_built_in, is_cluster_scoped, kind, name, namespace,
@@ -26,7 +26,7 @@ const NONE: &str = "~C";
 /// A kind, or all kinds, and a path in its resources.
 type NamespacePlace = (Option<String>, String);
 
-/// What is to be set, and where.
+/// The namespace to set, and where to set it.
 struct Wanted {
     namespace: String,
     matcher: Option<String>,
@@ -241,7 +241,7 @@ fn set_subjects(value: &mut Value, set: &mut dyn FnMut(&mut Value)) {
     }
 }
 
-/// As the versions up to v0.3: sets the namespace everywhere.
+/// Sets the namespace everywhere, as the versions up to v0.3 do.
 fn set_all(list: &mut ResourceList, wanted: &str, places: &[NamespacePlace]) -> usize {
     let mut count = 0;
     for item in &mut list.items {

@@ -63,7 +63,7 @@ pub(super) fn apply(list: &mut ResourceList, _: FunctionVersion) -> Result<(), S
                 Err(message) => errors.push(result(Severity::Error, message)),
             }
         }
-        // Elements of a list that was replaced are no longer those that had setters.
+        // The elements of a replaced list are not those that had setters.
         let value = &item.value;
         item.setters
             .retain(|pointer, _| value.pointer(pointer).is_some());
@@ -85,7 +85,8 @@ fn names(pattern: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The text that a pattern gives. Setters without a value keep what the field has for them now.
+/// The text that results from a pattern. Setters without a value keep their current text in the
+/// field.
 fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String> {
     let mut text = pattern.to_owned();
     for (name, value) in setters {
@@ -95,7 +96,7 @@ fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String>
     for (name, value) in current(pattern, &old) {
         text = text.replace(&format!("${{{name}}}"), &value);
     }
-    // Values may contain what looks like a setter; only the pattern's own names count.
+    // A value may look like a setter; only the names in the pattern are replaced.
     let open: Vec<&str> = names(pattern)
         .into_iter()
         .filter(|name| {
@@ -113,7 +114,7 @@ fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String>
     }
 }
 
-/// The present values of the setters of a pattern, as far as the field shows them.
+/// The current values of the setters of a pattern, as far as the field reveals them.
 fn current(pattern: &str, old: &str) -> Vec<(String, String)> {
     let names = names(pattern);
     let mut expression = regex::escape(pattern);
@@ -139,7 +140,7 @@ fn current(pattern: &str, old: &str) -> Vec<(String, String)> {
     names.zip(values.into_iter().map(str::to_owned)).collect()
 }
 
-/// The list that a setter gives.
+/// The list that results from a setter.
 fn array(pattern: &str, setters: &Setters) -> Result<Value, String> {
     let is_simple =
         names(pattern).len() == 1 && pattern.starts_with("${") && pattern.ends_with('}');
@@ -195,7 +196,7 @@ pub(super) fn create(list: &mut ResourceList, _: FunctionVersion) -> Result<(), 
             _ => scalars.push((name, value)),
         }
     }
-    // The longest value first: of two that begin alike, the longer is meant.
+    // The longest value first, because it is the better match if two values begin alike.
     scalars.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
     let mut results = Vec::new();
     for item in &mut list.items {

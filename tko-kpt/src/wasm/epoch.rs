@@ -1,7 +1,8 @@
-//! The clock that interrupts functions: it moves the epoch of the engines while functions run.
+//! The clock that interrupts functions: it advances the epoch of the engines while functions run.
 //!
-//! Code checks the epoch at every call and loop, which is cheap, and looks at its deadline when the
-//! epoch has moved. One thread moves it for all calls, and ends when none has run for a while.
+//! Code checks the epoch at every call and loop, which is cheap, and checks its deadline when the
+//! epoch has advanced. One thread advances it for all calls, and ends when no call has run for a
+//! while.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 use wasmtime::Engine;
 
-/// Time between two moves: a call may last this much longer than its limit.
+/// Time between two advances: a call may exceed its limit by this much.
 const TICK: Duration = Duration::from_millis(10);
-/// Moves without a call, after which the thread ends.
+/// Number of advances without a call after which the thread ends.
 pub(super) const IDLE: u32 = 200;
 
 /// A clock for engines.
@@ -23,13 +24,13 @@ pub(super) struct EpochClock {
 
 #[derive(Default)]
 struct ClockState {
-    /// Calls that run.
+    /// Number of running calls.
     running: usize,
     /// Whether the thread runs.
     is_ticking: bool,
 }
 
-/// A call that runs. The clock ticks until it is dropped.
+/// A running call. The clock ticks until it is dropped.
 pub(super) struct TickingCall(Arc<EpochClock>);
 
 impl EpochClock {
@@ -45,7 +46,7 @@ impl EpochClock {
     /// Counts a call, and starts the thread unless it runs.
     ///
     /// # Errors
-    /// The operating system has no thread for it.
+    /// The operating system cannot start the thread.
     pub(super) fn start(self: &Arc<Self>) -> io::Result<TickingCall> {
         let mut state = self.state();
         if !state.is_ticking {

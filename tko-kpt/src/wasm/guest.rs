@@ -58,13 +58,13 @@ impl Guest {
     /// Compiles a module or a component; text or binary.
     ///
     /// # Errors
-    /// A clause: the code is invalid, or needs something that functions do not get.
+    /// A clause that says that the code is invalid, or needs something that functions do not get.
     pub(super) fn compile(host: &WasmHost, code: &[u8]) -> Result<Self, String> {
         let invalid = |error: wasmtime::Error| format!("its code is invalid: {}", brief(&error));
         let missing = |error: wasmtime::Error| {
             format!(
-                "it needs what functions do not get: {}; only WASI is there, without files and \
-                 network",
+                "it needs imports that functions do not get: {}; only WASI is available, without files \
+                 and network",
                 brief(&error)
             )
         };
@@ -132,7 +132,7 @@ impl Guest {
             .socket_addr_check(|_, _| Box::pin(async { false }));
         let until = Instant::now() + limits.time;
         let bounds = store_limits(limits.memory);
-        // The epoch interrupts computation, and the timeout what waits in the host.
+        // The epoch interrupts computation; the timeout interrupts waiting in the host.
         let result = match &self.code {
             Code::Module(module) => {
                 let state = ModuleState {
@@ -176,11 +176,11 @@ fn store_limits(memory: usize) -> StoreLimits {
         .build()
 }
 
-/// Ends a store's computation when its time is over or its call was given up.
+/// Ends a store's computation when its time is over or its call was dropped.
 fn interrupt<T: 'static>(store: &mut Store<T>, stop: Arc<AtomicBool>, until: Instant) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
-        // The epoch moves for all calls.
+        // The epoch advances for all calls.
         let is_over = stop.load(Ordering::Relaxed) || Instant::now() >= until;
         Ok(if is_over {
             UpdateDeadline::Interrupt

@@ -2,7 +2,7 @@
 //!
 //! Instances of ordinary code take their memory and their stack from a pool, which is mapped once:
 //! mapping and unmapping them for every call would cost more than the call. Code that needs more
-//! than a place of the pool has, such as several memories, runs in an engine without one.
+//! than a slot of the pool offers, such as several memories, runs in an engine without a pool.
 
 use super::epoch::{EpochClock, IDLE};
 use std::fmt;
@@ -19,31 +19,32 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView, p2};
 
 /// Bytes of the stack of a function.
 const STACK: usize = 1 << 20;
-/// Maximum calls at the same time; more wait. Each place of the pool is 4 GiB of address space.
+/// Maximum number of calls at the same time; further calls wait. Each slot of the pool takes 4 GiB
+/// of address space.
 pub(super) const CALLS: usize = 64;
-/// Places that keep memory while no call uses them.
+/// Number of slots that keep memory while no call uses them.
 const WARM: u32 = 8;
-/// Bytes of memory that a place keeps. More is given back when its call ends.
+/// Bytes of memory that a slot keeps. The rest is released when its call ends.
 const KEPT: usize = 1 << 20;
-/// Bytes of a table that a place keeps.
+/// Bytes of a table that a slot keeps.
 const KEPT_TABLE: usize = 64 << 10;
 /// Maximum elements of a table.
 pub(super) const TABLE: usize = 1 << 20;
-/// Tables of one call in the pool.
+/// Maximum number of tables of one call in the pool.
 const TABLES: u32 = 4;
-/// Instances of one call in the pool: a component has several.
+/// Maximum number of instances of one call in the pool: a component has several.
 const INSTANCES: u32 = 8;
 
 /// The engines for functions in WebAssembly, which all of them share.
 pub struct WasmHost {
-    /// None where the address space is limited.
+    /// `None` if the address space is limited.
     pool: Option<GuestEngine>,
     plain: GuestEngine,
     pub(super) calls: Arc<Semaphore>,
     pub(super) clock: Arc<EpochClock>,
 }
 
-/// An engine, and what functions may import in it.
+/// An engine, with the imports that functions may use in it.
 pub(super) struct GuestEngine {
     pub(super) engine: Engine,
     pub(super) modules: Linker<ModuleState>,
@@ -115,8 +116,8 @@ impl WasmHost {
         })
     }
 
-    /// Compiles code in the engine with the pool, or in the other if a place of the pool is too
-    /// small for it.
+    /// Compiles code in the engine with the pool, or in the other engine if a slot of the pool is
+    /// too small.
     ///
     /// # Errors
     /// The code is invalid.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for podman: records its calls beside itself, and runs the image named hang for ever.
+# Stands in for podman: records its calls next to itself, and runs the image named hang for ever.
 echo "$*" >>"$TKO_TEST_CALLS"
 case "$*" in
     rm*) exit 0 ;;

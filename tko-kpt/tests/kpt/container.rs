@@ -8,7 +8,7 @@ use std::time::Duration;
 use tko_kpt::ContainerRuntime;
 use tko_kpt::executor::KptSettings;
 
-/// A runtime that records its calls in a file of its own.
+/// A runtime that records its calls in a separate file.
 fn runtime(folder: &Path) -> (ContainerRuntime, PathBuf) {
     let calls = folder.join("calls");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions/runtime.sh");
@@ -71,7 +71,7 @@ async fn a_container_that_hangs_is_removed() {
     world.plugin("example.com/hang:v1", &[]).await;
     let message = world.refused(vec![config_map("a"), workload()]).await;
     assert!(message.contains("did not finish within 0.3 s"), "{message}");
-    // The removal runs beside the report of the failure.
+    // The removal runs in parallel with the report of the failure.
     let removed = || {
         let calls = std::fs::read_to_string(&calls).unwrap_or_default();
         calls

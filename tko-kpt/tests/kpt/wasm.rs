@@ -83,7 +83,7 @@ async fn hostile_code_is_a_condition() {
         ("file", "it exited with code"),
         (
             "network",
-            "it needs what functions do not get: unknown import",
+            "it needs imports that functions do not get: unknown import",
         ),
         ("garbage", "the output of function"),
         ("trap", "unreachable"),

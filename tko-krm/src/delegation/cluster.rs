@@ -1,4 +1,4 @@
-//! [`ClusterReviews`]: what is asked of a cluster, and [`KubeReviews`], which asks it.
+//! [`ClusterReviews`]: the reviews that a cluster makes, and [`KubeReviews`], which requests them.
 
 use super::{ClusterUser, FrontProxySettings, REVIEWED};
 use async_trait::async_trait;
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Error, Result};
 
-/// Longest time for one question.
+/// Time limit of one request to the cluster.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request that a cluster is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AccessReview {
-    /// Whose request it is.
+    /// The user who makes the request.
     pub user: Arc<ClusterUser>,
     /// The verb, such as `list`.
     pub verb: &'static str,
-    /// The resource type, such as `sites`; `None` for a path that is no resource.
+    /// The resource type, such as `sites`; `None` for a path that is not a resource.
     pub resource: Option<&'static str>,
     /// The name of the object; empty for collections.
     pub name: String,
@@ -60,7 +60,7 @@ pub struct KubeReviews {
 }
 
 impl KubeReviews {
-    /// Asks by this client.
+    /// Sends requests with this client.
     pub fn new(client: kube::Client) -> Self {
         Self { client }
     }

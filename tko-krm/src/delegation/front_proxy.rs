@@ -1,4 +1,5 @@
-//! The front proxy: the API server of a cluster, which says whose requests it forwards.
+//! The front proxy: the API server of a cluster, which names the user of each request that it
+//! forwards.
 
 use super::ClusterUser;
 use crate::query::decode;
@@ -23,7 +24,7 @@ pub struct FrontProxySettings {
     pub uid_headers: Vec<String>,
     /// The headers with the user's groups.
     pub group_headers: Vec<String>,
-    /// The prefixes of headers with further information.
+    /// The prefixes of headers with additional information.
     pub extra_prefixes: Vec<String>,
     /// The CA of clients that connect directly, in PEM; empty if there is none.
     pub client_ca: String,
@@ -117,7 +118,7 @@ impl FrontProxy {
             if let Some(key) = key
                 && let Ok(value) = value.to_str()
             {
-                // Keys are percent-encoded, because headers take fewer characters.
+                // Keys are percent-encoded, because headers allow fewer characters.
                 let key = decode(key, false).unwrap_or_else(|| key.to_owned());
                 let key = key.to_lowercase();
                 user.extra.entry(key).or_default().push(value.to_owned());
@@ -126,7 +127,7 @@ impl FrontProxy {
         Some(user)
     }
 
-    /// Removes the headers, so that nothing else believes them.
+    /// Removes the headers, so that no other code trusts them.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
         let settings = &self.settings;
         for names in [

@@ -14,7 +14,7 @@ pub struct ClusterUser {
     pub uid: Option<String>,
     /// The groups.
     pub groups: Vec<String>,
-    /// Further information of the authenticator, by lower-case key.
+    /// Additional information from the authenticator, by lower-case key.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
@@ -28,7 +28,7 @@ impl ClusterUser {
         }
     }
 
-    /// Nobody in particular.
+    /// The anonymous user.
     pub fn anonymous() -> Self {
         Self::new(
             "system:anonymous",

@@ -14,7 +14,7 @@ struct KindChanges {
 
 /// All changes after a revision.
 ///
-/// Revisions are dense over all kinds, so the next change is known when it comes.
+/// Revisions are dense over all kinds, so the next change is recognized when it arrives.
 pub(crate) struct DenseChanges {
     kinds: Vec<KindChanges>,
     last: Revision,

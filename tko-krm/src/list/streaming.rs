@@ -18,7 +18,7 @@ use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use tko_core::{BoxError, Cursor, Revision, Want};
 
-/// Objects that are read at once.
+/// Number of objects that are read at once.
 const PAGE: usize = 500;
 
 /// A list of which a part is written.
@@ -67,7 +67,7 @@ impl Writing {
     }
 }
 
-/// Answers with all objects of the state at `at`, or of the present state.
+/// Answers with all objects of the state at `at`, or of the current state.
 pub(super) async fn all(
     context: Arc<KrmContext>,
     resource: &'static ResourceType,

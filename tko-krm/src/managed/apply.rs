@@ -1,17 +1,17 @@
-//! The two kinds of writes, and what they make of the managers.
+//! The two kinds of writes, and their effect on the managers.
 
 use super::set::FieldSet;
 use super::typed::{compare, fields, merge, remove};
 use super::{Manager, ManagerOperation, trimmed};
 use serde_json::Value;
 
-/// Maximum number of managers that update; the fields of older ones are given to one name.
+/// Maximum number of managers that update; the fields of older ones are combined under one name.
 const MAX_UPDATE_MANAGERS: usize = 10;
 
 /// The name that gets the fields of older managers.
 const ANCIENT: &str = "ancient-changes";
 
-/// The name of the manager of fields that were there before the first apply.
+/// The name of the manager of fields that existed before the first apply.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// A field that another manager has.
@@ -31,7 +31,7 @@ pub(crate) struct Applied {
     pub(crate) managers: Vec<Manager>,
 }
 
-/// The managers after a write of the whole object by `name`: it manages what it changed.
+/// The managers after a write of the whole object by `name`: it owns the fields that it changed.
 ///
 /// Both objects are trimmed.
 pub(crate) fn updated(
@@ -68,11 +68,11 @@ pub(crate) fn updated(
     capped(managers)
 }
 
-/// Applies a configuration: the manager has exactly its fields afterwards, and those that it had
-/// and left out are removed unless others have them.
+/// Applies a configuration: afterwards the manager owns exactly its fields. Fields that it owned
+/// before and left out are removed unless others own them.
 ///
 /// `live` is the trimmed object, `None` if there is none; `config` is trimmed. `allowed` are fields
-/// of others that the manager may take over without `force`.
+/// of other managers that this manager may take over without `force`.
 pub(crate) fn apply(
     live: Option<&Value>,
     config: &Value,
@@ -166,7 +166,7 @@ pub(crate) fn recorded(text: &str, schema: &Value) -> FieldSet {
     }
 }
 
-/// Gives the fields of the oldest managers that update to one name, if there are too many.
+/// Combines the fields of the oldest managers that update under one name, if there are too many.
 fn capped(mut managers: Vec<Manager>) -> Vec<Manager> {
     let mut updating: Vec<usize> = (0..managers.len())
         .filter(|at| managers[*at].operation == ManagerOperation::Update)

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Deepest path.
+/// Maximum depth of a path.
 const MAX_DEPTH: usize = 64;
 
 /// Maximum number of elements of a set that is read.
@@ -176,7 +176,7 @@ impl FieldSet {
         for (key, value) in map {
             *left = left.checked_sub(1)?;
             if key == "." {
-                // Belongs to the parent, which has read it.
+                // This entry belongs to the parent, which has already read it.
                 continue;
             }
             let element = PathElement::parse(key)?;

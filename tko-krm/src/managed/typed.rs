@@ -9,7 +9,7 @@ enum Shape<'a> {
     Struct(&'a Map<String, Value>),
     /// A map with any keys, whose values have this schema.
     Map(&'a Value),
-    /// A list of maps that these keys tell apart, whose items have this schema.
+    /// A list of maps that are identified by these keys, whose items have this schema.
     Keyed(Vec<&'a str>, &'a Value),
     /// A list without repetitions.
     Set,
@@ -216,8 +216,8 @@ fn child_schema<'a>(schema: &'a Value, key: &str) -> &'a Value {
     }
 }
 
-/// Removes the fields of a set. `kept` are the fields that other managers have: what they are in
-/// stays.
+/// Removes the fields of a set. `kept` are the fields that other managers own; their containers
+/// stay.
 pub(super) fn remove(value: &Value, set: &FieldSet, kept: &FieldSet, schema: &Value) -> Value {
     let none = FieldSet::default();
     let rest = |element: &PathElement, value: &Value, schema: &Value| -> Option<Value> {
@@ -229,7 +229,7 @@ pub(super) fn remove(value: &Value, set: &FieldSet, kept: &FieldSet, schema: &Va
         };
         let kept = kept.children.get(element).unwrap_or(&none);
         let rest = remove(value, below, kept, schema);
-        // A container that the removal emptied goes with its last field.
+        // A container that becomes empty is removed with its last field.
         let emptied = is_empty(&rest) && !is_empty(value);
         (!emptied).then_some(rest)
     };

@@ -31,7 +31,7 @@ impl Flavor {
         json!({"$ref": format!("{folder}{name}")})
     }
 
-    /// A reference with a description beside it.
+    /// A reference together with a description.
     fn described(self, name: &str, description: &str) -> Value {
         match self {
             Self::V2 => {
@@ -258,7 +258,7 @@ fn write_parameters(flavor: Flavor) -> Vec<Value> {
         ("fieldManager", "Name of the program that writes"),
         (
             "fieldValidation",
-            "Ignore, Warn or Strict: what unknown and duplicate fields are",
+            "Ignore, Warn or Strict: how to treat unknown and duplicate fields",
         ),
     ]
     .map(|(name, description)| flavor.parameter("query", name, "string", description))

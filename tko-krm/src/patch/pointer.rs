@@ -25,7 +25,7 @@ impl Pointer {
         (steps.len() <= MAX_STEPS).then_some(Self(steps))
     }
 
-    /// Whether this is a path into what the other path leads to.
+    /// Whether this path leads to something below the other path.
     pub(super) fn is_below(&self, other: &Self) -> bool {
         self.0.len() > other.0.len() && self.0.starts_with(&other.0)
     }

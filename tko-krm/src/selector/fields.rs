@@ -15,7 +15,7 @@ const MAX_REQUIREMENTS: usize = 64;
 const METADATA_NAME: &str = "metadata.name";
 const METADATA_NAMESPACE: &str = "metadata.namespace";
 
-/// The fields that objects of a kind are selected by, besides their name.
+/// The fields by which objects of a kind can be selected, besides their name.
 fn fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Template => &["spec.templateId"],
@@ -158,7 +158,7 @@ impl FieldSelector {
     }
 }
 
-/// The pattern for ids that a name with `*` means; only templates and sites have them.
+/// The pattern for ids that a name with `*` stands for; only templates and sites support it.
 fn like(kind: Kind, field: &str, value: &str) -> KrmAnswer<Option<Pattern>> {
     let takes = field == METADATA_NAME && matches!(kind, Kind::Template | Kind::Site);
     if !takes || !value.contains('*') {

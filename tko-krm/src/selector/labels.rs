@@ -86,7 +86,8 @@ impl LabelSelector {
     }
 }
 
-/// The pattern for stored metadata that this pattern for labels means, if it is certain.
+/// The pattern for stored metadata that is equivalent to this pattern for labels, if there
+/// certainly is one.
 fn decoded(pattern: &Pattern) -> Option<Pattern> {
     let pieces = pattern
         .as_str()
@@ -156,7 +157,7 @@ impl<'a> Reader<'a> {
         let absent = self.take("!");
         let key = self.word().to_owned();
         if !is_label_key(&key) {
-            return Err(format!("{key:?} is no key of a label"));
+            return Err(format!("{key:?} is not a valid label key"));
         }
         let test = if absent {
             Test::Absent
@@ -213,7 +214,7 @@ fn checked(value: &str) -> Result<String, String> {
     if names::is_label_value(value) {
         Ok(value.to_owned())
     } else {
-        Err(format!("{value:?} is no value of a label"))
+        Err(format!("{value:?} is not a valid label value"))
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tko_core::{Clock, Record, Revision};
 
-/// The annotation of the bookmark after the present objects.
+/// The annotation of the bookmark after the current objects.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Writes the events of one watch.

@@ -1,4 +1,4 @@
-//! What a write makes of the present object.
+//! Computes the new object of a write from the current one.
 
 use super::Write;
 use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
@@ -11,7 +11,7 @@ use crate::validation;
 use serde_json::Value;
 use tko_core::Record;
 
-/// The annotation in which kubectl records what it applied.
+/// The annotation in which kubectl records the applied configuration.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A change of an object.
@@ -27,7 +27,7 @@ pub(super) struct Changed {
     pub(super) object: Value,
     pub(super) managers: Vec<Manager>,
     /// Whether the object states the whole intent, so that a package is merged into the template's
-    /// again, instead of replacing the present one.
+    /// again, instead of replacing the current one.
     pub(super) is_applied: bool,
     /// Whether the client states the version that the object must have.
     pub(super) states_version: bool,
@@ -225,8 +225,9 @@ impl Write<'_> {
     }
 }
 
-/// If the package is the one that was asked for last, replaces it by the present one: TKO has
-/// merged and prepared it since, and asking again is no change. Returns whether it was so.
+/// If the package equals the one that was requested last, replaces it by the current one: TKO has
+/// merged and prepared it since, and repeating the request is not a change. Returns whether it was
+/// equal.
 fn keep_known_package(new: &mut Value, present: &Value, stored: &StoredMetadata) -> bool {
     let Some(asked) = &stored.asked else {
         return false;

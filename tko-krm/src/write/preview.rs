@@ -1,5 +1,5 @@
-//! The answers of dry runs: objects as they would be stored, as far as that is known without storing
-//! them.
+//! The answers of dry runs: the objects that would be stored, as far as they are known without
+//! storing them.
 
 use super::patching::Changed;
 use crate::managed::Manager;

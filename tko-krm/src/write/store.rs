@@ -251,8 +251,8 @@ impl Write<'_> {
     }
 }
 
-/// Creates a deployment. The name of one whose id is another is an idempotency key as well, so that
-/// no two can have it.
+/// Creates a deployment. If its name differs from its id, the name is also the idempotency key, so
+/// that no two deployments can have the same name.
 async fn create_deployment(
     data: &dyn DataApi,
     name: &str,
@@ -340,8 +340,8 @@ async fn write_changes(
     Some(data.update_entity(update).await.map(|_| ()))
 }
 
-/// The metadata to give to an entity: its labels, apart from those that it has anyway, and what
-/// labels cannot show.
+/// The metadata to give to an entity: its labels, except those that it already inherits, and the
+/// metadata that labels cannot express.
 fn given(live: &Record, package: &Package, desired: &Desired, stored: &StoredMetadata) -> Metadata {
     let entity = &live.entity;
     let old = &entity.given;
@@ -371,7 +371,8 @@ fn plugin(new: NewPlugin, desired: &Desired) -> NewPlugin {
         .triggers(desired.triggers.clone())
 }
 
-/// The package of a deployment, whose Deployment resource names this site; `None`: unchanged.
+/// The package of a deployment, whose Deployment resource names this site; `None` leaves it
+/// unchanged.
 #[expect(clippy::option_option, reason = "no change differs from no site")]
 fn on_site(package: Package, site: Option<Option<&SiteId>>) -> Result<Package, Error> {
     let Some(site) = site else {

@@ -250,7 +250,7 @@ async fn versions_that_are_not_kept_are_expired_within_the_stream() {
     serving.stop().await;
 }
 
-/// A state that is gone: where the list goes on, and what it says, depend on what the client has.
+/// A state that is gone: where the list continues, and what it says, depend on what the client has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_is_not_kept_is_expired_for_lists() {
     let serving = Serving::remembering(100).await;

@@ -9,10 +9,10 @@ use tko_core::error::chain;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::time::timeout;
 
-/// Bytes of each stream that are kept between the two sides.
+/// Size of the buffer between the two sides of each stream, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// How long output is read after the connection has broken.
+/// How long output is still read after the connection has broken.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// Why a program in a pod has no exit code.
@@ -22,12 +22,12 @@ pub enum PodFailure {
     /// The kubeconfig is missing or not valid.
     #[error("the kubeconfig for plugins in pods is not valid: {0}")]
     Kubeconfig(String),
-    /// The cluster refused, or the pod is not there.
+    /// The cluster refused, or the pod does not exist.
     #[error("cannot run a program in pod {pod}: {why}")]
     Refused {
         /// Namespace and name of the pod.
         pod: String,
-        /// The words of the cluster.
+        /// The message of the cluster.
         why: String,
     },
     /// The connection ended before the program did.
@@ -79,7 +79,7 @@ impl PodCommand {
             // Plugins do not get the variables of the pod.
             None => Config::incluster_dns().map_err(|error| bad(chain(&error)))?,
         };
-        // Workers may be idle for long.
+        // Workers may be idle for a long time.
         config.read_timeout = None;
         Client::try_from(config).map_err(|error| bad(chain(&error)))
     }
@@ -88,7 +88,7 @@ impl PodCommand {
     /// Dropping the future closes the connection, by which the program loses its streams.
     ///
     /// # Errors
-    /// The program was not started, or it is not known how it ended.
+    /// The program was not started, or its exit code is not known.
     pub async fn run(
         &self,
         client: Client,
@@ -123,13 +123,13 @@ impl PodCommand {
             return Err(lost());
         };
         let feed = async {
-            // A program that reads no more may end well.
+            // A program that no longer reads may still succeed.
             let _ = copy(&mut stdin, &mut input).await;
             let _ = input.shutdown().await;
             std::future::pending::<()>().await;
         };
         let passed = async {
-            // A side that reads no more does not end the program.
+            // If one side stops reading, the program does not end.
             let _ = tokio::join!(
                 pass_on(&mut output, &mut stdout),
                 pass_on(&mut errors, &mut stderr)
@@ -143,7 +143,8 @@ impl PodCommand {
             };
             match status {
                 Some(_) => passed.await,
-                // A broken connection does not end the streams: what has come is passed on.
+                // A broken connection does not end the streams: the output received so far is
+                // passed on.
                 None => drop(timeout(LINGER, passed).await),
             }
             status

@@ -89,8 +89,8 @@ async fn a_change_in_the_cluster_requests_a_call_and_our_own_do_not() {
     requested.next().await;
     applied(&world, &scheduler, &site, &wanted).await;
 
-    // Watches go on when the cluster is there again. If it was away for too long, a call is requested;
-    // so one is in either case, if something changes.
+    // Watches continue when the cluster is there again. If it was away for too long, a call is
+    // requested; so one is in either case, if something changes.
     world.stop_api();
     world.start_api();
     world.kubectl("delete deployment smf", "").await;

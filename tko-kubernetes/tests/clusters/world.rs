@@ -121,7 +121,7 @@ impl World {
         assert!(said.contains(expected), "{said}");
     }
 
-    /// A namespace with a user of its own, who may do everything there and nothing elsewhere. The
+    /// A namespace with its own user, who may do everything there and nothing elsewhere. The
     /// kubeconfig is `NAME.yaml`.
     pub(crate) async fn tenant(&self, name: &str) {
         self.tenants(&[name.to_owned()]).await;
@@ -137,7 +137,7 @@ impl World {
             .expect("they are made");
     }
 
-    /// Stops the API server; etcd goes on.
+    /// Stops the API server; etcd continues.
     pub(crate) fn stop_api(&mut self) {
         let server = Arc::get_mut(&mut self.server).expect("no command runs");
         server.stop_api();

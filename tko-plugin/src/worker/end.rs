@@ -1,4 +1,4 @@
-//! How the process of a worker ended, and what that means for the calls that it had.
+//! How the process of a worker ended, and the consequence for its calls.
 
 use super::frame::PROTOCOL;
 use crate::failure::{Failure, seconds};
@@ -17,9 +17,9 @@ pub(super) enum EndReason {
     Exited(Option<ExitStatus>),
     /// It did not say hello within this time.
     Silent(Duration),
-    /// It broke the protocol; a sentence without its end.
+    /// It broke the protocol; the text is the beginning of a sentence.
     Garbage(String),
-    /// It does not suit this controller; a verb phrase.
+    /// It is not compatible with this controller; the text is a verb phrase.
     Unsuitable(String),
     /// A call did not end after its time limit.
     Hung,
@@ -45,13 +45,13 @@ impl ProcessEnd {
         }
     }
 
-    /// Whether the calls of the process have no part in its end: they are made again without being
-    /// counted. Another call hung, or the process was stopped.
+    /// Whether the calls of the process did not cause its end, because another call hung, or the
+    /// process was stopped. They are made again without being counted.
     pub(super) fn is_collateral(&self) -> bool {
         matches!(self.reason, EndReason::Hung | EndReason::Stopped)
     }
 
-    /// The failure of a call that the process had.
+    /// The failure of a call of the process.
     pub(super) fn failure(&self, program: &str, timeout: Duration) -> Failure {
         let stderr = self.stderr.clone();
         let program = program.to_owned();

@@ -20,14 +20,14 @@ pub const WORKER_VARIABLE: &str = "TKO_WORKER";
 /// Maximum length of the first line in bytes, its line feed included.
 const MAX_LINE: usize = 64;
 
-/// Bytes of a body that are reserved before they arrive.
+/// Maximum number of bytes that are reserved for a body before it arrives.
 const USUAL_BODY: usize = 256 * 1024;
 
 /// A frame from a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) kind: String,
-    /// The number of the call; 0 if the frame belongs to none.
+    /// The number of the call; 0 if the frame belongs to no call.
     pub(super) id: u64,
     pub(super) body: Vec<u8>,
 }
@@ -49,7 +49,7 @@ pub(super) fn encode(kind: &str, id: u64, body: &[u8]) -> Vec<u8> {
     [line.as_bytes(), body].concat()
 }
 
-/// Reads one frame; `None` at the end. An unreadable stream has ended.
+/// Reads one frame; `None` at the end. An unreadable stream counts as ended.
 ///
 /// # Errors
 /// The bytes are not a frame, or its body is larger than `limit` bytes.
@@ -80,7 +80,8 @@ pub(super) async fn read(
     if length > limit {
         return Err(large);
     }
-    // Beyond this, it grows with the bytes that arrive, not with the length that the line claims.
+    // Beyond this, it grows with the bytes that arrive, not with the length that the line
+    // announces.
     let mut body = Vec::with_capacity(length.min(USUAL_BODY));
     let read = from.take(bytes).read_to_end(&mut body).await;
     match read {
@@ -96,7 +97,7 @@ async fn line(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Vec<u8>>,
     match from.take(most).read_until(b'\n', &mut line).await {
         Ok(0) | Err(_) => Ok(None),
         Ok(_) if line.ends_with(b"\n") || line.len() == MAX_LINE => Ok(Some(line)),
-        // The text explains the error better than that it was cut.
+        // The text itself explains the error better than its truncation.
         Ok(_) => Err(FrameError::Line(printable(line.trim_ascii()))),
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 /// Bytes that are read from stdout at a time.
 const BUFFER: usize = 64 * 1024;
 
-/// The resident memory of a process in MiB; `None` where `/proc` does not tell.
+/// The resident memory of a process in MiB; `None` if `/proc` does not show it.
 pub(super) fn resident_mib(process: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

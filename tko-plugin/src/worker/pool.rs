@@ -1,4 +1,4 @@
-//! The processes of one plugin, and calls that find a free one.
+//! The processes of one plugin, and the choice of a free process for each call.
 
 use super::end::{EndReason, ProcessEnd};
 use super::frame::{PROTOCOL, WORKER_VARIABLE};
@@ -49,7 +49,7 @@ pub(super) struct PluginPool {
 struct PoolState {
     /// The processes that may get calls, including those that are starting.
     processes: Vec<ProcessHandle>,
-    /// The last process failed to start: until then, none is started.
+    /// Set if the last process failed to start: no process is started before the pause has passed.
     failed: Option<FailedStart>,
     /// The number of failed starts since the last successful one.
     failures: u32,
@@ -117,7 +117,7 @@ impl PluginPool {
         self.changed.notify_one();
     }
 
-    /// Gives a process no more calls.
+    /// Stops giving calls to a process.
     pub(super) fn remove(&self, slots: &Arc<Slots>) {
         let mut state = self.state();
         state
@@ -127,7 +127,7 @@ impl PluginPool {
         self.changed.notify_waiters();
     }
 
-    /// A process ended before it was ready.
+    /// Records that a process ended before it was ready.
     pub(super) fn failed(&self, slots: &Arc<Slots>, end: &Arc<ProcessEnd>) {
         let mut state = self.state();
         state
@@ -174,7 +174,7 @@ impl PluginPool {
         if let Some((at, _)) = free.min_by_key(|(_, process)| process.slots.load()) {
             let orders = state.processes[at].orders.clone();
             if !state.processes[at].slots.take() {
-                // This is its last call: it stops when all are answered.
+                // This is its last call: it stops when all its calls are answered.
                 state.processes.swap_remove(at);
                 self.stats.recycled();
             }
@@ -189,7 +189,8 @@ impl PluginPool {
             .any(|process| process.slots.is_ready());
         match &state.failed {
             Some(failed) if failed.until > Instant::now() => {
-                // A busy process will be free again; without any, there is nothing to wait for.
+                // A busy process will become free; if there are no processes, there is nothing to
+                // wait for.
                 return if any_ready {
                     Checkout::Wait
                 } else {
@@ -224,7 +225,7 @@ impl PluginPool {
         let (orders, receiver) = mpsc::unbounded_channel();
         let run = process::run(Arc::downgrade(self), slots.clone(), running, receiver);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Finished tasks are kept until somebody asks.
+        // Finished tasks are kept until they are joined.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(run);
         Ok(ProcessHandle { orders, slots })
@@ -258,7 +259,7 @@ impl PluginPool {
                 reply,
             };
             if orders.send(call).is_err() {
-                // The process has just ended, without this call.
+                // The process ended just before it got this call.
                 continue;
             }
             let mut cancel = CancelCall {
@@ -293,7 +294,7 @@ impl PluginPool {
             retries += 1;
             tracing::Span::current().record("retries", retries);
             let error = tko_core::error::chain(&failure(&end));
-            tracing::warn!(plugin = self.plugin, error, "making the call again");
+            tracing::warn!(plugin = self.plugin, error, "retrying the call");
         }
     }
 }

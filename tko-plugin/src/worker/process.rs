@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Frames that are read ahead.
+/// Number of frames that are read ahead.
 const AHEAD: usize = 4;
 
 /// The body of a worker's hello. Unknown keys are ignored.
@@ -43,7 +43,7 @@ struct PendingCall {
     kill_at: Option<Instant>,
 }
 
-/// The state of a process, by the frame that it owes.
+/// The state of a process, by the frame that is expected from it.
 enum ProcessPhase {
     /// It must say hello.
     Starting { until: Instant },
@@ -66,7 +66,7 @@ struct ProcessActor {
     /// When the last call ended.
     idle_since: Instant,
     process: Option<u32>,
-    /// Copies of the settings, for when the pool is gone.
+    /// Copies of the settings, because the pool may be gone.
     grace: Duration,
     health: Duration,
     idle: Duration,
@@ -142,7 +142,7 @@ pub(super) async fn run(
                     },
                     Some(Err(error)) => break EndReason::Garbage(error.to_string()),
                     None => {
-                        // Usually it ends at once; a worker without stdout is of no use.
+                        // Usually it ends at once; a worker without stdout is useless.
                         let ended = timeout(LINGER, &mut gone).await.is_ok();
                         let closed = "it closed its stdout".to_owned();
                         break if ended { EndReason::Exited(None) } else { EndReason::Garbage(closed) };
@@ -169,7 +169,7 @@ pub(super) async fn run(
     };
     running.kill();
     let status = running.wait().await.ok();
-    // What it wrote last says why it ended.
+    // Its last output says why it ended.
     let _ = timeout(LINGER, errors.join_next()).await;
     let reason = match reason {
         EndReason::Exited(_) if actor.is_stopping() => EndReason::Stopped,
@@ -186,7 +186,7 @@ impl ProcessActor {
 
     fn send(&self, kind: &str, id: u64, body: &[u8]) {
         if let Some(output) = &self.output {
-            // A process that reads no more ends soon, and its calls with it.
+            // A process that no longer reads ends soon, and so do its calls.
             let _ = output.send(frame::encode(kind, id, body));
         }
     }
@@ -221,7 +221,7 @@ impl ProcessActor {
                     self.phase = self.checked();
                 }
             }
-            // Later versions may have more.
+            // Later versions may have more frames.
             _ => {}
         }
         Ok(())
@@ -334,7 +334,7 @@ impl ProcessActor {
         }
     }
 
-    /// The handle is gone: the process ends when its calls are answered.
+    /// Called when the handle is gone: the process ends when its calls are answered.
     fn stop(&mut self) {
         self.phase = ProcessPhase::Stopping {
             // Their own time limits end the calls.
@@ -354,7 +354,7 @@ impl ProcessActor {
         self.output = None;
     }
 
-    /// Acts on the instant of [`due`](Self::due).
+    /// Acts when the instant of [`due`](Self::due) has come.
     fn overdue(&mut self, start: Duration) -> Result<(), EndReason> {
         let now = Instant::now();
         let mut kills = self.pending.values().filter_map(|call| call.kill_at);
@@ -372,7 +372,7 @@ impl ProcessActor {
                 if !self.pending.is_empty() {
                     self.phase = self.checked();
                 } else if now >= self.idle_since + self.idle {
-                    // The handle goes, and orders that are on their way still come.
+                    // The handle is dropped, but orders in flight still arrive.
                     self.phase = self.checked();
                     if let Some(pool) = self.pool.upgrade() {
                         pool.remove(&self.slots);
@@ -410,7 +410,7 @@ impl ProcessActor {
             // A caller that is gone needs no answer.
             let _ = call.reply.send(CallEnd::Ended(end.clone()));
         }
-        // Orders that were on their way never reached the process.
+        // Orders in flight never reached the process.
         orders.close();
         let lost = Arc::new(ProcessEnd::early(EndReason::Stopped));
         while let Ok(order) = orders.try_recv() {

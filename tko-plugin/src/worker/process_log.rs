@@ -41,7 +41,7 @@ impl ProcessLog {
         }
     }
 
-    /// Begins a call. If it is the only one, it is the subject, and the end of stderr begins anew.
+    /// Begins a call. If it is the only one, it is the subject, and the tail of stderr is cleared.
     pub(super) fn begin(&self, subject: &Arc<LogSubject>, is_only: bool) {
         let mut state = self.state();
         self.settle(&mut state);

@@ -13,10 +13,10 @@ use tko_core::{Error, Result};
 /// [`with_properties`](Self::with_properties).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerPoolSettings {
-    /// Maximum processes. They start when calls need them. Default: one per core, at least two, so
-    /// that one hanging call does not hold back the others.
+    /// Maximum number of processes. They start when calls need them. Default: one per core, at
+    /// least two, so that one hanging call does not block the others.
     pub size: NonZeroUsize,
-    /// Maximum calls in flight in one process; a worker may accept fewer. Default: 16.
+    /// Maximum number of calls in flight in one process; a worker may accept fewer. Default: 16.
     pub in_flight: NonZeroUsize,
     /// Number of calls after which a process is replaced. Default: 10,000.
     pub calls: u64,
@@ -53,7 +53,7 @@ const PROPERTIES: &str =
     "_worker.size (1 to 64), _worker.in-flight (1 to 1024), _worker.calls and _worker.memory (MiB)";
 
 impl WorkerPoolSettings {
-    /// Changes the settings as the properties of a plugin say.
+    /// Applies the properties of a plugin to the settings.
     ///
     /// `_worker.size` and `_worker.in-flight` are [`size`](Self::size), 1 to 64, and
     /// [`in_flight`](Self::in_flight), 1 to 1024. `_worker.calls` and `_worker.memory` are

@@ -1,4 +1,4 @@
-//! A process as its pool sees it: how many calls it has, and may have.
+//! A process as its pool sees it: how many calls it has, and how many it may have.
 
 use super::order::WorkerOrder;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub(super) struct ProcessHandle {
     pub(super) slots: Arc<Slots>,
 }
 
-/// How many calls a process has, and may have.
+/// How many calls a process has, and how many it may have.
 #[derive(Debug)]
 pub(super) struct Slots {
     load: AtomicUsize,
@@ -43,14 +43,14 @@ impl Slots {
         self.load() < self.capacity.load(Ordering::Acquire)
     }
 
-    /// Takes a slot; false if it was the last call of the process. Only the pool takes slots, under
-    /// its lock.
+    /// Takes a slot; returns false if this is the last call of the process. Only the pool takes
+    /// slots, under its lock.
     pub(super) fn take(&self) -> bool {
         self.load.fetch_add(1, Ordering::AcqRel);
         self.remaining.fetch_sub(1, Ordering::AcqRel) > 1
     }
 
-    /// Gives a slot back when its call has ended.
+    /// Releases a slot when its call has ended.
     pub(super) fn release(&self) {
         self.load.fetch_sub(1, Ordering::AcqRel);
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Starts a daemon in a session of its own, writes both process ids, and answers.
+# Starts a daemon in a separate session, writes both process ids, and answers.
 
 import os
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints a big answer before it reads its input: writing and reading must go on side by side.
+"""Prints a big answer before it reads its input: writing and reading must continue in parallel.
 
 One thread that first writes and then reads would block for ever, both pipes being full.
 """

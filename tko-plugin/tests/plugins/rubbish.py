@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what is no YAML; by argument: `binary` is not even UTF-8, `list` is no map, `empty` is nothing."""
+"""Prints output that is not YAML; by argument: `binary` is not even UTF-8, `list` is not a map, `empty` is nothing."""
 
 import sys
 

@@ -19,7 +19,7 @@ pub(super) enum CallResult {
     Changed,
     /// The deployment was finished with the last change, and the claim has ended.
     Finished,
-    /// Something moved: read the deployment again.
+    /// The deployment changed concurrently: read it again.
     Moved,
     /// The resource could not be prepared.
     Blocked(Blocker),
@@ -29,16 +29,16 @@ pub(super) enum CallResult {
 
 /// The result of one preparer's turn.
 enum TurnResult {
-    /// It is done, and left this package and these effects.
+    /// The preparer is done, with this package and these effects.
     Done(Package, Vec<Effect>),
     /// The calls for this resource end here.
     Ended(CallResult),
 }
 
 impl PrepareSession<'_> {
-    /// Calls all preparers of a resource, each on the package that the one before left, and commits
-    /// their result in one step. A preparer that answers `More` is called until it is done; each
-    /// of its answers is committed with its progress.
+    /// Calls all preparers of a resource, each on the package as the previous one left it, and
+    /// commits their result in one step. A preparer that answers `More` is called until it is done;
+    /// each of its answers is committed with its progress.
     pub(super) async fn call(
         &mut self,
         record: &Record,
@@ -50,7 +50,7 @@ impl PrepareSession<'_> {
         let mut package = before.clone();
         let mut effects = Vec::new();
         for preparer in preparers {
-            // Resolved anew each time: a preparer may have set the resource's namespace.
+            // Resolved again each time: a preparer may have set the resource's namespace.
             let Ok(Some(resource)) = package.resolve(target) else {
                 break;
             };
@@ -84,14 +84,14 @@ impl PrepareSession<'_> {
             match self.finish(&last).await? {
                 StepResult::Committed => return Ok(CallResult::Finished),
                 StepResult::Moved => return Ok(CallResult::Moved),
-                // The change alone may be valid; what is missing is reported after it.
+                // The change alone may be valid; missing fields are reported after it.
                 StepResult::Refused(_) => {}
             }
         }
         let mut step = self.step(record.entity.generation);
         step.package = (package != before).then_some(package);
         step.effects = effects;
-        // This resource is done, and the progress of others belongs to the package before.
+        // This resource is done, and the progress of others belongs to the previous package.
         step.progress = (!self.progress.is_empty()).then_some(Value::Null);
         Ok(match self.commit(step).await? {
             StepResult::Committed => {
@@ -105,7 +105,7 @@ impl PrepareSession<'_> {
         })
     }
 
-    /// Whether nothing is left to do but to finish the deployment, with this package.
+    /// Whether the only thing left is to finish the deployment with this package.
     fn is_last(&self, record: &Record, package: &Package) -> bool {
         !is_prepared(record)
             && pending(package, &self.table).is_empty()
@@ -159,7 +159,7 @@ impl PrepareSession<'_> {
                     if let Some(result) = ended {
                         return Ok(TurnResult::Ended(result));
                     }
-                    // Headway is no endless loop.
+                    // A call that made progress does not count as a loop.
                     self.calls -= 1;
                 }
                 Err(message) => return blocked(Blocker::failed(target, name, &message)),
@@ -167,7 +167,7 @@ impl PrepareSession<'_> {
         }
     }
 
-    /// Commits the effects of a preparer that is not done yet. Returns `None` if it may go on.
+    /// Commits the effects of a preparer that is not done yet. Returns `None` if it may continue.
     async fn more(
         &mut self,
         generation: Generation,

@@ -7,7 +7,7 @@ use tko_core::{Identifier, Package, Preparer, Resource, deployment_resource};
 
 /// The pending resources of a package, in order: not marked prepared, `prepare` absent or `Here`,
 /// with a preparer for their kind. Without a preparer, those that say `Here` and those of the
-/// topology group are included, so that the mistake is reported: nobody would do what they ask for.
+/// topology group are included, so that the mistake is reported: no preparer would handle them.
 ///
 /// The Deployment resource is never pending: its mark says that the whole package is prepared.
 pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Identifier> {
@@ -20,7 +20,8 @@ pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Ide
                 && !annotation::is_true(resource, PREPARED)
                 && is_here(resource)
                 && (active(table, identifier).next().is_some()
-                    // With a passive preparer, there is no mistake and nothing to do.
+                    // If the preparer is passive, this is not a mistake, and there is nothing to
+                    // do.
                     || ((annotation::when(resource, PREPARE).is_some()
                         || *resource.gvk().group == *GROUP)
                         && table.of(resource.gvk()).is_empty()))

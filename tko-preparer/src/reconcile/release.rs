@@ -16,7 +16,7 @@ use tko_worker::{claim_backoff, claim_jitter};
 const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
 
 impl PrepareSession<'_> {
-    /// Marks the deployment prepared, and approved where that is automatic.
+    /// Marks the deployment prepared, and approved if approval is automatic.
     pub(super) async fn finish(&mut self, record: &Record) -> Result<StepResult> {
         let package = package_of(record);
         let resource = match package.resolve(&deployment_resource::identifier()) {

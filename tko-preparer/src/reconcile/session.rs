@@ -12,22 +12,22 @@ use tko_core::{
     Preparer, Record, Result, Want,
 };
 
-/// Maximum number of conflicts before the claim is handed back.
+/// Maximum number of conflicts before the claim is released.
 const MAX_CONFLICTS: u32 = 8;
-/// Maximum number of consecutive retries while the store is away.
+/// Maximum number of consecutive retries while the store is unavailable.
 const MAX_FAILURES: u32 = 3;
 /// Maximum number of calls of preparers, for each round that is allowed.
 const CALLS_PER_ROUND: usize = 100;
 
 /// Maximum number of times that the preparers of one resource may change the package in one claim.
-/// More is a loop, such as a plugin that never marks its resource prepared. It is reported before
-/// slow plugins were called a hundred times.
+/// More changes indicate a loop, such as a plugin that never marks its resource prepared. The limit
+/// is low, so that the loop is reported before a slow plugin has been called a hundred times.
 const MAX_CHANGES: usize = 20;
 
 /// The result of committing a step.
 pub(super) enum StepResult {
     Committed,
-    /// Something moved: read the deployment again.
+    /// The deployment changed concurrently: read it again.
     Moved,
     /// The step is not valid.
     Refused(Error),
@@ -35,7 +35,7 @@ pub(super) enum StepResult {
 
 /// The result of an attempt to end the claim.
 pub(super) enum Ending {
-    /// Something moved: read the deployment again.
+    /// The deployment changed concurrently: read it again.
     Reread,
     /// The claim ends, with an outcome that is still to be settled, if any.
     Settled(Option<Outcome>),
@@ -48,7 +48,7 @@ pub(super) struct PrepareSession<'a> {
     pub(super) id: DeploymentId,
     pub(super) table: Arc<Table<dyn Preparer>>,
     pub(super) progress: PreparerProgress,
-    /// Calls of preparers, apart from those that made headway.
+    /// Number of calls of preparers, not counting those that made progress.
     pub(super) calls: usize,
     /// How often subscriptions of a prepared deployment were registered.
     pub(super) retries: u32,
@@ -59,7 +59,7 @@ pub(super) struct PrepareSession<'a> {
 }
 
 impl<'a> PrepareSession<'a> {
-    /// A session for this claim; `None` if it is not of a deployment.
+    /// A session for this claim; `None` if the claim is not that of a deployment.
     pub(super) fn new(context: &'a PrepareContext, claim: &'a Claim) -> Option<Self> {
         Some(Self {
             context,
@@ -117,7 +117,7 @@ impl<'a> PrepareSession<'a> {
         }
     }
 
-    /// Pauses shortly while the store is away.
+    /// Pauses shortly while the store is unavailable.
     async fn recover(&mut self, error: Error) -> Result<()> {
         self.failures += 1;
         if !matches!(error, Error::Unavailable { .. }) || self.failures > MAX_FAILURES {

@@ -1,4 +1,4 @@
-//! The subscriptions of a deployment: what it waits for, and what it follows.
+//! The subscriptions of a deployment: the entities that it waits for, and those that it follows.
 
 use super::pending::is_here;
 use super::session::{PrepareSession, StepResult, package_of};
@@ -31,7 +31,7 @@ impl PrepareSession<'_> {
             .collect()
     }
 
-    /// Everything that the deployment is to be subscribed to while these block it. Its own changes
+    /// All subscriptions that the deployment needs while these blockers exist. Its own changes
     /// always make it due, so they need no subscription.
     pub(super) fn subscriptions(&self, record: &Record, open: &[Blocker]) -> Vec<Subscription> {
         let own = Subscription::Entity(Key::from(&self.id));
@@ -62,7 +62,8 @@ impl PrepareSession<'_> {
             .all(|(key, value)| metadata.get(key) == Some(value))
     }
 
-    /// Subscribes to everything that these wait for. Returns whether anything of it is new.
+    /// Subscribes to everything that these blockers wait for. Returns whether any subscription is
+    /// new.
     pub(super) async fn register(&mut self, record: &Record, open: &[Blocker]) -> Result<bool> {
         let Some(new) = changed(record, self.subscriptions(record, open)) else {
             return Ok(false);
@@ -71,7 +72,7 @@ impl PrepareSession<'_> {
         Ok(true)
     }
 
-    /// Commits new subscriptions, or finds that something moved.
+    /// Commits new subscriptions, unless the deployment changed concurrently.
     pub(super) async fn subscribe(
         &mut self,
         record: &Record,

@@ -1,4 +1,4 @@
-//! Prepared deployments that follow something.
+//! Follow-up of prepared deployments that track other entities.
 
 use super::MAX_REGISTRATIONS;
 use super::call::CallResult;
@@ -50,7 +50,7 @@ impl PrepareSession<'_> {
         self.followed(&record, &blockers).await
     }
 
-    /// Reports how following went, if that is news.
+    /// Reports the result of following, if it changed.
     async fn followed(&mut self, record: &Record, open: &[Blocker]) -> Result<Ending> {
         let wanted = if open.is_empty() {
             self.tracks(&package_of(record))
@@ -82,8 +82,8 @@ impl PrepareSession<'_> {
     }
 }
 
-/// The new conditions of a deployment that follows what it tracks. Those that were reported about an
-/// earlier generation are reported again: nothing else is prepared in this one.
+/// The new conditions of a deployment that follows what it tracks. Those that were reported about
+/// an earlier generation are reported again: nothing is prepared in this generation.
 fn following(record: &Record) -> Vec<Condition> {
     let entity = &record.entity;
     let mut new = Vec::new();

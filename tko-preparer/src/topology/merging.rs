@@ -18,8 +18,8 @@ pub(super) struct ReferredResources {
     pub(super) pending: Vec<Identifier>,
 }
 
-/// Resolves references within the package. Duplicates count once, and those whose condition `when`
-/// does not hold are left out.
+/// Resolves references within the package. Duplicates are merged once, and references whose
+/// condition `when` does not hold are left out.
 pub(super) fn referred(
     call: &PrepareCall<'_>,
     references: Option<&Value>,
@@ -32,7 +32,7 @@ pub(super) fn referred(
         let at = |message: String| Error::bad(format!("{path}[{index}]"), message);
         let condition = reference.get("when").filter(|when| !when.is_null());
         if let Some(condition) = field::text(condition, &format!("{path}[{index}].when"))? {
-            // A condition counts when what it looks at is finished.
+            // A condition is evaluated once the resources that it depends on are prepared.
             let unfinished = call.pending.iter().filter(|other| is_awaited(call, other));
             let unfinished: Vec<Identifier> = unfinished.cloned().collect();
             if !unfinished.is_empty() {

@@ -10,12 +10,13 @@
 //!
 //! With `spec.track: Continuous` it continues once it is prepared. When a site enters one of its
 //! `Sites`, a child is created. When a site leaves them, or is deleted, `spec.onLeave: Delete`
-//! deletes the child, and `Keep` (the default) keeps it. A site that the same entry selects in
-//! another way keeps its child.
+//! deletes the child, and `Keep` (the default) keeps it. A site that the same entry still selects
+//! in another way keeps its child.
 //!
-//! A child that is deleted is created again, once it is gone. To get rid of children, delete their
-//! deployment with them, or remove their sites or templates from the Placement. A child keeps its
-//! template when the Placement names another: `status.outdatedDeployments` counts these.
+//! A child that is deleted is created again, once it is gone. To remove children permanently,
+//! delete their parent with them, or remove their sites or templates from the Placement. A child
+//! keeps its template when the Placement changes to another: `status.outdatedDeployments` counts
+//! these.
 //!
 //! A template is never placed within itself, nor deeper than a limit: see [`Nesting`].
 

@@ -6,8 +6,7 @@ use tko_core::pattern::Pattern;
 use tko_core::select::MetadataPatterns;
 use tko_core::{DataApi, Error, Key, Kind, List, Resource, Result, Select, Want};
 
-/// The selection in `spec.select.metadata`, if any. Values that are not strings count as their
-/// text.
+/// The selection in `spec.select.metadata`, if any. Values that are not strings are read as text.
 pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>> {
     let Some(select) = field::spec(resource, "select") else {
         return Ok(None);

@@ -2,7 +2,7 @@
 //!
 //! The site is, in this order:
 //! 1. `spec.siteId`; waits until it is registered;
-//! 2. the site that `status.siteId` names already, so that at most one is provisioned;
+//! 2. the site that `status.siteId` already names, so that at most one is provisioned;
 //! 3. the first site by id that `spec.select.metadata` matches;
 //! 4. with `spec.provisionIfNotFound: true`, a new site `provisioned/` followed by a new id. It is
 //!    committed together with `status.siteId`, so no failure provisions a second one.

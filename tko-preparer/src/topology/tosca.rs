@@ -1,11 +1,11 @@
 //! `TOSCA`: makes Template, Site, Sites and Placement resources from a service template.
 //!
-//! `spec.url` names the service template: a web address, a path at the preparer, or
-//! `git:REPOSITORY[#REVISION]!PATH`. It is a YAML file or a CSAR. `spec.inputs` gives it inputs.
+//! `spec.url` names the service template: a URL, a path on the preparer's machine, or
+//! `git:REPOSITORY[#REVISION]!PATH`. It is a YAML file or a CSAR. `spec.inputs` sets its inputs.
 //!
 //! Node templates of the types `nephio::Template`, `nephio::Site` and `nephio::Sites`, and of types
 //! derived from them, become resources; others are ignored. See [`mapping`] for the rules. All
-//! resources are merged into the package, so that preparation goes on with them.
+//! resources are merged into the package, so that preparation continues with them.
 
 pub mod mapping;
 
@@ -34,7 +34,7 @@ impl ToscaPreparer {
         Self::default()
     }
 
-    /// Reads service templates with this reader, so with its limits and credentials.
+    /// Reads service templates with this reader, and therefore with its limits and credentials.
     #[must_use]
     pub fn with_reader(mut self, reader: SourceReader) -> Self {
         self.reader = reader;

@@ -1,4 +1,4 @@
-//! Leases and shutdown: work that is renewed, lost, finished or handed back.
+//! Leases and shutdown: work that is renewed, lost, finished or released.
 
 use crate::parts::{part, registry};
 use crate::world::{thing, world};

@@ -16,9 +16,9 @@ PREPARED = "nephio.org/prepared"
 
 
 class Cancelled(BaseException):
-    """The controller has given up the call, usually at its time limit.
+    """The controller has abandoned the call, usually at its time limit.
 
-    Like KeyboardInterrupt, it is no Exception, so that ordinary handlers do not swallow it.
+    Like KeyboardInterrupt, it is not an Exception, so that ordinary handlers do not swallow it.
     """
 
 

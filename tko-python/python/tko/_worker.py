@@ -55,7 +55,7 @@ class Worker:
         self._is_deferred = False
 
     def run(self) -> None:
-        """Serves calls; returns when it is told to stop."""
+        """Serves calls; returns when it is asked to stop."""
         signal.signal(CANCEL, self._on_cancel)
         # Plugins must not read frames.
         source = os.fdopen(os.dup(0), "rb", PIPE)

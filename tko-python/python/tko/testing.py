@@ -251,7 +251,7 @@ if pytest is not None:
 
     @pytest.fixture
     def plugin_snapshot(request: pytest.FixtureRequest) -> Callable[[Package], None]:
-        """Compares a package with `snapshots/TEST.yaml` beside the test."""
+        """Compares a package with `snapshots/TEST.yaml` next to the test."""
         folder = request.path.parent / "snapshots"
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in request.node.name)
 

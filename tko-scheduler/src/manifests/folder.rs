@@ -107,7 +107,8 @@ impl SiteFolder {
         Ok(())
     }
 
-    /// Removes the folder. The mark goes last, so that an interrupted removal can go on.
+    /// Removes the folder. The mark is removed last, so that an interrupted removal can be
+    /// continued.
     fn remove(&self, held: Option<RaisedFence>) -> Result<()> {
         keep_only(&self.path, &BTreeSet::from([MARK.to_owned()]))?;
         let mark = self.path.join(MARK);
@@ -118,8 +119,8 @@ impl SiteFolder {
 
     /// Writes all files, and removes everything else.
     ///
-    /// New files come first, so that a resource that moves from one deployment to another is there
-    /// all the time. Only on a full disk, what is to be removed makes room before.
+    /// New files come first, so that a resource that moves from one deployment to another exists
+    /// all the time. Only if the disk is full, superfluous files are removed first to make room.
     fn fill(&self, job: &SiteManifests) -> Result<WriteSummary> {
         match self.write_and_remove(job) {
             Err(error) if is_full(&error) => {

@@ -2,7 +2,7 @@
 //!
 //! One site at a time is written and committed, in one process or several. Pushing is separate, so
 //! that a slow remote delays no commit. Every write is compared with the last commit. So files that
-//! were written but not committed, and commits that were not pushed, are made up for by the next
+//! were written but not committed, and commits that were not pushed, are completed by the next
 //! write.
 //!
 //! The work tree belongs to TKO: people commit in their own clones. Changes that they staged here

@@ -11,7 +11,7 @@ use tko_core::{
 /// Kind of the condition that says where the manifests of a site are.
 pub const CONDITION: &str = "Manifests";
 
-/// The manifests to write for one site. Owned, because another thread writes them.
+/// The manifests to write for one site. They are owned, because another thread writes them.
 pub(super) struct SiteManifests {
     pub(super) site: SiteId,
     /// Name of the site's folder.
@@ -64,8 +64,8 @@ impl SiteManifests {
         }
     }
 
-    /// The condition of the site after they were written. Its words change only when the site does,
-    /// because a condition is written with every new word.
+    /// The condition of the site after they were written. Its message changes only when the site
+    /// does, because every new message causes a write.
     pub(super) fn condition(&self, written: WriteSummary) -> Condition {
         let message = format!(
             "{} resources of {} deployments in folder {}",

@@ -1,4 +1,4 @@
-//! Names of folders and files: distinct, also where case is folded, and safe on every system.
+//! Names of folders and files: distinct, even where case is ignored, and safe on every system.
 
 use serde_json::{Value, json};
 use tko_core::{ContentHash, Identifier};
@@ -13,8 +13,8 @@ const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 ///
 /// Lower-case letters, digits, `-` and `.` are kept. An upper-case letter becomes `_` and its lower
 /// case, `_` is doubled, `/` becomes `+`, `:` becomes `=`, and a final `.` becomes `,`. A name that
-/// would be hidden, a device, or an option gets a leading `@`. A name that is too long is cut, and
-/// ends with `@` and a hash of the id.
+/// would be hidden, a device, or an option gets a leading `@`. A name that is too long is
+/// truncated, and ends with `@` and a hash of the id.
 pub(super) fn folder(id: &str) -> String {
     let mut name = String::with_capacity(id.len() + 8);
     for c in id.chars() {
@@ -65,7 +65,7 @@ pub(super) fn readable(resource: &Identifier) -> String {
     name
 }
 
-/// A hash that tells apart resources with the same readable name, as hex digits.
+/// A hash that distinguishes resources with the same readable name, as hex digits.
 pub(super) fn distinct(resource: &Identifier, length: usize) -> String {
     let gvk = &resource.gvk;
     let all = json!([

@@ -16,7 +16,7 @@ pub(super) struct ManifestFile {
 
 /// The files of a package, by name: one for each resource. Names sort in the order of application.
 ///
-/// The annotations of TKO are left out: they mean nothing to a cluster.
+/// The annotations of TKO are left out, because they mean nothing to a cluster.
 pub(super) fn files(package: &Package) -> BTreeMap<String, ManifestFile> {
     let resources = to_apply(package);
     let mut named: Vec<(String, _)> = Vec::with_capacity(resources.len());
@@ -38,7 +38,7 @@ pub(super) fn files(package: &Package) -> BTreeMap<String, ManifestFile> {
         }
         name.push_str(EXTENSION);
         if files.contains_key(&name) {
-            // Another resource has this name, with the hash in it, as its own.
+            // The readable name of another resource equals this name with the hash.
             let prefix = name.split('-').next().unwrap_or_default();
             let hash = names::distinct(resource.identifier(), 64);
             name = format!("{prefix}-{hash}{EXTENSION}");

@@ -5,7 +5,7 @@ use crate::certificate::CertificateSubject;
 use crate::token::TokenHashes;
 use tko_core::{Caller, CallerRole, Pattern, Scope};
 
-/// Shortest plain token, in bytes.
+/// Minimum length of a plain token, in bytes.
 const MIN_TOKEN: usize = 16;
 
 /// Maximum number of roles of one line.
@@ -14,7 +14,7 @@ const MAX_ROLES: usize = 64;
 /// A parsed line.
 #[derive(Debug)]
 pub(super) struct FileLine {
-    /// The caller with its roles. Without a name of its own it has a placeholder.
+    /// The caller with its roles. If the line has no name, this is a placeholder.
     pub(super) caller: Caller,
     /// The name; `None` stands for the common name of the certificate.
     pub(super) name: Option<String>,
@@ -64,7 +64,7 @@ impl FileLine {
     /// Parses a line that is a plain token, the `number`th of the file.
     pub(super) fn plain(token: &str, number: usize) -> Result<Self, String> {
         if token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            // The token itself stays out of the message.
+            // The message must not contain the token.
             return Err(format!(
                 "the token is invalid; a token has at least {MIN_TOKEN} characters of visible ASCII"
             ));
@@ -89,7 +89,7 @@ impl Credential {
                 })
             }
             Some(("certificate", subject)) => SubjectPattern::parse(subject).map(Self::Certificate),
-            // It may be a token by mistake, so it stays out of the message.
+            // It may be a token by mistake, so the message must not contain it.
             _ => Err(
                 "the second word is not a credential: blake3:HASH, sha256:HASH or \
                  certificate:ATTRIBUTE=PATTERN,…"

@@ -24,7 +24,7 @@ impl Analysis<'_> {
         self.open_types.pop();
         let resolved = resolved.map(Rc::new);
         self.data_types.insert(key.clone(), resolved.clone());
-        // Defaults are checked last: they may have the type itself.
+        // Defaults are checked last, because they may be of the type itself.
         if let Some(data_type) = &resolved {
             let path = format!("data_types.{}.properties", key.name);
             self.check_defaults(&data_type.fields, &path);

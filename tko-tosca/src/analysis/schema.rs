@@ -64,7 +64,7 @@ impl Analysis<'_> {
             .map(Rc::new)
     }
 
-    /// Adds the schemas of keys and entries; those of `inherited` where none are given.
+    /// Adds the schemas of keys and entries; inherited ones are used if none are given.
     pub(crate) fn finish_schema(
         &mut self,
         document: usize,
@@ -114,7 +114,7 @@ impl Analysis<'_> {
             return false;
         };
         let Some(data_type) = self.data_type(key) else {
-            // Its own problem is reported.
+            // The problem of the type itself is already reported.
             return true;
         };
         match wide {

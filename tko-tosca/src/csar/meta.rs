@@ -1,14 +1,14 @@
 //! `TOSCA.meta`: names the service template of an archive.
 //!
 //! The format is lines of `Name: value`, in blocks that empty lines separate. A line that begins
-//! with a space continues the one before. Only the first block is about the archive.
+//! with a space continues the one before. Only the first block describes the archive.
 
 use super::CsarError;
 
-/// Where the file may be, in order.
+/// The possible paths of the file, in order.
 pub(super) const PATHS: [&str; 2] = ["TOSCA-Metadata/TOSCA.meta", "TOSCA.meta"];
 
-/// Versions of the archive format that are understood.
+/// Supported versions of the archive format.
 const VERSIONS: [&str; 2] = ["1.1", "2.0"];
 
 /// The path that `Entry-Definitions` names.

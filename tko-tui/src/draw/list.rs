@@ -35,7 +35,7 @@ fn widths(kind: Kind, width: u16) -> Vec<(usize, u16)> {
     let shares = u16::try_from(wanted.iter().filter(|(_, width)| *width == 0).count()).unwrap_or(1);
     let rest = width.saturating_sub(fixed + gaps);
     let share = (rest / shares.max(1)).max(4);
-    // On wide terminals ids leave what they do not need to the reason, which is longer.
+    // On wide terminals the reason, which is longer, gets the width that ids do not need.
     let (id, reason) = if kind == Kind::Deployment && width >= WIDE {
         let id = share.min(WIDEST_ID);
         (id, rest.saturating_sub(2 * id).max(4))
@@ -53,7 +53,7 @@ fn widths(kind: Kind, width: u16) -> Vec<(usize, u16)> {
     sized.collect()
 }
 
-/// Where the selection is, in words.
+/// The position of the selection, as text.
 pub(super) fn position(list: &ListView) -> String {
     if list.is_loading && list.len() == 0 {
         return "reading…".to_owned();

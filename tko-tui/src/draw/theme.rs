@@ -3,7 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 use tko_core::view::DeploymentState;
 
-/// The styles of the screen. Without colours, marks and words tell the same.
+/// The styles of the screen. Without colours, marks and words convey the same information.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScreenTheme {
     has_colours: bool,
@@ -69,8 +69,8 @@ impl ScreenTheme {
             .add_modifier(Modifier::UNDERLINED)
     }
 
-    /// The style of a state, and a mark that tells states apart without colours. The web dashboard
-    /// has the same marks.
+    /// The style of a state, and a mark that distinguishes states without colours. The web
+    /// dashboard has the same marks.
     pub(crate) fn state(self, state: DeploymentState) -> (&'static str, Style) {
         match state {
             DeploymentState::Scheduled => ("●", self.coloured(Color::Green)),

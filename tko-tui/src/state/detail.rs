@@ -14,7 +14,7 @@ const MAX_LINES: usize = 20_000;
 /// The width at which messages are wrapped.
 const WRAP: usize = 60;
 
-/// Columns that one step to the side scrolls.
+/// Number of columns that one step to the side scrolls.
 const SIDEWAYS: usize = 8;
 
 /// The thing that a link opens.
@@ -113,7 +113,7 @@ impl DetailView {
                 self.record = Some(record);
                 self.write(zone);
             }
-            // What was read last stays to be seen.
+            // The content that was read last stays visible.
             Err(Error::NotFound(_)) if self.record.is_some() => self.is_gone = true,
             Err(error) => {
                 self.is_stale |= error.is_retryable();
@@ -208,7 +208,7 @@ impl DetailView {
     pub(super) fn go_to_match(&mut self, forward: bool, body: usize) {
         let here = self.top;
         let last = self.lines.len().saturating_sub(body);
-        // Matches on the last screen cannot come to its top: they are passed one by one there.
+        // Matches on the last screen cannot come to its top: there they are visited one by one.
         let next = if forward {
             self.matches
                 .iter()

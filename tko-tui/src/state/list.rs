@@ -25,7 +25,7 @@ const MAX_FILLS: u8 = 4;
 pub(crate) struct ListView {
     pub(crate) kind: Kind,
     pub(crate) filter: FilterLine,
-    /// The filter as it was typed.
+    /// The filter line as typed.
     pub(crate) line: String,
     pub(crate) window: RowWindow,
     /// The rows in the order of the screen, as positions in the window.
@@ -173,7 +173,7 @@ impl ListView {
 
     /// The request for the rows that come next in the direction of the selection.
     pub(super) fn fill(&mut self, body: usize, ticket: u64) -> Option<FetchRequest> {
-        // Nothing is read by itself that the person did not ask to see: a state is searched for in
+        // Rows are not read automatically without a request, because searching for a state reads
         // many pages.
         let is_searched = self.filter.state.is_some();
         if self.is_loading || self.problem.is_some() || !self.window.is_loaded() {
@@ -206,7 +206,7 @@ impl ListView {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                // It is read again soon if that may help.
+                // The list is read again soon if that may help.
                 self.is_stale |= error.is_retryable();
                 self.problem = Some(error.chain());
                 return;
@@ -319,7 +319,7 @@ impl ListView {
                 self.selected = self.selected.saturating_add_signed(lines).min(last);
             }
             Motion::Home if self.window.has_previous() => {
-                // The first page is read again: what was loaded in between is given up.
+                // The first page is read again, and the pages loaded in between are dropped.
                 self.window = RowWindow::default();
                 self.order.clear();
                 (self.selected, self.top) = (0, 0);

@@ -46,7 +46,7 @@ impl Screen {
                 ScreenView::List(Box::new(list))
             }
         };
-        // The menu begins anew: going back leads to the overview at most.
+        // The menu starts over: going back leads at most to the overview.
         if line.is_empty() {
             self.back.clear();
             if page != MenuPage::Overview {

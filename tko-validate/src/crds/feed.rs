@@ -11,10 +11,10 @@ use tko_core::{
     Watch,
 };
 
-/// Templates per page; their packages stay in memory while the page is processed.
+/// Number of templates in one page; their packages stay in memory while the page is processed.
 const PAGE: usize = 100;
 
-/// Keeps [`Crds`] in step with the registered templates.
+/// Keeps [`Crds`] up to date with the registered templates.
 ///
 /// Call [`load`](Self::load) once before packages are accepted, then run [`follow`](Self::follow)
 /// alongside. A new definition applies to its own package at once, and to other packages as soon as

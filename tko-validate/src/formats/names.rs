@@ -8,7 +8,7 @@ fn is_small(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
-/// Returns true if text has only such bytes, and letters or digits at both ends.
+/// Returns true if text has only bytes that `inner` accepts, and letters or digits at both ends.
 fn is_framed(text: &str, inner: impl Fn(u8) -> bool, ends: impl Fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
@@ -76,7 +76,7 @@ pub(super) fn is_host_name(text: &str) -> bool {
     is_subdomain(text.strip_suffix('.').unwrap_or(text))
 }
 
-/// Name of what a container can request.
+/// Name of a resource that a container can request.
 pub(super) fn is_resource_name(text: &str) -> bool {
     match text {
         "cpu" | "memory" | "ephemeral-storage" | "storage" => true,

@@ -3,7 +3,7 @@
 /// Billionths in one.
 const ONE: i128 = 1_000_000_000;
 
-/// A quantity in billionths; very large ones count as the largest.
+/// A quantity in billionths; very large ones are clamped to the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Quantity(i128);
 
@@ -68,7 +68,8 @@ pub(crate) fn is_quantity(text: &str) -> bool {
     Quantity::parse(text).is_some()
 }
 
-/// Returns true for a quantity of at least zero. What is no quantity is reported elsewhere.
+/// Returns true for a quantity of at least zero. A text that is not a quantity is reported
+/// elsewhere.
 pub(super) fn is_not_negative(text: &str) -> bool {
     Quantity::parse(text).is_none_or(|quantity| quantity.sign() >= 0)
 }

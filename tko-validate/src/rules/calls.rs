@@ -131,7 +131,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Calls a method; the first value is the one that it is called on.
+    /// Calls a method; the first value is the one on which it is called.
     pub(super) fn method(&mut self, name: &str, values: &[Val<'a>]) -> Evaluated<'a> {
         if !matches!(name, "size" | "hasValue" | "value" | "orValue" | "or") {
             for value in values {
@@ -275,7 +275,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Makes a position a number: -1 if there is none.
+/// Converts a position to a number: -1 if there is none.
 pub(super) fn number<'a>(position: Option<usize>) -> Val<'a> {
     Val::Int(position.map_or(-1, |position| i64::try_from(position).unwrap_or(i64::MAX)))
 }

@@ -89,14 +89,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Takes steps off the limit.
+    /// Subtracts steps from the limit.
     pub(super) fn pay(&mut self, steps: u64) -> Result<(), RuleFault> {
         let left = self.left.checked_sub(steps);
         self.left = left.unwrap_or_default();
         left.map(drop).ok_or(RuleFault::Cost)
     }
 
-    /// Takes the steps of reading a whole value off the limit.
+    /// Subtracts the steps of reading a whole value from the limit.
     pub(super) fn pay_for(&mut self, value: &Val<'a>) -> Result<(), RuleFault> {
         let weight = value.weight(self.left.saturating_add(1));
         self.pay(weight)

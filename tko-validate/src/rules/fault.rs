@@ -3,9 +3,9 @@
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RuleFault {
-    /// It uses a function or a variable that is not known here.
+    /// It uses an unknown function or variable.
     Unknown(String),
-    /// It takes more steps than it may.
+    /// It exceeds the limit of steps.
     Cost,
     /// It has no value for this input.
     Failed(String),

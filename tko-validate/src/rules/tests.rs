@@ -12,7 +12,7 @@ fn ruled(schema: &Value, rule: &Value, value: &Value) -> (Vec<String>, usize) {
     (found.collect(), outcome.skipped)
 }
 
-/// Evaluates a rule for a value without a schema of its own.
+/// Evaluates a rule for a value without its own schema.
 fn holds(rule: &str, value: &Value) -> bool {
     let (found, skipped) = ruled(&json!({}), &json!({"rule": rule}), value);
     assert_eq!(skipped, 0, "{rule}");

@@ -1,4 +1,4 @@
-//! Values of rules. Those of the resource are borrowed; the rest is made by the evaluation.
+//! Values of rules. Values of the resource are borrowed; the evaluation creates the others.
 
 use super::fault::RuleFault;
 use super::moment;

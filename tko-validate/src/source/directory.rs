@@ -40,8 +40,8 @@ impl Directory {
     /// Opens a folder or a single file. Blocks while it reads.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: a file cannot be read or does not contain what its name promises;
-    /// the message names the file.
+    /// [`Error::BadArgument`]: a file cannot be read or its content does not match its name; the
+    /// message names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let root = path.as_ref();
         let mut files = Vec::new();

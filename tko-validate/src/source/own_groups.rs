@@ -10,14 +10,14 @@ pub(crate) const OWN_GROUPS: [&str; 4] = [
     "workload.nephio.org",
 ];
 
-/// Returns true for the groups whose kinds are all TKO's own. Only those of metadata are free in
-/// their names.
+/// Returns true for the groups whose kinds are all TKO's own. Only the metadata group is not
+/// listed, because its kinds can have any name.
 pub(crate) fn is_own_group(group: &str) -> bool {
     OWN_GROUPS.contains(&group)
 }
 
 /// Returns true if resources of this group are inputs that only plugins or schedulers understand.
-/// They pass if no source has their schema, even where missing schemas are refused.
+/// If no source has their schema, they are accepted even if missing schemas are refused.
 pub(crate) fn is_free(gvk: &Gvk) -> bool {
     *gvk.group == *"infra.nephio.org"
         || *gvk.group == *"plugin.nephio.org"

@@ -19,8 +19,8 @@ const REMEMBERED: usize = 2048;
 /// Schemas in local files, one per kind. A path with kubeconform's variables names them, such as
 /// `schemas/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json`.
 ///
-/// A file that does not exist is no schema; one that cannot be read, or is not JSON, is an error.
-/// Files are read once.
+/// If the file does not exist, there is no schema; a file that cannot be read, or is not JSON, is
+/// an error. Files are read once.
 pub struct PathTemplate {
     template: TemplateText,
     kubernetes: KubernetesVersion,

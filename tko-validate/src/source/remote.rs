@@ -24,7 +24,7 @@ const REMEMBERED: usize = 2048;
 /// How long a missing schema is remembered.
 const ABSENT_TIME: Duration = Duration::from_mins(10);
 
-/// Schemas fetched one per URL. A template with kubeconform's variables gives the URL:
+/// Schemas fetched from URLs, one each. A template with kubeconform's variables determines the URL:
 ///
 /// | variable | for `networking.k8s.io/v1`, kind `NetworkPolicy` |
 /// |---|---|
@@ -112,7 +112,7 @@ impl UrlTemplate {
     }
 
     /// Sets the time limit of all fetches together; once it is used up, every further fetch is an
-    /// error. For programs that end; default: no limit.
+    /// error. It is meant for programs that end; default: no limit.
     #[must_use]
     pub fn with_total_time(mut self, total: Duration) -> Self {
         self.total = Some(total);
@@ -240,7 +240,7 @@ impl SchemaSource for UrlTemplate {
     }
 }
 
-/// Reads a cached schema; an unreadable one counts as missing and is fetched again.
+/// Reads a cached schema; an unreadable schema counts as missing and is fetched again.
 fn read_cached(file: &Path) -> Option<Value> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! Shutdown: what finishes, and what is handed back.
+//! Shutdown: what finishes, and what is released.
 
 use crate::fixture::{Act, Fault, Fixture, seconds};
 use std::sync::atomic::Ordering;

@@ -93,7 +93,7 @@ fn write_module(folder: &Path) -> Result<()> {
         }
         let name = name.trim_start_matches("replace ").trim();
         if target.starts_with("./") {
-            // A module of its own, which this one does not contain.
+            // A separate module, which this one does not contain.
             write!(text, "\nreplace {name} => {name} {VERSION}")?;
         } else {
             write!(text, "\nreplace {name} => {target}")?;

@@ -20,7 +20,7 @@ const LONG: [&str; 4] = [
     "documentation tests",
 ];
 
-/// How often a program that runs is looked at.
+/// The interval at which a running program is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A program to run, its name in the report, and the time after which it is killed.
@@ -189,7 +189,7 @@ fn run_again(
 
 fn work(queue: &Mutex<Vec<Job>>, ended: &Sender<Ended>) {
     loop {
-        // In a statement of its own, so that the queue is free while the job runs.
+        // In a separate statement, so that the queue is free while the job runs.
         let job = queue.lock().expect("no thread panics with it").pop();
         let Some(job) = job else { return };
         // The receiver is gone only if printing failed.

@@ -55,9 +55,9 @@ pub(super) fn columns<'a>(plan: &WritePlan<'_>, table: SqlTable<'a>) -> sqlx::Re
         .column("body_before", bodies)
 }
 
-/// An expression for the row before the change `c`, from the snapshot of the statement: a locked row
-/// still has the version that was read. Where a row is added, the snapshot may show one that was
-/// deleted since.
+/// An expression for the row before the change `c`, from the snapshot of the statement: a locked
+/// row still has the version that was read. If a row is added, the snapshot may show an earlier row
+/// that has been deleted since.
 pub(super) fn before(plan: &WritePlan<'_>) -> &'static str {
     if plan.staged.steps.iter().all(|step| step.before.is_none()) {
         return "NULL::json";
@@ -66,9 +66,9 @@ pub(super) fn before(plan: &WritePlan<'_>) -> &'static str {
      WHERE e.kind = c.kind AND e.id = c.id AND e.version = c.was)"
 }
 
-/// Adds the parts that give revisions to `changes`, or leave them to a numbering pass. `place` is the
-/// place of a change among all, from 1, and `last` that of the last one of its set, if there are
-/// several sets.
+/// Adds the parts that give revisions to `changes`, or leave them to a numbering pass. `place` is
+/// the position of a change among all changes, from 1. If there are several sets, `last` is the
+/// position of the last change of its set.
 pub(super) fn number(
     sql: &mut SqlBuilder,
     low: i64,
@@ -77,12 +77,13 @@ pub(super) fn number(
     last: Option<&str>,
 ) -> sqlx::Result<()> {
     let low = sql.bind(low)?;
-    // After the last row lock, so `none_waits` sees every set that was committed before this one got
-    // its locks, although the snapshot of the statement may not. That is every set on which this one
-    // builds: one that freed a key or an idempotency key, referred to a row that this one deletes, or
-    // required the version of a row that this one changes. All of these have revisions then, and this
-    // set gets later ones. What is committed after that does not need to come before this set. Nor
-    // does a set with a higher id: it took that id after this set had all its locks.
+    // After the last row lock, so `none_waits` sees every set that was committed before this one
+    // got its locks, although the snapshot of the statement may not. That includes every set on
+    // which this one depends: one that freed a key or an idempotency key, referred to a row that
+    // this one deletes, or required the version of a row that this one changes. If none waits, all
+    // of these have revisions, and this set gets later ones. Sets that are committed after that do
+    // not need to come before this set. Nor does a set with a higher id: it took that id after this
+    // set had all its locks.
     //
     // It never waits: a transaction that holds the head may wait for rows that are locked here.
     sql.with_materialized(

@@ -52,8 +52,9 @@ impl FacetRows {
     }
 
     fn bind(mut self, sql: &mut SqlBuilder) -> sqlx::Result<String> {
-        // In the order of the index. PostgreSQL then treats the entries as a rising sequence, and fills
-        // the pages that it splits. Also, two transactions with the same pairs cannot deadlock.
+        // In the order of the index. PostgreSQL then treats the entries as an ascending sequence,
+        // and leaves the pages that it splits full. Also, two transactions with the same pairs
+        // cannot deadlock.
         self.0.sort_unstable();
         let count = self.0.len();
         let is_of_one = self.0.windows(2).all(|pair| {

@@ -73,7 +73,7 @@ fn pin(
         .column("exclusive", exclusive)?
         .named("p");
     let own = sql.bind(plan.modification())?;
-    // Referrers that are created need not wait for a change of these rows, but for their deletion.
+    // The creation of a referrer need not wait for a change of these rows, only for their deletion.
     let deletes = plan.rows.iter().any(Option::is_none);
     let lock = if deletes { "UPDATE" } else { "NO KEY UPDATE" };
     sql.with_materialized(
@@ -89,10 +89,10 @@ fn pin(
     Ok(())
 }
 
-/// By key, the generation and the version that an entity must have, which must exist.
+/// The entities that must exist: by key, the generation and the version that each must have.
 type Required<'a> = BTreeMap<&'a Key, (Option<i64>, Option<i64>)>;
 
-/// The entities that must exist, of the keys for which `is` holds.
+/// The entities that must exist, among the keys for which `is` holds.
 fn required<'a>(plan: &WritePlan<'a>, is: impl Fn(&Key) -> bool) -> Required<'a> {
     let mut present = Required::new();
     for require in plan.set.require.iter().filter(|require| is(require.key())) {

@@ -1,8 +1,8 @@
 //! The statement that writes several change sets together: all, or none.
 //!
-//! It has the parts of the statement for one set, with these differences: `ids` has the id of each
-//! set, taken after the last lock and in the order of the sets, and `lease` has the leases of all.
-//! The sets change different keys, and none requires a key that another one changes.
+//! The statement has the parts of the one for a single set, with these differences: `ids` has the
+//! id of each set, taken after the last lock and in the order of the sets, and `lease` has the
+//! leases of all. The sets change different keys, and none requires a key that another one changes.
 //!
 //! It gives revisions as the statement for one set does, unless two of the sets concern one piece of
 //! work: a statement cannot write a row twice.
@@ -37,7 +37,7 @@ struct JointSet<'a> {
     others: Vec<&'a Enqueue>,
 }
 
-/// Several change sets, judged and ready to be written by one statement.
+/// Several change sets, checked and ready to be written by one statement.
 pub(in crate::commit) struct JointPlan<'a> {
     sets: Vec<JointSet<'a>>,
     /// Everything that all of them require.
@@ -47,7 +47,8 @@ pub(in crate::commit) struct JointPlan<'a> {
 }
 
 impl<'a> JointPlan<'a> {
-    /// A plan for no set. `now` is the time of the snapshots; without, the statement sets the time.
+    /// An empty plan. `now` is the time of the snapshots; if it is `None`, the statement sets the
+    /// time.
     pub(in crate::commit) fn new(now: Option<Timestamp>) -> Self {
         Self {
             sets: Vec::new(),
@@ -77,7 +78,7 @@ impl<'a> JointPlan<'a> {
             .find(|work| is_leased(work))
             .map(|work| work.again);
         own.retain(|work| !is_leased(work));
-        // References were looked for after the lock (`CommitSession`).
+        // References were searched after the lock (`CommitSession`).
         let checked = set
             .require
             .iter()
@@ -118,7 +119,8 @@ impl<'a> JointPlan<'a> {
     }
 
     /// Writes all sets. Returns their ids and last revisions, in order; `None` if the state changed
-    /// since it was read. They get no revisions if a change set from the id `low` on is without.
+    /// since it was read. They get no revisions if a change set with the id `low` or a later one
+    /// has none yet.
     ///
     /// # Errors
     /// The outer error is of preparing; the inner one is of the statement.

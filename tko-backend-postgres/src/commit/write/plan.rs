@@ -31,7 +31,8 @@ pub(in crate::commit) struct WritePlan<'a> {
     pub(super) own: Vec<OwnWork<'a>>,
     /// Work to enqueue for other entities.
     pub(super) others: Vec<&'a Enqueue>,
-    /// Gives revisions in the same transaction, if no change set from this id on is without.
+    /// Assigns revisions in the same transaction, unless a change set with this id or a later one
+    /// has none yet.
     pub(super) numbers_from: Option<i64>,
 }
 
@@ -141,7 +142,7 @@ impl<'a> WritePlan<'a> {
     }
 }
 
-/// The work whose lease `claim` is.
+/// The work that `claim` is a lease of.
 pub(super) fn leased(claim: Option<LiveClaim>, set: &ChangeSet) -> Option<(Stage, &Key)> {
     match (claim, &set.under) {
         (Some(LiveClaim::Lease(stage, _)), Some(token)) => Some((stage, &token.key)),

@@ -6,7 +6,8 @@ use tko_core::{Error, Result};
 /// A URL that git may read, and whether it is on this machine.
 ///
 /// # Errors
-/// `BadArgument`: another scheme, a password in the URL, or a local one that is not allowed.
+/// `BadArgument`: the scheme is not supported, the URL contains a password, or it is local and
+/// local URLs are not allowed.
 pub(super) fn checked(url: &str, settings: &CatalogSettings) -> Result<(String, bool)> {
     let bad = |why: &str| Err(Error::bad("url", why.to_owned()));
     if url.chars().any(char::is_control) {

@@ -1,4 +1,4 @@
-//! Reads blobs of a repository by a process of git that stays up.
+//! Reads blobs of a repository through a git process that keeps running.
 
 use super::contents::TreeFile;
 use crate::program::not_started;
@@ -36,7 +36,7 @@ impl ObjectReader {
         }
     }
 
-    /// Reads one blob. After an error, the reader is of no use.
+    /// Reads one blob. After an error, the reader cannot be used any more.
     pub(super) async fn read(&mut self, file: &TreeFile) -> Result<Vec<u8>> {
         let failed =
             |error: std::io::Error| Error::unavailable("read a file of a repository", error);
@@ -68,7 +68,7 @@ impl ObjectReader {
             stdout,
         } = self;
         drop((stdin, stdout));
-        // It ends with its input; dropping it kills one that does not.
+        // The process ends with its input; dropping it kills a process that does not.
         let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
     }
 }

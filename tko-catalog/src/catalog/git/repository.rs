@@ -1,4 +1,4 @@
-//! A bare copy of a remote repository, which is fetched and read by the program git.
+//! A bare copy of a remote repository, which the program git fetches and reads.
 
 use super::address::{authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check};
@@ -33,7 +33,7 @@ const CONFIGURATION: [&str; 12] = [
 /// Maximum number of refs of a repository.
 const MAX_REFS: usize = 200_000;
 
-/// The time between two looks at the size of a copy that grows.
+/// The time between two checks of the size of a growing copy.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A tag or branch, and the commit that it names.
@@ -82,15 +82,15 @@ pub(crate) struct GitRepository {
     ssh: SshCredentials,
     /// A file that is listed besides YAML files.
     also: Option<&'static str>,
-    /// A reader of objects that runs.
+    /// The running reader of objects, if any.
     reader: Option<ObjectReader>,
     /// Removes a copy that is not kept.
     _temporary: Option<tempfile::TempDir>,
 }
 
 impl GitRepository {
-    /// The copy of the repository that the properties of an entry name. `owner` tells entries apart
-    /// that have the same repository: each has a copy of its own.
+    /// The copy of the repository that the properties of an entry name. `owner` distinguishes
+    /// entries with the same repository: each has its own copy.
     ///
     /// # Errors
     /// `BadArgument`: the URL or a credential is not valid.
@@ -153,7 +153,7 @@ impl GitRepository {
             .env_remove("GIT_INDEX_FILE")
             .env_remove("GIT_EXTERNAL_DIFF");
         if let Some(ca) = &self.ca {
-            // It wins over the configuration, which the environment may override.
+            // The flag overrides the configuration, which the environment could otherwise change.
             command.env("GIT_SSL_CAINFO", ca.path());
         }
         if let Some(ssh) = self.ssh.command() {
@@ -172,7 +172,7 @@ impl GitRepository {
     async fn run(&self, arguments: &[&str], what: &str, most: usize) -> Result<Vec<u8>> {
         let url = public_url(&self.url);
         let run = output(self.git(arguments), &format!("{what} {url}"), most).await;
-        // git repeats the URL, which has no secret: they are not accepted in URLs.
+        // git repeats the URL, which contains no secret: secrets are not accepted in URLs.
         run.map_err(|error| explained(error, &url))
     }
 
@@ -337,7 +337,7 @@ impl GitRepository {
         Ok(found.into_iter().map(|found| found.is_some()).collect())
     }
 
-    /// The tree at each place `COMMIT:PATH`; `None` if there is none.
+    /// The tree at each `COMMIT:PATH`; `None` if there is none.
     pub(crate) async fn trees(
         &self,
         places: &[String],
@@ -450,13 +450,13 @@ impl GitRepository {
         Ok(read)
     }
 
-    /// Reads one blob, by a process that stays for the next one.
+    /// Reads one blob through a process that is kept for the next one.
     async fn blob(&mut self, file: &TreeFile) -> Result<Vec<u8>> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
             None => ObjectReader::start(self.git(&["cat-file", "--batch"]))?,
         };
-        // After a failure, or if it is given up, the next file gets a new process.
+        // After a failure, or if this call is dropped, the next file gets a new process.
         let bytes = reader.read(file).await?;
         self.reader = Some(reader);
         Ok(bytes)
@@ -496,7 +496,7 @@ fn explained(error: Error, url: &str) -> Error {
     error
 }
 
-/// Bytes of all files below a folder; what cannot be read counts nothing.
+/// Bytes of all files below a folder; unreadable files are not counted.
 async fn size(path: PathBuf) -> u64 {
     tokio::task::spawn_blocking(move || size_below(&path))
         .await

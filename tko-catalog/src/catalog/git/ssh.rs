@@ -1,4 +1,4 @@
-//! How git runs ssh: with the keys of the user, or with those that an entry refers to.
+//! Runs ssh for git with the keys of the user, or with those that an entry refers to.
 
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
@@ -23,7 +23,8 @@ impl SshCredentials {
         let mut files = [None, None];
         for (file, name) in files.iter_mut().zip(["key", "hosts"]) {
             if let Some(mut text) = properties.secret(name, settings).await? {
-                // References lose a line end, without which ssh reads no key.
+                // Resolving a reference removes a final line end, but ssh cannot read a key without
+                // it.
                 text.push('\n');
                 *file = Some(private_file(&text)?);
             }
@@ -32,13 +33,13 @@ impl SshCredentials {
         Ok(Self { key, hosts })
     }
 
-    /// The command that git runs as ssh; `None`: that of the environment.
+    /// The command that git runs as ssh; `None` means the command from the environment.
     pub(super) fn command(&self) -> Option<String> {
         let is_own = self.key.is_some() || self.hosts.is_some();
         if !is_own && std::env::var_os("GIT_SSH_COMMAND").is_some() {
             return None;
         }
-        // Nobody answers a question, and nobody waits for a host that is away.
+        // Nobody could answer a prompt, and an unreachable host must not block the sync.
         let mut words: Vec<String> = ["ssh", "-oBatchMode=yes", "-oConnectTimeout=30"]
             .map(str::to_owned)
             .into();

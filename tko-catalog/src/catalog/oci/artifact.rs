@@ -10,14 +10,15 @@ const ARCHIVE: &str = ".tar";
 /// Reads the file of an artifact: its only layer, which must not be an archive.
 ///
 /// The reference is `oci://HOST/REPOSITORY`, with `:TAG` or `@sha256:DIGEST`; `oci:HOST/REPOSITORY`
-/// means the same, and a reference with neither the tag `latest`. The manifest and the layer are
-/// compared with their digests. Registries that let anybody pull are read, and other ones with the
-/// token of `credentials`, a pair of host and token, if the host is theirs.
+/// means the same, and a reference without tag and digest means the tag `latest`. The manifest and
+/// the layer are compared with their digests. Public registries are read without credentials;
+/// others with `credentials`, a pair of host and token, if the host is theirs.
 ///
 /// # Errors
 /// - `BadArgument`: it is not a reference, the artifact has several layers or one that is an
 ///   archive, or its file has more than `most` bytes; or the registry does not have it.
-/// - `Unauthenticated`, `Forbidden`: the registry asks for credentials, or for other ones.
+/// - `Unauthenticated`, `Forbidden`: the registry requires credentials, or rejects those that it
+///   got.
 /// - `Unavailable`: the registry cannot be reached, or fails.
 pub async fn oci_file(
     reference: &str,

@@ -1,7 +1,7 @@
 //! A client of the OCI distribution specification 1.1, which only reads.
 //!
-//! A client of its own, because answers need limits: published ones read manifests, listings and
-//! error pages of any size into memory.
+//! TKO has its own client because answers need limits: published clients read manifests, listings
+//! and error pages of any size into memory.
 
 use crate::catalog::entry::CatalogEntry;
 use crate::http::{HttpClient, SourceReply, base64, is_loopback, next_link, require_tls};
@@ -158,7 +158,8 @@ impl OciRegistry {
             let next = url
                 .join(next)
                 .map_err(|error| Error::bad("url", error.to_string()))?;
-            // Credentials stay with the registry, and a page that links to itself ends.
+            // Credentials are sent only to the registry itself, and a page that links to itself
+            // would never end.
             if next.origin() != url.origin() || next == url {
                 return Err(Error::bad(
                     "url",
@@ -173,7 +174,7 @@ impl OciRegistry {
         ))
     }
 
-    /// The digest of the manifest of a tag; of a digest, whether the registry has it.
+    /// The digest of the manifest of a tag. For a digest, this checks whether the registry has it.
     pub(super) async fn digest(&self, tag: &str) -> Result<String> {
         let url = self.place(&format!("manifests/{tag}"))?;
         let reply = self
@@ -193,8 +194,8 @@ impl OciRegistry {
         Ok(sha256(&reply.bytes))
     }
 
-    /// Reads the manifest of an artifact, and compares it with its digest. Of an index, it is that
-    /// of the first artifact in it.
+    /// Reads the manifest of an artifact, and compares it with its digest. For an index, reads the
+    /// manifest of the first artifact in it.
     pub(super) async fn manifest(&self, digest: &str) -> Result<Manifest> {
         let mut digest = digest.to_owned();
         for _ in 0..=MAX_INDEXES {
@@ -348,7 +349,7 @@ impl Manifest {
 /// `BadArgument`: it has none.
 fn first_artifact(entries: &[Value]) -> Result<String> {
     let is_artifact = |entry: &&Value| {
-        // Build tools put attestations beside the images that they are about.
+        // Build tools put attestations next to the images that they describe.
         let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
         text("/annotations/vnd.docker.reference.type").is_none()
             && text("/platform/architecture") != Some("unknown")
@@ -363,7 +364,7 @@ fn first_artifact(entries: &[Value]) -> Result<String> {
         .ok_or_else(|| Error::bad("package", "the index has no artifact"))
 }
 
-/// Refuses an answer that is larger than what was announced.
+/// Refuses an answer that is larger than the announced size.
 fn bounded(reply: SourceReply, most: usize) -> Result<SourceReply> {
     if reply.status.is_success() && reply.bytes.len() > most {
         let why = format!("the registry answered more than {most} bytes");
@@ -401,7 +402,7 @@ fn place(url: &str) -> Result<(Url, String, Option<String>)> {
         return Err(bad());
     }
     let base = Url::parse(&format!("https://{host}/")).map_err(|_| bad())?;
-    // As container tools do: registries of this machine need no TLS.
+    // Like container tools, this client uses registries on this machine without TLS.
     let base = if is_loopback(&base) {
         Url::parse(&format!("http://{host}/")).map_err(|_| bad())?
     } else {

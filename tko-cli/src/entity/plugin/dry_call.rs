@@ -146,7 +146,7 @@ impl DryCall<'_> {
             crate::services::functions::settings(self.timeout),
         );
         let started = Instant::now();
-        // Not every executor has a time limit of its own.
+        // Not every executor has its own time limit.
         let answered = tokio::time::timeout(self.timeout + GRACE, self.answer(&executors)).await;
         let took = started.elapsed();
         close_executors(&executors).await;

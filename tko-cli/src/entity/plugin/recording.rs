@@ -11,7 +11,7 @@ use tko_core::{
     Package, Plugin, PluginType, Record, SiteId, encoding,
 };
 
-/// Maximum number of levels of folders in which recorded calls are looked for.
+/// Maximum number of levels of folders in which recorded calls are searched.
 const MAX_FOLDERS: usize = 16;
 
 /// Parts of the names of properties that are not recorded: their values may be secrets.
@@ -33,7 +33,7 @@ pub(super) enum RecordedAnswer {
     Prepared(Package),
     /// The preparer is not ready.
     NotYet,
-    /// A validator or scheduler has no error.
+    /// A validator or scheduler reported no error.
     Fine,
     /// The plugin reported errors.
     Failed(Vec<String>),
@@ -143,7 +143,7 @@ impl PluginRecording {
             read("call.json")?,
             read("answer.json")?,
         );
-        let shown = || format!("{} is no recorded call", folder.display());
+        let shown = || format!("{} is not a recorded call", folder.display());
         let plugin_type: PluginType = plugin["type"]
             .as_str()
             .unwrap_or_default()
@@ -164,7 +164,7 @@ impl PluginRecording {
     }
 }
 
-/// Whether the value of a property may be a secret. A reference to one is none.
+/// Whether the value of a property may be a secret. A reference to a secret is not a secret.
 fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !value.starts_with("secret:") && SECRETS.iter().any(|part| name.contains(part))
@@ -218,12 +218,12 @@ fn deployments(value: &Value) -> anyhow::Result<Vec<Record>> {
         .collect()
 }
 
-/// A deployment that does not exist, with this package.
+/// An invented deployment with this package.
 pub(super) fn deployment(id: DeploymentId, package: Package) -> Record {
     Record::new(Entity::new(Key::from(id), Deployment::default())).package(package)
 }
 
-/// A site that does not exist, with this package.
+/// An invented site with this package.
 pub(super) fn site(id: SiteId, package: Package) -> Record {
     Record::new(Entity::new(Key::Site(id), Facts::site(None, None))).package(package)
 }
@@ -260,7 +260,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Res
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
-        // Links are not followed: they may lead in a circle.
+        // Links are not followed: they may form a cycle.
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), depth + 1, found)?;
         }

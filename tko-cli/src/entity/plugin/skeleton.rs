@@ -75,7 +75,7 @@ impl PluginLanguage {
 }
 
 impl NewPluginArgs {
-    /// Writes the files. Existing files are an error, and stay.
+    /// Writes the files. If one already exists, returns an error and leaves it unchanged.
     pub(super) fn run(&self, console: &Console<'_>) -> anyhow::Result<()> {
         PluginId::new(PluginType::Prepare, &self.name)?;
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);

@@ -17,7 +17,7 @@ use tko_core::{
 };
 use tko_scheduler::{ScheduleSettings, SiteDeployments, gather};
 
-/// Types of plugins that can be called, in the order in which a name is looked for.
+/// Types of plugins that can be called, in the order in which a name is searched.
 const TYPES: [PluginType; 3] = [
     PluginType::Prepare,
     PluginType::Validate,
@@ -39,7 +39,8 @@ pub(crate) struct PluginTestArgs {
     /// Executor that runs the file
     #[arg(short, long, default_value = "command")]
     executor: String,
-    /// Take the package of this deployment; a scheduler gets it with its site and all that runs there
+    /// Take the package of this deployment; a scheduler gets it with its site and all deployments
+    /// of the site
     #[arg(short, long, value_name = "ID", required_unless_present_any = ["input", "site"])]
     deployment: Option<DeploymentId>,
     /// Take the package from a file, folder or URL; for a scheduler it is that of a site
@@ -57,14 +58,14 @@ pub(crate) struct PluginTestArgs {
     /// Validators: the package is not complete, so required fields may be missing
     #[arg(long)]
     partial: bool,
-    /// Resource that triggers the call; by default the first that the plugin is registered for, for
-    /// a preparer the first unprepared one
+    /// Resource that triggers the call; by default the first whose kind triggers the plugin, and
+    /// for a preparer the first of these that is not prepared
     #[arg(short, long, value_name = "KIND/NAME")]
     target: Option<String>,
     /// Time limit of the call
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     timeout: Duration,
-    /// Record the call in a new folder in this one, for plugin replay
+    /// Record the call in a new folder inside this folder, for plugin replay
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
 }
@@ -72,7 +73,7 @@ pub(crate) struct PluginTestArgs {
 /// The flags of `plugin replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Folder with recorded calls, also in folders below it
+    /// Folder that is searched recursively for recorded calls
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Time limit of a call
@@ -143,7 +144,7 @@ impl PluginTestArgs {
         Ok(())
     }
 
-    /// Refuses flags that mean nothing for this type of plugin.
+    /// Refuses flags that do not apply to this type of plugin.
     fn check_flags(&self, plugin_type: PluginType) -> anyhow::Result<()> {
         let schedules = plugin_type == PluginType::Schedule;
         let validates = plugin_type == PluginType::Validate;
@@ -250,7 +251,7 @@ impl PluginTestArgs {
                 let site = record.entity.deployment().and_then(|d| d.site.clone());
                 let site = site.with_context(|| format!("deployment {id} has no site"))?;
                 let (site, mut found) = gathered(data, &site).await?;
-                // It may be one that is not to run there yet.
+                // The deployment may not be meant to run there yet.
                 if !found
                     .wanted
                     .iter()
@@ -289,8 +290,8 @@ impl PluginTestArgs {
         })
     }
 
-    /// The resource that triggers the call: the one of `--target`, or the first that the plugin is
-    /// registered for.
+    /// The resource that triggers the call: the resource of `--target`, or the first one that the
+    /// plugin is registered for.
     fn target(
         &self,
         package: &Package,
@@ -315,7 +316,7 @@ impl PluginTestArgs {
     }
 }
 
-/// A deployment that does not exist, with the package at a URL.
+/// An invented deployment with the package at a URL.
 async fn from_url(url: &str, console: &Console<'_>) -> anyhow::Result<Record> {
     let package = crate::source::package(url, console).await?;
     Ok(deployment(TimeOrderedIds.next(), package))

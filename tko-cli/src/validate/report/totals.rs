@@ -1,4 +1,4 @@
-//! Counts of what was checked and what was not.
+//! Counts of checked and unchecked resources.
 
 use super::ResourceStatus;
 use crate::validate::plural;
@@ -56,12 +56,12 @@ impl Totals {
         }
     }
 
-    /// Returns the number of resources, and of documents that are none.
+    /// Returns the number of resources, and of documents that are not resources.
     pub(super) fn documents(&self) -> u64 {
         self.valid + self.invalid + self.errors + self.skipped + self.without_schema
     }
 
-    /// Returns what was counted after `before`.
+    /// Returns the counts since `before`.
     pub(in crate::validate) fn since(&self, before: &Self) -> Self {
         Self {
             files: self.files - before.files,

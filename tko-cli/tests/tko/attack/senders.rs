@@ -1,4 +1,4 @@
-//! Requests of attackers. They go on until their threads end.
+//! Requests of attackers. They continue until their threads end.
 
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -74,9 +74,9 @@ pub(super) enum Sender {
     },
     /// A package over HTTP, again and again.
     Put(Target, Bytes),
-    /// A site with metadata of so many bytes, again and again.
+    /// A site with metadata of this many bytes, again and again.
     Metadata(Arc<str>),
-    /// A site with so many keys, again and again.
+    /// A site with this many keys, again and again.
     Keys(Metadata),
 }
 
@@ -253,7 +253,7 @@ where
     sender
 }
 
-/// A body of so many bytes that does not end.
+/// A body of this many bytes that does not end.
 fn unfinished(
     head: Bytes,
     bytes: usize,

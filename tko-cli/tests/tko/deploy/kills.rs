@@ -1,4 +1,4 @@
-//! Schedulers that are processes of their own, killed (SIGKILL) at any point while they bring the
+//! Schedulers that are separate processes, killed (SIGKILL) at any point while they bring the
 //! clusters of 50 sites to what 500 deployments want.
 
 mod fleet;

@@ -77,7 +77,7 @@ async fn a_site_of_the_document_gets_what_is_deployed_to_it() {
     ))
     .await;
 
-    // The kubeconfig is not there yet: the site says so, and goes on when it is.
+    // The kubeconfig is not there yet: the site says so, and continues when it is.
     let register = server.tko("site register south-1");
     let register = register.arg(format!("--url={}/", package.display()));
     register.good().await;

@@ -34,7 +34,7 @@ pub(crate) fn tko(arguments: &str) -> Run {
         .args(arguments.split_whitespace())
         // A killed process leaves its temporary folders behind: put them into the build folder.
         .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
-        // Servers of several tests run at the same time; each takes a port of its own.
+        // Servers of several tests run at the same time; each takes a separate port.
         .env("TKO_WEB_PORT", "0")
         // Nothing is written to the home of the person who runs the tests. Tests that need data to
         // last name a place for them.

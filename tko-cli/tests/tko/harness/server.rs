@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
 
-/// The most log lines to print.
+/// Maximum number of log lines to print.
 const SHOWN: usize = 200;
 
 /// A running process with a JSON log. It is killed on drop.
@@ -161,7 +161,7 @@ fn fields(line: &str, message: &str) -> Option<Value> {
     (fields["message"].as_str() == Some(message)).then_some(fields)
 }
 
-/// A data service, or all services in one process, on a port of its own.
+/// A data service, or all services in one process, on a separate port.
 pub(crate) struct Server {
     pub(crate) service: Service,
     pub(crate) port: u16,

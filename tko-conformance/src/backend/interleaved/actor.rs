@@ -168,7 +168,7 @@ impl Actor {
         })
     }
 
-    /// Commits a set and logs it. None: it was refused for a possible reason.
+    /// Commits a set and logs it. `None`: it was refused for a possible reason.
     async fn commit(&mut self, set: ChangeSet) -> Result<Option<Committed>, String> {
         self.commits += 1;
         let name = format!("{}x{}", self.number, self.commits);

@@ -70,7 +70,7 @@ pub(super) fn package(items: &[ModelResource]) -> Package {
     sample::named(values)
 }
 
-/// Changes a package to these resources. Unchanged ones keep every byte.
+/// Changes a package to these resources. Unchanged resources keep every byte.
 pub(super) fn edited(package: &Package, old: &[ModelResource], new: &[ModelResource]) -> Package {
     // The model's package has the order of the real one.
     let there = |item: &ModelResource| {

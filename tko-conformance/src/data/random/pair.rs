@@ -313,7 +313,7 @@ fn same<T: PartialEq + Debug>(what: &str, subject: &T, model: &T) -> Result<(), 
     Ok(())
 }
 
-/// Checks that both sides accept or refuse alike. Returns whether they refused.
+/// Checks that both sides accept or both refuse. Returns whether they refused.
 fn alike<T: PartialEq + Debug>(
     subject: Result<T>,
     model: Result<T, ErrorKind>,

@@ -258,7 +258,7 @@ impl Model {
                 head.approved &= head.prepared;
             }
         }
-        // The content would stay that of the first template.
+        // The content would still be that of the first template.
         if let (Some(named), Some(before)) = (&said.template, &old.head().template)
             && named != before
         {

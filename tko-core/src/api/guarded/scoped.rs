@@ -1,4 +1,4 @@
-//! [`CallScopes`]: the restriction of one call, and what it means for selections and entities.
+//! [`CallScopes`]: the restriction of one call, and its effect on selections and entities.
 
 use crate::api::{ApiCall, Bulk, Event, MAX_SKIPPED};
 use crate::caller::Caller;
@@ -13,10 +13,11 @@ use crate::scope::{NarrowError, Scope};
 use crate::select::Select;
 use std::sync::Arc;
 
-/// The scopes of one call; any of them may cover an entity. None: no restriction.
+/// The scopes of one call; any of them may cover an entity. If there are none, the call is not
+/// restricted.
 pub(super) struct CallScopes {
     scopes: Vec<Arc<Scope>>,
-    /// The refusal of what no scope covers; empty without a restriction.
+    /// The message of a refusal; empty without a restriction.
     refusal: String,
 }
 
@@ -24,9 +25,9 @@ pub(super) struct CallScopes {
 pub(super) enum Narrowed {
     /// There is no restriction.
     Same,
-    /// This selection has exactly what is covered.
+    /// This selection matches exactly the covered entities.
     One(Box<Select>),
-    /// No single selection has; the results must be filtered.
+    /// No single selection does; the results must be filtered.
     Filter,
 }
 
@@ -50,7 +51,7 @@ impl CallScopes {
         !self.scopes.is_empty()
     }
 
-    /// The error for what no scope covers.
+    /// The error for an entity that no scope covers.
     pub(super) fn outside(&self) -> Error {
         Error::Forbidden(self.refusal.clone())
     }
@@ -88,7 +89,7 @@ impl CallScopes {
     }
 
     /// Checks that the new metadata of an entity do not move it out of the scopes. As for a new
-    /// entity, the metadata that are given have to match.
+    /// entity, the given metadata must match.
     pub(super) fn cover_metadata(&self, metadata: &Metadata) -> Result<()> {
         self.require(|scope| scope.covers_metadata(metadata))
     }
@@ -120,7 +121,7 @@ impl CallScopes {
         }
     }
 
-    /// The selections that together have what is covered.
+    /// The selections that together match the covered entities.
     ///
     /// # Errors
     /// - `Forbidden`: no scope covers anything of that kind.

@@ -113,7 +113,7 @@ fn malformed_bytes_are_refused_with_their_offset() {
         (b"\xff", 0, "a break where a value should be"),
         (b"\x81\xff", 1, "a break where a value should be"),
         (b"\xbf\x61a\xff", 3, "a break where a value should be"),
-        (b"\x9f\xc0\xff", 2, "a tag stands before no value"),
+        (b"\x9f\xc0\xff", 2, "a tag has no value"),
         (b"\xa1\x61a\x61\xff", 3, "not UTF-8"),
         (b"\xa1\x61a\x7f\x01\xff", 4, "a part that is an integer"),
         (b"\xa1\x61a\x7f\x7f\xff\xff", 4, "a part that is text"),

@@ -153,7 +153,7 @@ fn tags_that_would_lose_their_meaning_are_refused() {
         "!!int 1.5",
     ] {
         let message = refusal(people(&format!("a: {text}")));
-        assert!(message.contains("is not what its tag"), "{message}");
+        assert!(message.contains("does not match its tag"), "{message}");
     }
     let document = people("a: !!map {b: !!seq [1]}").expect("tags that say what is there anyway");
     assert_eq!(document, [json!({"a": {"b": [1]}})]);

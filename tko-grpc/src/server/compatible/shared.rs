@@ -17,7 +17,7 @@ pub(super) const DEFAULT_FORMAT: Format = Format::Cbor;
 /// Maximum number of skipped entities that a reason lists.
 const MAX_REASONS: usize = 20;
 
-/// The number of items to skip, and the most to return.
+/// The number of items to skip, and the maximum number to return.
 pub(super) fn window(window: Option<proto::Window>) -> (usize, Option<usize>) {
     let window = window.unwrap_or_default();
     let count = usize::try_from(window.max_count).ok();
@@ -47,8 +47,8 @@ pub(super) fn text(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Refuses a filter of a purge that is there and empty. In a list it means nothing; here an unset
-/// variable of the caller would mean everything.
+/// Refuses an empty filter of a purge. In a listing, an empty filter has no effect; in a purge, an
+/// unset variable of the caller would delete everything.
 pub(super) fn not_empty(name: &'static str, filter: Option<&str>) -> Result<()> {
     match filter {
         Some("") => Err(Error::bad(name, "is empty; leave it out to select any")),

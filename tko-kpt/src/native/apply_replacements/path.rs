@@ -30,7 +30,7 @@ impl FieldPath {
     /// Parses a path: parts are separated by dots, but not in brackets or after a backslash.
     ///
     /// # Errors
-    /// A clause: it is empty or has too many parts.
+    /// A clause that says that it is empty or has too many parts.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = vec![String::new()];
         let mut depth = 0_usize;
@@ -77,7 +77,7 @@ impl FieldPath {
         })
     }
 
-    /// The value at the path; the first one if it is several.
+    /// The value at the path; the first one if there are several.
     pub(super) fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.parts.iter().try_fold(value, |value, part| match part {
             Part::Key(key) => match value {
@@ -96,7 +96,8 @@ impl FieldPath {
         })
     }
 
-    /// Calls `edit` with every value at the path, created if it may be; returns how many there are.
+    /// Calls `edit` with every value at the path, created if `create` allows it; returns the number
+    /// of values.
     pub(super) fn edit(
         &self,
         value: &mut Value,

@@ -86,7 +86,7 @@ async fn watches_and_waits_go_on_after_a_restart() {
     behind.kubectl(&words, "").await.ok();
     waiting.ends_well().await;
 
-    // A restart. Meanwhile the cluster itself goes on, and says what is missing.
+    // A restart. Meanwhile the cluster itself continues, and says what is missing.
     behind = behind
         .restart(async |cluster: &ApiServer| {
             let mut command = Command::from(cluster.kubectl(&["get", "--raw", sites]));

@@ -9,7 +9,7 @@ use tko_core::{
     Result, Select, SiteId, TemplateId,
 };
 
-/// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all.
+/// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all of them.
 const MAX_IDS: usize = 1_000;
 /// Maximum number of pages that one call counts.
 const PAGES: usize = 50;
@@ -29,10 +29,10 @@ pub(super) struct Child {
     pub(super) id: DeploymentId,
     pub(super) entry: usize,
     pub(super) site: String,
-    /// The template that it was made from, unless that was deleted.
+    /// The template that it was made from, unless the template was deleted.
     pub(super) template: Option<TemplateId>,
-    /// Whether it is being deleted. It has its idempotency key until it is gone, so it cannot be
-    /// created again before.
+    /// Whether it is being deleted. It keeps its idempotency key until it is gone, so it cannot be
+    /// created again before then.
     pub(super) is_leaving: bool,
 }
 
@@ -86,8 +86,8 @@ impl<'a> Children<'a> {
         })
     }
 
-    /// One page of children, also of those that are being deleted, in the order of their ids, and the id to continue after; `None` on the
-    /// last page.
+    /// One page of children, including those that are being deleted, in the order of their ids, and
+    /// the id to continue after; `None` on the last page.
     pub(super) async fn page(
         &self,
         after: Option<DeploymentId>,

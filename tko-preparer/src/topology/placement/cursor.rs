@@ -48,8 +48,7 @@ impl PlacementCursor {
         value
     }
 
-    /// The next sites, at most `max`, perhaps none; `None` at the end. Moves the cursor behind
-    /// them.
+    /// The next sites, at most `max`, possibly none; `None` at the end. Moves the cursor past them.
     pub(super) async fn next(
         &mut self,
         call: &PrepareCall<'_>,
@@ -80,7 +79,7 @@ impl PlacementCursor {
                     Some(Cursor(Key::Site(id))) => self.after = Some(id),
                     _ => self.name += 1,
                 }
-                // A site that its inventory no longer has gets nothing new.
+                // A site that its inventory no longer has gets no new deployments.
                 let sites = page
                     .items
                     .iter()

@@ -6,8 +6,8 @@ use tko_core::{DeploymentId, Error, Key, PrepareCall, Record, Result, TemplateId
 /// Limits of the nesting of topologies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nesting {
-    /// Maximum number of deployments from one without a parent down to a child, both counted.
-    /// Default: 16.
+    /// Maximum number of deployments from a deployment without a parent down to a child, including
+    /// both. Default: 16.
     pub levels: usize,
     /// Maximum number of times that a template may occur among a deployment and its ancestors. With
     /// 1, the default, a template is never placed within itself: a cycle of templates ends before it
@@ -77,7 +77,7 @@ impl Nesting {
         while let Some(parent) = next.filter(|_| line.len() < self.levels) {
             next = match call.data.get(&Key::Deployment(parent), Want::ROW).await {
                 Ok(record) => add(&record, &mut line),
-                // The parent is being deleted: its children have none any more.
+                // The parent is being deleted, so its children no longer have a parent.
                 Err(Error::NotFound(_)) => None,
                 Err(error) => return Err(error),
             };

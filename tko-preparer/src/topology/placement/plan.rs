@@ -47,7 +47,7 @@ pub(super) enum PlacementSites {
 /// The result of [`plan`].
 pub(super) enum PlanResult {
     Ready(PlacementPlan),
-    /// Other resources of the package must be prepared first; says which.
+    /// Other resources of the package must be prepared first; the text names them.
     Waits(String),
 }
 
@@ -158,7 +158,7 @@ fn choice(template: &Resource) -> Result<TemplateChoice> {
     }
 }
 
-/// The sites of a name; `None` if the `Site` has none yet, which is added to `waits`.
+/// The sites of a name; `None` if the `Site` has no site yet; the `Site` is then added to `waits`.
 fn places(
     call: &PrepareCall<'_>,
     name: &str,

@@ -20,7 +20,7 @@ use tko_core::{
 
 /// The persistent subscriptions of a Placement; none unless it continues.
 pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subscription> {
-    // Mistakes are reported when it is prepared.
+    // Mistakes are reported when the Placement is prepared.
     if !is_continuous(placement).unwrap_or(false) {
         return Vec::new();
     }
@@ -169,7 +169,7 @@ async fn missing(
     }
 }
 
-/// Continues with these effects. `known` describes the children that were there before.
+/// Continues with these effects. `known` describes the children that existed before.
 ///
 /// If the effects of the last turn changed nothing, another turn would not either.
 fn more(call: &PrepareCall<'_>, effects: Vec<Effect>, known: Value) -> Answer {

@@ -9,7 +9,7 @@
 //! | `nephio.name` | its name; without it the name of the node template and `nephio.suffix` |
 //! | `nephio.target` | where in `spec` the value goes, with points between keys; without it the value is `spec` |
 //!
-//! Properties that mean the same resource set it together. A resource for a plugin (a group that
+//! Properties that describe the same resource are combined. A resource for a plugin (a group that
 //! ends with `.plugin.nephio.org`) is prepared in the deployments that it is merged into. Every
 //! node of a type `nephio::Template` becomes an entry of the Placement `placement`: its Template
 //! resource, the Site and Sites resources of the nodes that it has `nephio::Host` relationships to,
@@ -31,7 +31,7 @@ const HOST: &str = "nephio::Host";
 /// The end of the groups whose resources plugins prepare.
 const PLUGIN_GROUP: &str = ".plugin.nephio.org";
 
-/// What a resource is: API version, kind and name.
+/// The description of a resource: API version, kind and name.
 type Described = (String, String, String);
 
 /// The package that a topology describes, in the order of names.
@@ -56,7 +56,7 @@ pub fn package(topology: &Topology) -> Result<Package> {
     Package::from_values(values)
 }
 
-/// Adds the resources of a node; returns what they are, each once.
+/// Adds the resources of a node; returns their API versions, kinds and names, each once.
 fn describe(
     name: &str,
     node: &TopologyNode,

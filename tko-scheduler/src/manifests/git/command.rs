@@ -7,8 +7,8 @@ use std::time::Duration;
 use tko_core::{Error, Result};
 use tokio::io::AsyncWriteExt;
 
-/// Age from which a lock file of Git counts as left over from a killed process. No command holds
-/// one for so long, and nobody else should work here.
+/// Age from which a lock file of Git counts as left over from a killed process. No command holds a
+/// lock for that long, and nobody else should work in this repository.
 const STALE: Duration = Duration::from_mins(1);
 
 /// Variables that would point Git to another repository, as when a hook started this process.
@@ -168,7 +168,7 @@ fn stale_lock(error: &str) -> Option<PathBuf> {
     (rest.starts_with(": File exists") && is_lock).then(|| path.into())
 }
 
-/// The age of a file, by the clock of its file system: compared with a new file beside it.
+/// The age of a file by the clock of its file system, compared with a new file next to it.
 fn age(path: &Path) -> std::io::Result<Duration> {
     let modified = std::fs::metadata(path)?.modified()?;
     let beside = path.parent().unwrap_or(Path::new("."));

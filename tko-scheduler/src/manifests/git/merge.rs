@@ -8,8 +8,8 @@ use tko_core::{Error, Result};
 const MERGING: &str = "merging";
 
 impl Repository {
-    /// Merges the fetched branch. Where both sides changed the same lines, the local side wins: it is
-    /// what the sites are to run.
+    /// Merges the fetched branch. If both sides changed the same lines, the local side wins,
+    /// because it is what the sites should run.
     pub(super) async fn merge(&mut self, command: &GitCommand, remote: &str) -> Result<()> {
         // A merge needs an index that matches the last commit.
         self.index(command).await?;

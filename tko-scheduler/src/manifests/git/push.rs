@@ -43,7 +43,8 @@ impl Pusher {
                 *pushed = Some(ours);
                 return Ok(());
             }
-            // A line that starts with `!` is a refused reference; the brackets say by which side.
+            // A line that starts with `!` is a refused reference; the brackets show which side
+            // refused it.
             let outdated = output
                 .stdout
                 .lines()

@@ -29,7 +29,7 @@ pub(super) struct Repository {
     pub(super) pending: Vec<String>,
 }
 
-/// Keeps other processes out until it is dropped.
+/// Locks other processes out until it is dropped.
 pub(super) struct RepositoryLock {
     #[expect(dead_code, reason = "holds the lock")]
     file: File,
@@ -133,8 +133,8 @@ impl Repository {
     }
 }
 
-/// Creates the repository aside and moves it into place, so that no other process finds a partial
-/// one.
+/// Creates the repository under a temporary name and moves it into place, so that no other process
+/// finds a partial one.
 async fn create(command: &GitCommand, branch: &str) -> Result<()> {
     let root = &command.root;
     let failed =

@@ -12,7 +12,8 @@ pub(super) const MODE: &str = "100644";
 /// Mode and object of each file, by its path from the root.
 pub(super) type Tree = BTreeMap<String, String>;
 
-/// The folder as of the last commit. The cost depends on the folder, not on the repository.
+/// The folder as of the last commit. The cost depends on the size of the folder, not of the
+/// repository.
 pub(super) async fn committed(command: &GitCommand, name: &str) -> Result<Tree> {
     let list = ["ls-tree", "-r", "-z", "HEAD", "--", name];
     let listing = command.run(&list).await?;

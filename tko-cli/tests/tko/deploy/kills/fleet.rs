@@ -106,7 +106,7 @@ impl Fleet {
         }
     }
 
-    /// A scheduler in a process of its own, that may be killed: its claims soon expire.
+    /// A scheduler in a separate process, that may be killed: its claims soon expire.
     pub(super) fn scheduler(&self) -> Service {
         self.scheduler_with("2s")
     }
