@@ -1,7 +1,7 @@
 //! The flags that filter listings, purges and approvals.
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use tko_core::select::MetadataPatterns;
 use tko_core::view::{DeploymentState, fault};
@@ -56,7 +56,9 @@ pub(crate) struct DeploymentListArgs {
 }
 
 fn deployment_state() -> impl TypedValueParser<Value = DeploymentState> {
-    PossibleValuesParser::new(DeploymentState::ALL.map(DeploymentState::as_str))
+    let value =
+        |state: DeploymentState| PossibleValue::new(state.as_str()).help(state.description());
+    PossibleValuesParser::new(DeploymentState::ALL.map(value))
         .try_map(|word| word.parse::<DeploymentState>())
 }
 

@@ -33,7 +33,7 @@ enum AwaitedState {
     Prepared,
     /// It is approved
     Approved,
-    /// A scheduler has placed it on its site, as it is now
+    /// A scheduler has placed it on its site, in its current version
     Placed,
     /// It is gone, also from its site
     Deleted,

@@ -26,7 +26,7 @@ const REMOVAL_FAILED: &str = "RemovalFailed";
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeploymentState {
-    /// A scheduler reported that it is on its site, as it is now.
+    /// A scheduler reported that it is on its site, in its current version.
     Scheduled,
     /// It is approved, and a scheduler will place it, or is placing it.
     Approved,
@@ -99,6 +99,18 @@ impl DeploymentState {
             Self::Unprepared => "unprepared",
             Self::Failing => "failing",
             Self::Deleting => "deleting",
+        }
+    }
+
+    /// What the state means, as a sentence without a full stop, for help texts and legends.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Scheduled => "It is on its site, in its current version",
+            Self::Approved => "A scheduler will place it, or is placing it",
+            Self::Waiting => "It is prepared and waits for a person's approval",
+            Self::Unprepared => "It is being prepared, or waits for something that it needs",
+            Self::Failing => "Something refuses or fails; a condition says what",
+            Self::Deleting => "It is removed from its site, then deleted",
         }
     }
 }

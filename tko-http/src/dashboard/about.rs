@@ -6,6 +6,7 @@ use crate::context::{ApiCaller, SharedContext};
 use crate::query::ApiQuery;
 use askama::Template;
 use axum::extract::State;
+use tko_core::view::DeploymentState;
 
 #[derive(Template)]
 #[template(path = "about.html")]
@@ -55,19 +56,6 @@ pub(super) async fn page(
         description: context.settings.description.clone(),
         shell,
         facts,
-        states: [
-            ("scheduled", "It is on its site, as it is now."),
-            ("approved", "A scheduler will place it, or is placing it."),
-            (
-                "waiting",
-                "It is prepared and waits for a person's approval.",
-            ),
-            (
-                "unprepared",
-                "It is being prepared, or waits for something that it needs.",
-            ),
-            ("failing", "Something refuses or fails; its page says what."),
-            ("deleting", "It is removed from its site, then deleted."),
-        ],
+        states: DeploymentState::ALL.map(|state| (state.as_str(), state.description())),
     })
 }
