@@ -18,7 +18,7 @@ pub(crate) struct Inventory {
     pub(crate) scope: SetScope,
     /// Each ConfigMap among the members.
     maps: Vec<Value>,
-    /// Whether the ConfigMaps of all namespaces were read.
+    /// Whether the `ConfigMap`s of all namespaces were read.
     is_wide: bool,
 }
 
