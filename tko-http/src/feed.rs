@@ -114,7 +114,8 @@ impl Follower {
         }
     }
 
-    /// Follows the feed until it fails. `after` is the revision up to which it was read.
+    /// Follows the feed until it fails. `after` is the revision up to which it was read. It is `None`
+    /// until all entities that exist are counted, so that a failure before that starts over.
     async fn follow(&self, after: &mut Option<Revision>, backoff: &mut Duration) -> Result<()> {
         let ring = self.feeds.ring(self.kind);
         let anew = after.is_none();
@@ -122,7 +123,7 @@ impl Follower {
             Some(revision) => revision,
             None => self.api.feed_position().await?.revision,
         };
-        *after = Some(start);
+        let mut read = start;
         // Entities that are being deleted are counted, too.
         let select = Select::all(self.kind).deleting(true);
         let mut events = self.api.watch(Watch::new(select, start));
@@ -151,6 +152,7 @@ impl Follower {
                         count = None;
                         touched = HashSet::new();
                         self.feeds.tally().complete(self.kind, start);
+                        *after = Some(read);
                     }
                     self.feeds.changed.send_modify(|count| *count += 1);
                 }
@@ -160,8 +162,10 @@ impl Follower {
                     };
                     *backoff = BACKOFF.0;
                     let item = FeedItem::from(event);
-                    *after = Some(item.revision());
-                    if count.is_some() && let Some(key) = item.key() {
+                    read = item.revision();
+                    if count.is_none() {
+                        *after = Some(read);
+                    } else if let Some(key) = item.key() {
                         touched.insert(Key::clone(key));
                     }
                     self.apply(&item);

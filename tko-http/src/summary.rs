@@ -60,17 +60,27 @@ struct Trace {
 #[derive(Default)]
 struct Counts {
     numbers: HashMap<Arc<str>, u32>,
-    counts: Vec<StateCounts>,
+    /// The ids and counts by number.
+    slots: Vec<(Arc<str>, StateCounts)>,
+    /// The numbers of slots without an id.
+    free: Vec<u32>,
 }
 
 impl Counts {
+    /// The number of an id. It is valid until the last deployment of the id is removed.
     fn number(&mut self, id: &str) -> u32 {
         if let Some(number) = self.numbers.get(id) {
             return *number;
         }
-        let number = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
-        self.numbers.insert(id.into(), number);
-        self.counts.push(StateCounts::default());
+        let id: Arc<str> = id.into();
+        let free = self.free.pop();
+        let number = free.unwrap_or(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        let slot = (id.clone(), StateCounts::default());
+        match self.slot(number) {
+            Some(place) => *place = slot,
+            None => self.slots.push(slot),
+        }
+        self.numbers.insert(id, number);
         number
     }
 
@@ -81,13 +91,33 @@ impl Counts {
 
     fn at(&self, number: u32) -> StateCounts {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
-        self.counts.get(at).copied().unwrap_or_default()
+        self.slots
+            .get(at)
+            .map_or_else(StateCounts::default, |(_, counts)| *counts)
     }
 
-    fn change(&mut self, number: Option<u32>, change: impl FnOnce(&mut StateCounts)) {
-        let at = number.and_then(|number| usize::try_from(number).ok());
-        if let Some(counts) = at.and_then(|at| self.counts.get_mut(at)) {
-            change(counts);
+    fn slot(&mut self, number: u32) -> Option<&mut (Arc<str>, StateCounts)> {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        self.slots.get_mut(at)
+    }
+
+    /// Counts one more deployment.
+    fn add(&mut self, number: u32, state: DeploymentState) {
+        if let Some((_, counts)) = self.slot(number) {
+            counts.add(state);
+        }
+    }
+
+    /// Counts one deployment less. An id without deployments is forgotten: ids come and go.
+    fn remove(&mut self, number: u32, state: DeploymentState) {
+        let Some((id, counts)) = self.slot(number) else {
+            return;
+        };
+        counts.remove(state);
+        if counts.total() == 0 {
+            let id = std::mem::take(id);
+            self.numbers.remove(&id);
+            self.free.push(number);
         }
     }
 }
@@ -218,9 +248,12 @@ impl Tally {
             self.attention.put(id, state, obstacle, deployment);
         }
         self.states.add(state);
-        self.by_template
-            .change(template, |counts| counts.add(state));
-        self.by_site.change(site, |counts| counts.add(state));
+        if let Some(template) = template {
+            self.by_template.add(template, state);
+        }
+        if let Some(site) = site {
+            self.by_site.add(site, state);
+        }
         let trace = Trace {
             state,
             prepared: deployment.prepared,
@@ -261,10 +294,12 @@ impl Tally {
     fn forget(&mut self, hash: u128) -> Option<Trace> {
         let trace = self.deployments.remove(&hash)?;
         self.states.remove(trace.state);
-        self.by_template
-            .change(trace.template, |counts| counts.remove(trace.state));
-        self.by_site
-            .change(trace.site, |counts| counts.remove(trace.state));
+        if let Some(template) = trace.template {
+            self.by_template.remove(template, trace.state);
+        }
+        if let Some(site) = trace.site {
+            self.by_site.remove(site, trace.state);
+        }
         if let Some(reason) = &trace.reason
             && let Some(counted) = self.reasons.get_mut(reason)
         {

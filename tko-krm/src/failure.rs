@@ -188,9 +188,8 @@ impl KrmFailure {
         Box::new(Self::new(413, "RequestEntityTooLarge", message))
     }
 
-    /// A patch has more operations than allowed.
-    pub(crate) fn too_large_patch(limit: usize) -> Box<Self> {
-        let message = format!("the patch has too many operations; at most {limit} are allowed");
+    /// A patch has more operations, or copies more, than allowed.
+    pub(crate) fn too_large_patch(message: impl Into<String>) -> Box<Self> {
         Box::new(Self::new(413, "RequestEntityTooLarge", message))
     }
 

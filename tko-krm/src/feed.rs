@@ -5,12 +5,13 @@
 //! reads from the data service itself until it has caught up.
 
 mod dense;
+mod kept;
 
 pub(crate) use dense::DenseChanges;
 
 use crate::object;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use kept::{ChangeWeight, KeptChanges, weight_of};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tko_core::{Caller, DataApi, Error, Key, Record, Result, Revision};
@@ -19,9 +20,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Shortest and longest pause after the data service failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// Maximum number of changes that a watch takes at once.
-const BATCH: usize = 256;
 
 /// One change of one entity.
 pub(crate) struct FeedChange {
@@ -35,6 +33,8 @@ pub(crate) struct FeedChange {
     before: OnceCell<Option<Record>>,
     /// The object as JSON, once it has been requested.
     json: OnceLock<Bytes>,
+    /// Its weight, if it is kept.
+    weight: Option<ChangeWeight>,
 }
 
 impl FeedChange {
@@ -46,6 +46,21 @@ impl FeedChange {
             is_new,
             before: OnceCell::new(),
             json: OnceLock::new(),
+            weight: None,
+        }
+    }
+
+    /// Adds bytes to the weight, if the change is kept.
+    fn add_weight(&self, bytes: usize) {
+        if let Some(weight) = &self.weight {
+            weight.add(bytes);
+        }
+    }
+
+    /// Removes the weight from the sum, because the change is no longer kept.
+    fn leave_sum(&self) {
+        if let Some(weight) = &self.weight {
+            weight.leave();
         }
     }
 
@@ -54,7 +69,9 @@ impl FeedChange {
         let json = self.json.get_or_init(|| {
             let record = self.record.clone().revision(self.revision);
             let object = object::object(&record);
-            serde_json::to_vec(&object).unwrap_or_default().into()
+            let json: Bytes = serde_json::to_vec(&object).unwrap_or_default().into();
+            self.add_weight(json.len());
+            json
         });
         json.clone()
     }
@@ -68,9 +85,11 @@ impl FeedChange {
             return Ok(Some(self.record.clone()));
         }
         let key = &self.record.entity.key;
-        let read = self
-            .before
-            .get_or_try_init(|| before(data, key, self.revision));
+        let read = self.before.get_or_try_init(|| async {
+            let found = before(data, key, self.revision).await?;
+            self.add_weight(found.as_ref().map_or(0, weight_of));
+            Ok::<_, Error>(found)
+        });
         Ok(read.await?.clone())
     }
 }
@@ -89,18 +108,10 @@ pub(crate) async fn before(
     }
 }
 
-/// The changes that are kept.
-struct Kept {
-    /// The changes after this revision are kept.
-    after: Revision,
-    changes: VecDeque<Arc<FeedChange>>,
-}
-
 /// The latest changes, and the task that reads them.
 pub(crate) struct WatchFeed {
     data: Arc<dyn DataApi>,
-    most: usize,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<KeptChanges>>,
     /// The revision up to which changes were read.
     head: watch::Sender<Revision>,
     follower: OnceCell<AbortOnDropHandle<()>>,
@@ -115,17 +126,12 @@ pub(crate) enum Batch {
 }
 
 impl WatchFeed {
-    /// A feed that keeps this many changes.
-    pub(crate) fn new(data: Arc<dyn DataApi>, most: usize) -> Self {
-        let kept = Kept {
-            after: Revision(0),
-            changes: VecDeque::new(),
-        };
+    /// A feed that keeps this many changes with this weight in bytes.
+    pub(crate) fn new(data: Arc<dyn DataApi>, most: usize, most_bytes: usize) -> Self {
         Self {
             // The feed serves every caller; each watch shows only what its caller may see.
             data: data.with_caller(Caller::process()),
-            most: most.max(1),
-            kept: Arc::new(Mutex::new(kept)),
+            kept: Arc::new(Mutex::new(KeptChanges::new(most, most_bytes))),
             head: watch::Sender::new(Revision(0)),
             follower: OnceCell::new(),
         }
@@ -140,14 +146,9 @@ impl WatchFeed {
     pub(crate) async fn start(&self) -> Result<()> {
         let started = self.follower.get_or_try_init(|| async {
             let position = self.data.feed_position().await?;
-            lock(&self.kept).after = position.revision;
+            lock(&self.kept).restart(position.revision);
             self.head.send_replace(position.revision);
-            let following = follow(
-                self.data.clone(),
-                self.kept.clone(),
-                self.head.clone(),
-                self.most,
-            );
+            let following = follow(self.data.clone(), self.kept.clone(), self.head.clone());
             Ok::<_, Error>(AbortOnDropHandle::new(tokio::spawn(following)))
         });
         started.await.map(|_| ())
@@ -160,23 +161,7 @@ impl WatchFeed {
 
     /// The changes after a revision.
     pub(crate) fn after(&self, revision: Revision) -> Batch {
-        let kept = lock(&self.kept);
-        if revision < kept.after {
-            return Batch::Behind;
-        }
-        let start = kept
-            .changes
-            .partition_point(|change| change.revision <= revision);
-        let changes: Vec<_> = kept.changes.range(start..).take(BATCH).cloned().collect();
-        let upto = match changes.last() {
-            Some(last) if start + changes.len() < kept.changes.len() => last.revision,
-            _ => kept
-                .changes
-                .back()
-                .map_or(kept.after, |last| last.revision)
-                .max(revision),
-        };
-        Batch::Changes(changes, upto)
+        lock(&self.kept).after(revision)
     }
 
     /// Waits until the changes up to a revision were read, at most this long.
@@ -190,9 +175,8 @@ impl WatchFeed {
 /// Follows the changes, and keeps the last ones.
 async fn follow(
     data: Arc<dyn DataApi>,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<KeptChanges>>,
     head: watch::Sender<Revision>,
-    most: usize,
 ) {
     let mut pause = PAUSES.0;
     loop {
@@ -201,14 +185,9 @@ async fn follow(
             match changes.next().await {
                 Ok(change) => {
                     let revision = change.revision;
-                    let mut kept = lock(&kept);
-                    kept.changes.push_back(Arc::new(change));
-                    while kept.changes.len() > most {
-                        if let Some(oldest) = kept.changes.pop_front() {
-                            kept.after = oldest.revision;
-                        }
-                    }
-                    drop(kept);
+                    // Before the lock, because it reads the whole package.
+                    let weight = weight_of(&change.record);
+                    lock(&kept).push(change, weight);
                     head.send_replace(revision);
                     pause = PAUSES.0;
                 }
@@ -222,10 +201,7 @@ async fn follow(
                 "the feed does not continue; starting over"
             );
             if let Ok(position) = data.feed_position().await {
-                let mut kept = lock(&kept);
-                kept.changes.clear();
-                kept.after = position.revision;
-                drop(kept);
+                lock(&kept).restart(position.revision);
                 head.send_replace(position.revision);
             }
         } else {
@@ -240,6 +216,6 @@ async fn follow(
     }
 }
 
-fn lock(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
+fn lock(kept: &Mutex<KeptChanges>) -> std::sync::MutexGuard<'_, KeptChanges> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,6 +11,20 @@ use tko_core::{
 };
 use tko_core::{Timestamp, view};
 
+/// The deepest nesting of an object: the levels that a reader of resources accepts, and four more
+/// for the object, `spec`, `package` and `resources`.
+pub(crate) const MAX_DEPTH: usize = tko_core::encoding::MAX_DEPTH + 4;
+
+/// The levels of maps and lists of a value.
+pub(crate) fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + deepest.unwrap_or_default()
+}
+
 /// The resource version of a revision. The first is 1: Kubernetes reserves 0.
 pub(crate) fn resource_version(revision: Revision) -> u64 {
     revision.0.saturating_add(1)

@@ -1,12 +1,14 @@
 //! JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386).
 
+mod budget;
 mod pointer;
 
+use budget::CopyBudget;
 use pointer::Pointer;
 use serde_json::{Map, Value};
 
 /// Maximum number of operations of a JSON patch.
-pub(crate) const MAX_OPERATIONS: usize = 10_000;
+const MAX_OPERATIONS: usize = 10_000;
 
 /// Why a patch cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub(crate) enum PatchError {
     Malformed(String),
     /// The patch does not fit the object: a path does not exist, or a test fails.
     Unfit(String),
-    /// The patch has too many operations.
-    TooLarge,
+    /// The patch has too many operations, or copies too much.
+    TooLarge(String),
 }
 
 /// Applies a merge patch: maps are merged, null removes, everything else replaces.
@@ -47,8 +49,11 @@ pub(crate) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchE
         .as_array()
         .ok_or_else(|| malformed("a JSON patch is a list of operations"))?;
     if operations.len() > MAX_OPERATIONS {
-        return Err(PatchError::TooLarge);
+        return Err(PatchError::TooLarge(format!(
+            "the patch has too many operations; at most {MAX_OPERATIONS} are allowed"
+        )));
     }
+    let mut copies = CopyBudget::default();
     for operation in operations {
         let text = |key: &str| operation.get(key).and_then(Value::as_str);
         let pointer = |key: &str| {
@@ -63,21 +68,38 @@ pub(crate) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchE
         };
         let path = pointer("path")?;
         match text("op").unwrap_or_default() {
-            "add" => path.add(target, value()?)?,
+            "add" => {
+                let value = value()?;
+                budget::check_depth(&path, &value)?;
+                path.add(target, value)?;
+            }
             "remove" => {
                 path.remove(target)?;
             }
-            "replace" => *path.find_mut(target)? = value()?,
+            "replace" => {
+                let value = value()?;
+                budget::check_depth(&path, &value)?;
+                *path.find_mut(target)? = value;
+            }
             "move" => {
                 let from = pointer("from")?;
                 if path.is_below(&from) {
                     return Err(malformed("a value cannot be moved into itself"));
                 }
                 let value = from.remove(target)?;
+                if path.steps() > from.steps() {
+                    // Measuring the depth costs as much as a copy.
+                    copies.count(&value)?;
+                    budget::check_depth(&path, &value)?;
+                }
                 path.add(target, value)?;
             }
             "copy" => {
-                let value = pointer("from")?.find(target)?.clone();
+                let from = pointer("from")?;
+                let value = from.find(target)?;
+                copies.count(value)?;
+                budget::check_depth(&path, value)?;
+                let value = value.clone();
                 path.add(target, value)?;
             }
             "test" => {
@@ -104,6 +126,7 @@ fn same(one: &Value, other: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{PatchError, json_patch, merge};
+    use crate::object::MAX_DEPTH;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -182,6 +205,49 @@ mod tests {
         ] {
             let failed = patched(json!({"a": {}}), &patch);
             assert!(matches!(failed, Err(PatchError::Malformed(_))), "{patch}");
+        }
+    }
+
+    #[test]
+    fn copies_are_limited_before_they_are_made() {
+        let doubling: Vec<Value> = (0..35)
+            .map(|at| json!({"op": "copy", "from": "", "path": format!("/a{at}")}))
+            .collect();
+        for target in [
+            json!({"k": "v".repeat(1_000)}),
+            json!({"k": vec![json!({}); 1_000]}),
+        ] {
+            let failed = patched(target, &doubling.clone().into());
+            assert!(matches!(failed, Err(PatchError::TooLarge(_))));
+        }
+        let renaming = json!([{"op": "move", "from": "/k", "path": "/l"}]);
+        let large = json!({"k": "v".repeat(4 << 20)});
+        assert!(patched(large, &renaming).is_ok(), "a move copies nothing");
+    }
+
+    #[test]
+    fn no_operation_nests_deeper_than_readers_accept() {
+        let nested = (1..MAX_DEPTH).fold(Value::Null, |inner, _| json!({"a": inner}));
+        let target = json!({"a": nested, "b": {"c": 1}});
+        let deepest = "/a".repeat(MAX_DEPTH);
+        for (operation, fits) in [
+            (json!({"op": "add", "path": deepest, "value": 1}), true),
+            (json!({"op": "add", "path": deepest, "value": {}}), false),
+            (json!({"op": "replace", "path": deepest, "value": 1}), true),
+            (
+                json!({"op": "replace", "path": deepest, "value": []}),
+                false,
+            ),
+            (json!({"op": "copy", "path": deepest, "from": "/b/c"}), true),
+            (json!({"op": "copy", "path": deepest, "from": "/b"}), false),
+            (json!({"op": "move", "path": deepest, "from": "/b/c"}), true),
+            (json!({"op": "move", "path": deepest, "from": "/b"}), false),
+        ] {
+            match patched(target.clone(), &json!([operation])) {
+                Ok(_) => assert!(fits, "{operation}"),
+                Err(PatchError::Unfit(why)) => assert!(!fits && why.contains("nested"), "{why}"),
+                Err(error) => panic!("{operation}: {error:?}"),
+            }
         }
     }
 

@@ -79,7 +79,11 @@ impl KrmService {
             context: Arc::new(KrmContext {
                 clock,
                 ids,
-                feed: Arc::new(WatchFeed::new(data.clone(), settings.kept_changes)),
+                feed: Arc::new(WatchFeed::new(
+                    data.clone(),
+                    settings.kept_changes,
+                    settings.kept_bytes,
+                )),
                 settings,
                 shutdown,
             }),

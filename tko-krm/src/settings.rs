@@ -32,6 +32,9 @@ pub struct KrmSettings {
     pub bookmark: Duration,
     /// How many changes are kept in memory for watches to resume from. Default: 10,000.
     pub kept_changes: usize,
+    /// How many bytes of changes are kept in memory for watches to resume from: packages as JSON,
+    /// objects that were sent, and the states before. Default: 256 MiB.
+    pub kept_bytes: usize,
 }
 
 impl Default for KrmSettings {
@@ -47,6 +50,7 @@ impl Default for KrmSettings {
             watch: Duration::from_mins(30),
             bookmark: Duration::from_mins(1),
             kept_changes: 10_000,
+            kept_bytes: 256 << 20,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::body::FieldValidation;
 use crate::failure::{KrmAnswer, KrmFailure};
+use crate::object::{MAX_DEPTH, depth};
 use crate::resource::{API_VERSION, ResourceType};
 use crate::schema::schema;
 use serde_json::Value;
@@ -16,8 +17,8 @@ struct Faults {
     types: Vec<String>,
 }
 
-/// Checks the type of an object and its fields. Returns warnings about unknown fields, and removes
-/// these.
+/// Checks the type of an object, its depth and its fields. Returns warnings about unknown fields,
+/// and removes these.
 pub(crate) fn check(
     resource: &'static ResourceType,
     object: &mut Value,
@@ -25,6 +26,11 @@ pub(crate) fn check(
 ) -> KrmAnswer<Vec<String>> {
     if !object.is_object() {
         return Err(KrmFailure::bad_request("the object is not a map"));
+    }
+    if depth(object) > MAX_DEPTH {
+        return Err(KrmFailure::bad_request(format!(
+            "the object is nested more than {MAX_DEPTH} levels deep; nest it less"
+        )));
     }
     for (key, expected) in [("apiVersion", API_VERSION), ("kind", resource.name)] {
         match object.get(key).and_then(Value::as_str) {
@@ -133,8 +139,9 @@ fn join(path: &str, key: &str) -> String {
 mod tests {
     use super::check;
     use crate::body::FieldValidation;
+    use crate::object::MAX_DEPTH;
     use crate::resource::ResourceType;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use tko_core::Kind;
 
     #[test]
@@ -170,6 +177,17 @@ mod tests {
             let mut object = wrong.clone();
             let refused = check(resource, &mut object, FieldValidation::Ignore);
             assert!(refused.is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn objects_are_refused_that_readers_could_not_read_back() {
+        let resource = ResourceType::of(Kind::Template);
+        for (levels, fits) in [(MAX_DEPTH - 4, true), (MAX_DEPTH - 3, false)] {
+            let nested = (0..levels).fold(Value::Null, |inner, _| json!({"a": inner}));
+            let mut object = json!({"spec": {"package": {"resources": [nested]}}});
+            let checked = check(resource, &mut object, FieldValidation::Strict);
+            assert_eq!(checked.is_ok(), fits, "{levels} levels");
         }
     }
 }

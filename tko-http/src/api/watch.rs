@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{BoxStream, DataApi, Error, Event, Kind, List, Result, Revision, Select, Watch};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Number of events that do not concern a watch after which it gets a bookmark.
@@ -174,12 +175,15 @@ struct WatchState {
 impl WatchState {
     /// The text of the next events; `None` ends the watch.
     async fn next(&mut self) -> Option<String> {
+        // One deadline: changes that the watch leaves out must not postpone the heartbeat.
+        let heartbeat = Instant::now() + self.heartbeat;
         loop {
             let ending = self.ending.clone();
-            let heartbeat = tokio::time::sleep(self.heartbeat);
             let text = tokio::select! {
                 text = self.read() => text?,
-                () = heartbeat => return Some(": heartbeat\n\n".to_owned()),
+                () = tokio::time::sleep_until(heartbeat) => {
+                    return Some(": heartbeat\n\n".to_owned());
+                }
                 () = ending.cancelled() => return None,
             };
             if !text.is_empty() {
@@ -265,4 +269,51 @@ impl WatchState {
 fn may_have_matched(select: &Select, id: &str) -> bool {
     let name = id.split_once('|').map_or(id, |(_, name)| name);
     select.ids.iter().all(|pattern| pattern.matches(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EventSource, WatchState};
+    use crate::feed::{FeedItem, Ring};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tko_core::{Entity, Facts, Kind, Pattern, Record, Revision, Select, SiteId};
+    use tokio::sync::Semaphore;
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_of_other_entities_do_not_postpone_the_heartbeat() {
+        let ring = Arc::new(Ring::new(100));
+        ring.restart(Revision(0));
+        let permits = Arc::new(Semaphore::new(1));
+        let mut watch = WatchState {
+            source: EventSource::Ring(ring.read_new()),
+            select: Select::all(Kind::Site).id(Pattern::literal("watched")),
+            after: Revision(0),
+            quiet: 0,
+            heartbeat: Duration::from_secs(15),
+            ending: CancellationToken::new(),
+            _permit: permits.try_acquire_owned().expect("a permit"),
+        };
+        let id = SiteId::new("other").expect("an id");
+        let other = Record::new(Entity::new(id, Facts::site(None, None)));
+        let changing = async {
+            for revision in 1.. {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                ring.push(FeedItem::Put {
+                    revision: Revision(revision),
+                    record: other.clone(),
+                    created: false,
+                });
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(16), watch.next());
+        tokio::select! {
+            text = in_time => {
+                let text = text.expect("a heartbeat in time");
+                assert_eq!(text.as_deref(), Some(": heartbeat\n\n"));
+            }
+            () = changing => unreachable!("other entities change all the time"),
+        }
+    }
 }

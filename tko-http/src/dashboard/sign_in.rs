@@ -27,8 +27,10 @@ struct SignInPage {
 
 /// Where to go after signing in: only a path of this server is accepted.
 fn checked(next: Option<String>) -> String {
+    // Browsers remove tabs and line breaks from a URL: a tab between two slashes hides a host.
+    let is_hostile = |c: char| c == '\\' || c.is_control();
     let is_local = |next: &String| {
-        next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n'])
+        next.starts_with('/') && !next.starts_with("//") && !next.contains(is_hostile)
     };
     next.filter(is_local).unwrap_or_else(|| "/".to_owned())
 }
@@ -109,6 +111,10 @@ mod tests {
             "https://evil.example",
             "/\\evil.example",
             "/a\r\nb",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "/\0/evil.example",
+            "/\u{85}/evil.example",
             "",
         ] {
             assert_eq!(checked(Some(next.to_owned())), "/", "{next:?}");

@@ -77,3 +77,27 @@ fn the_counts_have_a_revision_once_they_are_complete() {
     tally.advance(Kind::Deployment, Revision(5));
     assert_eq!(tally.revision(), Some(Revision(5)));
 }
+
+#[test]
+fn templates_and_sites_without_deployments_are_forgotten() {
+    let at = |number: usize| {
+        let template = TemplateId::new(&format!("nf/upf:v{number}")).expect("an id");
+        let site = SiteId::new(&format!("lab/{number}")).expect("an id");
+        deployment("a", |d| d.template(template).site(site))
+    };
+    let mut tally = Tally::default();
+    tally.put(&deployment("b", |d| d), true);
+    for number in 2..100 {
+        tally.put(&at(number), true);
+    }
+    assert_eq!(tally.of_site("lab/1").total(), 1);
+    assert_eq!(tally.of_site("lab/98").total(), 0);
+    assert_eq!(tally.of_site("lab/99").total(), 1);
+    assert_eq!(tally.of_template("nf/upf:v99").total(), 1);
+    tally.remove(&at(99));
+    for counts in [&tally.by_template, &tally.by_site] {
+        assert_eq!((counts.numbers.len(), counts.slots.len()), (1, 2));
+        assert_eq!(counts.free.len(), 1);
+    }
+    assert_eq!(tally.templates().len(), 1);
+}

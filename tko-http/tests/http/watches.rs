@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tko_core::{ApiCall, Caller, Guard, Guarded};
+use tko_core::{ApiCall, Caller, DataApi, Error, Guard, Guarded, Kind, NewSite, Package, SiteId};
 use tko_http::HttpServerSettings;
 use tko_serve::Access;
 
@@ -207,6 +207,44 @@ async fn many_watches_read_the_feed_once() {
     }
     // One for each kind of entity.
     assert_eq!(watches.load(Ordering::Relaxed), 4);
+}
+
+/// Fails the first lists of sites.
+struct FailingListsGuard(AtomicUsize);
+
+impl Guard for FailingListsGuard {
+    fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> tko_core::Result<()> {
+        if let ApiCall::List(list) = call
+            && list.select.kind == Kind::Site
+            && self.0.fetch_add(1, Ordering::Relaxed) < 2
+        {
+            return Err(Error::unavailable("list sites", "the database restarts"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn counts_become_complete_after_counting_has_failed() {
+    let store = store();
+    let site = SiteId::new("a").expect("an id");
+    let new = NewSite::new(site, Package::default());
+    store.register_site(new).await.expect("valid");
+    let guard = FailingListsGuard(AtomicUsize::new(0));
+    let api = Guarded::new(Arc::new(store.clone()), guard);
+    let settings = HttpServerSettings::default();
+    let server = TestServer::serving(Arc::new(api), store, settings, Access::new(), 0).await;
+    let counted = async {
+        loop {
+            let summary = answer(server.get("/api/v1/summary"), StatusCode::OK).await;
+            if summary["complete"] == true {
+                return summary;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let summary = tokio::time::timeout(TIME, counted).await.expect("in time");
+    assert_eq!(summary["sites"], 1, "{summary}");
 }
 
 #[tokio::test]

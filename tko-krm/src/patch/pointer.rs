@@ -25,6 +25,11 @@ impl Pointer {
         (steps.len() <= MAX_STEPS).then_some(Self(steps))
     }
 
+    /// The number of steps from the root.
+    pub(super) fn steps(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether this path leads to something below the other path.
     pub(super) fn is_below(&self, other: &Self) -> bool {
         self.0.len() > other.0.len() && self.0.starts_with(&other.0)

@@ -220,7 +220,7 @@ impl Write<'_> {
             PatchError::Unfit(why) => {
                 self.invalid(name, vec![StatusCause::invalid("", why.clone())])
             }
-            PatchError::TooLarge => KrmFailure::too_large_patch(patch::MAX_OPERATIONS),
+            PatchError::TooLarge(why) => KrmFailure::too_large_patch(why.clone()),
         }
     }
 }

@@ -241,6 +241,11 @@ impl Write<'_> {
         if let Some((_, why)) = bulk.skipped.first() {
             return Err(KrmFailure::conflict(self.resource, name, why));
         }
+        if bulk.done == 0 {
+            // It changed after it was read, so its new state decides whether it can be approved.
+            let why = "the object has been modified; it is not approved";
+            return Err(KrmFailure::conflict(self.resource, name, why).raced());
+        }
         self.read_back(name, key).await
     }
 

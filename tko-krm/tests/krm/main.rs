@@ -1,6 +1,7 @@
 //! The server, as its clients see it.
 
 mod aggregated;
+mod approvals;
 mod gitops;
 mod health;
 mod kubectl;

@@ -75,6 +75,20 @@ impl Serving {
         access: Access,
         cluster: Option<Arc<dyn ClusterReviews>>,
     ) -> Self {
+        // Guarded, as in the program: a caller without a role may do nothing.
+        let guarded = Arc::new(Guarded::new(data.clone(), RoleGuard::new()));
+        Self::through(guarded, data, port, settings, access, cluster).await
+    }
+
+    /// A server over this API in front of the data.
+    pub(crate) async fn through(
+        api: Arc<dyn DataApi>,
+        data: Arc<Store<Memory>>,
+        port: u16,
+        settings: KrmSettings,
+        access: Access,
+        cluster: Option<Arc<dyn ClusterReviews>>,
+    ) -> Self {
         let listen = Listen {
             stack: Stack::Ipv4,
             port,
@@ -84,9 +98,7 @@ impl Serving {
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        // Guarded, as in the program: a caller without a role may do nothing.
-        let guarded = Arc::new(Guarded::new(data.clone(), RoleGuard::new()));
-        let server = KrmServer::new(guarded, clock, Arc::new(TimeOrderedIds))
+        let server = KrmServer::new(api, clock, Arc::new(TimeOrderedIds))
             .with_settings(settings)
             .with_access(access);
         let server = match cluster {
@@ -127,7 +139,8 @@ impl Serving {
     }
 }
 
-fn store(settings: MemorySettings) -> Arc<Store<Memory>> {
+/// A store in memory.
+pub(crate) fn store(settings: MemorySettings) -> Arc<Store<Memory>> {
     let memory = Memory::new(Arc::new(SystemClock::new()), settings);
     Arc::new(Store::new(
         Arc::new(memory),

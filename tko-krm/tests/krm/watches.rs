@@ -250,6 +250,27 @@ async fn versions_that_are_not_kept_are_expired_within_the_stream() {
     serving.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_take_too_much_memory_are_read_from_the_store() {
+    let mut settings = KrmSettings::default();
+    settings.kept_bytes = 1;
+    let serving = Serving::with(settings, Access::new()).await;
+    register(&serving, "a", "0", &[]).await;
+    let mut started = Lines::of(&serving, "templates?watch=1").await;
+    started.event().await;
+    for at in 1..10 {
+        register(&serving, "a", &at.to_string(), &[]).await;
+    }
+    let mut old = Lines::of(&serving, "templates?watch=1&resourceVersion=2").await;
+    for expected in 3..12 {
+        for lines in [&mut started, &mut old] {
+            let (kind, object) = lines.event().await;
+            assert_eq!((kind.as_str(), version(&object)), ("MODIFIED", expected));
+        }
+    }
+    serving.stop().await;
+}
+
 /// A state that is gone: where the list continues, and what it says, depend on what the client has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_is_not_kept_is_expired_for_lists() {

@@ -1,0 +1,78 @@
+//! Approvals through the subresource, while others change the deployment.
+
+use crate::serving::{Serving, package, store};
+use futures_util::FutureExt;
+use reqwest::Client;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_core::{
+    ApiCall, Caller, DataApi, DeploymentId, Guard, Guarded, Key, NewDeployment, Package, Result,
+    Store, Want, deployment_resource,
+};
+use tko_krm::KrmSettings;
+use tko_serve::Access;
+
+/// Edits a deployment just before its first approval, so that it must be prepared again.
+struct EditingGuard {
+    data: Arc<Store<Memory>>,
+    id: DeploymentId,
+    edited: AtomicBool,
+}
+
+impl EditingGuard {
+    async fn edit(&self) -> Result<()> {
+        let key = Key::from(&self.id);
+        let record = self.data.get(&key, Want::ROW).await?;
+        let unprepared = deployment_resource::asked(None, None, false, false);
+        let package = Package::new(vec![Arc::new(unprepared)])?;
+        let version = record.entity.version;
+        self.data.update(&self.id, version, package).await?;
+        Ok(())
+    }
+}
+
+impl Guard for EditingGuard {
+    fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<()> {
+        if matches!(call, ApiCall::Approve(_)) && !self.edited.swap(true, Ordering::Relaxed) {
+            let edited = self.edit().now_or_never();
+            return edited.expect("a store in memory does not wait");
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_that_has_no_effect_does_not_succeed() {
+    let data = store(MemorySettings::default());
+    let new = NewDeployment::new().merge(package("a")).prepared(true);
+    let id = data.create_deployment(new).await.expect("valid");
+    let guard = EditingGuard {
+        data: data.clone(),
+        id: id.clone(),
+        edited: AtomicBool::new(false),
+    };
+    let api = Arc::new(Guarded::new(data.clone(), guard));
+    let settings = KrmSettings::default();
+    let serving = Serving::through(api, data, 0, settings, Access::new(), None).await;
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let url = format!(
+        "http://{}/apis/tko.nephio.org/v1alpha1/deployments/{id}/status",
+        serving.address
+    );
+    let response = Client::new()
+        .patch(url)
+        .header("content-type", "application/merge-patch+json")
+        .body(r#"{"status":{"approved":true}}"#)
+        .send()
+        .await
+        .expect("it is there");
+    let status = response.status().as_u16();
+    let answer: Value = response.json().await.expect("JSON");
+    assert_eq!(status, 422, "{answer}");
+    let message = answer["message"].as_str().expect("a message");
+    assert!(message.contains("not prepared"), "{message}");
+    serving.stop().await;
+}
