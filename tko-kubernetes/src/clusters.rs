@@ -2,7 +2,7 @@
 
 use crate::client::ClusterClient;
 use crate::drift::{DriftSink, SiteWatches, WatchLimits};
-use crate::kubeconfig::{MAX_BYTES, locate, of_file, of_secret};
+use crate::kubeconfig::{MAX_BYTES, connect, locate, of_file, of_secret};
 use crate::limit::RequestLimit;
 use crate::memory::SiteMemory;
 use crate::metrics::ClusterCounters;
@@ -19,6 +19,9 @@ use tko_core::{Error, Result, error::chain};
 
 /// Maximum number of sites whose clients are kept.
 const MAX_SITES: usize = 4_096;
+
+/// The name of the management cluster among the sites. No id of a site is empty.
+const MANAGEMENT: &str = "";
 
 /// The client of a site's cluster, and the state remembered for the site.
 #[derive(Clone)]
@@ -85,7 +88,7 @@ impl Clusters {
                 self.secret(name, namespace, key, context).await?
             }
         };
-        self.connected(site, credentials)
+        self.connected(site, credentials).await
     }
 
     /// The folder of kubeconfigs.
@@ -124,8 +127,7 @@ impl Clusters {
                 ));
             }
         };
-        // No id of a site is empty.
-        self.connected("", credentials)
+        self.connected(MANAGEMENT, credentials).await
     }
 
     async fn file(&self, path: &Path, context: Option<String>) -> Result<ClusterCredentials> {
@@ -192,17 +194,18 @@ impl Clusters {
     }
 
     /// A client with these credentials, the same as before if they are.
-    fn connected(&self, site: &str, credentials: ClusterCredentials) -> Result<SiteCluster> {
-        if let Some(known) = locked(&self.sites).get(site)
-            && known.credentials == credentials.hash
-        {
-            return Ok(known.clone());
-        }
+    ///
+    /// # Errors
+    /// - `BadArgument`: the credentials are not valid.
+    /// - `Unavailable`: the program for credentials takes longer than a request may.
+    async fn connected(&self, site: &str, credentials: ClusterCredentials) -> Result<SiteCluster> {
         let ClusterCredentials { config, hash } = credentials;
+        if let Some(known) = self.known(site, &hash) {
+            return Ok(known);
+        }
         let limit = self.limit(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
-        let client = kube::Client::try_from(config)
-            .map_err(|error| Error::bad("kubeconfig", chain(&error)))?;
+        let client = connect(config, self.settings.request_timeout).await?;
         let made = SiteCluster {
             client: Arc::new(ClusterClient::new(
                 client,
@@ -215,6 +218,10 @@ impl Clusters {
             watches: Arc::new(SiteWatches::new(self.watches.clone(), site)),
             credentials: hash,
         };
+        // Another call may have connected meanwhile, and its state is in use.
+        if let Some(known) = self.known(site, &hash) {
+            return Ok(known);
+        }
         let mut sites = locked(&self.sites);
         if sites.len() >= MAX_SITES {
             // Dropping remembered state costs only a few reads.
@@ -222,6 +229,13 @@ impl Clusters {
         }
         sites.insert(site.to_owned(), made.clone());
         Ok(made)
+    }
+
+    /// The cluster that is kept for a site, if its credentials are the same.
+    fn known(&self, site: &str, hash: &[u8; 32]) -> Option<SiteCluster> {
+        let sites = locked(&self.sites);
+        let known = sites.get(site).filter(|known| known.credentials == *hash);
+        known.cloned()
     }
 
     fn limit(&self, url: &str) -> Arc<RequestLimit> {
