@@ -137,6 +137,47 @@ async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_that_cannot_be_read_is_not_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["b/v1", "c/v1", "d"] {
+        write(folder.path(), &format!("{name}/a.yaml"), &config("a", name));
+    }
+    let settings = tko_catalog::CatalogSettings::default()
+        .with_local(true)
+        .with_max_templates(4);
+    let fixture = Fixture::with(settings);
+    let place = url(folder.path());
+    let properties = [("url", &*place), ("prune", "true")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    let before = fixture.templates().await;
+    assert_eq!(before.len(), 4, "{before:?}");
+    let is_kept = async |problem: &str| {
+        let entity = fixture.sync(ID).await;
+        let complete = condition(&entity, "Complete");
+        assert!(complete.message.contains(problem), "{}", complete.message);
+        for id in &before {
+            let kept = fixture.template(id).await.expect("it stays");
+            assert!(!kept.entity.given.contains_key("Catalog.gone"), "{id}");
+        }
+    };
+    // Links are not read.
+    for name in ["b/v1/a.yaml", "d/a.yaml"] {
+        let file = folder.path().join(name);
+        let real = file.with_extension("real");
+        fs::rename(&file, &real).expect("renamed");
+        std::os::unix::fs::symlink(&real, &file).expect("a link");
+    }
+    is_kept("is a link").await;
+    for name in ["b/v1/a.yaml", "d/a.yaml"] {
+        let file = folder.path().join(name);
+        fs::rename(file.with_extension("real"), &file).expect("renamed");
+    }
+    // One package too many displaces the last one.
+    write(folder.path(), "a/v1/a.yaml", &config("a", "new"));
+    is_kept("more than 4 templates").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_package_does_not_stop_the_others() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "good/v1/a.yaml", &config("good", "1"));

@@ -54,6 +54,8 @@ pub(crate) struct Registry {
     page: usize,
     /// Whether every request fails.
     is_away: bool,
+    /// Whether it refuses manifests.
+    refuses: bool,
 }
 
 impl Registry {
@@ -63,6 +65,7 @@ impl Registry {
             objects: BTreeMap::new(),
             page,
             is_away: false,
+            refuses: false,
         }
     }
 
@@ -125,6 +128,9 @@ impl Registry {
                 }
                 _ => answer,
             };
+        }
+        if self.refuses && path.starts_with("manifests/") {
+            return Answer::status(403);
         }
         let name = path.rsplit('/').next().unwrap_or_default();
         let digest = self.tags.get(name).map_or(name, String::as_str);
@@ -283,6 +289,44 @@ async fn indexes_digests_and_a_registry_that_goes_away() {
     assert!(!kept.entity.given.contains_key("Catalog.gone"));
     registry.lock().expect("the registry").is_away = false;
     assert_synced(&fixture.sync("catalog|pinned").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_a_registry_refuses_is_not_gone() {
+    let registry = Arc::new(Mutex::new(Registry::new(1_000)));
+    let served = registry.clone();
+    let server = TestServer::start(move |request, number| {
+        served.lock().expect("the registry").answer(request, number)
+    });
+    for tag in ["v1", "v2"] {
+        let layer = tar("upf.yaml", &config("upf", tag));
+        let mut registry = registry.lock().expect("the registry");
+        registry.push(tag, "application/vnd.oci.image.layer.v1.tar", layer);
+    }
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = format!("oci://{}/nf/upf", server.host());
+    let properties = [("url", &*url), ("prune", "true")];
+    assert_synced(&fixture.add(ID, "oci", &properties).await);
+    let both = ["nf/upf:v1", "nf/upf:v2"];
+    assert_eq!(fixture.templates().await, both);
+    registry.lock().expect("the registry").refuses = true;
+    let entity = fixture.sync(ID).await;
+    let complete = condition(&entity, "Complete");
+    assert_eq!(complete.status, Some(false));
+    assert!(complete.message.contains("403"), "{}", complete.message);
+    assert_eq!(fixture.templates().await, both);
+    for id in both {
+        let kept = fixture.template(id).await.expect("it stays");
+        assert!(!kept.entity.given.contains_key("Catalog.gone"), "{id}");
+    }
+    // A deleted tag is gone.
+    {
+        let mut registry = registry.lock().expect("the registry");
+        registry.refuses = false;
+        registry.tags.remove("v2");
+    }
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.templates().await, ["nf/upf:v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
