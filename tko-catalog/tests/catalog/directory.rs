@@ -3,7 +3,14 @@
 use crate::support::{Fixture, assert_synced, condition, config, value};
 use std::fs;
 use std::path::Path;
-use tko_core::{DataApi, Key, NewDeployment, NewTemplate, Package, TemplateId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tko_catalog::provenance::SYNC_REQUESTED;
+use tko_core::{
+    Admission, DataApi, Key, NewDeployment, NewPlugin, NewTemplate, Package, PluginId, Result,
+    TemplateId, Violation, async_trait,
+};
+use tokio::sync::Semaphore;
 
 const ID: &str = "catalog|core";
 
@@ -336,4 +343,76 @@ async fn a_change_becomes_visible_within_the_interval() {
     };
     let waited = tokio::time::timeout(std::time::Duration::from_secs(90), visible).await;
     waited.expect("it becomes visible");
+}
+
+/// Lets a package with the resource `slow` wait, and panics at one with the resource `bad`.
+struct Trap {
+    /// Gets a permit when a slow package comes.
+    came: Semaphore,
+    /// Lets slow packages pass.
+    gate: Semaphore,
+    is_set: AtomicBool,
+}
+
+#[async_trait]
+impl Admission for Trap {
+    async fn admit(&self, package: &Package, _: bool) -> Result<Vec<Violation>> {
+        let has = |name: &str| {
+            let mut resources = package.iter();
+            resources.any(|resource| *resource.identifier().name == *name)
+        };
+        assert!(!has("bad") || !self.is_set.load(Ordering::SeqCst), "a trap");
+        if has("slow") {
+            self.came.add_permits(1);
+            let passed = self.gate.acquire().await;
+            passed.expect("the gate is never closed");
+        }
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_panics_is_retried_while_another_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["slow", "bad"] {
+        let file = format!("{name}/{name}/v1/a.yaml");
+        write(folder.path(), &file, &config(name, "1"));
+    }
+    let place = |name: &str| url(&folder.path().join(name));
+    let trap = Arc::new(Trap {
+        came: Semaphore::new(0),
+        gate: Semaphore::new(0),
+        is_set: AtomicBool::new(true),
+    });
+    let settings = tko_catalog::CatalogSettings::default().with_local(true);
+    let fixture = Fixture::admitting(settings, trap.clone());
+    let slow: PluginId = "catalog|slow".parse().expect("an id");
+    let properties = [("url".to_owned(), place("slow"))];
+    let new = NewPlugin::new(slow.clone(), "directory").properties(properties.into());
+    let registered = fixture.store.register_plugin(new).await;
+    registered.expect("registered");
+    let came = trap.came.acquire().await;
+    came.expect("it is never closed").forget();
+    // Its sync runs. Another one is requested before the sync of the bad catalog panics.
+    let key = Key::from(slow);
+    let others = async {
+        let is_requested = async || {
+            let entity = fixture.entity(&key).await.expect("the catalog");
+            entity.given.contains_key(SYNC_REQUESTED)
+        };
+        while !is_requested().await {
+            tokio::task::yield_now().await;
+        }
+        let bad = [("url", &*place("bad"))];
+        let entity = fixture.add("catalog|bad", "directory", &bad).await;
+        let synced = condition(&entity, "Synced");
+        assert_eq!(synced.status, Some(false));
+        assert!(synced.message.contains("a trap"), "{}", synced.message);
+        trap.is_set.store(false, Ordering::SeqCst);
+        assert_synced(&fixture.sync("catalog|bad").await);
+        trap.gate.add_permits(1);
+    };
+    let (entity, ()) = tokio::join!(fixture.sync("catalog|slow"), others);
+    assert_synced(&entity);
+    assert_eq!(fixture.templates().await, ["bad:v1", "slow:v1"]);
 }
