@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use tko_catalog::{CatalogSettings, oci_file};
+use tko_core::{DataApi, Key, TemplateId};
 
 const ID: &str = "catalog|core";
 
@@ -384,6 +385,39 @@ async fn an_archive_on_a_web_server_is_read_when_it_changes() {
     let entity = fixture.sync(ID).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
     assert_eq!(fixture.templates().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unchanged_archive_is_read_again_for_the_package_that_is_not_registered() {
+    let content = zip(&[
+        ("nf/upf/v1/upf.yaml", &config("upf", "1")),
+        ("nf/smf/v1/smf.yaml", "a: [\n"),
+    ]);
+    let server = TestServer::start(move |request, _| {
+        if request.header("if-none-match") == Some("\"1\"") {
+            return Answer::status(304);
+        }
+        let answer = Answer::status(200).header("etag", "\"1\"");
+        answer.body(&content)
+    });
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = server.url("/packages.zip");
+    let first = fixture.add(ID, "http", &[("url", &url)]).await;
+    assert_eq!(condition(&first, "Synced").status, Some(true));
+    let complete = condition(&first, "Complete");
+    assert!(complete.message.starts_with("1 problem; nf/smf/v1"));
+    for _ in 0..2 {
+        let again = fixture.sync(ID).await;
+        for kind in ["Synced", "Complete"] {
+            assert_eq!(condition(&again, kind), condition(&first, kind));
+        }
+    }
+    // A template that was deleted by hand comes back.
+    let upf = Key::from(TemplateId::new("nf/upf:v1").expect("an id"));
+    fixture.store.delete(&upf).await.expect("deleted");
+    let again = fixture.sync(ID).await;
+    assert_eq!(condition(&again, "Synced").status, Some(true));
+    assert_eq!(fixture.templates().await, ["nf/upf:v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
