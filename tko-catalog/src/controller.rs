@@ -5,13 +5,15 @@ use crate::metrics::CatalogMetrics;
 use crate::provenance::SYNC_DONE;
 use crate::settings::CatalogSettings;
 use crate::worker::{EntryWorker, SyncContext};
+use futures_util::FutureExt;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::system::SystemClock;
 use tko_core::work::backoff;
 use tko_core::{Clock, Entity, Error, Key, Metadata, PluginType, Result, Timestamp, WorkerApi};
-use tko_worker::CancellationToken;
+use tko_worker::{CancellationToken, panic_message};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -184,7 +186,17 @@ impl Entries {
             let (key, entity, context) =
                 (key.clone(), tracked.entity.clone(), self.context.clone());
             self.running.spawn(async move {
-                let next = worker.sync(&context, &entity).await;
+                let sync = AssertUnwindSafe(worker.sync(&context, &entity));
+                let synced = sync.catch_unwind().await;
+                let (worker, next) = match synced {
+                    Ok(next) => (worker, next),
+                    Err(panic) => {
+                        let message = panic_message(&*panic);
+                        tracing::error!(%key, panic = message, "a sync panicked; retrying");
+                        // The state that it left behind may be broken.
+                        (Box::default(), None)
+                    }
+                };
                 EndedSync { key, worker, next }
             });
         }
@@ -207,13 +219,9 @@ impl Entries {
         let now = self.clock.now();
         let EndedSync { key, worker, next } = match ended {
             Ok(ended) => ended,
+            // The task catches panics, and is cancelled only at shutdown.
             Err(error) => {
-                // The worker of the panicked sync is lost with its state.
-                tracing::error!(%error, "a sync of a catalog or inventory failed unexpectedly");
-                for tracked in self.tracked.values_mut().filter(|t| t.worker.is_none()) {
-                    tracked.again = false;
-                }
-                self.restart_lost(now);
+                tracing::error!(%error, "a sync of a catalog or inventory was cancelled");
                 return;
             }
         };
@@ -233,18 +241,6 @@ impl Entries {
             backoff(tracked.failures, tko_worker::jitter())
         };
         tracked.due = now.plus(pause);
-    }
-
-    /// Gives a new worker to the entries whose sync panicked, once no other sync runs.
-    fn restart_lost(&mut self, now: Timestamp) {
-        if !self.running.is_empty() {
-            return;
-        }
-        for tracked in self.tracked.values_mut().filter(|t| t.worker.is_none()) {
-            tracked.worker = Some(Box::default());
-            tracked.failures = tracked.failures.saturating_add(1);
-            tracked.due = now.plus(backoff(tracked.failures, 0.0));
-        }
     }
 }
 

@@ -11,9 +11,12 @@ use crate::metrics::CatalogMetrics;
 use crate::provenance::{SYNC_ACCEPTED, SYNC_DONE, SYNC_REQUESTED};
 use crate::report::{SyncReport, failure};
 use crate::settings::CatalogSettings;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_core::{Condition, Entity, EntityUpdate, Error, Result, Timestamp, Want, WorkerApi};
+use tko_worker::panic_message;
 
 /// Maximum number of attempts to write the answer to a request if there are conflicts.
 const ANSWER_TRIES: usize = 3;
@@ -43,11 +46,22 @@ impl EntryWorker {
         let (kind, name) = labels(&entity.key);
         let begun = Instant::now();
         let limit = context.settings.timeout;
-        let synced = tokio::time::timeout(limit, self.run(context, entity)).await;
-        let synced = synced.unwrap_or_else(|elapsed| {
-            let action = format!("sync within {limit:?}");
-            Err(Error::unavailable(action, elapsed))
-        });
+        let run = AssertUnwindSafe(self.run(context, entity)).catch_unwind();
+        let ended = tokio::time::timeout(limit, run).await;
+        let synced = match ended {
+            Ok(Ok(synced)) => synced,
+            Ok(Err(panic)) => {
+                // The state that it left behind may be broken.
+                *self = Self::default();
+                let message = panic_message(&*panic);
+                let why = format!("the controller panicked, which is a bug: {message}");
+                Err(Error::internal("sync", why))
+            }
+            Err(elapsed) => {
+                let action = format!("sync within {limit:?}");
+                Err(Error::unavailable(action, elapsed))
+            }
+        };
         let took = begun.elapsed();
         let (conditions, next) = match &synced {
             Ok((report, interval)) => {

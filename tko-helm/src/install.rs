@@ -24,7 +24,7 @@ use crate::settings::HelmSettings;
 use crate::template::parameters;
 use archive::ChartArchives;
 use async_trait::async_trait;
-use desired::{DesiredRelease, desired};
+use desired::{DesiredRelease, desired, has_charts};
 use inventory::{FoundRelease, ReleaseKey, hash, parse};
 pub use kubeconfig::{KubeconfigFinder, SiteKubeconfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tko_core::{
-    BoxError, Condition, Error, Record, Registry, Result, ScheduleCall, Scheduler, error::chain,
+    BoxError, Condition, Entity, Error, Record, Registry, Result, ScheduleCall, Scheduler,
+    error::chain,
 };
 use tko_plugin::log::LogSubject;
 
@@ -45,6 +46,8 @@ pub const CLUSTER_KIND: &str = "KubernetesCluster";
 pub(crate) const CLUSTER_API: &str = "cluster.x-k8s.io";
 /// The condition of a site whose charts are installed.
 pub const CONDITION: &str = "ChartsInstalled";
+/// The reason of the condition once the last release of a site is gone.
+const NO_CHARTS: &str = "NoCharts";
 
 /// The label with the hash of the site's id.
 const SITE: &str = "nephio.org/site";
@@ -125,8 +128,8 @@ impl InstallSettings {
 pub struct HelmScheduler {
     settings: InstallSettings,
     archives: ChartArchives,
-    /// Sites that have no releases, so that a site without charts costs nothing. After a restart,
-    /// their clusters are queried once.
+    /// Sites that had no releases after this process's last call, so that a site without charts
+    /// costs nothing. After a restart, their clusters are queried once.
     empty: Mutex<BTreeSet<String>>,
 }
 
@@ -196,7 +199,8 @@ impl Scheduler for HelmScheduler {
             ));
         }
         let has_none = wanted.is_empty() && faults.is_empty();
-        if has_none && self.is_empty(site) {
+        // Another process may have installed releases since this one saw the site.
+        if has_none && self.is_empty(site) && !may_have_releases(&call) {
             return Ok(Vec::new());
         }
         self.set_empty(site, false);
@@ -213,7 +217,7 @@ impl Scheduler for HelmScheduler {
         let Some(cluster) = found else {
             if has_none {
                 // The releases disappeared with their cluster.
-                return Ok(Vec::new());
+                return Ok(without_charts(&call.site.entity));
             }
             return Err(Error::unavailable(
                 "install charts",
@@ -236,11 +240,20 @@ impl Scheduler for HelmScheduler {
         let is_complete = faults.is_empty();
         faults.extend(work.run(&wanted, is_complete).await?);
         if !faults.is_empty() {
+            // Other charts may be installed: the condition tells other processes to query the
+            // cluster.
+            let message =
+                "some charts are not installed or not removed; see the condition Scheduled";
+            let generation = call.site.entity.generation;
+            call.report(
+                &call.site.entity.key,
+                Condition::new(CONDITION, None, "Failed", message, generation),
+            );
             return Err(Error::unavailable("install charts", faults.join("; ")));
         }
         self.set_empty(site, wanted.is_empty());
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Ok(without_charts(&call.site.entity));
         }
         let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
         Ok(vec![Condition::new(
@@ -251,6 +264,35 @@ impl Scheduler for HelmScheduler {
             call.site.entity.generation,
         )])
     }
+}
+
+/// Whether the condition of a site says that its cluster may have releases.
+fn has_installed(site: &Entity) -> bool {
+    site.condition(CONDITION)
+        .is_some_and(|condition| condition.reason != NO_CHARTS)
+}
+
+/// Whether the cluster of a site without charts may still have releases: those of deployments to
+/// remove, or those that the site's condition names.
+fn may_have_releases(call: &ScheduleCall<'_>) -> bool {
+    let mut removed = call.removed.iter();
+    has_installed(&call.site.entity)
+        || removed.any(|record| record.package.as_ref().is_some_and(has_charts))
+}
+
+/// The condition of a site whose last release is gone. A site that never had one needs none.
+fn without_charts(site: &Entity) -> Vec<Condition> {
+    if !has_installed(site) {
+        return Vec::new();
+    }
+    let message = "the site has no charts";
+    vec![Condition::new(
+        CONDITION,
+        true,
+        NO_CHARTS,
+        message,
+        site.generation,
+    )]
 }
 
 /// The work on the releases of one site.

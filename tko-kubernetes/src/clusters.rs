@@ -2,7 +2,7 @@
 
 use crate::client::ClusterClient;
 use crate::drift::{DriftSink, SiteWatches, WatchLimits};
-use crate::kubeconfig::{MAX_BYTES, locate, of_file, of_secret};
+use crate::kubeconfig::{MAX_BYTES, connect, locate, of_file, of_secret};
 use crate::limit::RequestLimit;
 use crate::memory::SiteMemory;
 use crate::metrics::ClusterCounters;
@@ -19,6 +19,9 @@ use tko_core::{Error, Result, error::chain};
 
 /// Maximum number of sites whose clients are kept.
 const MAX_SITES: usize = 4_096;
+
+/// The name of the management cluster among the sites. No id of a site is empty.
+const MANAGEMENT: &str = "";
 
 /// The client of a site's cluster, and the state remembered for the site.
 #[derive(Clone)]
@@ -41,6 +44,8 @@ pub(crate) struct Clusters {
     settings: Arc<KubernetesSettings>,
     counters: Arc<ClusterCounters>,
     sites: Mutex<HashMap<String, SiteCluster>>,
+    /// Maximum number of entries of `sites`, and of `infrastructure`.
+    max_sites: usize,
     infrastructure: Mutex<HashMap<String, Arc<SiteMemory>>>,
     watches: Arc<WatchLimits>,
     /// Limits by the address of the cluster, which several sites may share.
@@ -53,6 +58,7 @@ impl Clusters {
             settings,
             counters,
             sites: Mutex::default(),
+            max_sites: MAX_SITES,
             infrastructure: Mutex::default(),
             watches: Arc::new(WatchLimits::new(None, 0)),
             limits: Mutex::default(),
@@ -85,7 +91,7 @@ impl Clusters {
                 self.secret(name, namespace, key, context).await?
             }
         };
-        self.connected(site, credentials)
+        self.connected(site, credentials).await
     }
 
     /// The folder of kubeconfigs.
@@ -124,8 +130,7 @@ impl Clusters {
                 ));
             }
         };
-        // No id of a site is empty.
-        self.connected("", credentials)
+        self.connected(MANAGEMENT, credentials).await
     }
 
     async fn file(&self, path: &Path, context: Option<String>) -> Result<ClusterCredentials> {
@@ -192,17 +197,18 @@ impl Clusters {
     }
 
     /// A client with these credentials, the same as before if they are.
-    fn connected(&self, site: &str, credentials: ClusterCredentials) -> Result<SiteCluster> {
-        if let Some(known) = locked(&self.sites).get(site)
-            && known.credentials == credentials.hash
-        {
-            return Ok(known.clone());
-        }
+    ///
+    /// # Errors
+    /// - `BadArgument`: the credentials are not valid.
+    /// - `Unavailable`: the program for credentials takes longer than a request may.
+    async fn connected(&self, site: &str, credentials: ClusterCredentials) -> Result<SiteCluster> {
         let ClusterCredentials { config, hash } = credentials;
+        if let Some(known) = self.known(site, &hash) {
+            return Ok(known);
+        }
         let limit = self.limit(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
-        let client = kube::Client::try_from(config)
-            .map_err(|error| Error::bad("kubeconfig", chain(&error)))?;
+        let client = connect(config, self.settings.request_timeout).await?;
         let made = SiteCluster {
             client: Arc::new(ClusterClient::new(
                 client,
@@ -215,13 +221,21 @@ impl Clusters {
             watches: Arc::new(SiteWatches::new(self.watches.clone(), site)),
             credentials: hash,
         };
-        let mut sites = locked(&self.sites);
-        if sites.len() >= MAX_SITES {
-            // Dropping remembered state costs only a few reads.
-            sites.clear();
+        // Another call may have connected meanwhile, and its state is in use.
+        if let Some(known) = self.known(site, &hash) {
+            return Ok(known);
         }
+        let mut sites = locked(&self.sites);
+        make_room(&mut sites, site, self.max_sites);
         sites.insert(site.to_owned(), made.clone());
         Ok(made)
+    }
+
+    /// The cluster that is kept for a site, if its credentials are the same.
+    fn known(&self, site: &str, hash: &[u8; 32]) -> Option<SiteCluster> {
+        let sites = locked(&self.sites);
+        let known = sites.get(site).filter(|known| known.credentials == *hash);
+        known.cloned()
     }
 
     fn limit(&self, url: &str) -> Arc<RequestLimit> {
@@ -240,9 +254,7 @@ impl Clusters {
     /// The state remembered for the infrastructure of a site.
     pub(crate) fn infrastructure_memory(&self, site: &str) -> Arc<SiteMemory> {
         let mut all = locked(&self.infrastructure);
-        if all.len() >= MAX_SITES {
-            all.clear();
-        }
+        make_room(&mut all, site, self.max_sites);
         all.entry(site.to_owned()).or_default().clone()
     }
 
@@ -250,6 +262,19 @@ impl Clusters {
     pub(crate) fn forget(&self, site: &str) {
         locked(&self.sites).remove(site);
         locked(&self.infrastructure).remove(site);
+    }
+}
+
+/// Drops an arbitrary other site if one more would be too many. Its remembered state costs a few
+/// reads, but its drift is not noticed until its next call. So the others keep theirs. The oldest
+/// site would be the wrong one: resyncs call all sites in turn, so it is the next to be called.
+fn make_room<T>(sites: &mut HashMap<String, T>, site: &str, max: usize) {
+    if sites.len() < max || sites.contains_key(site) {
+        return;
+    }
+    let other = sites.keys().find(|id| *id != MANAGEMENT).cloned();
+    if let Some(other) = other {
+        sites.remove(&other);
     }
 }
 
@@ -263,4 +288,45 @@ fn hash_of(text: &[u8], context: Option<&str>) -> [u8; 32] {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClusterCredentials, Clusters, MANAGEMENT, SiteCluster, locked};
+    use crate::settings::KubernetesSettings;
+    use kube::Config;
+    use std::sync::Arc;
+
+    async fn connected(clusters: &Clusters, site: &str) -> SiteCluster {
+        let url = "https://127.0.0.1:1".parse().expect("a URL");
+        let mut config = Config::new(url);
+        // This machine may trust no authority.
+        config.root_cert = Some(Vec::new());
+        let hash = [0; 32];
+        let credentials = ClusterCredentials { config, hash };
+        let made = clusters.connected(site, credentials).await;
+        made.unwrap_or_else(|error| panic!("{}", error.chain()))
+    }
+
+    #[tokio::test]
+    async fn one_site_too_many_drops_the_watches_of_one_other_alone() {
+        // Another test of this process may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = Arc::new(KubernetesSettings::default());
+        let mut clusters = Clusters::new(settings, Arc::default());
+        clusters.max_sites = 4;
+        let mut made = Vec::new();
+        for site in [MANAGEMENT, "a", "b", "c"] {
+            made.push(connected(&clusters, site).await);
+        }
+        connected(&clusters, "d").await;
+        let sites = locked(&clusters.sites);
+        assert_eq!(sites.len(), 4);
+        assert!(sites.contains_key("d") && sites.contains_key(MANAGEMENT));
+        let is_kept = |old: &&SiteCluster| {
+            let mut new = sites.values();
+            new.any(|new| Arc::ptr_eq(&new.watches, &old.watches))
+        };
+        assert_eq!(made.iter().filter(is_kept).count(), 3);
+    }
 }

@@ -1,13 +1,52 @@
 //! Reads kubeconfigs: files below the operator's folder, and Secrets of the management cluster.
+//! Makes clients of them.
 
-use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tko_core::{Error, Result, error::chain};
 use tko_source::file_below;
+use tokio::sync::Semaphore;
 
 /// Maximum size of a kubeconfig, in bytes.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
+
+/// Maximum number of clients that are made at the same time.
+const MAX_CONNECTING: usize = 64;
+
+/// Bounds the threads that wait for programs of kubeconfigs. A program that hangs keeps its permit.
+static CONNECTING: Semaphore = Semaphore::const_new(MAX_CONNECTING);
+
+/// Makes a client of a kubeconfig, within a time limit.
+///
+/// # Errors
+/// - `BadArgument`: the credentials are not valid.
+/// - `Unavailable`: the client was not made in time.
+pub(crate) async fn connect(config: Config, limit: Duration) -> Result<Client> {
+    let action = format!("connect to {}", config.cluster_url);
+    let made = async {
+        let permit = CONNECTING.acquire().await;
+        // This runs the program of an `exec` user, and waits for it on its thread.
+        let made = tokio::task::spawn_blocking(move || {
+            let made = Client::try_from(config);
+            drop(permit);
+            made
+        });
+        made.await
+    };
+    match tokio::time::timeout(limit, made).await {
+        Ok(Ok(made)) => made.map_err(|error| Error::bad("kubeconfig", chain(&error))),
+        Ok(Err(error)) => Err(Error::internal(action, error)),
+        Err(_) => {
+            let why = format!(
+                "there are no credentials after {limit:?}; check the program that exec names in \
+                 the kubeconfig"
+            );
+            Err(Error::unavailable(action, why))
+        }
+    }
+}
 
 /// The path of a kubeconfig below a folder.
 ///
@@ -96,7 +135,9 @@ async fn config(kubeconfig: Kubeconfig, context: Option<String>) -> Result<Confi
 
 #[cfg(test)]
 mod tests {
-    use super::{of_file, of_secret};
+    use super::{connect, of_file, of_secret};
+    use std::time::Duration;
+    use tko_core::Error;
 
     const SECRET: &str = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n- name: a\n  context: {cluster: a, user: a, namespace: edge}\nclusters:\n- name: a\n  cluster: {server: 'https://127.0.0.1:1'}\nusers:\n- name: a\n  user: USER\n";
 
@@ -130,5 +171,34 @@ mod tests {
         std::fs::write(&path, "clusters: 7\n").expect("a file");
         let error = of_file(&path, None).await.expect_err("a refusal");
         assert!(error.to_string().contains("a.yaml"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_for_credentials_that_hangs_is_an_error_in_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Without a writer, the program waits for ever.
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo is installed").success());
+        let user = format!(
+            "{{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, \
+             command: cat, args: ['{}']}}}}",
+            pipe.display()
+        );
+        let path = folder.path().join("a.yaml");
+        std::fs::write(&path, SECRET.replace("USER", &user)).expect("a file");
+        let config = of_file(&path, None).await.expect("it is valid");
+        let limit = Duration::from_secs(30);
+        let connecting = tokio::spawn(connect(config, limit));
+        tokio::task::yield_now().await;
+        tokio::time::advance(limit + Duration::from_secs(1)).await;
+        let Err(error) = connecting.await.expect("it does not panic") else {
+            panic!("there are no credentials");
+        };
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        assert!(error.chain().contains("exec"), "{}", error.chain());
+        // The program ends, and with it the thread that waits for it.
+        let mut writer = std::fs::OpenOptions::new();
+        writer.write(true).open(&pipe).expect("the program reads");
     }
 }

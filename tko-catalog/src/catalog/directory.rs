@@ -107,7 +107,7 @@ fn list(
                 "{} is a link or a device, and links are not followed; replace it with a copy",
                 link.name
             );
-            offers.listing.problems.push(SyncProblem::new(package, why));
+            offers.add_unread(&package, None, SyncProblem::new(&package, why));
             continue;
         }
         let files: Vec<(String, PathBuf)> = files
@@ -117,10 +117,7 @@ fn list(
         let bytes = match read(&files, settings.source.max_bytes) {
             Ok(bytes) => bytes,
             Err(error) => {
-                offers
-                    .listing
-                    .problems
-                    .push(SyncProblem::of(package, &error));
+                offers.add_unread(&package, None, SyncProblem::of(&package, &error));
                 continue;
             }
         };

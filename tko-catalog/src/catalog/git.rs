@@ -107,12 +107,12 @@ impl GitCatalog {
             .collect();
         let trees = self.repository.trees(&places, settings).await?;
         for ((tag, path, version), tree) in tags.iter().zip(trees) {
+            let folder = below(&entry.root, path).unwrap_or(path);
             let Some(tree) = tree else {
                 let why = format!("the tag {} names no folder {path:?}", tag.short());
-                offers.listing.problems.push(SyncProblem::new(*path, why));
+                offers.add_unread(folder, Some(version), SyncProblem::new(*path, why));
                 continue;
             };
-            let folder = below(&entry.root, path).unwrap_or(path);
             offers.add(&SourceContent {
                 folder,
                 version: Some(version),

@@ -3,7 +3,7 @@
 use super::directory::digest;
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
-use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
+use super::offer::{CatalogListing, CatalogSource, Offer, OfferList, SourceContent};
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
@@ -22,6 +22,7 @@ const ENDINGS: [&str; 6] = [".tar.gz", ".tgz", ".tar", ".zip", ".yaml", ".yml"];
 
 /// An archive of packages, or one file.
 pub(super) struct HttpCatalog {
+    entry: CatalogEntry,
     client: HttpClient,
     url: Url,
     authorization: Option<String>,
@@ -29,6 +30,14 @@ pub(super) struct HttpCatalog {
     last: Option<(String, CatalogListing)>,
     /// The files of each content; only during a sync.
     contents: Option<Vec<Vec<SourceFile>>>,
+}
+
+/// An archive that was downloaded and read.
+struct ReadArchive {
+    etag: Option<String>,
+    listing: CatalogListing,
+    /// The files of each content.
+    contents: Vec<Vec<SourceFile>>,
 }
 
 impl HttpCatalog {
@@ -42,6 +51,7 @@ impl HttpCatalog {
         }
         let ca = Properties(&entry.properties).secret("ca", settings).await?;
         Ok(Self {
+            entry: entry.clone(),
             client: HttpClient::with_ca(settings, ca.as_deref())?,
             url,
             authorization: token.map(|token| format!("Bearer {token}")),
@@ -73,6 +83,62 @@ impl HttpCatalog {
         Ok(Some((etag, reply.bytes)))
     }
 
+    /// Downloads the archive and lists its packages; `None` if it has not changed.
+    async fn read(
+        &self,
+        etag: Option<&str>,
+        settings: &CatalogSettings,
+    ) -> Result<Option<ReadArchive>> {
+        let entry = &self.entry;
+        let Some((etag, bytes)) = self.download(etag, settings).await? else {
+            return Ok(None);
+        };
+        let packages = self.unpack(bytes, entry, settings).await?;
+        let mut offers = OfferList::new(entry, settings);
+        let (mut all, mut contents) = (blake3::Hasher::new(), Vec::new());
+        for (folder, files) in packages {
+            let digest = digest(&folder, &files);
+            all.update(digest.as_bytes());
+            offers.add(&SourceContent {
+                folder: &folder,
+                version: None,
+                alias: entry.alias.as_deref().unwrap_or(ALIAS),
+                commit: None,
+                revision: etag.as_deref().unwrap_or_default(),
+                digest: &digest,
+                content: contents.len(),
+            });
+            contents.push(files);
+        }
+        let mut listing = offers.listing;
+        listing.revision = etag
+            .clone()
+            .unwrap_or_else(|| all.finalize().to_hex().chars().take(12).collect());
+        Ok(Some(ReadArchive {
+            etag,
+            listing,
+            contents,
+        }))
+    }
+
+    /// The contents of the last listing, which are downloaded again if they are not kept.
+    async fn contents(&mut self, settings: &CatalogSettings) -> Result<&[Vec<SourceFile>]> {
+        if self.contents.is_none() {
+            // The archive has not changed, but one of its packages was refused, or its template was
+            // deleted by hand.
+            let read = self.read(None, settings).await?;
+            let listed = self.last.as_ref().map(|(_, listing)| listing);
+            let same = read.filter(|read| listed.is_some_and(|old| is_same(old, &read.listing)));
+            let Some(same) = same else {
+                self.last = None;
+                let why = "the archive changed meanwhile; the next sync reads it again";
+                return Err(Error::unavailable("read a package", why));
+            };
+            self.contents = Some(same.contents);
+        }
+        Ok(self.contents.as_deref().unwrap_or_default())
+    }
+
     /// The files of each package.
     async fn unpack(
         &self,
@@ -94,6 +160,12 @@ impl HttpCatalog {
         });
         Ok(packages.collect())
     }
+}
+
+/// Whether two listings offer the same templates with the same contents.
+fn is_same(one: &CatalogListing, other: &CatalogListing) -> bool {
+    let key = |offer: &Offer| (offer.id.clone(), offer.digest.clone(), offer.content);
+    one.offers.iter().map(key).eq(other.offers.iter().map(key))
 }
 
 /// Whether a path ends like an archive or a YAML file.
@@ -163,48 +235,26 @@ fn relative(name: &str, place: &str) -> String {
 impl CatalogSource for HttpCatalog {
     async fn list(
         &mut self,
-        entry: &CatalogEntry,
+        _: &CatalogEntry,
         settings: &CatalogSettings,
     ) -> Result<CatalogListing> {
         let etag = self.last.as_ref().map(|(etag, _)| etag.as_str());
-        let Some((etag, bytes)) = self.download(etag, settings).await? else {
+        let Some(read) = self.read(etag, settings).await? else {
             let last = self.last.as_ref().map(|(_, listing)| listing.clone());
             return Ok(last.unwrap_or_default());
         };
-        let packages = self.unpack(bytes, entry, settings).await?;
-        let mut offers = OfferList::new(entry, settings);
-        let (mut all, mut contents) = (blake3::Hasher::new(), Vec::new());
-        for (folder, files) in packages {
-            let digest = digest(&folder, &files);
-            all.update(digest.as_bytes());
-            offers.add(&SourceContent {
-                folder: &folder,
-                version: None,
-                alias: entry.alias.as_deref().unwrap_or(ALIAS),
-                commit: None,
-                revision: etag.as_deref().unwrap_or_default(),
-                digest: &digest,
-                content: contents.len(),
-            });
-            contents.push(files);
-        }
-        let mut listing = offers.listing;
-        listing.revision = etag
-            .clone()
-            .unwrap_or_else(|| all.finalize().to_hex().chars().take(12).collect());
-        self.last = etag.map(|etag| (etag, listing.clone()));
-        self.contents = Some(contents);
+        let listing = read.listing;
+        self.last = read.etag.map(|etag| (etag, listing.clone()));
+        self.contents = Some(read.contents);
         Ok(listing)
     }
 
-    async fn load(&mut self, content: usize, _: &CatalogSettings) -> Result<Vec<SourceFile>> {
-        let Some(contents) = &self.contents else {
-            // A template was deleted by hand, but the archive has not changed, so it is read again.
-            self.last = None;
-            let why = "the archive is not kept; the next sync reads it again";
-            return Err(Error::unavailable("read a package", why));
-        };
-        let files = contents.get(content).cloned();
+    async fn load(
+        &mut self,
+        content: usize,
+        settings: &CatalogSettings,
+    ) -> Result<Vec<SourceFile>> {
+        let files = self.contents(settings).await?.get(content).cloned();
         files.ok_or_else(|| Error::bad("package", "it is not listed any more"))
     }
 

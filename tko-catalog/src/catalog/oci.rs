@@ -107,10 +107,10 @@ impl CatalogSource for OciCatalog {
         });
         tags.sort();
         let registry = &self.registry;
-        let mut calls: Vec<BoxFuture<'_, (String, Result<String>)>> = Vec::new();
+        let mut calls: Vec<BoxFuture<'_, (String, Result<Option<String>>)>> = Vec::new();
         for tag in tags {
             calls.push(Box::pin(async move {
-                let digest = registry.digest(&tag).await;
+                let digest = registry.find(&tag).await;
                 (tag, digest)
             }));
         }
@@ -120,13 +120,20 @@ impl CatalogSource for OciCatalog {
         let mut all = blake3::Hasher::new();
         while let Some((tag, digest)) = digests.next().await {
             let digest = match digest {
-                Ok(digest) => digest,
+                Ok(Some(digest)) => digest,
+                // The tag was deleted meanwhile.
+                Ok(None) => {
+                    let why = "the registry lists this tag, but has no manifest of it";
+                    offers.listing.problems.push(SyncProblem::new(tag, why));
+                    continue;
+                }
                 Err(error @ (Error::Unavailable { .. } | Error::Unauthenticated(_))) => {
                     return Err(error);
                 }
-                // The tag was deleted meanwhile.
+                // Registries refuse single artifacts, too, such as those that they scan.
                 Err(error) => {
-                    offers.listing.problems.push(SyncProblem::of(tag, &error));
+                    let problem = SyncProblem::of(&tag, &error);
+                    offers.add_unread(registry.repository(), Some(&tag), problem);
                     continue;
                 }
             };

@@ -5,7 +5,7 @@ use super::layout::{check_path, short, versioned};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tko_core::{Result, TemplateId};
 use tko_source::SourceFile;
 
@@ -31,6 +31,23 @@ pub(crate) struct CatalogListing {
     pub(crate) revision: String,
     pub(crate) offers: Vec<Offer>,
     pub(crate) problems: Vec<SyncProblem>,
+    pub(crate) unread: UnreadTemplates,
+}
+
+/// Templates that a source has, but does not offer this time, such as those that cannot be read
+/// now. They are not gone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnreadTemplates {
+    ids: HashSet<TemplateId>,
+    /// Paths of packages whose versions are not known.
+    paths: HashSet<String>,
+}
+
+impl UnreadTemplates {
+    /// Whether the template of this id, registered from this path, is one of them.
+    pub(crate) fn contains(&self, id: &TemplateId, path: Option<&str>) -> bool {
+        self.ids.contains(id) || path.is_some_and(|path| self.paths.contains(path))
+    }
 }
 
 /// The source of one catalog. It may keep what it has read until the next sync.
@@ -94,10 +111,7 @@ impl<'a> OfferList<'a> {
     /// Adds the template of a content. Without a version, the version is the short digest or commit,
     /// and the alias follows it.
     pub(crate) fn add(&mut self, content: &SourceContent<'_>) {
-        let item = match content.folder {
-            "" => self.entry.name.clone(),
-            folder => folder.to_owned(),
-        };
+        let item = self.item(content.folder);
         if let Err(error) = check_path(content.folder) {
             self.listing.problems.push(SyncProblem::of(item, &error));
             return;
@@ -117,6 +131,38 @@ impl<'a> OfferList<'a> {
         }
     }
 
+    /// Reports a package that the source has, but that cannot be read. `version` is as in
+    /// [`SourceContent`].
+    pub(crate) fn add_unread(&mut self, folder: &str, version: Option<&str>, problem: SyncProblem) {
+        self.listing.problems.push(problem);
+        if let Some(version) = version {
+            let path = self.path(folder);
+            // Without a valid id there is no template.
+            let id = self.entry.id.id(&self.entry.name, path, version);
+            self.listing.unread.ids.extend(id);
+        } else {
+            let item = self.item(folder);
+            self.listing.unread.paths.insert(item);
+        }
+    }
+
+    /// The path of a package within the source, for people.
+    fn item(&self, folder: &str) -> String {
+        self.path(folder).to_owned()
+    }
+
+    /// The path of a package in its id: the name of the catalog for its root.
+    fn path<'p>(&self, folder: &'p str) -> &'p str
+    where
+        'a: 'p,
+    {
+        if folder.is_empty() {
+            self.entry.name.as_str()
+        } else {
+            folder
+        }
+    }
+
     fn offer(
         &mut self,
         item: &str,
@@ -125,11 +171,7 @@ impl<'a> OfferList<'a> {
         moves: bool,
         of: &SourceContent<'_>,
     ) {
-        let path = if path.is_empty() {
-            self.entry.name.as_str()
-        } else {
-            path
-        };
+        let path = self.path(path);
         let problems = &mut self.listing.problems;
         let id = match self.entry.id.id(&self.entry.name, path, version) {
             Ok(id) => id,
@@ -156,6 +198,7 @@ impl<'a> OfferList<'a> {
                     problems.push(SyncProblem::new(item, why));
                 }
             }
+            self.listing.unread.ids.insert(id);
             return;
         }
         self.known.insert(id.clone(), self.listing.offers.len());

@@ -66,7 +66,8 @@ impl CatalogSync<'_> {
         }
         let offered: HashSet<&TemplateId> = listing.offers.iter().map(|offer| &offer.id).collect();
         for (id, entity) in &own {
-            if !offered.contains(id) {
+            let path = entity.given.get(CATALOG_PATH);
+            if !offered.contains(id) && !listing.unread.contains(id, path) {
                 self.vanished(id, entity, &mut report).await?;
             }
         }

@@ -3,7 +3,14 @@
 use crate::support::{Fixture, assert_synced, condition, config, value};
 use std::fs;
 use std::path::Path;
-use tko_core::{DataApi, Key, NewDeployment, NewTemplate, Package, TemplateId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tko_catalog::provenance::SYNC_REQUESTED;
+use tko_core::{
+    Admission, DataApi, Key, NewDeployment, NewPlugin, NewTemplate, Package, PluginId, Result,
+    TemplateId, Violation, async_trait,
+};
+use tokio::sync::Semaphore;
 
 const ID: &str = "catalog|core";
 
@@ -134,6 +141,47 @@ async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
     assert_eq!(condition(&entity, "Synced").status, Some(false));
     assert_eq!(fixture.templates().await, ["used:v1"]);
     fs::rename(folder.path().with_extension("away"), folder.path()).expect("renamed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_that_cannot_be_read_is_not_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["b/v1", "c/v1", "d"] {
+        write(folder.path(), &format!("{name}/a.yaml"), &config("a", name));
+    }
+    let settings = tko_catalog::CatalogSettings::default()
+        .with_local(true)
+        .with_max_templates(4);
+    let fixture = Fixture::with(settings);
+    let place = url(folder.path());
+    let properties = [("url", &*place), ("prune", "true")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    let before = fixture.templates().await;
+    assert_eq!(before.len(), 4, "{before:?}");
+    let is_kept = async |problem: &str| {
+        let entity = fixture.sync(ID).await;
+        let complete = condition(&entity, "Complete");
+        assert!(complete.message.contains(problem), "{}", complete.message);
+        for id in &before {
+            let kept = fixture.template(id).await.expect("it stays");
+            assert!(!kept.entity.given.contains_key("Catalog.gone"), "{id}");
+        }
+    };
+    // Links are not read.
+    for name in ["b/v1/a.yaml", "d/a.yaml"] {
+        let file = folder.path().join(name);
+        let real = file.with_extension("real");
+        fs::rename(&file, &real).expect("renamed");
+        std::os::unix::fs::symlink(&real, &file).expect("a link");
+    }
+    is_kept("is a link").await;
+    for name in ["b/v1/a.yaml", "d/a.yaml"] {
+        let file = folder.path().join(name);
+        fs::rename(file.with_extension("real"), &file).expect("renamed");
+    }
+    // One package too many displaces the last one.
+    write(folder.path(), "a/v1/a.yaml", &config("a", "new"));
+    is_kept("more than 4 templates").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -295,4 +343,76 @@ async fn a_change_becomes_visible_within_the_interval() {
     };
     let waited = tokio::time::timeout(std::time::Duration::from_secs(90), visible).await;
     waited.expect("it becomes visible");
+}
+
+/// Lets a package with the resource `slow` wait, and panics at one with the resource `bad`.
+struct Trap {
+    /// Gets a permit when a slow package comes.
+    came: Semaphore,
+    /// Lets slow packages pass.
+    gate: Semaphore,
+    is_set: AtomicBool,
+}
+
+#[async_trait]
+impl Admission for Trap {
+    async fn admit(&self, package: &Package, _: bool) -> Result<Vec<Violation>> {
+        let has = |name: &str| {
+            let mut resources = package.iter();
+            resources.any(|resource| *resource.identifier().name == *name)
+        };
+        assert!(!has("bad") || !self.is_set.load(Ordering::SeqCst), "a trap");
+        if has("slow") {
+            self.came.add_permits(1);
+            let passed = self.gate.acquire().await;
+            passed.expect("the gate is never closed");
+        }
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_panics_is_retried_while_another_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["slow", "bad"] {
+        let file = format!("{name}/{name}/v1/a.yaml");
+        write(folder.path(), &file, &config(name, "1"));
+    }
+    let place = |name: &str| url(&folder.path().join(name));
+    let trap = Arc::new(Trap {
+        came: Semaphore::new(0),
+        gate: Semaphore::new(0),
+        is_set: AtomicBool::new(true),
+    });
+    let settings = tko_catalog::CatalogSettings::default().with_local(true);
+    let fixture = Fixture::admitting(settings, trap.clone());
+    let slow: PluginId = "catalog|slow".parse().expect("an id");
+    let properties = [("url".to_owned(), place("slow"))];
+    let new = NewPlugin::new(slow.clone(), "directory").properties(properties.into());
+    let registered = fixture.store.register_plugin(new).await;
+    registered.expect("registered");
+    let came = trap.came.acquire().await;
+    came.expect("it is never closed").forget();
+    // Its sync runs. Another one is requested before the sync of the bad catalog panics.
+    let key = Key::from(slow);
+    let others = async {
+        let is_requested = async || {
+            let entity = fixture.entity(&key).await.expect("the catalog");
+            entity.given.contains_key(SYNC_REQUESTED)
+        };
+        while !is_requested().await {
+            tokio::task::yield_now().await;
+        }
+        let bad = [("url", &*place("bad"))];
+        let entity = fixture.add("catalog|bad", "directory", &bad).await;
+        let synced = condition(&entity, "Synced");
+        assert_eq!(synced.status, Some(false));
+        assert!(synced.message.contains("a trap"), "{}", synced.message);
+        trap.is_set.store(false, Ordering::SeqCst);
+        assert_synced(&fixture.sync("catalog|bad").await);
+        trap.gate.add_permits(1);
+    };
+    let (entity, ()) = tokio::join!(fixture.sync("catalog|slow"), others);
+    assert_synced(&entity);
+    assert_eq!(fixture.templates().await, ["bad:v1", "slow:v1"]);
 }

@@ -117,6 +117,26 @@ async fn tags_are_versions_and_never_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_gives_way_to_tags_below_its_name() {
+    let repository = Repository::new();
+    repository.write("upf/upf.yaml", &config("upf", "1"));
+    repository.commit();
+    repository.git(&["tag", "upf"]);
+    let fixture = Fixture::new();
+    let url = repository.url();
+    let properties = [("url", &*url), ("tags", "**")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    assert_eq!(fixture.templates().await, ["upf:upf"]);
+    repository.write("upf/upf.yaml", &config("upf", "2"));
+    repository.commit();
+    repository.git(&["tag", "--delete", "upf"]);
+    repository.git(&["tag", "upf/v2"]);
+    assert_synced(&fixture.sync(ID).await);
+    let upf = fixture.template("upf:v2").await.expect("a template");
+    assert_eq!(value(upf.package.as_ref()), "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_branch_makes_versions_by_content_and_moves_an_alias() {
     let repository = Repository::new();
     repository.write("packages/a/a.yaml", &config("a", "1"));

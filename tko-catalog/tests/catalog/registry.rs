@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use tko_catalog::{CatalogSettings, oci_file};
+use tko_core::{DataApi, Key, TemplateId};
 
 const ID: &str = "catalog|core";
 
@@ -54,6 +55,8 @@ pub(crate) struct Registry {
     page: usize,
     /// Whether every request fails.
     is_away: bool,
+    /// Whether it refuses manifests.
+    refuses: bool,
 }
 
 impl Registry {
@@ -63,6 +66,7 @@ impl Registry {
             objects: BTreeMap::new(),
             page,
             is_away: false,
+            refuses: false,
         }
     }
 
@@ -125,6 +129,9 @@ impl Registry {
                 }
                 _ => answer,
             };
+        }
+        if self.refuses && path.starts_with("manifests/") {
+            return Answer::status(403);
         }
         let name = path.rsplit('/').next().unwrap_or_default();
         let digest = self.tags.get(name).map_or(name, String::as_str);
@@ -286,6 +293,44 @@ async fn indexes_digests_and_a_registry_that_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_a_registry_refuses_is_not_gone() {
+    let registry = Arc::new(Mutex::new(Registry::new(1_000)));
+    let served = registry.clone();
+    let server = TestServer::start(move |request, number| {
+        served.lock().expect("the registry").answer(request, number)
+    });
+    for tag in ["v1", "v2"] {
+        let layer = tar("upf.yaml", &config("upf", tag));
+        let mut registry = registry.lock().expect("the registry");
+        registry.push(tag, "application/vnd.oci.image.layer.v1.tar", layer);
+    }
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = format!("oci://{}/nf/upf", server.host());
+    let properties = [("url", &*url), ("prune", "true")];
+    assert_synced(&fixture.add(ID, "oci", &properties).await);
+    let both = ["nf/upf:v1", "nf/upf:v2"];
+    assert_eq!(fixture.templates().await, both);
+    registry.lock().expect("the registry").refuses = true;
+    let entity = fixture.sync(ID).await;
+    let complete = condition(&entity, "Complete");
+    assert_eq!(complete.status, Some(false));
+    assert!(complete.message.contains("403"), "{}", complete.message);
+    assert_eq!(fixture.templates().await, both);
+    for id in both {
+        let kept = fixture.template(id).await.expect("it stays");
+        assert!(!kept.entity.given.contains_key("Catalog.gone"), "{id}");
+    }
+    // A deleted tag is gone.
+    {
+        let mut registry = registry.lock().expect("the registry");
+        registry.refuses = false;
+        registry.tags.remove("v2");
+    }
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.templates().await, ["nf/upf:v1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archive_on_a_web_server_is_read_when_it_changes() {
     let content = Arc::new(Mutex::new((
         1,
@@ -340,6 +385,39 @@ async fn an_archive_on_a_web_server_is_read_when_it_changes() {
     let entity = fixture.sync(ID).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
     assert_eq!(fixture.templates().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unchanged_archive_is_read_again_for_the_package_that_is_not_registered() {
+    let content = zip(&[
+        ("nf/upf/v1/upf.yaml", &config("upf", "1")),
+        ("nf/smf/v1/smf.yaml", "a: [\n"),
+    ]);
+    let server = TestServer::start(move |request, _| {
+        if request.header("if-none-match") == Some("\"1\"") {
+            return Answer::status(304);
+        }
+        let answer = Answer::status(200).header("etag", "\"1\"");
+        answer.body(&content)
+    });
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = server.url("/packages.zip");
+    let first = fixture.add(ID, "http", &[("url", &url)]).await;
+    assert_eq!(condition(&first, "Synced").status, Some(true));
+    let complete = condition(&first, "Complete");
+    assert!(complete.message.starts_with("1 problem; nf/smf/v1"));
+    for _ in 0..2 {
+        let again = fixture.sync(ID).await;
+        for kind in ["Synced", "Complete"] {
+            assert_eq!(condition(&again, kind), condition(&first, kind));
+        }
+    }
+    // A template that was deleted by hand comes back.
+    let upf = Key::from(TemplateId::new("nf/upf:v1").expect("an id"));
+    fixture.store.delete(&upf).await.expect("deleted");
+    let again = fixture.sync(ID).await;
+    assert_eq!(condition(&again, "Synced").status, Some(true));
+    assert_eq!(fixture.templates().await, ["nf/upf:v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

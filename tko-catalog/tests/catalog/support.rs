@@ -56,7 +56,7 @@ impl Fixture {
         Self::admitting(settings, Arc::new(Validation::new(Arc::new(schemas))))
     }
 
-    fn admitting(settings: CatalogSettings, admission: Arc<dyn Admission>) -> Self {
+    pub(crate) fn admitting(settings: CatalogSettings, admission: Arc<dyn Admission>) -> Self {
         let fixture = Self::of(admission);
         // The interval is long: only requests make a sync.
         let settings = settings.with_interval(Duration::from_hours(24));

@@ -29,6 +29,11 @@ impl DesiredRelease {
     }
 }
 
+/// Whether a package has a chart.
+pub(crate) fn has_charts(package: &Package) -> bool {
+    package.iter().any(|resource| *resource.gvk() == gvk())
+}
+
 /// The releases of deployments, and the problems of charts that cannot be read.
 ///
 /// If two deployments require the same release, neither gets it.
@@ -42,8 +47,7 @@ pub(crate) async fn desired(
         .iter()
         .filter_map(|record| {
             let package = record.package.as_ref()?;
-            let has_charts = package.iter().any(|resource| *resource.gvk() == gvk());
-            has_charts.then(|| (record.entity.key.id().to_owned(), package.clone()))
+            has_charts(package).then(|| (record.entity.key.id().to_owned(), package.clone()))
         })
         .collect();
     if packages.is_empty() {

@@ -7,14 +7,14 @@ use crate::program::helm;
 use crate::repository::{run, serve};
 use crate::world::chart_folder;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tko_core::{
     Condition, Deployment, DeploymentId, Entity, Error, Facts, Key, Package, Record, Result,
-    ScheduleCall, Scheduler, SiteId,
+    ScheduleCall, ScheduleReports, Scheduler, SiteId,
 };
 use tko_helm::{HelmScheduler, HelmSettings, InstallSettings, KubeconfigFinder, SiteKubeconfig};
 use tko_kubernetes_server::{ApiServer, Programs};
@@ -108,19 +108,114 @@ async fn a_cluster_that_cannot_be_reached_is_an_error_with_helms_words() {
     assert!(error.contains("other.yaml"), "{error}");
 }
 
-/// A program in place of helm: prints no releases, and notes where its kubeconfig is and what it has.
-fn noting(folder: &Path) -> std::path::PathBuf {
+/// A program in place of helm.
+fn program(folder: &Path, script: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.join("helm");
+    std::fs::write(&path, script).expect("a file");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("our own file");
+    path
+}
+
+/// A program in place of helm: prints no releases, and notes where its kubeconfig is and what it has.
+fn noting(folder: &Path) -> PathBuf {
     let note = folder.join("note").display().to_string();
     let script = format!(
         "#!/bin/sh\nstat -c '%a' \"$KUBECONFIG\" > {note}\necho \"$KUBECONFIG\" >> {note}\ncat \
          \"$KUBECONFIG\" >> {note}\necho \"$*\" >> {note}\necho '[]'\n"
     );
-    std::fs::write(&path, script).expect("a file");
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).expect("our own file");
-    path
+    program(folder, &script)
+}
+
+/// A program in place of helm that can install the release `edge/web` alone. The file in the second
+/// place exists while the release does.
+fn one_release(folder: &Path) -> (PathBuf, PathBuf) {
+    std::fs::write(folder.join("edge.yaml"), "{}").expect("a file");
+    let release = folder.join("release");
+    let shown = release.display();
+    let script = format!(
+        "#!/bin/sh\n\
+         case \"$1 $3\" in\n\
+         'list '*) if [ -e '{shown}' ]; then\n\
+         echo '[{{\"name\":\"web\",\"namespace\":\"edge\",\"status\":\"deployed\"}}]'; else echo '[]'; fi;;\n\
+         'upgrade web') : > '{shown}';;\n\
+         'upgrade '*) echo 'it is broken' >&2; exit 1;;\n\
+         'uninstall '*) rm -f '{shown}';;\n\
+         esac\n"
+    );
+    (program(folder, &script), release)
+}
+
+fn with_conditions(site: &Record, conditions: Vec<Condition>) -> Record {
+    let mut site = site.clone();
+    site.entity = Arc::new(Entity::clone(&site.entity).conditions(conditions));
+    site
+}
+
+#[tokio::test]
+async fn a_release_that_another_process_installed_is_uninstalled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, release) = one_release(folder.path());
+    let scheduler = || HelmScheduler::new(settings(folder.path(), &program));
+    let (first, second) = (scheduler(), scheduler());
+    let site = site("edge.yaml");
+    let done = schedule(&first, &site, &[]).await;
+    assert_eq!(done.expect("the site has no charts"), []);
+    let web = [deployment(
+        "one",
+        vec![chart("web", folder.path(), json!({}))],
+    )];
+    let installed = schedule(&second, &site, &web).await.expect("it installs");
+    assert!(release.exists());
+
+    // The deployment is deleted before the condition is stored.
+    let call = ScheduleCall::new(&site, 3).removed(&web);
+    let done = first.schedule(call).await;
+    assert_eq!(done.expect("it uninstalls"), []);
+    assert!(!release.exists());
+
+    // Its chart is gone.
+    let installed_again = schedule(&second, &site, &web).await.expect("it installs");
+    assert_eq!(installed_again, installed);
+    let site = with_conditions(&site, installed);
+    let done = schedule(&first, &site, &[]).await.expect("it uninstalls");
+    assert!(!release.exists());
+    assert_eq!(done[0].kind, "ChartsInstalled");
+    assert_eq!(done[0].reason, "NoCharts");
+
+    // From then on the site costs nothing.
+    std::fs::remove_file(&program).expect("our own file");
+    let site = with_conditions(&site, done);
+    let done = schedule(&first, &site, &[]).await;
+    assert_eq!(done.expect("helm does not run"), []);
+}
+
+#[tokio::test]
+async fn a_chart_beside_one_that_fails_is_uninstalled_by_another_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, release) = one_release(folder.path());
+    let scheduler = || HelmScheduler::new(settings(folder.path(), &program));
+    let (first, second) = (scheduler(), scheduler());
+    let site = site("edge.yaml");
+    schedule(&first, &site, &[])
+        .await
+        .expect("it has no charts");
+    let charts = ["web", "bad"].map(|name| chart(name, folder.path(), json!({})));
+    let wanted = [deployment("one", charts.into())];
+    let reports = ScheduleReports::default();
+    let call = ScheduleCall::new(&site, 2)
+        .wanted(&wanted)
+        .reports(&reports);
+    let error = second.schedule(call).await.expect_err("one fails").chain();
+    assert!(error.contains("it is broken"), "{error}");
+    assert!(release.exists());
+    let reported = reports.of(&site.entity.key);
+    assert_eq!(reported[0].kind, "ChartsInstalled");
+    assert_eq!(reported[0].status, None);
+    let site = with_conditions(&site, reported);
+    schedule(&first, &site, &[]).await.expect("it uninstalls");
+    assert!(!release.exists());
 }
 
 #[tokio::test]

@@ -12,6 +12,9 @@ use tokio::time::timeout;
 /// Size of the buffer between the two sides of each stream, in bytes.
 const BUFFER: usize = 64 << 10;
 
+/// Maximum time until there are credentials.
+const CONNECT: Duration = Duration::from_secs(30);
+
 /// How long output is still read after the connection has broken.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -81,7 +84,8 @@ impl PodCommand {
         };
         // Workers may be idle for a long time.
         config.read_timeout = None;
-        Client::try_from(config).map_err(|error| bad(chain(&error)))
+        let connected = crate::kubeconfig::connect(config, CONNECT).await;
+        connected.map_err(|error| bad(error.chain()))
     }
 
     /// Runs the program until it ends, and returns its exit code. The end of `stdin` is passed on.

@@ -263,7 +263,7 @@ impl GitRepository {
         }
         let specs: Vec<String> = wanted
             .iter()
-            .map(|reference| format!("+{0}:{0}", reference.name))
+            .map(|reference| format!("+{}:{}", reference.name, kept_as(&reference.name)))
             .collect();
         match self.fetch_specs(&specs, true, settings).await {
             // Web servers without the program git offer no shallow copies.
@@ -473,6 +473,12 @@ impl GitRepository {
             reader.end().await;
         }
     }
+}
+
+/// The name of a ref in the copy. It is flat: the remote repository may replace `release` by
+/// `release/1`, and git cannot have both.
+fn kept_as(name: &str) -> String {
+    format!("refs/copy/{}", blake3::hash(name.as_bytes()).to_hex())
 }
 
 fn is_object_id(text: &str) -> bool {

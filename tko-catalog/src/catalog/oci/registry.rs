@@ -176,22 +176,33 @@ impl OciRegistry {
 
     /// The digest of the manifest of a tag. For a digest, this checks whether the registry has it.
     pub(super) async fn digest(&self, tag: &str) -> Result<String> {
+        self.find(tag).await?.ok_or_else(|| {
+            let repository = &self.repository;
+            let why = format!("{repository} has no manifest {tag} (404 Not Found); check it");
+            Error::bad("url", why)
+        })
+    }
+
+    /// As [`digest`](Self::digest); `None` if the registry has no such manifest.
+    pub(super) async fn find(&self, tag: &str) -> Result<Option<String>> {
         let url = self.place(&format!("manifests/{tag}"))?;
-        let reply = self
+        let mut reply = self
             .get(Method::HEAD, &url, MANIFESTS, MAX_MANIFEST)
             .await?;
         if reply.status.is_success()
             && let Some(digest) = reply.header("docker-content-digest")
             && is_digest(digest)
         {
-            return Ok(digest.to_owned());
+            return Ok(Some(digest.to_owned()));
         }
-        if !reply.status.is_success() && reply.status != StatusCode::METHOD_NOT_ALLOWED {
-            reply.check(&url)?;
+        if reply.status.is_success() || reply.status == StatusCode::METHOD_NOT_ALLOWED {
+            reply = self.get(Method::GET, &url, MANIFESTS, MAX_MANIFEST).await?;
         }
-        let reply = self.get(Method::GET, &url, MANIFESTS, MAX_MANIFEST).await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
         reply.check(&url)?;
-        Ok(sha256(&reply.bytes))
+        Ok(Some(sha256(&reply.bytes)))
     }
 
     /// Reads the manifest of an artifact, and compares it with its digest. For an index, reads the
