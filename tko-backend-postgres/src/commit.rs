@@ -167,7 +167,7 @@ impl Committer {
         if let Some(guard) = &guard
             && applied.is_err()
         {
-            guard.release(&self.database).await;
+            guard.release().await;
         }
         applied
     }
@@ -294,7 +294,15 @@ impl Committer {
             if self.running.load(Ordering::Relaxed) == 1 {
                 plan.number_from(self.feed.low());
             }
-            match session.write(&plan, database).await {
+            if let Some(guard) = guard {
+                guard.rely(true);
+            }
+            let written = session.write(&plan, database).await;
+            if let Some(guard) = guard {
+                // An attempt whose reply was lost may still be running.
+                guard.rely(lost_replies > 0 || may_be_applied(&written));
+            }
+            match written {
                 Ok(Some(written)) => {
                     let last = staged.steps.last();
                     let last = last.map(|step| (step.key().clone(), step.version));
@@ -326,6 +334,14 @@ impl Committer {
             "commit the changes",
             "other clients keep changing the same entities; retry later",
         ))
+    }
+}
+
+/// Whether a statement was, or may be, applied.
+fn may_be_applied<T>(written: &sqlx::Result<Option<T>>) -> bool {
+    match written {
+        Ok(written) => written.is_some(),
+        Err(error) => !matches!(SqlFault::of(error), SqlFault::Retry | SqlFault::Taken),
     }
 }
 

@@ -5,30 +5,39 @@ use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
-use tko_core::{Backend, Key, Kind, List, Pattern, Select, Want};
+use tko_core::{Ack, Backend, ChangeSet, Key, Kind, List, Pattern, Put, Require, Select, Want};
 
 /// Waits until this many sessions of the database wait for a lock on entities.
 async fn waiting(pool: &sqlx::PgPool, count: i64) {
-    let until = async {
+    let sessions = "SELECT count(*) FROM pg_locks WHERE NOT granted \
+                    AND relation = 'entity'::regclass AND database = \
+                    (SELECT oid FROM pg_database WHERE datname = current_database())";
+    until(pool, sessions, count).await;
+}
+
+/// Waits until this many deletions are announced.
+async fn announced(pool: &sqlx::PgPool, count: i64) {
+    until(pool, "SELECT count(*) FROM going", count).await;
+}
+
+/// Waits until a query finds this number.
+async fn until(pool: &sqlx::PgPool, query: &'static str, count: i64) {
+    let found = async {
         loop {
-            let found: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted \
-                 AND relation = 'entity'::regclass AND database = \
-                 (SELECT oid FROM pg_database WHERE datname = current_database())",
-            )
-            .fetch_one(pool)
-            .await
-            .expect("sessions are listed");
+            let found: i64 = sqlx::query_scalar(query)
+                .fetch_one(pool)
+                .await
+                .expect("it is counted");
             if found == count {
                 return;
             }
             tokio::task::yield_now().await;
         }
     };
-    // Before `lock_timeout` cancels them.
-    tokio::time::timeout(Duration::from_secs(7), until)
+    // Before `lock_timeout` cancels the sessions.
+    tokio::time::timeout(Duration::from_secs(7), found)
         .await
-        .unwrap_or_else(|_| panic!("{count} sessions should be waiting"));
+        .unwrap_or_else(|_| panic!("{query}: it should be {count}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +89,44 @@ async fn cancelling_a_request_stops_its_statement() {
     lock.rollback().await.expect("unlocked");
     let count = store.count(&Select::all(Kind::Site), 10, Want::ROW).await;
     assert_eq!(count.expect("it goes on").found, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_a_deletion_withdraws_its_announcement() {
+    let server = tko_postgres_server::shared();
+    let database = server.create_database().expect("a database");
+    let url = server.url(&database);
+    let store = Arc::new(
+        Postgres::connect(PostgresSettings::new(&url))
+            .await
+            .expect("a store"),
+    );
+    let key = Key::new(Kind::Site, "s").expect("a key");
+    let new = ChangeSet::new()
+        .require(Require::Absent(key.clone()))
+        .put(Put::new(key.clone()));
+    store.commit(new, Ack::Durable).await.expect("a site");
+    let pool = sqlx::PgPool::connect(&url).await.expect("a pool");
+    // A deletion waits for older transactions.
+    let mut older = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM entity")
+        .execute(&mut *older)
+        .await
+        .expect("read");
+    let delete = ChangeSet::new()
+        .require(Require::Exists(key.clone()))
+        .require(Require::Unreferenced(key.clone()))
+        .delete(key.clone());
+    let deleting = store.clone();
+    let task = tokio::spawn(async move {
+        drop(deleting.commit(delete, Ack::Durable).await);
+    });
+    announced(&pool, 1).await;
+    task.abort();
+    announced(&pool, 0).await;
+    older.rollback().await.expect("ended");
+    let found = store.get(&[key], Want::ROW).await.expect("read");
+    assert!(found[0].is_some(), "it was not deleted");
 }
 
 fn read_with<F: Future<Output = ()> + Send + 'static>(

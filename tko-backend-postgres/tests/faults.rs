@@ -60,6 +60,37 @@ async fn writers_survive_restarts() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_modification_whose_entity_cannot_be_read_is_cancelled() {
+    let server = shared();
+    let database = server.create_database().expect("a database");
+    let stores = [open(server, &database).await, open(server, &database).await];
+    let key = site("s");
+    let asked = tko_core::deployment_resource::asked(None, key.site(), false, false);
+    let package = Package::new(vec![Arc::new(asked)]).expect("a package");
+    let new = put(&key, a_site(), 0).body(package);
+    let new = set(Require::Absent(key.clone()), new);
+    stores[0].commit(new, Ack::Durable).await.expect("a site");
+    let pool = sqlx::PgPool::connect(&server.url(&database))
+        .await
+        .expect("a connection");
+    let damaged = sqlx::query("UPDATE body SET data = ''")
+        .execute(&pool)
+        .await;
+    assert!(damaged.expect("damaged").rows_affected() > 0);
+    // The other process has not cached the package.
+    let ttl = Duration::from_mins(10);
+    let started = stores[1].start_modification(&key, ttl, Want::PACKAGE);
+    started.await.expect_err("it cannot be read");
+    let left = "SELECT (SELECT count(*) FROM entity WHERE edit IS NOT NULL) \
+                + (SELECT count(*) FROM edit)";
+    let left: i64 = sqlx::query_scalar(left)
+        .fetch_one(&pool)
+        .await
+        .expect("counted");
+    assert_eq!(left, 0);
+}
+
 /// Either a site is deleted, or a new deployment refers to it: never both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn referenced_entities_are_not_deleted() {

@@ -31,6 +31,10 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 /// Longest time for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time for aborted requests to end. Heavy work of a [`Workshop`] keeps its thread until it is done,
+/// which cannot be aborted, and is not waited for.
+const ABORT_TIME: Duration = Duration::from_secs(1);
+
 /// Time without traffic after which the peer of an HTTP/2 connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -94,7 +98,7 @@ impl HttpServer {
     }
 
     /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
-    /// [`HttpServerSettings::grace`] later. Watches end at once.
+    /// [`HttpServerSettings::grace`] and a second later. Watches end at once.
     ///
     /// # Errors
     /// [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
@@ -142,7 +146,12 @@ impl HttpServer {
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
             tracing::warn!(?grace, "aborting requests that exceeded the grace period");
             broken.cancel();
-            tasks.wait().await;
+            if tokio::time::timeout(ABORT_TIME, tasks.wait())
+                .await
+                .is_err()
+            {
+                tracing::warn!("leaving requests whose work cannot be aborted");
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod fixture;
 
 use fixture::{Fixture, PATIENCE, death, example, network, plugin, process_ids, target, until};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,16 @@ async fn one_process_serves_many_calls() {
         (totals.failed, totals.buckets.iter().sum::<u64>()),
         (21, 21)
     );
+}
+
+#[tokio::test]
+async fn a_waiting_call_starts_a_process_when_another_takes_the_last_call_of_one() {
+    let pool = Pool::with(|pool| pool.calls = 2);
+    let preparer = pool.preparer("second_waits").await;
+    let call = || pool.call(&*preparer);
+    let (one, two, three) = tokio::join!(call(), call(), call());
+    let processes = BTreeSet::from([one, two, three].map(process));
+    assert_eq!(processes.len(), 2, "{processes:?}");
 }
 
 #[tokio::test]

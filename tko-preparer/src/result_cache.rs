@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tko_core::{ContentHash, Package};
+use tko_core::{ContentHash, Error, Package, Result};
 
 /// The packages that pure preparers made, by the hash of what they depend on.
 ///
-/// If several equal calls arrive at the same time, one runs and the others wait for it. Failures
-/// are not kept. The least recently used results are dropped first. If results are
-/// [shared](crate::PrepareSettings::shared_results), a result that is not in this cache is looked
-/// up there.
+/// If several equal calls arrive at the same time, one runs and the others wait for it. If it fails,
+/// they fail with its error; failures are not kept for later calls. The least recently used results
+/// are dropped first. If results are [shared](crate::PrepareSettings::shared_results), a result that
+/// is not in this cache is looked up there.
 #[derive(Debug)]
 pub struct ResultCache {
     most: AtomicUsize,
@@ -37,10 +37,18 @@ struct CacheState {
     results: HashMap<ContentHash, CachedResult>,
     /// The keys in the order of their last use.
     used: BTreeMap<u64, ContentHash>,
-    /// Locks of the running calls.
-    running: HashMap<ContentHash, Arc<tokio::sync::Mutex<()>>>,
+    running: HashMap<ContentHash, Arc<EqualCalls>>,
     clock: u64,
     bytes: usize,
+}
+
+/// Equal calls, one of which runs while the others wait.
+#[derive(Debug, Default)]
+struct EqualCalls {
+    /// Number of calls that ran and failed.
+    failures: AtomicU64,
+    /// The error of the last one that failed. Locked while a call runs.
+    failure: tokio::sync::Mutex<Option<Arc<Error>>>,
 }
 
 #[derive(Debug)]
@@ -114,15 +122,15 @@ impl ResultCache {
     }
 
     /// Returns the result for a key: an earlier one, a shared one, or that of `run`. A result is
-    /// kept if `keep` finds a package in it.
-    pub(crate) async fn get_or_run<T, E>(
+    /// kept if `keep` finds a package in it. A failure is the answer to all calls that wait then.
+    pub(crate) async fn get_or_run<T>(
         &self,
         key: ContentHash,
         shared: Option<SharedResults<'_>>,
         made: impl FnOnce(Package) -> T,
         keep: impl FnOnce(&T) -> Option<Package>,
-        run: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
+        run: impl Future<Output = Result<T, Arc<Error>>>,
+    ) -> Result<T, Arc<Error>> {
         if let Some(package) = self.find(key) {
             return Ok(made(package));
         }
@@ -130,20 +138,34 @@ impl ResultCache {
         let running = RunningCall {
             cache: self,
             key,
-            lock: Some(running),
+            calls: Some(running),
         };
-        let lock = running.lock.clone().unwrap_or_default();
-        let _turn = lock.lock().await;
+        let calls = running.calls.clone().unwrap_or_default();
+        let failures = calls.failures.load(Ordering::Relaxed);
+        let mut failure = calls.failure.lock().await;
         // Another call may have finished meanwhile.
         if let Some(package) = self.find(key) {
             return Ok(made(package));
+        }
+        // If each of many waiting calls ran and failed, the last would exceed their time limits.
+        if calls.failures.load(Ordering::Relaxed) != failures
+            && let Some(error) = &*failure
+        {
+            return Err(error.clone());
         }
         if let Some(package) = self.find_shared(key, shared).await {
             self.keep(key, package.clone());
             return Ok(made(package));
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
-        let result = run.await?;
+        let result = match run.await {
+            Ok(result) => result,
+            Err(error) => {
+                *failure = Some(error.clone());
+                calls.failures.fetch_add(1, Ordering::Relaxed);
+                return Err(error);
+            }
+        };
         if let Some(package) = keep(&result) {
             self.keep(key, package.clone());
             if let Some(shared) = shared
@@ -218,21 +240,21 @@ impl ResultCache {
     }
 }
 
-/// A call that runs or waits. The last of a key removes the lock.
+/// A call that runs or waits. The last of a key removes its [`EqualCalls`].
 struct RunningCall<'a> {
     cache: &'a ResultCache,
     key: ContentHash,
-    lock: Option<Arc<tokio::sync::Mutex<()>>>,
+    calls: Option<Arc<EqualCalls>>,
 }
 
 impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
-        drop(self.lock.take());
+        drop(self.calls.take());
         let mut state = self.cache.state();
         let is_last = state
             .running
             .get(&self.key)
-            .is_some_and(|lock| Arc::strong_count(lock) == 1);
+            .is_some_and(|calls| Arc::strong_count(calls) == 1);
         if is_last {
             state.running.remove(&self.key);
         }
@@ -256,11 +278,12 @@ mod tests {
     use super::ResultCache;
     use crate::shared_results::SharedResults;
     use serde_json::json;
-    use std::convert::Infallible;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
     use tko_backend_memory::{Memory, MemorySettings};
     use tko_conformance::{CountedIds, ManualClock, Strict};
-    use tko_core::{ContentHash, Package, SharedLimits, Store, WorkerApi};
+    use tko_core::{ContentHash, Error, Package, SharedLimits, Store, WorkerApi};
 
     fn package(name: &str) -> Package {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
@@ -270,8 +293,8 @@ mod tests {
     async fn get(cache: &ResultCache, key: u8) -> Package {
         let made = package(&key.to_string());
         let key = ContentHash([key; 32]);
-        let run = async { Ok::<_, Infallible>(made) };
-        let Ok(package) = cache
+        let run = async { Ok(made) };
+        let package = cache
             .get_or_run(
                 key,
                 None,
@@ -280,7 +303,7 @@ mod tests {
                 run,
             )
             .await;
-        package
+        package.expect("it does not fail")
     }
 
     #[tokio::test]
@@ -318,17 +341,17 @@ mod tests {
         let mut has_run = false;
         let run = async {
             has_run = true;
-            Ok::<_, Infallible>(package("made"))
+            Ok(package("made"))
         };
         let shared = SharedResults {
             data,
             limits: SharedLimits::new(),
         };
         let keep = |package: &Package| Some(package.clone());
-        let Ok(package) = cache
+        let package = cache
             .get_or_run(key, Some(shared), |package| package, keep, run)
             .await;
-        (package, has_run)
+        (package.expect("it does not fail"), has_run)
     }
 
     #[tokio::test]
@@ -370,12 +393,36 @@ mod tests {
     async fn failures_are_not_kept() {
         let cache = ResultCache::new(1 << 20);
         let key = ContentHash([1; 32]);
-        let failed = cache
-            .get_or_run(key, None, |_| (), |()| None, async { Err::<(), _>("no") })
-            .await;
-        assert_eq!(failed, Err("no"));
+        let run = async { Err::<(), _>(Arc::new(Error::bad("poison", "never works"))) };
+        let failed = cache.get_or_run(key, None, |_| (), |()| None, run).await;
+        assert!(failed.is_err());
         assert_eq!(cache.counts().results, 0);
         get(&cache, 1).await;
         assert_eq!(cache.counts().misses, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_wait_for_one_that_fails_fail_with_its_error() {
+        let cache = ResultCache::new(1 << 20);
+        let runs = AtomicUsize::new(0);
+        let calls = (0..100).map(|_| {
+            let run = async {
+                runs.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Err::<(), _>(Arc::new(Error::bad("poison", "never works")))
+            };
+            let key = ContentHash([1; 32]);
+            let call = cache.get_or_run(key, None, |_| (), |()| None, run);
+            tokio::time::timeout(Duration::from_secs(30), call)
+        });
+        for ended in futures_util::future::join_all(calls).await {
+            let ended = ended.expect("within its time limit");
+            let error = ended.expect_err("it fails");
+            assert_eq!(error.to_string(), "poison: never works");
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert!(cache.state().running.is_empty());
+        get(&cache, 1).await;
+        assert_eq!(cache.counts().misses, 2, "a later call runs");
     }
 }

@@ -11,6 +11,8 @@
 //! after at most 5 minutes.
 
 mod entity_change;
+#[cfg(test)]
+mod tests;
 
 use crate::context::PrepareContext;
 use entity_change::{EntityChange, load_prior_states};
@@ -23,8 +25,8 @@ use tko_core::subscription::{
     cares, is_persistent, selection_keys, waits_for_entity, waits_for_preparer,
 };
 use tko_core::{
-    Enqueue, Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Metadata, Result, Revision,
-    Select, Stage, Watch, triggers,
+    Enqueue, Entity, Error, Event, Gvk, Key, Kind, List, MAX_CHANGES, Metadata, Page, Result,
+    Revision, Select, Stage, Watch, triggers,
 };
 use tko_worker::{Ready, Retry};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -43,6 +45,10 @@ pub(crate) struct SubscriberFeed {
     context: Arc<PrepareContext>,
     /// The position in the feed of each kind; empty before the first event and after a gap.
     positions: BTreeMap<Kind, Revision>,
+    /// Whether all deployments with selections are yet to be enqueued.
+    selections_due: bool,
+    /// Triggers of changed plugins whose deployments are yet to be enqueued.
+    triggers_due: BTreeSet<Gvk>,
 }
 
 impl SubscriberFeed {
@@ -50,6 +56,8 @@ impl SubscriberFeed {
         Self {
             context,
             positions: BTreeMap::new(),
+            selections_due: false,
+            triggers_due: BTreeSet::new(),
         }
     }
 
@@ -71,10 +79,10 @@ impl SubscriberFeed {
                 if self.positions.is_empty() {
                     let now = self.context.data.feed_position().await?.revision;
                     self.positions = KINDS.into_iter().map(|kind| (kind, now)).collect();
+                    self.selections_due = true;
                     if let Some(ready) = ready.take() {
                         ready.set();
                     }
-                    self.enqueue_selections().await?;
                 }
                 self.follow(&mut triggers, &mut retry).await
             };
@@ -100,6 +108,7 @@ impl SubscriberFeed {
         let mut resync = context.clock.sleep(context.settings.resync);
         let mut plugins = Vec::new();
         loop {
+            self.enqueue_due().await?;
             tokio::select! {
                 events = events.next() => {
                     let Some(events) = events else { return Ok(()) };
@@ -107,12 +116,10 @@ impl SubscriberFeed {
                     retry.reset();
                 }
                 _ = triggers.recv_many(&mut plugins, BATCH), if !triggers.is_closed() => {
-                    let gvks: BTreeSet<Gvk> = plugins.drain(..).flatten().collect();
-                    let keys = gvks.iter().map(waits_for_preparer).collect();
-                    self.enqueue_all_with(keys).await?;
+                    self.triggers_due.extend(plugins.drain(..).flatten());
                 }
                 () = &mut resync => {
-                    self.enqueue_selections().await?;
+                    self.selections_due = true;
                     resync = context.clock.sleep(context.settings.resync);
                 }
             }
@@ -155,55 +162,81 @@ impl SubscriberFeed {
         broken.map_or(Ok(()), Err)
     }
 
-    /// Enqueues all deployments that have one of these metadata keys.
+    /// Enqueues what a resync, a gap in the feed or a change of plugins made due. After an error it
+    /// is still due.
+    async fn enqueue_due(&mut self) -> Result<()> {
+        if self.selections_due {
+            self.enqueue_selections().await?;
+            self.selections_due = false;
+        }
+        if !self.triggers_due.is_empty() {
+            let keys = self.triggers_due.iter().map(waits_for_preparer).collect();
+            self.enqueue_all_with(keys).await?;
+            self.triggers_due.clear();
+        }
+        Ok(())
+    }
+
+    /// Enqueues all deployments that have one of these metadata keys, page by page.
     async fn enqueue_all_with(&self, keys: Vec<String>) -> Result<()> {
         let data = &self.context.data;
-        let mut all = Vec::new();
         for keys in keys.chunks(LOOKUPS) {
             let lists: Vec<List> = keys.iter().map(|key| with(key)).collect();
-            let pages = data.list_all(&lists).await?;
-            for (page, list) in pages.into_iter().zip(lists) {
-                all.extend(page.items.iter().map(|record| preparation(&record.entity)));
-                let Some(after) = page.next else { continue };
-                let mut rest = data.clone().pages(list.after(after));
-                while let Some(page) = rest.try_next().await? {
-                    all.extend(page.items.iter().map(|record| preparation(&record.entity)));
+            let mut first = Vec::new();
+            let mut rest = Vec::new();
+            for (page, list) in data.list_all(&lists).await?.into_iter().zip(lists) {
+                first.extend(preparations(&page));
+                if let Some(after) = page.next {
+                    rest.push(list.after(after));
+                }
+            }
+            self.enqueue(first).await?;
+            for list in rest {
+                let mut pages = data.clone().pages(list);
+                while let Some(page) = pages.try_next().await? {
+                    self.enqueue(preparations(&page)).await?;
                 }
             }
         }
-        self.enqueue(all).await
+        Ok(())
     }
 
-    /// Enqueues all deployments with a selection that one of these changes concerns.
+    /// Enqueues all deployments with a selection that one of these changes concerns, page by page.
     async fn enqueue_matching(
         &self,
         kind: Kind,
         changes: &mut BTreeMap<Key, EntityChange>,
     ) -> Result<()> {
         for key in selection_keys(kind) {
-            // Deployments of one template mostly share a selection: it is matched once.
-            let mut selections: BTreeMap<String, Vec<Enqueue>> = BTreeMap::new();
-            self.for_each(&key, |entity, selection| {
-                let work = selections.entry(selection.to_owned()).or_default();
-                work.push(preparation(entity));
-            })
-            .await?;
             let persistent = is_persistent(&key);
-            if persistent && !selections.is_empty() {
-                load_prior_states(&*self.context.data, changes, HISTORIES).await?;
-            }
-            selections.retain(|selection, _| {
-                let matches = |metadata: &Metadata| cares(selection, metadata);
-                changes.values().any(|change| {
-                    if persistent {
-                        change.enters_or_leaves(matches)
-                    } else {
-                        change.matches_now(matches)
+            let mut knows_prior_states = !persistent;
+            let mut pages = self.context.data.clone().pages(with(&key));
+            while let Some(page) = pages.try_next().await? {
+                // Deployments of one template mostly share a selection: it is matched once a page.
+                let mut selections: BTreeMap<&str, Vec<Enqueue>> = BTreeMap::new();
+                for record in &page.items {
+                    if let Some(selection) = record.entity.metadata.get(&key) {
+                        let work = selections.entry(selection).or_default();
+                        work.push(preparation(&record.entity));
                     }
-                })
-            });
-            let work = selections.into_values().flatten().collect();
-            self.enqueue(work).await?;
+                }
+                if !knows_prior_states && !selections.is_empty() {
+                    load_prior_states(&*self.context.data, changes, HISTORIES).await?;
+                    knows_prior_states = true;
+                }
+                selections.retain(|selection, _| {
+                    let matches = |metadata: &Metadata| cares(selection, metadata);
+                    changes.values().any(|change| {
+                        if persistent {
+                            change.enters_or_leaves(matches)
+                        } else {
+                            change.matches_now(matches)
+                        }
+                    })
+                });
+                let work = selections.into_values().flatten().collect();
+                self.enqueue(work).await?;
+            }
         }
         Ok(())
     }
@@ -212,19 +245,6 @@ impl SubscriberFeed {
     async fn enqueue_selections(&self) -> Result<()> {
         let keys = KINDS.into_iter().flat_map(selection_keys).collect();
         self.enqueue_all_with(keys).await
-    }
-
-    /// Calls `found` with every deployment that has this metadata key, and its value.
-    async fn for_each(&self, key: &str, mut found: impl FnMut(&Entity, &str)) -> Result<()> {
-        let mut pages = self.context.data.clone().pages(with(key));
-        while let Some(page) = pages.try_next().await? {
-            for record in &page.items {
-                if let Some(value) = record.entity.metadata.get(key) {
-                    found(&record.entity, value);
-                }
-            }
-        }
-        Ok(())
     }
 
     async fn enqueue(&self, mut work: Vec<Enqueue>) -> Result<()> {
@@ -244,6 +264,11 @@ fn with(key: &str) -> List {
     let mut select = Select::all(Kind::Deployment);
     select.metadata.insert(key.to_owned(), anything);
     List::new(select).limit(0)
+}
+
+fn preparations(page: &Page) -> Vec<Enqueue> {
+    let records = page.items.iter();
+    records.map(|record| preparation(&record.entity)).collect()
 }
 
 fn preparation(entity: &Entity) -> Enqueue {

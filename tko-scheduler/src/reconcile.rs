@@ -134,12 +134,22 @@ impl SiteReconciliation<'_> {
     async fn succeeded(&self, report: &SiteReport<'_>, conditions: Vec<Condition>) -> Result<()> {
         let next = self.next(report);
         // A retried claim that ended as `Yield` would keep its attempts and its error.
-        let first_attempt = self.claim.work.attempts <= 1;
-        let outcome = match next {
-            Some(after) if first_attempt => Outcome::Yield { after },
-            _ => Outcome::Done,
-        };
-        self.commit(report.succeeded(conditions, outcome)).await?;
+        let is_retry = self.claim.work.attempts > 1;
+        if next.is_some() && is_retry {
+            let mut step = report.succeeded(conditions, Outcome::Done);
+            step.settle = None;
+            self.commit(step).await?;
+            // `Done` turns this enqueue into new work: due at once, without attempts, and ending as
+            // `Yield`. If the site were enqueued after `Done`, and that failed, it would never
+            // resync. Only after the report: a report that conflicts is to be retried later, not at
+            // once.
+            self.enqueue().await?;
+            self.commit(ScheduleStep::new().settle(Outcome::Done))
+                .await?;
+        } else {
+            let outcome = next.map_or(Outcome::Done, |after| Outcome::Yield { after });
+            self.commit(report.succeeded(conditions, outcome)).await?;
+        }
         tracing::debug!(
             site = self.id.as_str(),
             wanted = report.deployments.wanted.len(),
@@ -147,10 +157,7 @@ impl SiteReconciliation<'_> {
             ?next,
             "scheduled"
         );
-        match next {
-            Some(after) if !first_attempt => self.enqueue(after).await,
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     async fn failed(
@@ -204,8 +211,9 @@ impl SiteReconciliation<'_> {
         Ok(())
     }
 
-    async fn enqueue(&self, after: Duration) -> Result<()> {
-        let work = Enqueue::now(Stage::Schedule, self.id, Lane::of(self.id.as_str())).after(after);
+    /// Makes the site due again when the claim ends.
+    async fn enqueue(&self) -> Result<()> {
+        let work = Enqueue::now(Stage::Schedule, self.id, Lane::of(self.id.as_str()));
         self.context.data.enqueue(vec![work]).await
     }
 }

@@ -331,6 +331,49 @@ async fn an_interrupted_merge_is_aborted() {
 }
 
 #[tokio::test]
+async fn the_remains_of_a_killed_merge_do_not_prevent_the_next_one() {
+    let root = TempDir::new().expect("a directory");
+    let (ours, theirs) = (root.path().join("ours"), root.path().join("theirs"));
+    let remote = bare(root.path());
+    let manifests = with_remote(&ours, &remote);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("pushed");
+
+    let url = remote.to_str().expect("text");
+    git(root.path(), &["clone", "-q", url, "theirs"]);
+    fs::write(theirs.join(".gitattributes"), "*.last filter=kill\n").expect("written");
+    fs::create_dir(theirs.join("flux")).expect("made");
+    fs::write(theirs.join("flux/flux.yaml"), "of others").expect("written");
+    let file = "a/d1/030-configmap-core-config.yaml";
+    fs::write(theirs.join(file), "meddled").expect("written");
+    fs::write(theirs.join("z.last"), "of others").expect("written");
+    git(&theirs, &["add", "-A"]);
+    git(&theirs, &["commit", "-q", "-m", "by hand"]);
+    git(&theirs, &["push", "-q"]);
+
+    // Git is killed when it writes the last file.
+    git(&ours, &["config", "filter.kill.smudge", "kill -9 $PPID"]);
+    let call = call.with("d2", vec![config("two")]);
+    call.fence(2).make(&manifests).await.expect_err("killed");
+    assert!(ours.join("flux/flux.yaml").exists());
+    git(&ours, &["config", "--unset", "filter.kill.smudge"]);
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let lock = ours.join(".git/index.lock");
+    let lock = fs::File::options().write(true).open(lock).expect("there");
+    lock.set_modified(old).expect("set");
+
+    call.fence(3).make(&manifests).await.expect("pushed");
+    assert_eq!(files(&ours)["flux/flux.yaml"], "of others");
+    assert_eq!(git(&ours, &["status", "--porcelain"]), "");
+    let there = git(&remote, &["ls-tree", "-r", "--name-only", "main"]);
+    assert_eq!(
+        there,
+        ".gitattributes\na/.tko\na/d1/030-configmap-core-config.yaml\n\
+         a/d2/030-configmap-core-config.yaml\nflux/flux.yaml\nz.last\n"
+    );
+}
+
+#[tokio::test]
 async fn a_failed_push_is_repeated_with_the_next_write() {
     let root = TempDir::new().expect("a directory");
     let ours = root.path().join("ours");

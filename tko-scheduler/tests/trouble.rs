@@ -4,12 +4,14 @@ mod world;
 
 use async_trait::async_trait;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tko_core::{Condition, Gvk, Registry, Result, ScheduleCall, Scheduler, Want};
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_conformance::{BackendCall, Between, CallObserver};
+use tko_core::{Condition, Error, Gvk, Registry, Result, ScheduleCall, Scheduler, Want};
 use tko_scheduler::ScheduleSettings;
 use tko_worker::WorkerSettings;
-use world::{Act, World, config, key, placed};
+use world::{Act, TokioClock, World, config, key, placed};
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
@@ -51,7 +53,8 @@ async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
     assert_eq!(version, same, "the same words are not written again");
 
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.recorder.take().len(), 1);
+    // The third attempt, and a pass without earlier attempts, which starts the resync interval.
+    assert_eq!(world.recorder.take().len(), 2);
     for key in [key("a"), (&id).into()] {
         let (status, _, _) = world.condition(key).await.expect("reported");
         assert_eq!(status, Some(true));
@@ -64,6 +67,52 @@ async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
         "{again:?}"
     );
     world.stop().await;
+}
+
+/// Lets a number of commits pass, and fails the next one.
+struct FailedCommit(AtomicUsize);
+
+impl FailedCommit {
+    /// Fails no commit.
+    const NEVER: usize = usize::MAX;
+}
+
+#[async_trait]
+impl CallObserver for FailedCommit {
+    async fn before(&self, call: BackendCall) -> Result<()> {
+        let left = self.0.load(Ordering::Relaxed);
+        if call != BackendCall::Commit || left == Self::NEVER {
+            return Ok(());
+        }
+        self.0.store(left.wrapping_sub(1), Ordering::Relaxed);
+        if left > 0 {
+            return Ok(());
+        }
+        Err(Error::unavailable("commit", "connection lost"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_recovers_resyncs_whichever_commit_fails() {
+    for passing in 0..5 {
+        let clock = TokioClock::start();
+        let memory = Memory::new(clock.clone(), MemorySettings::default());
+        let faulty = Arc::new(FailedCommit(AtomicUsize::new(FailedCommit::NEVER)));
+        let backend = Between::new(memory, faulty.clone());
+        let mut world = World::over(clock, Arc::new(backend));
+        world.site("a").await;
+        world.recorder.next([Act::Fail("no route")]);
+        world.start_recording(ScheduleSettings::default().with_resync(Duration::from_secs(100)));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(world.recorder.take().len(), 1, "it failed");
+        faulty.0.store(passing, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(!world.recorder.take().is_empty(), "{passing}: retried");
+        tokio::time::sleep(Duration::from_secs(250)).await;
+        let times = world.recorder.take().len();
+        assert!(times >= 2, "{passing}: resynced {times} times");
+        world.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +370,8 @@ async fn a_crashed_worker_is_followed_by_one_with_a_higher_fence() {
     world.start_recording(ScheduleSettings::default());
     tokio::time::sleep(Duration::from_secs(35)).await;
     let told = world.recorder.take();
-    assert_eq!(told.len(), 2);
+    // The expired claim counts as an attempt, so a pass without earlier attempts follows.
+    assert_eq!(told.len(), 3);
     assert!(told[0].fence < told[1].fence);
     assert_eq!(world.recorder.overlaps.load(Ordering::Relaxed), 0);
     world.stop().await;

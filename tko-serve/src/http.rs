@@ -23,6 +23,10 @@ use crate::connection::Connection;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Time for aborted requests to end. Heavy work of a [`Workshop`](crate::Workshop) keeps its thread
+/// until it is done, which cannot be aborted, and is not waited for.
+const ABORT_TIME: Duration = Duration::from_secs(1);
+
 /// Limits and timeouts of [`serve_http`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -53,7 +57,7 @@ impl Default for HttpSettings {
 }
 
 /// Serves HTTP/1.1 and HTTP/2 until `shutdown`. Returns when all requests have ended, at most
-/// [`HttpSettings::grace`] later.
+/// [`HttpSettings::grace`] and a second later.
 ///
 /// Each request has the [`Peer`](crate::Peer) of its connection in its extensions. The service does
 /// not check [`Access`](crate::Access): call [`Access::check`](crate::Access::check) before, and
@@ -108,7 +112,12 @@ where
             "aborting requests that exceeded the grace period"
         );
         broken.cancel();
-        tracker.wait().await;
+        if tokio::time::timeout(ABORT_TIME, tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("leaving requests whose work cannot be aborted");
+        }
     }
     Ok(())
 }
@@ -169,5 +178,91 @@ where
                 "a connection failed"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpSettings, serve_http};
+    use crate::{Listen, Sockets, Workshop};
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use http::{Request, Response};
+    use hyper::body::Incoming;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+    use tokio::sync::{Notify, watch};
+    use tokio_util::sync::CancellationToken;
+    use tower_service::Service;
+
+    /// Answers when it is told to, in a workshop.
+    #[derive(Clone)]
+    struct HeavyService {
+        workshop: Workshop,
+        begun: Arc<Notify>,
+        end: watch::Receiver<bool>,
+    }
+
+    impl Service<Request<Incoming>> for HeavyService {
+        type Response = Response<String>;
+        type Error = Infallible;
+        type Future = BoxFuture<'static, Result<Response<String>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+            let Self {
+                workshop,
+                begun,
+                mut end,
+            } = self.clone();
+            let answer = async move {
+                let work = async {
+                    begun.notify_one();
+                    // A sender that is gone ends it, too.
+                    let _ = end.wait_for(|end| *end).await;
+                };
+                workshop.run(usize::MAX, work).await;
+                Ok(Response::new(String::new()))
+            };
+            answer.boxed()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_that_cannot_be_aborted_does_not_delay_the_end() {
+        let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
+        let address = sockets.addresses()[0];
+        let (end, ended) = watch::channel(false);
+        let service = HeavyService {
+            workshop: Workshop::default(),
+            begun: Arc::default(),
+            end: ended,
+        };
+        let begun = service.begun.clone();
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let serving = tokio::spawn(async move {
+            let settings = HttpSettings {
+                grace: Duration::ZERO,
+                ..HttpSettings::default()
+            };
+            serve_http(sockets, &settings, service, stop).await
+        });
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(request).await.expect("sent");
+        begun.notified().await;
+        shutdown.cancel();
+        let served = tokio::time::timeout(Duration::from_mins(1), serving).await;
+        let served = served.expect("it ends although the work does not");
+        served.expect("no panic").expect("it served");
+        end.send_replace(true);
     }
 }

@@ -14,8 +14,11 @@ use crate::database::Database;
 use crate::dialect;
 use crate::metrics::{Instrument, Purpose};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tko_core::{ChangeSet, Error, Key, Require, Result};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -29,10 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
 
 /// Announces deletions: no new reference to these keys can be committed.
+///
+/// Dropping it withdraws the announcement in the background, unless a statement that relies on it
+/// may still be running.
 pub(super) struct DeletionGuard {
     pub(super) token: Uuid,
     /// The number of keys.
     pub(super) count: usize,
+    database: Arc<Database>,
+    /// Whether dropping it leaves the announcement, which then expires or is withdrawn already.
+    leave: AtomicBool,
 }
 
 impl DeletionGuard {
@@ -41,7 +50,7 @@ impl DeletionGuard {
     ///
     /// # Errors
     /// `Busy`: another client is deleting one of them, or an old transaction does not end.
-    pub(super) async fn acquire(database: &Database, set: &ChangeSet) -> Result<Option<Self>> {
+    pub(super) async fn acquire(database: &Arc<Database>, set: &ChangeSet) -> Result<Option<Self>> {
         let keys: BTreeSet<&Key> = set
             .require
             .iter()
@@ -56,9 +65,11 @@ impl DeletionGuard {
         let guard = Self {
             token: Uuid::new_v4(),
             count: keys.len(),
+            database: database.clone(),
+            leave: AtomicBool::new(false),
         };
         let end = Instant::now() + PATIENCE;
-        let acquired = guard.take(database, &keys, end).await;
+        let acquired = guard.take(&keys, end).await;
         let acquired = match acquired {
             Ok(true) => dialect::older_transactions_ended(database, end, POLL).await,
             other => other,
@@ -66,17 +77,18 @@ impl DeletionGuard {
         match acquired {
             Ok(true) => Ok(Some(guard)),
             Ok(false) => {
-                guard.release(database).await;
+                guard.release().await;
                 Err(Error::Busy(first.clone()))
             }
             Err(error) => {
-                guard.release(database).await;
+                guard.release().await;
                 Err(error)
             }
         }
     }
 
-    async fn take(&self, database: &Database, keys: &BTreeSet<&Key>, end: Instant) -> Result<bool> {
+    async fn take(&self, keys: &BTreeSet<&Key>, end: Instant) -> Result<bool> {
+        let database = &*self.database;
         let (kinds, ids) = key_arrays(keys.iter().copied());
         loop {
             let taken = sqlx::query(
@@ -97,7 +109,7 @@ impl DeletionGuard {
                 return Ok(true);
             }
             // Another guard has some of the keys. Release the rest, to avoid a deadlock.
-            self.release(database).await;
+            withdraw(database, self.token).await;
             if Instant::now() + POLL >= end {
                 return Ok(false);
             }
@@ -105,15 +117,39 @@ impl DeletionGuard {
         }
     }
 
+    /// Says whether a statement that relies on the announcement may be running. Without the
+    /// announcement, others could commit references before it has committed the deletion.
+    pub(super) fn rely(&self, relies: bool) {
+        self.leave.store(relies, Ordering::Relaxed);
+    }
+
     /// Withdraws the announcement.
-    pub(super) async fn release(&self, database: &Database) {
-        let released = sqlx::query("DELETE FROM going WHERE token = $1")
-            .bind(self.token)
-            .execute(&database.pool)
-            .measured(&database.metrics, Purpose::WithdrawDeletion)
-            .await;
-        if let Err(error) = released {
-            tracing::warn!(%error, "failed to release a deletion guard; it will expire");
+    pub(super) async fn release(&self) {
+        withdraw(&self.database, self.token).await;
+        self.leave.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for DeletionGuard {
+    fn drop(&mut self) {
+        if *self.leave.get_mut() {
+            return;
         }
+        if let Ok(runtime) = Handle::try_current() {
+            let (database, token) = (self.database.clone(), self.token);
+            runtime.spawn(async move { withdraw(&database, token).await });
+        }
+    }
+}
+
+/// Withdraws the announcement with this token.
+async fn withdraw(database: &Database, token: Uuid) {
+    let withdrawn = sqlx::query("DELETE FROM going WHERE token = $1")
+        .bind(token)
+        .execute(&database.pool)
+        .measured(&database.metrics, Purpose::WithdrawDeletion)
+        .await;
+    if let Err(error) = withdrawn {
+        tracing::warn!(%error, "failed to release a deletion guard; it will expire");
     }
 }

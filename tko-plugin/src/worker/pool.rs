@@ -40,7 +40,7 @@ pub(super) struct PluginPool {
     pub(super) stats: Arc<PluginStats>,
     tasks: Arc<Mutex<JoinSet<()>>>,
     state: Mutex<PoolState>,
-    /// A call may find a free process now.
+    /// A call may find a free process now, or start one.
     changed: Notify,
     next_id: AtomicU64,
 }
@@ -177,6 +177,8 @@ impl PluginPool {
                 // This is its last call: it stops when all its calls are answered.
                 state.processes.swap_remove(at);
                 self.stats.recycled();
+                // Another call may start a process in its place.
+                self.changed.notify_waiters();
             }
             return Checkout::Free(orders);
         }

@@ -9,6 +9,7 @@ import time
 
 mode = sys.argv[1]
 file = sys.argv[2] if len(sys.argv) > 2 else None
+served = 0
 
 
 def receive():
@@ -67,6 +68,15 @@ def call(number, document):
                 return {"error": "cancelled"}
         while True:
             time.sleep(60)
+    if mode == "second_waits":
+        # The second call of a process ends after the first call of another process.
+        global served
+        served += 1
+        other = file + ".other"
+        if served == 1 and not first_time():
+            open(other, "w", encoding="ascii").close()
+        while served == 2 and not os.path.exists(other):
+            time.sleep(0.01)
     if mode == "garbage":
         print("I am only debugging", flush=True)
     if mode == "large":

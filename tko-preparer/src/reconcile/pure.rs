@@ -5,17 +5,18 @@ use crate::shared_results::SharedResults;
 use serde_json::json;
 use std::sync::Arc;
 use tko_core::{
-    Answer, ContentHash, Identifier, Package, PrepareCall, Preparer, Resource, Result,
+    Answer, ContentHash, Error, Identifier, Package, PrepareCall, Preparer, Resource, Result,
     deployment_resource,
 };
 
 impl PrepareSession<'_> {
-    /// Calls a preparer, unless it is pure and an equal call was answered before.
+    /// Calls a preparer, unless it is pure and an equal call was answered before. Equal calls share
+    /// an error.
     pub(super) async fn prepared(
         &self,
         preparer: &dyn Preparer,
         call: PrepareCall<'_>,
-    ) -> Result<Answer> {
+    ) -> Result<Answer, Arc<Error>> {
         let results = &self.context.results;
         let identity = if results.is_off() {
             None
@@ -23,7 +24,7 @@ impl PrepareSession<'_> {
             preparer.pure_identity(&call).await
         };
         let Some(identity) = identity else {
-            return preparer.prepare(call).await;
+            return preparer.prepare(call).await.map_err(Arc::new);
         };
         let (package, deployment) = Withheld::take(call.package);
         // Shared results may be those of another version of this program.
@@ -38,7 +39,7 @@ impl PrepareSession<'_> {
             Answer::Done { package, effects } if effects.is_empty() => Some(package.clone()),
             _ => None,
         };
-        let run = preparer.prepare(call);
+        let run = async { preparer.prepare(call).await.map_err(Arc::new) };
         let limits = self.context.settings.shared_results;
         let shared = limits.map(|limits| SharedResults {
             data: &*self.context.data,

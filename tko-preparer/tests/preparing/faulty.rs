@@ -12,6 +12,8 @@ pub(crate) struct Faulty {
     pub(crate) random: Random,
     /// One commit in this many fails; 0: none.
     one_in: AtomicU64,
+    /// Number of commits that succeed before one fails; [`u64::MAX`]: none fails.
+    succeeding: AtomicU64,
     /// Whether every call yields to other tasks.
     yields: AtomicBool,
     /// Number of successful commits.
@@ -27,6 +29,7 @@ impl Faulty {
         Self {
             random: Random::new(7),
             one_in: AtomicU64::new(0),
+            succeeding: AtomicU64::new(u64::MAX),
             yields: AtomicBool::new(false),
             commits: watch::Sender::new(0),
             claimed: AtomicU64::new(0),
@@ -36,6 +39,16 @@ impl Faulty {
 
     pub(crate) fn fail_one_in(&self, commits: u64) {
         self.one_in.store(commits, Ordering::Relaxed);
+    }
+
+    /// Fails one commit, after this many that succeed.
+    pub(crate) fn fail_one_after(&self, commits: u64) {
+        self.succeeding.store(commits, Ordering::Relaxed);
+    }
+
+    /// Whether the commit of [`fail_one_after`](Self::fail_one_after) has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.succeeding.load(Ordering::Relaxed) == u64::MAX
     }
 
     pub(crate) fn let_others_go_first(&self) {
@@ -56,6 +69,17 @@ impl Faulty {
                 tokio::time::sleep(Duration::from_millis(self.random.below(50))).await;
             }
             _ => {}
+        }
+    }
+
+    fn count_down(&self) -> Result<()> {
+        if self.has_failed() {
+            return Ok(());
+        }
+        match self.succeeding.fetch_sub(1, Ordering::Relaxed) {
+            // It wraps around, so that no other fails.
+            0 => Err(Error::unavailable("commit", "connection lost")),
+            _ => Ok(()),
         }
     }
 
@@ -80,6 +104,7 @@ impl CallObserver for Faulty {
             }
             BackendCall::Commit => {
                 self.step().await;
+                self.count_down()?;
                 return self.lose();
             }
             _ => {}

@@ -169,6 +169,23 @@ async fn a_registered_or_replaced_plugin_enqueues_the_deployments_that_need_it()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_changed_plugin_is_not_forgotten_while_the_store_fails() {
+    let w = world();
+    let (shutdown, task) = start(&w, vec![Arc::new(Test)]);
+    let id = w.deploy(vec![here("Plugged", "x")]).await;
+    until_waiting(&w, &id, "NoPreparer").await;
+    // The plugin is registered; enqueuing the deployments that need it fails.
+    w.backend.fail_one_after(1);
+    plugin(&w, "test", "Marks").await;
+    let took = w.until_prepared(&id).await;
+    assert!(w.backend.has_failed());
+    // Long before its own retry.
+    assert!(took < Duration::from_mins(1), "{took:?}");
+    shutdown.cancel();
+    task.await.expect("no panic").expect("ends well");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_executor_is_reported_and_left_to_other_processes() {
     let w = world();
     plugin(&w, "test", "Marks").await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Admission, Clock, Condition, DeploymentId, Entity, Error, Executor, Gvk, Ids, Key,
+    Admission, Backend, Clock, Condition, DeploymentId, Entity, Error, Executor, Gvk, Ids, Key,
     NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer, Record, Registry,
     Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator, Violation, Want,
     WorkerApi,
@@ -23,6 +23,12 @@ use tokio::time::Instant;
 
 /// Tokio's time, which tests can pause.
 pub struct TokioClock(Instant);
+
+impl TokioClock {
+    pub fn start() -> Arc<dyn Clock> {
+        Arc::new(Self(Instant::now()))
+    }
+}
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
@@ -201,13 +207,14 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
+        let clock = TokioClock::start();
         let memory = Memory::new(clock.clone(), MemorySettings::default());
-        let store = Store::new(
-            Arc::new(memory),
-            Arc::new(Anything),
-            Arc::new(Counted::default()),
-        );
+        Self::over(clock, Arc::new(memory))
+    }
+
+    /// A fixture over a backend with this clock.
+    pub fn over(clock: Arc<dyn Clock>, backend: Arc<dyn Backend>) -> Self {
+        let store = Store::new(backend, Arc::new(Anything), Arc::new(Counted::default()));
         Self {
             data: Arc::new(store),
             clock,
