@@ -31,6 +31,7 @@ mod token;
 mod tosca;
 mod validate;
 
+use crate::console::to_stderr;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
@@ -45,13 +46,17 @@ fn main() -> ExitCode {
         .install_default()
         .is_err()
     {
-        eprintln!("tko: cannot choose the TLS cryptography: it is already chosen");
+        to_stderr(format_args!(
+            "tko: cannot choose the TLS cryptography: it is already chosen"
+        ));
         return ExitCode::FAILURE;
     }
     let command = environment::with_variables(cli::Cli::command());
     let line = arguments::CommandLine::new(std::env::args_os(), &command);
     for flag in &line.ignored {
-        eprintln!("warning: {flag} has no effect; it is accepted for scripts of the original");
+        to_stderr(format_args!(
+            "warning: {flag} has no effect; it is accepted for scripts of the original"
+        ));
     }
     let parsed = command
         .try_get_matches_from(line.arguments)
@@ -67,7 +72,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("tko: cannot start the runtime: {error}");
+            to_stderr(format_args!("tko: cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
