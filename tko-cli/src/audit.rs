@@ -135,10 +135,7 @@ impl<'a> ChangeLines<'a> {
     fn write(&mut self, change: &ChangeRecord) -> anyhow::Result<()> {
         let change = shown(change);
         match self {
-            Self::Json(out) => {
-                serde_json::to_writer(&mut *out, &change)?;
-                writeln!(out)?;
-            }
+            Self::Json(out) => writeln!(out, "{change}")?,
             Self::List(list) => list.item(change)?,
         }
         Ok(())

@@ -63,7 +63,7 @@ fn names_nothing(error: &tko_core::Error) -> bool {
 
 /// Whether the reader of standard output closed the pipe, as `head` does. That is not a failure. A
 /// connection broken by a server is a failure; it arrives as an error of `tko_core`.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .take_while(|cause| !cause.is::<tko_core::Error>())
