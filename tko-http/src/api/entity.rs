@@ -312,6 +312,10 @@ pub(super) async fn history(
     let with_package = query.boolean("package")?.unwrap_or(false);
     query.end()?;
     let changes = api.history(&key, before, limit).await?;
+    if changes.is_empty() && before.is_none() {
+        // Its changes may be older than what is kept; otherwise it never existed.
+        api.get(&key, Want::ROW).await?;
+    }
     let next = changes.last().filter(|_| changes.len() == limit);
     Ok(Json(json!({
         "items": changes.iter().map(|one| change(one, with_package)).collect::<Vec<_>>(),
