@@ -170,10 +170,11 @@ pub(super) async fn put(
     PathKey(key): PathKey,
     State(context): State<SharedContext>,
     ApiCaller { api, .. }: ApiCaller,
-    mut query: ApiQuery,
+    query: ApiQuery,
     headers: HeaderMap,
     content: Body,
 ) -> HttpResult {
+    let mut query = query.without_empty()?;
     let expect = match media::precondition(&headers)? {
         None => Expect::Any,
         Some(Precondition::Absent) => Expect::Absent,
