@@ -252,9 +252,11 @@ fn deployment_id(key: Key) -> Result<DeploymentId, ProblemResponse> {
 pub(super) async fn approve(
     PathKey(key): PathKey,
     ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
     query: ApiQuery,
 ) -> HttpResult {
     query.end()?;
+    media::without_precondition(&headers, "approve a deployment")?;
     approve_one(&api, &deployment_id(key)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

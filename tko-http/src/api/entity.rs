@@ -292,9 +292,11 @@ async fn current(api: &dyn DataApi, id: &DeploymentId) -> tko_core::Result<Versi
 pub(super) async fn delete(
     PathKey(key): PathKey,
     ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
     query: ApiQuery,
 ) -> HttpResult {
     query.end()?;
+    media::without_precondition(&headers, "delete an entity")?;
     api.delete(&key).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -92,8 +92,8 @@ async fn status(server: &TestServer, method: &Method, path: &str, role: &str) ->
             .body(r#"{"executor": "command"}"#),
         _ => request,
     };
-    let request = if is_plugin || *method == Method::DELETE {
-        // Plugins have no preconditions.
+    let request = if is_plugin || *method != Method::PUT {
+        // Only writes of other entities and of packages have preconditions.
         let mut request = request.build().expect("a request");
         request.headers_mut().remove("if-match");
         reqwest::RequestBuilder::from_parts(server.client.clone(), request)
