@@ -34,11 +34,15 @@ mod validate;
 use crate::console::to_stderr;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The memory backend allocates and frees many small objects. With the system allocator, each
 /// operation takes ten times as long at a million deployments.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The longest wait for tasks that are dropped when the program ends.
+const DROPPING: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // The TLS crates leave the choice of the cryptography provider to the program.
@@ -77,7 +81,8 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(cli.run());
-    // Tasks that are still running were cancelled, and their grace period is over.
-    runtime.shutdown_background();
+    // Tasks that are still running were cancelled, and their grace period is over. When they are
+    // dropped, they kill the processes of plugins.
+    runtime.shutdown_timeout(DROPPING);
     exit::code(result)
 }
