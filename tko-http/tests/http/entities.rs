@@ -238,6 +238,15 @@ async fn unknown_parameters_collections_and_methods_are_refused() {
         StatusCode::METHOD_NOT_ALLOWED,
     )
     .await;
+    let wrong = sent(
+        server.delete("/api/v1/sites"),
+        StatusCode::METHOD_NOT_ALLOWED,
+    )
+    .await;
+    let allowed = wrong.headers()["allow"].to_str().expect("text").to_owned();
+    assert!(allowed.contains("GET"), "{allowed}");
+    let problem: serde_json::Value = wrong.json().await.expect("JSON");
+    assert_eq!(problem["type"], "urn:tko:problem:method-not-allowed");
     let summary = answer(
         server.get("/api/v1/summary?by=colour"),
         StatusCode::BAD_REQUEST,
