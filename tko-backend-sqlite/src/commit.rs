@@ -109,8 +109,9 @@ pub(crate) fn another() -> Error {
 pub(crate) fn copy(error: &Error) -> Error {
     let source = std::error::Error::source(error).map(ToString::to_string);
     let source = source.unwrap_or_else(|| error.to_string());
-    match error.kind() {
-        ErrorKind::Internal => Error::internal("write", source),
+    match error {
+        Error::Internal { action, .. } => Error::internal(action.clone(), source),
+        Error::Unavailable { action, .. } => Error::unavailable(action.clone(), source),
         _ => Error::unavailable("write", source),
     }
 }

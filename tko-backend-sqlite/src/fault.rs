@@ -2,7 +2,7 @@
 
 use sqlx::Error as SqlError;
 use std::path::{Path, PathBuf};
-use tko_core::{BoxError, Error};
+use tko_core::Error;
 
 /// The result of statements.
 pub(crate) type SqlResult<T> = Result<T, SqlError>;
@@ -64,7 +64,11 @@ struct DamagedFile {
 /// Translates a database error for callers. `action` is a verb phrase: what could not be done.
 pub(crate) fn translate(action: &'static str, path: &Path, error: SqlError) -> Error {
     match SqliteFault::of(&error) {
-        SqliteFault::Unavailable => Error::unavailable(action, explain(error)),
+        // Servers hide the source of an error from their clients, but not the action.
+        SqliteFault::Unavailable => match remedy(&error) {
+            Some(remedy) => Error::unavailable(format!("{action}: {remedy}"), error),
+            None => Error::unavailable(action, error),
+        },
         SqliteFault::Damaged => Error::internal(
             action,
             DamagedFile {
@@ -76,25 +80,28 @@ pub(crate) fn translate(action: &'static str, path: &Path, error: SqlError) -> E
     }
 }
 
-/// Adds the remedy to frequent errors.
-fn explain(error: SqlError) -> BoxError {
-    let code = match &error {
-        SqlError::Database(error) => error.code().and_then(|code| code.parse::<u32>().ok()),
-        _ => None,
+/// The reason of a frequent error, with its remedy. It contains no paths.
+fn remedy(error: &SqlError) -> Option<&'static str> {
+    let SqlError::Database(error) = error else {
+        return None;
     };
-    match code.map(|code| code & 0xff) {
-        Some(13) => "the disk is full; free space, then retry".into(),
-        Some(5 | 6) => {
-            "another process is writing to the file for too long; retry, or stop it".into()
-        }
-        Some(8) => "the file cannot be written; check its permissions and its file system".into(),
-        _ => error.into(),
+    let code = error.code()?.parse::<u32>().ok()?;
+    match code & 0xff {
+        13 => Some("the disk is full; free space, then retry"),
+        5 | 6 => Some("another process is writing to the file for too long; retry, or stop it"),
+        8 => Some("the file cannot be written; check its permissions and its file system"),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SqliteFault;
+    use super::{SqliteFault, translate};
+    use crate::commit::copy;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions, Executor};
+    use std::path::Path;
+    use tko_core::ErrorKind;
 
     #[test]
     fn codes_are_classified() {
@@ -108,6 +115,28 @@ mod tests {
             (19, SqliteFault::Broken),
         ] {
             assert_eq!(SqliteFault::of_code(code), fault, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_text_of_a_frequent_error_has_its_reason_and_remedy() {
+        for (state, reason) in [
+            ("PRAGMA max_page_count = 1", "the disk is full; free space"),
+            ("PRAGMA query_only = ON", "the file cannot be written"),
+        ] {
+            let options = SqliteConnectOptions::new().in_memory(true);
+            let mut connection = options.connect().await.expect("a database");
+            connection.execute(state).await.expect("executed");
+            let made = connection.execute("CREATE TABLE t (x)").await;
+            let error = made.expect_err("it cannot be written");
+            let error = translate("commit", Path::new("/some/path"), error);
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            let said = error.to_string();
+            assert!(said.starts_with("could not commit: "), "{said}");
+            assert!(said.contains(reason), "{said}");
+            assert!(!said.contains("/some/path"), "{said}");
+            // Other writes of the same transaction say it, too.
+            assert_eq!(copy(&error).to_string(), said);
         }
     }
 }

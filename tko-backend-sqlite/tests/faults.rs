@@ -282,7 +282,7 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
         assert!(made.len() < 10_000, "the disk is not full");
     };
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
-    let said = refused.chain();
+    let said = refused.to_string();
     assert!(said.contains("free space"), "{said}");
     assert!(!made.is_empty());
     let page = store.list(&List::new(Select::all(Kind::Site))).await;

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tko_core::{ChangeRecord, DataApi, Error, Key, Kind, Pattern, Revision, Timestamp, view};
+use tko_core::{ChangeRecord, DataApi, Error, Key, Kind, Pattern, Revision, Timestamp, Want, view};
 
 /// Show who changed which entity, when and how
 #[derive(Debug, Args)]
@@ -110,8 +110,13 @@ impl HistoryArgs {
     pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
         let key = Key::new(self.kind, &self.id)?;
         let client = self.connect.client().await?;
+        let changes = client.history(&key, None, self.max_count).await?;
+        if changes.is_empty() && self.max_count > 0 {
+            // Its changes may be older than what is kept; otherwise it never existed.
+            client.get(&key, Want::ROW).await?;
+        }
         let mut lines = ChangeLines::new(console);
-        for change in client.history(&key, None, self.max_count).await? {
+        for change in changes {
             lines.write(&change)?;
         }
         lines.end()
@@ -135,10 +140,7 @@ impl<'a> ChangeLines<'a> {
     fn write(&mut self, change: &ChangeRecord) -> anyhow::Result<()> {
         let change = shown(change);
         match self {
-            Self::Json(out) => {
-                serde_json::to_writer(&mut *out, &change)?;
-                writeln!(out)?;
-            }
+            Self::Json(out) => writeln!(out, "{change}")?,
             Self::List(list) => list.item(change)?,
         }
         Ok(())

@@ -12,6 +12,12 @@ const UNNOTICED: Duration = Duration::from_millis(400);
 /// The time between two updates of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Prints a line to standard error. Errors are ignored: nothing is left to report them to, and the
+/// exit code still tells what happened.
+pub(crate) fn to_stderr(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// The outputs of a command, and the format of its results.
 pub(crate) struct Console<'a> {
     pub(crate) format: OutputFormat,
@@ -23,7 +29,7 @@ impl Console<'_> {
     /// Prints what was done to standard error, unless `--quiet` is given.
     pub(crate) fn done(&self, what: &str) {
         if !self.quiet {
-            eprintln!("{what}");
+            to_stderr(format_args!("{what}"));
         }
     }
 

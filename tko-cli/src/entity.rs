@@ -9,7 +9,7 @@ pub(crate) mod site;
 pub(crate) mod template;
 mod wait;
 
-use crate::console::Console;
+use crate::console::{Console, to_stderr};
 use crate::filter::{StateFilter, WindowArgs};
 use crate::output::{self, ListWriter, OutputFormat};
 use clap::Args;
@@ -203,7 +203,7 @@ fn report(bulk: &Bulk, verb: &str, kind: Kind, console: &Console<'_>) -> anyhow:
 /// Prints skipped entities, which are an error.
 fn report_skipped(bulk: &Bulk) -> anyhow::Result<()> {
     for (key, why) in &bulk.skipped {
-        eprintln!("skipped {key}: it {why}");
+        to_stderr(format_args!("skipped {key}: it {why}"));
     }
     if bulk.skipped.is_empty() {
         Ok(())

@@ -10,6 +10,7 @@
 //! | 5 | unavailable: retry later |
 //! | 6 | not authenticated or not allowed |
 
+use crate::console::to_stderr;
 use crate::printable::printable;
 use std::process::ExitCode;
 use tko_core::ErrorKind;
@@ -22,7 +23,8 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     if is_closed_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("tko: {}", printable(&message(&error), &['\n', '\t']));
+    let message = message(&error);
+    to_stderr(format_args!("tko: {}", printable(&message, &['\n', '\t'])));
     let cause = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<tko_core::Error>());
@@ -61,7 +63,7 @@ fn names_nothing(error: &tko_core::Error) -> bool {
 
 /// Whether the reader of standard output closed the pipe, as `head` does. That is not a failure. A
 /// connection broken by a server is a failure; it arrives as an error of `tko_core`.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .take_while(|cause| !cause.is::<tko_core::Error>())

@@ -1,7 +1,7 @@
 //! `tko export` and `tko import`: templates and sites as files or a git repository, and back.
 
 use crate::connect::ConnectArgs;
-use crate::console::Console;
+use crate::console::{Console, to_stderr};
 use anyhow::Context;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -138,7 +138,7 @@ impl ImportArgs {
             report.unchanged
         ));
         for problem in &report.problems {
-            eprintln!("{}: {}", problem.item, problem.why);
+            to_stderr(format_args!("{}: {}", problem.item, problem.why));
         }
         if !report.problems.is_empty() {
             anyhow::bail!("{} could not be imported", report.problems.len());

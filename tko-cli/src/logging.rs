@@ -89,6 +89,9 @@ impl LogArgs {
             (BoxMakeWriter::new(std::io::stderr), colours)
         };
         let layer = tracing_subscriber::fmt::layer()
+            // It would report a line that cannot be written with `eprintln!`, which panics if
+            // standard error is what cannot be written.
+            .log_internal_errors(false)
             .with_writer(writer)
             .with_ansi(colours);
         Ok(match self.log_format {

@@ -31,13 +31,18 @@ mod token;
 mod tosca;
 mod validate;
 
+use crate::console::to_stderr;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The memory backend allocates and frees many small objects. With the system allocator, each
 /// operation takes ten times as long at a million deployments.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The longest wait for tasks that are dropped when the program ends.
+const DROPPING: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // The TLS crates leave the choice of the cryptography provider to the program.
@@ -45,13 +50,17 @@ fn main() -> ExitCode {
         .install_default()
         .is_err()
     {
-        eprintln!("tko: cannot choose the TLS cryptography: it is already chosen");
+        to_stderr(format_args!(
+            "tko: cannot choose the TLS cryptography: it is already chosen"
+        ));
         return ExitCode::FAILURE;
     }
     let command = environment::with_variables(cli::Cli::command());
     let line = arguments::CommandLine::new(std::env::args_os(), &command);
     for flag in &line.ignored {
-        eprintln!("warning: {flag} has no effect; it is accepted for scripts of the original");
+        to_stderr(format_args!(
+            "warning: {flag} has no effect; it is accepted for scripts of the original"
+        ));
     }
     let parsed = command
         .try_get_matches_from(line.arguments)
@@ -67,12 +76,13 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("tko: cannot start the runtime: {error}");
+            to_stderr(format_args!("tko: cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
     let result = runtime.block_on(cli.run());
-    // Tasks that are still running were cancelled, and their grace period is over.
-    runtime.shutdown_background();
+    // Tasks that are still running were cancelled, and their grace period is over. When they are
+    // dropped, they kill the processes of plugins.
+    runtime.shutdown_timeout(DROPPING);
     exit::code(result)
 }

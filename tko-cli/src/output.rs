@@ -61,13 +61,13 @@ pub(crate) fn value(
         OutputFormat::Yaml => {
             out.write_all(&plain_times(encoding::encode([value], Format::Yaml)))?;
         }
-        OutputFormat::Json => {
-            serde_json::to_writer_pretty(&mut *out, value)?;
-            writeln!(out)?;
-        }
+        // Not by `serde_json::to_writer`: its errors hide that a pipe was closed.
+        OutputFormat::Json => writeln!(out, "{value:#}")?,
         OutputFormat::Xml => xml::write(value, out)?,
         OutputFormat::Cbor => {
-            ciborium::into_writer(value, out).context("cannot write CBOR")?;
+            let mut bytes = Vec::new();
+            ciborium::into_writer(value, &mut bytes).context("cannot write CBOR")?;
+            out.write_all(&bytes)?;
         }
         OutputFormat::MessagePack => {
             let bytes = rmp_serde::to_vec_named(value).context("cannot write MessagePack")?;
@@ -152,7 +152,7 @@ impl<'a> ListWriter<'a> {
             OutputFormat::Json => {
                 let before = if self.count == 0 { "[\n" } else { ",\n" };
                 self.out.write_all(before.as_bytes())?;
-                serde_json::to_writer_pretty(&mut *self.out, &item)?;
+                write!(self.out, "{item:#}")?;
             }
             _ => self.kept.push(item),
         }
@@ -174,7 +174,50 @@ impl<'a> ListWriter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::plain_times;
+    use super::{ListWriter, OutputFormat, plain_times, value};
+    use crate::exit::is_closed_pipe;
+    use serde_json::json;
+    use std::io::{Error, ErrorKind, Write};
+
+    /// A standard output whose reader has gone.
+    struct ClosedPipe;
+
+    impl Write for ClosedPipe {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(Error::from(ErrorKind::BrokenPipe))
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_recognised_in_every_format() {
+        for format in [
+            OutputFormat::Yaml,
+            OutputFormat::Json,
+            OutputFormat::Xml,
+            OutputFormat::Cbor,
+            OutputFormat::MessagePack,
+            OutputFormat::Table,
+        ] {
+            let error = value(format, &json!([{"id": 1}]), &mut ClosedPipe);
+            let error = error.expect_err("the pipe is closed");
+            assert!(is_closed_pipe(&error), "{format:?}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_json_is_printed_as_before() {
+        let mut out = Vec::new();
+        let mut list = ListWriter::new(OutputFormat::Json, &mut out);
+        list.item(json!({"id": "a"})).expect("written");
+        list.item(json!([])).expect("written");
+        list.end().expect("written");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text, "[\n{\n  \"id\": \"a\"\n},\n[]\n]\n");
+    }
 
     #[test]
     fn times_of_rows_are_plain_and_other_text_stays_quoted() {

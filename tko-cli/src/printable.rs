@@ -20,10 +20,22 @@ pub(crate) fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a terminal may interpret the character: control characters, and those that change the
-/// direction of the text around them.
+/// Whether a terminal may interpret or hide the character: control characters, those that change
+/// the direction of the text around them, and those without width, which make different texts look
+/// the same. Joiners are not among them: scripts and emoji need them.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }
 
 #[cfg(test)]
@@ -38,6 +50,8 @@ mod tests {
             ("a\nb", &[], "a\\nb"),
             ("a\nb\u{9b}", &['\n'], "a\nb\\u{9b}"),
             ("\u{202e}evil", &[], "\\u{202e}evil"),
+            ("a\u{200b}b\u{feff}", &[], "a\\u{200b}b\\u{feff}"),
+            ("\u{200d}", &[], "\u{200d}"),
         ] {
             assert_eq!(printable(text, keep), shown);
         }

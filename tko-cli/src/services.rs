@@ -7,7 +7,7 @@
 //! | `backend`, `data`, `controllers`, `clusters`, `charts`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `pods`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `catalog` | catalogs and inventories: flags, and their controller |
 //! | `web` | the flags of HTTP, and its server |
-//! | `data_folder`, `backend_command` | the folder for data and its lock; `tko backend` |
+//! | `data_folder`, `file_lock`, `backend_command` | the folder for data, its lock and that of a SQLite file; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
@@ -23,6 +23,7 @@ pub(crate) mod controllers;
 pub(crate) mod data;
 mod data_folder;
 mod door_metrics;
+mod file_lock;
 pub(crate) mod functions;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;

@@ -8,7 +8,7 @@ mod documents;
 mod files;
 mod report;
 
-use crate::console::Console;
+use crate::console::{Console, to_stderr};
 use crate::output::OutputFormat;
 use crate::services::data::SchemaArgs;
 use crate::services::time;
@@ -83,7 +83,8 @@ impl ValidateArgs {
             let before = checker.report.totals().clone();
             checker.url(url, quiet).await?;
             if !quiet {
-                eprintln!("{url}: {}", checker.report.totals().since(&before));
+                let since = checker.report.totals().since(&before);
+                to_stderr(format_args!("{url}: {since}"));
             }
             if checker.is_over() {
                 break;

@@ -76,7 +76,7 @@ use crate::error::{Error, Result, Subject};
 use crate::feed::whole;
 use crate::handler::Admission;
 use crate::hash::ContentHash;
-use crate::id::{DeploymentId, Key};
+use crate::id::{DeploymentId, Key, Kind};
 use crate::limits;
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
@@ -198,10 +198,14 @@ impl<B: Backend + ?Sized> Store<B> {
 /// `own` is the key of the entity that the request is about. All other errors stay as they are.
 fn unknown_reference(error: Error, own: &Key) -> Error {
     match error {
-        Error::NotFound(Subject::Entity(key)) if key != *own => Error::bad(
-            format!("{} id", key.kind()),
-            format!("{key} does not exist; register it first, or name another"),
-        ),
+        Error::NotFound(Subject::Entity(key)) if key != *own => {
+            let (argument, remedy) = match key.kind() {
+                // Deployments refer to no other deployment than their parent.
+                Kind::Deployment => ("parent id".to_owned(), "name another parent, or none"),
+                kind => (format!("{kind} id"), "register it first, or name another"),
+            };
+            Error::bad(argument, format!("{key} does not exist; {remedy}"))
+        }
         other => other,
     }
 }

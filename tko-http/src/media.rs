@@ -194,6 +194,16 @@ pub(crate) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, 
     }
 }
 
+/// Refuses a precondition where none can be checked: ignoring it would lose the changes of others.
+pub(crate) fn without_precondition(headers: &HeaderMap, verb: &str) -> Result<(), ProblemResponse> {
+    if precondition(headers)?.is_none() {
+        return Ok(());
+    }
+    Err(ProblemResponse::bad(format!(
+        "cannot {verb} under a precondition; remove If-Match and If-None-Match"
+    )))
+}
+
 /// Whether the client has this version already, by `If-None-Match`.
 pub(crate) fn is_unchanged(headers: &HeaderMap, version: Version) -> bool {
     let current = etag(version);

@@ -197,6 +197,7 @@ impl HttpServer {
             .merge(compatible::routes())
             .merge(api::routes())
             .merge(dashboard::routes())
+            .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(context.clone(), access::admit))
             .merge(dashboard::public_routes())
             .fallback(not_found)
@@ -253,6 +254,16 @@ async fn serve(
     if let Err(error) = served {
         tracing::debug!(error = &*error, "a connection ended with an error");
     }
+}
+
+/// The answer for a method that a path does not have.
+async fn wrong_method() -> ProblemResponse {
+    ProblemResponse::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "this path does not have this method; the header Allow lists its methods, and \
+         /api/v1/openapi.json describes them",
+    )
 }
 
 /// The answer for paths that do not exist.

@@ -193,6 +193,14 @@ impl fmt::Debug for CallerFile {
 /// [`BadArgument`](Error::BadArgument): the name or a role is invalid, or there is no role. A role
 /// can be restricted, as in a file.
 pub fn caller_line(name: &str, token: &str, roles: &[String]) -> Result<String> {
+    // A line is split at white space, and a line that starts with # is a comment.
+    if name.is_empty() || name.starts_with('#') || name.contains(char::is_whitespace) {
+        let message = format!(
+            "{name:?} cannot be the name of a caller; use one without white space and without # at \
+             the start"
+        );
+        return Err(Error::bad("name", message));
+    }
     let line = format!("{name} {} {}", TokenHashes::of(token), roles.join(" "));
     match FileLine::parse(&line) {
         Ok(_) if name != "*" => Ok(line),

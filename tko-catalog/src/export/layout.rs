@@ -12,6 +12,14 @@ pub(super) const VERSION: u64 = 1;
 /// The name of the file that contains the package.
 pub(super) const PACKAGE: &str = "package.yaml";
 
+/// Maximum length of the name of a folder, in bytes. File systems allow 255; some tools need a few
+/// of them.
+const MAX_NAME: usize = 200;
+/// Maximum number of folders for the segments of an id. All further segments share one folder.
+const MAX_LEVELS: usize = 32;
+/// Number of hexadecimal digits of a hash in a name.
+const DIGITS: usize = 32;
+
 /// The two parts of an export: the folder, and the name of descriptors.
 pub(super) const PARTS: [(&str, &str); 2] =
     [("templates", "template.json"), ("sites", "site.json")];
@@ -24,17 +32,39 @@ pub(super) fn folder(key: &Key) -> Option<PathBuf> {
         Key::Deployment(_) | Key::Plugin(_) => return None,
     };
     let mut path = PathBuf::from(part);
-    path.extend(id.split('/').map(segment));
+    for (level, part) in id.split('/').enumerate() {
+        if level == MAX_LEVELS {
+            // No other name begins with `+` and a digit of a hash.
+            path.push(format!("+{}", digest(id)));
+            break;
+        }
+        path.push(segment(part));
+    }
     Some(path)
 }
 
 /// A segment of an id as the name of a folder. `:` becomes `@`, which ids do not have. A segment
-/// that would lead elsewhere, be hidden, or be taken for a file of the export, begins with `+`.
+/// that would lead elsewhere, be hidden, or be taken for a file of the export, begins with `+`. A
+/// name that is too long is truncated, and ends with `+` and a hash of the segment.
 fn segment(segment: &str) -> String {
     let is_file = segment == PACKAGE || PARTS.iter().any(|(_, file)| segment == *file);
     let escape = segment.is_empty() || segment.starts_with('.') || is_file;
-    let name = segment.replace(':', "@");
-    if escape { format!("+{name}") } else { name }
+    let mut name = segment.replace(':', "@");
+    if escape {
+        name.insert(0, '+');
+    }
+    if name.len() > MAX_NAME {
+        name.truncate(MAX_NAME - DIGITS - 1);
+        name.push('+');
+        name.push_str(&digest(segment));
+    }
+    name
+}
+
+/// The first digits of the hash of a text.
+fn digest(text: &str) -> String {
+    let hash = blake3::hash(text.as_bytes()).to_hex();
+    hash.chars().take(DIGITS).collect()
 }
 
 /// The descriptor of an entity.
@@ -118,7 +148,7 @@ pub(super) fn parse(part: &str, bytes: &[u8]) -> Result<Descriptor> {
 
 #[cfg(test)]
 mod tests {
-    use super::{folder, parse, segment};
+    use super::{MAX_LEVELS, MAX_NAME, folder, parse, segment};
     use std::collections::HashSet;
     use tko_core::{Key, TemplateId};
 
@@ -139,14 +169,31 @@ mod tests {
             "..",
             ".",
         ];
+        let long = "x".repeat(MAX_NAME);
+        let deep = "a/".repeat(MAX_LEVELS);
+        let many = [
+            long.clone(),
+            format!("{long}y"),
+            format!("{long}z"),
+            format!("{long}y/{long}z"),
+            format!(".{long}"),
+            "/".repeat(1_000),
+            deep.clone(),
+            format!("{deep}b"),
+            format!("{deep}c/d"),
+            format!("{deep}c/e"),
+        ];
         let mut seen = HashSet::new();
-        for id in ids {
+        for id in ids.into_iter().chain(many.iter().map(String::as_str)) {
             let key = Key::from(TemplateId::new(id).expect("an id"));
             let path = folder(&key).expect("a folder");
             let safe = path
                 .components()
                 .all(|part| matches!(part, std::path::Component::Normal(_)));
             assert!(safe && path.starts_with("templates"), "{id}: {path:?}");
+            let is_short = path.iter().all(|name| name.len() <= MAX_NAME);
+            let is_flat = path.iter().count() <= MAX_LEVELS + 2;
+            assert!(is_short && is_flat, "{id}: {path:?}");
             assert!(seen.insert(path), "{id}");
         }
         assert_eq!(segment("upf:v1"), "upf@v1");

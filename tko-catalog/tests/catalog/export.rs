@@ -118,6 +118,37 @@ async fn an_export_is_stable_and_an_import_restores_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_and_deep_ids_are_exported_and_restored() {
+    let fixture = filled().await;
+    let deep = "a/".repeat(400);
+    let ids = [
+        "x".repeat(300),
+        format!("{}y", "x".repeat(300)),
+        format!("{deep}b"),
+        format!("{deep}c"),
+    ];
+    for id in &ids {
+        let new = NewTemplate::new(TemplateId::new(id).expect("an id"), package("a", id));
+        let registered = fixture.store.register_template(new).await;
+        registered.expect("registered");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = export(&fixture.store, folder.path()).await;
+    assert_eq!(report.expect("exported").templates, 7);
+    let again = export(&fixture.store, folder.path()).await;
+    assert_eq!(again.expect("exported").written, 0);
+    let other = Fixture::idle();
+    let done = import(&other.store, folder.path(), false).await;
+    let done = done.expect("imported");
+    assert_eq!((done.created.len(), done.problems.len()), (8, 0));
+    for id in &ids {
+        let key = Key::from(TemplateId::new(id).expect("an id"));
+        let found = other.store.get(&key, tko_core::Want::ROW).await;
+        found.expect("it is imported");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_is_a_catalog_and_an_inventory() {
     let fixture = filled().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,6 +2,7 @@
 
 use super::fleet::Expected;
 use super::observer::FleetTally;
+use crate::console::to_stderr;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -54,10 +55,10 @@ impl DemoProgress {
         self.placed.set_position(tally.placed as u64);
         if self.lines && self.last.elapsed() >= LINE_EVERY {
             self.last = Instant::now();
-            eprintln!(
+            to_stderr(format_args!(
                 "{} sites, {} deployments: {} prepared, {} approved, {} placed",
                 tally.sites, tally.deployments, tally.prepared, tally.approved, tally.placed
-            );
+            ));
         }
     }
 

@@ -226,12 +226,23 @@ async fn approve_one(
     report(&bulk, "approved", select.kind, console)
 }
 
+/// Names a refused duration after the flag, not after the field of the API.
+fn named_by_flag(error: tko_core::Error) -> tko_core::Error {
+    match error {
+        tko_core::Error::BadArgument {
+            argument, message, ..
+        } if argument == "ttl" => tko_core::Error::bad("--time", message),
+        other => other,
+    }
+}
+
 impl ModCommand {
     async fn run(self, data: &dyn DataApi, console: &mut Console<'_>) -> anyhow::Result<()> {
         match self {
             Self::Start { id, url, time } => {
                 let time = if time.is_zero() { MODIFICATION } else { time };
-                let edit = data.start_modification(&id, time).await?;
+                let edit = data.start_modification(&id, time).await;
+                let edit = edit.map_err(named_by_flag)?;
                 let package = edit.record.package.unwrap_or_default();
                 writeln!(console.out, "{}", edit.token.encode())?;
                 match url {

@@ -114,8 +114,9 @@ impl RemovalPlan {
             );
             return Err(Error::bad("--yes", why).into());
         }
-        eprint!("Delete {summary}? [y/N] ");
-        std::io::stderr().flush()?;
+        let mut stderr = std::io::stderr();
+        write!(stderr, "Delete {summary}? [y/N] ")?;
+        stderr.flush()?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;
         let confirmed = matches!(answer.trim(), "y" | "Y" | "yes");

@@ -11,8 +11,10 @@ use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use serde_json::Value;
 use std::io::{self, Write};
 
-/// The control characters that XML can have.
-const KEPT: [char; 3] = ['\t', '\n', '\r'];
+/// The control characters that XML can have, and invisible ones, which programs read unchanged.
+const KEPT: [char; 9] = [
+    '\t', '\n', '\r', '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}',
+];
 
 /// Writes one value and a line feed.
 pub(super) fn write(value: &Value, out: &mut dyn Write) -> io::Result<()> {
@@ -72,7 +74,8 @@ mod tests {
     #[test]
     fn types_and_keys_are_kept() {
         let mut out = Vec::new();
-        write(&json!({"a<": "x & y", "n": [1, 1.0, null, true]}), &mut out).expect("memory");
+        let value = json!({"a<": "x & y", "n": [1, 1.0, null, true], "w": "\u{200b}"});
+        write(&value, &mut out).expect("memory");
         let text = String::from_utf8(out).expect("text");
         for part in [
             "<string key=\"a&lt;\">x &amp; y</string>",
@@ -80,6 +83,7 @@ mod tests {
             "<float>1.0</float>",
             "<null/>",
             "<boolean>true</boolean>",
+            "<string key=\"w\">\u{200b}</string>",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }

@@ -1,6 +1,7 @@
 //! The flags that choose the storage backend, and the backend made from them.
 
 use super::data_folder::{DataFolder, data_folder, file_in};
+use super::file_lock::SqliteLock;
 use super::metrics::Exporter;
 use super::time;
 use anyhow::Context;
@@ -213,10 +214,11 @@ impl LocationArgs {
     }
 }
 
-/// An open backend, with the lock of its folder.
+/// An open backend, with its locks.
 pub(super) struct OpenBackend {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) folder: Option<DataFolder>,
+    pub(super) file: Option<SqliteLock>,
 }
 
 impl BackendArgs {
@@ -246,7 +248,7 @@ impl BackendArgs {
             )
             .into());
         }
-        let mut folder = None;
+        let (mut folder, mut file) = (None, None);
         let backend: Arc<dyn Backend> = match choice {
             BackendChoice::Memory => {
                 // The memory backend has no connection, and is empty at the start.
@@ -271,9 +273,14 @@ impl BackendArgs {
                 settings.history = u64::try_from(self.history).unwrap_or(u64::MAX);
                 let sqlite = Sqlite::open(clock.clone(), settings).await;
                 let sqlite = sqlite.context("cannot open the backend")?;
+                let lock = file.insert(SqliteLock::of(&path)?);
                 if self.backend_clean {
+                    lock.exclude()?;
+                    tracing::warn!("{CLEANING}");
                     sqlite.clear().await.context("cannot clean the backend")?;
+                    lock.release()?;
                 }
+                lock.share()?;
                 if let Some(exporter) = exporter {
                     exporter.name(sqlite.name());
                 }
@@ -287,7 +294,7 @@ impl BackendArgs {
                 let postgres = connect(settings).await?;
                 if self.backend_clean {
                     refuse_if_in_use(&postgres).await?;
-                    tracing::warn!("deleting everything in the backend, as --backend-clean says");
+                    tracing::warn!("{CLEANING}");
                     postgres.clear().await.context("cannot clean the backend")?;
                 }
                 if let Some(exporter) = exporter {
@@ -297,9 +304,16 @@ impl BackendArgs {
                 Arc::new(postgres)
             }
         };
-        Ok(OpenBackend { backend, folder })
+        Ok(OpenBackend {
+            backend,
+            folder,
+            file,
+        })
     }
 }
+
+/// What the log says before everything is deleted.
+const CLEANING: &str = "deleting everything in the backend, as --backend-clean says";
 
 /// The number of checks for other processes, and the time between them.
 const LOOKS: u32 = 10;

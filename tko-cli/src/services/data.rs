@@ -4,6 +4,7 @@ use super::admission::PatientAdmission;
 use super::backend::{BackendArgs, OpenBackend};
 use super::controllers::patient;
 use super::data_folder::DataFolder;
+use super::file_lock::SqliteLock;
 use super::metrics::Exporter;
 use super::schema_locations::SchemaLocations;
 use super::time;
@@ -116,6 +117,8 @@ pub(crate) struct StoreParts {
     pub(crate) validators: Arc<Registry<dyn Validator>>,
     /// Locks the folder for data against other processes.
     _folder: Option<DataFolder>,
+    /// Keeps other processes from emptying the SQLite file.
+    _file: Option<SqliteLock>,
 }
 
 /// Makes a store.
@@ -134,7 +137,11 @@ pub(super) async fn open_store(
     if let Some(rate) = schemas.pace {
         admission = Arc::new(PacedAdmission::new(admission, rate));
     }
-    let OpenBackend { backend, folder } = data.backend.open(clock, exporter).await?;
+    let OpenBackend {
+        backend,
+        folder,
+        file,
+    } = data.backend.open(clock, exporter).await?;
     let store = Store::new(backend, admission.clone(), Arc::new(TimeOrderedIds));
     Ok(StoreParts {
         store,
@@ -142,5 +149,6 @@ pub(super) async fn open_store(
         schemas: validator,
         validators,
         _folder: folder,
+        _file: file,
     })
 }

@@ -1,5 +1,5 @@
-//! Signals that stop a server: SIGTERM and Ctrl-C. The first stops it gracefully, the second at
-//! once.
+//! Signals that stop a server: SIGTERM, Ctrl-C, and SIGHUP of a terminal that is closed. The first
+//! stops it gracefully, the second at once.
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,13 +8,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// `None` if the process ignores it.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     /// Starts to receive signals; from now on they do not kill the process.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot receive signals");
+        // Under `nohup` the signal must stay ignored.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let hangup = (!ignores_hangup(&status)).then(|| listen(SignalKind::hangup()));
         Ok(Self {
+            hangup: hangup.transpose()?,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })
@@ -22,9 +28,22 @@ impl Signals {
 
     /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
+        let Self {
+            terminate,
+            interrupt,
+            hangup,
+        } = self;
+        let hung_up = async move {
+            if let Some(hangup) = hangup {
+                hangup.recv().await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = hung_up => {}
         }
     }
 
@@ -40,5 +59,35 @@ impl Signals {
             ended = end => Ok(ended),
             () = self.next() => bail!("stopped at once by a second signal; work in flight is left until its lease expires"),
         }
+    }
+}
+
+/// Whether a process ignores SIGHUP, by the text of its `/proc/PID/status`. Where that does not
+/// exist, the answer is yes: the signal then keeps its effect.
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1, SIGHUP.
+    ignored.is_none_or(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ignores_hangup;
+
+    #[test]
+    fn an_ignored_hangup_stays_ignored() {
+        for (mask, ignored) in [
+            ("0000000000001000", false),
+            ("0000000000001001", true),
+            ("0000000000000002", false),
+        ] {
+            let status = format!("Name:\ttko\nSigBlk:\t0000000000000001\nSigIgn:\t{mask}\n");
+            assert_eq!(ignores_hangup(&status), ignored, "{mask}");
+        }
+        // Not Linux.
+        assert!(ignores_hangup(""));
     }
 }

@@ -3,6 +3,7 @@
 use super::documents::{YamlDocument, YamlDocuments};
 use super::files::{self, Found};
 use super::report::{CheckedFile, ReportPlace, ResourceStatus, ValidationReport};
+use crate::console::to_stderr;
 use regex::Regex;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -130,7 +131,9 @@ impl PackageChecker<'_> {
         for one in found {
             match one {
                 Found::File(path) => names.push(path),
-                Found::Skipped(message) if !quiet => eprintln!("warning: {message}"),
+                Found::Skipped(message) if !quiet => {
+                    to_stderr(format_args!("warning: {message}"));
+                }
                 Found::Skipped(_) => {}
             }
         }

@@ -157,7 +157,7 @@ async fn unknown_names_and_forbidden_characters_are_refused() {
         ),
         (
             "deployment create --stdin --parent 0123",
-            "deployment 0123 does not exist",
+            "parent id: deployment 0123 does not exist; name another parent",
         ),
         ("deployment create", "needs a template"),
         ("deployment list -m nephio.org/waits-for/site=*", "internal"),

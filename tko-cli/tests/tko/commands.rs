@@ -259,6 +259,16 @@ async fn a_missing_server_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_standard_error_that_cannot_be_written_does_not_change_the_exit_code() {
+    let server = Server::data().await;
+    let mut full = std::fs::OpenOptions::new();
+    let full = full.write(true).open("/dev/full").expect("a full device");
+    let mut get = server.tko("site get nope").into_command();
+    let status = get.stderr(full).status().await.expect("it runs");
+    assert_eq!(status.code(), Some(3));
+}
+
+#[tokio::test]
 async fn a_plugin_whose_executor_no_controller_has_is_warned_of() {
     let server = Server::data().await;
     let registered = server

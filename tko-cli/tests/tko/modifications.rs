@@ -87,6 +87,10 @@ async fn a_late_or_repeated_end_changes_nothing() {
     assert!(twice.contains("start") && twice.contains(&id), "{twice}");
     assert_eq!(package(&server, &id).await, first);
 
+    let start = server.tko(&format!("deployment mod start {id} --time 2h"));
+    let long = start.bad(2).await;
+    assert!(long.contains("--time") && !long.contains("ttl"), "{long}");
+
     let none = end("nonsense").stdin(&*changed).bad(2).await;
     assert!(none.contains("token"), "{none}");
     let forged = end(&format!("deployment|{id}|0"))

@@ -57,6 +57,8 @@ async fn s10_s13_s18_tokens_have_roles_and_changes_say_who_made_them() {
         "{}",
         history.line()
     );
+    let unknown = as_caller("bob", "history template neverwas").bad(3).await;
+    assert!(unknown.contains("neverwas"), "{unknown}");
     let none = as_caller("bob", "audit --who nobody").good().await;
     assert_eq!(none.text(), "");
     assert!(

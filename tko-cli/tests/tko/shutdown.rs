@@ -1,12 +1,15 @@
 //! Services stop when they get a signal: promptly, with work in flight finished or released.
 
-use crate::harness::{Feed, Server, Service, own_plugin};
+use crate::harness::{Feed, Server, Service, TIME, own_plugin};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::{OpenOptions, Receiver};
 
 /// Far less than any grace period or long poll, and far more than stopping takes.
 const PROMPT: Duration = Duration::from_secs(8);
@@ -161,6 +164,75 @@ async fn a_second_signal_stops_a_service_at_once() {
             service.log()
         );
         drop(held);
+    }
+}
+
+/// A plugin that runs until it is killed, and a pipe that is open for writing as long as it runs.
+struct Holder {
+    _folder: TempDir,
+    pipe: Receiver,
+}
+
+impl Holder {
+    async fn on(server: &Server) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo").success());
+        let pipe = OpenOptions::new().open_receiver(&path).expect("a pipe");
+        let register = "plugin register prepare hold -g example.org,v1,Held";
+        let register = server.tko(register).arg(own_plugin("hold_open.py"));
+        register.arg(path).good().await;
+        let package = "apiVersion: example.org/v1\nkind: Held\nmetadata: {name: held}\n";
+        let create = server.tko("deployment create --stdin").stdin(package);
+        create.good().await;
+        Self {
+            _folder: folder,
+            pipe,
+        }
+    }
+
+    /// Waits until the plugin has ended.
+    async fn ended(mut self) {
+        let mut content = Vec::new();
+        let reading = self.pipe.read_to_end(&mut content);
+        let read = tokio::time::timeout(TIME, reading).await;
+        read.expect("the plugin is still running").expect("read");
+    }
+}
+
+/// The signal of a terminal that is closed; SIGTERM if the tests run under `nohup`, so that their
+/// processes ignore it.
+fn hangup() -> Signal {
+    let status = fs::read_to_string("/proc/self/status").expect("the status");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number");
+    if mask & 1 == 0 {
+        Signal::HUP
+    } else {
+        Signal::TERM
+    }
+}
+
+#[tokio::test]
+async fn no_plugin_survives_a_closed_terminal_or_a_second_signal() {
+    let hangup = hangup();
+    for (grace, signals, code) in [
+        ("--grace 1s", &[hangup][..], 0),
+        ("--grace 80s", &[Signal::TERM, Signal::INT], 1),
+        ("--grace 80s", &[hangup, hangup], 1),
+    ] {
+        let server = Server::data().await;
+        let mut preparer = preparer(&server, grace);
+        let holder = Holder::on(&server).await;
+        preparer.event("at work").await;
+        for signal in signals {
+            preparer.signal(*signal);
+            preparer.event("stopping").await;
+        }
+        let ended = preparer.ended().await;
+        assert_eq!(ended.code(), Some(code), "{}", preparer.log());
+        holder.ended().await;
     }
 }
 

@@ -129,6 +129,31 @@ async fn a_second_server_on_the_same_folder_is_refused() {
     start("up", folder.path()).await.service.stop().await;
 }
 
+#[tokio::test]
+async fn a_file_that_another_server_uses_is_not_cleaned() {
+    let folder = folder();
+    let path = folder.path().join("o.db");
+    let data = format!("data start --backend sqlite:{}", path.display());
+    let server = Server::start(&data).await;
+    server.tko("site register lab").good().await;
+    let clean = format!("{data} --grpc-port 0 --backend-clean");
+    let said = tko(&clean).bad(2).await;
+    for part in ["other processes use this file", "stop them first"] {
+        assert!(said.contains(part), "{part:?}: {said}");
+    }
+    // Servers may share a file.
+    let second = Server::start(&data).await;
+    let list = "site list -o json";
+    assert_eq!(second.tko(list).good().await.column("siteId"), ["lab"]);
+    second.service.stop().await;
+    server.service.stop().await;
+    let clean = Server::start(&format!("{data} --backend-clean")).await;
+    let warning = "deleting everything in the backend, as --backend-clean says";
+    clean.service.event(warning).await;
+    assert!(clean.tko(list).good().await.column("siteId").is_empty());
+    clean.service.stop().await;
+}
+
 /// A page in the middle of a file is not what TKO wrote: a check says so, and what to do.
 #[tokio::test]
 async fn a_file_that_is_damaged_in_the_middle_is_told_with_a_remedy() {

@@ -35,11 +35,12 @@ const MAX_KEY: usize = 256;
 pub(super) async fn create(
     State(context): State<SharedContext>,
     ApiCaller { api, .. }: ApiCaller,
-    mut query: ApiQuery,
+    query: ApiQuery,
     headers: HeaderMap,
     Extension(bytes): Extension<RequestBytes>,
     content: Body,
 ) -> HttpResult {
+    let mut query = query.without_empty()?;
     let content = body(&context, content).await?;
     if media::content_type(&headers) == NDJSON {
         query.end()?;
@@ -70,7 +71,9 @@ pub(super) async fn create(
     if let Some(key) = headers.get("idempotency-key") {
         new = new.idempotency_key(checked_key(key.to_str().unwrap_or_default())?);
     }
-    let new = new.merge(media::package(&context, &headers, &content).await?);
+    let package = media::package(&context, &headers, &content).await?;
+    let package = has_content(new.template.is_some(), package)?;
+    let new = new.merge(package);
     let id = api.create_deployment(new).await?;
     let mut response = (
         StatusCode::CREATED,
@@ -81,6 +84,17 @@ pub(super) async fn create(
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
+}
+
+/// Checks that a deployment is not created without anything in it.
+fn has_content(has_template: bool, package: Package) -> Result<Package, Error> {
+    if !has_template && package.is_empty() {
+        return Err(Error::bad(
+            "template",
+            "a deployment needs a template, or a package",
+        ));
+    }
+    Ok(package)
 }
 
 fn checked_key(key: &str) -> Result<&str, Error> {
@@ -119,6 +133,13 @@ struct BatchLine {
 
 impl BatchLine {
     fn read(line: &[u8], context: &SharedContext) -> tko_core::Result<NewDeployment> {
+        // A list would be read as the fields in their order.
+        if !line.trim_ascii().starts_with(b"{") {
+            return Err(Error::bad(
+                "line",
+                "expected a map, such as {\"templateId\": …}",
+            ));
+        }
         // Decoded within the limits of packages: depth, number of values, duplicate keys.
         tko_core::encoding::decode(
             line,
@@ -129,6 +150,8 @@ impl BatchLine {
         .map_err(|error| Error::bad("line", error.to_string()))?;
         let line: Self = serde_json::from_slice(line)
             .map_err(|error| Error::bad("line", format!("malformed: {error}")))?;
+        let package = Package::from_values(line.package)?;
+        let package = has_content(line.template_id.is_some(), package)?;
         let mut new = NewDeployment::new()
             .id(line
                 .deployment_id
@@ -148,7 +171,7 @@ impl BatchLine {
             .metadata(line.metadata)
             .prepared(line.prepared)
             .approved(line.approved)
-            .merge(Package::from_values(line.package)?);
+            .merge(package);
         if let Some(key) = line.idempotency_key {
             new = new.idempotency_key(checked_key(&key)?);
         }
@@ -229,9 +252,11 @@ fn deployment_id(key: Key) -> Result<DeploymentId, ProblemResponse> {
 pub(super) async fn approve(
     PathKey(key): PathKey,
     ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
     query: ApiQuery,
 ) -> HttpResult {
     query.end()?;
+    media::without_precondition(&headers, "approve a deployment")?;
     approve_one(&api, &deployment_id(key)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

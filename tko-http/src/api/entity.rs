@@ -170,10 +170,11 @@ pub(super) async fn put(
     PathKey(key): PathKey,
     State(context): State<SharedContext>,
     ApiCaller { api, .. }: ApiCaller,
-    mut query: ApiQuery,
+    query: ApiQuery,
     headers: HeaderMap,
     content: Body,
 ) -> HttpResult {
+    let mut query = query.without_empty()?;
     let expect = match media::precondition(&headers)? {
         None => Expect::Any,
         Some(Precondition::Absent) => Expect::Absent,
@@ -291,9 +292,11 @@ async fn current(api: &dyn DataApi, id: &DeploymentId) -> tko_core::Result<Versi
 pub(super) async fn delete(
     PathKey(key): PathKey,
     ApiCaller { api, .. }: ApiCaller,
+    headers: HeaderMap,
     query: ApiQuery,
 ) -> HttpResult {
     query.end()?;
+    media::without_precondition(&headers, "delete an entity")?;
     api.delete(&key).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -312,6 +315,10 @@ pub(super) async fn history(
     let with_package = query.boolean("package")?.unwrap_or(false);
     query.end()?;
     let changes = api.history(&key, before, limit).await?;
+    if changes.is_empty() && before.is_none() {
+        // Its changes may be older than what is kept; otherwise it never existed.
+        api.get(&key, Want::ROW).await?;
+    }
     let next = changes.last().filter(|_| changes.len() == limit);
     Ok(Json(json!({
         "items": changes.iter().map(|one| change(one, with_package)).collect::<Vec<_>>(),

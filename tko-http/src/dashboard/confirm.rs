@@ -180,27 +180,17 @@ impl BulkTarget {
         while let Some((key, done)) = changes.next().await {
             match done {
                 Ok(()) => bulk.done += 1,
-                Err(reason) => bulk.skipped.push((key, reason)),
+                Err(problem) => bulk.skipped.push((key, problem.detail().to_owned())),
             }
         }
         Ok(bulk)
     }
 
-    /// Changes one entity, or returns the reason why not.
-    async fn change(&self, api: &Arc<dyn DataApi>, key: &Key) -> Result<(), String> {
+    /// Changes one entity.
+    async fn change(&self, api: &Arc<dyn DataApi>, key: &Key) -> Result<(), ProblemResponse> {
         match (self.action, key) {
-            (BulkAction::Approve, Key::Deployment(id)) => approve_deployment(api, id)
-                .await
-                .map_err(|problem| problem.detail().to_owned()),
-            _ => api
-                .delete(key)
-                .await
-                .or_else(gone)
-                .map_err(|error| match error {
-                    // No further entity can be changed, so the error is returned at once.
-                    Error::Forbidden(reason) => reason,
-                    error => error.to_string(),
-                }),
+            (BulkAction::Approve, Key::Deployment(id)) => approve_deployment(api, id).await,
+            _ => Ok(api.delete(key).await.or_else(gone)?),
         }
     }
 }
@@ -323,11 +313,13 @@ pub(super) async fn apply(
         let notice = Some(Notice { text, bad: true });
         return question(&context, &caller, &target, preview, notice).await;
     }
-    let bulk = target.apply(&context, &caller).await?;
-    if let ([_], Some((_, reason))) = (&target.picked[..], bulk.skipped.first()) {
-        let kind = "busy";
-        return Err(ProblemResponse::new(http::StatusCode::CONFLICT, kind, reason).into());
-    }
+    let bulk = if let [key] = &target.picked[..] {
+        // The page of its error says more than the number of entities that were skipped.
+        target.change(&caller.api, key).await?;
+        Bulk::new(1)
+    } else {
+        target.apply(&context, &caller).await?
+    };
     let (done, skipped) = (bulk.done, bulk.skipped.len());
     let verb = target.action.as_str();
     let q = encoded(&target.q);

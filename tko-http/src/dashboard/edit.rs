@@ -6,13 +6,14 @@ use super::path;
 use super::shell::Shell;
 use crate::api::PathKey;
 use crate::context::{ApiCaller, SharedContext};
+use crate::problem::ProblemResponse;
 use crate::query::ApiQuery;
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::State;
 use std::time::Duration;
 use tko_core::work::Token;
-use tko_core::{Dialect, Error, Format, Key, Package, Result, Want, view};
+use tko_core::{Dialect, Error, ErrorKind, Format, Key, Package, Result, Want, view};
 use tko_serve::package_weight;
 
 /// Maximum duration of an edit.
@@ -20,6 +21,13 @@ const EDIT: Duration = Duration::from_mins(30);
 
 /// Maximum number of problems that are shown.
 const MAX_PROBLEMS: usize = 50;
+
+/// How to go on after a modification has ended.
+const ENDED: &str = "This edit has ended, so it cannot be saved any more. Copy the text, open the \
+                     deployment, and edit it again.";
+
+/// How to go on after a failure that may pass.
+const RETRY: &str = "Nothing was lost. Save it again, or copy the text.";
 
 #[derive(Template)]
 #[template(path = "edit.html")]
@@ -164,7 +172,16 @@ pub(super) async fn save(
         Err(error @ Error::BadArgument { .. }) => {
             shown(&context, &caller, &key, token, until, text, reasons(&error)).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let remedy = match error.kind() {
+                ErrorKind::ClaimExpired | ErrorKind::NotFound => ENDED,
+                _ => RETRY,
+            };
+            // Logs the cause that the page leaves out.
+            let problem = ProblemResponse::from(error);
+            let problems = vec![problem.detail().to_owned(), remedy.to_owned()];
+            shown(&context, &caller, &key, token, until, text, problems).await
+        }
     }
 }
 

@@ -123,6 +123,43 @@ async fn actions_ask_first_and_count_again() {
     sent(cross, StatusCode::FORBIDDEN).await;
 }
 
+/// Posts a form, percent-encoded, as a browser does.
+fn post(server: &TestServer, path: &str, form: String) -> reqwest::RequestBuilder {
+    server
+        .post(path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("accept", "text/html")
+        .body(form)
+}
+
+#[tokio::test]
+async fn the_text_of_an_edit_outlives_its_modification() {
+    let server = TestServer::start().await;
+    server.register("/api/v1/templates/t", CONFIG).await;
+    let id = server.create("template=t").await;
+    let started = post(&server, &format!("/deployments/{id}/edit"), String::new());
+    let started = sent(started, StatusCode::OK).await;
+    let started = started.text().await.expect("a page");
+    let (_, token) = started
+        .split_once("name=\"token\" value=\"")
+        .expect("a token");
+    let (token, _) = token.split_once('"').expect("its end");
+    let token = token.replace('|', "%7C");
+    let cancel = server.delete(&format!("/api/v1/modifications/{token}"));
+    sent(cancel, StatusCode::NO_CONTENT).await;
+    let text = CONFIG
+        .replace("a: b", "a: long-work")
+        .replace('\n', "%0A")
+        .replace(' ', "+");
+    let form = format!("do=save&token={token}&until=12%3A00+UTC&package={text}");
+    let saved = post(&server, &format!("/deployments/{id}/save"), form);
+    let shown = sent(saved, StatusCode::OK).await;
+    let shown = shown.text().await.expect("a page");
+    for part in ["a: long-work", "This edit has ended"] {
+        assert!(shown.contains(part), "{part:?}: {shown}");
+    }
+}
+
 #[tokio::test]
 async fn errors_are_pages_for_browsers() {
     let server = TestServer::start().await;

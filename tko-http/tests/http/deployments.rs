@@ -57,6 +57,41 @@ async fn a_batch_answers_line_by_line() {
 }
 
 #[tokio::test]
+async fn empty_parameters_and_empty_deployments_are_refused() {
+    let server = with_template().await;
+    let put = |path: &str| server.put(path).header("content-type", "application/yaml");
+    server.register("/api/v1/sites/lab?template=t", "").await;
+    for query in [
+        "?template=t&site=",
+        "?template=",
+        "?template=t&prepared=",
+        "",
+    ] {
+        let post = server.post(&format!("/api/v1/deployments{query}"));
+        answer(post, StatusCode::BAD_REQUEST).await;
+    }
+    let detached = put("/api/v1/sites/lab?template=").body(CONFIG);
+    answer(detached, StatusCode::BAD_REQUEST).await;
+    let post = server
+        .post("/api/v1/deployments")
+        .header("content-type", "application/x-ndjson");
+    let post = post.body("[]\n{}\n[\"a\", \"t\"]\n{\"metadata\": {}}\n");
+    let text = sent(post, StatusCode::OK).await.text().await.expect("text");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    for line in text.lines() {
+        assert!(line.contains("\"status\":400"), "{line}");
+    }
+    let listed = answer(server.get("/api/v1/deployments"), StatusCode::OK).await;
+    assert_eq!(listed["items"], json!([]));
+    let site = answer(server.get("/api/v1/sites/lab"), StatusCode::OK).await;
+    assert_eq!(site["templateId"], "t");
+    let with_package = server
+        .post("/api/v1/deployments")
+        .header("content-type", "application/yaml");
+    answer(with_package.body(CONFIG), StatusCode::CREATED).await;
+}
+
+#[tokio::test]
 async fn one_or_all_selected_are_approved() {
     let server = with_template().await;
     let id = server.create("template=t&prepared=true").await;

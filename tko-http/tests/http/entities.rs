@@ -73,6 +73,27 @@ async fn preconditions_keep_others_changes() {
 }
 
 #[tokio::test]
+async fn a_precondition_that_cannot_be_checked_is_refused() {
+    let server = TestServer::start().await;
+    server.register("/api/v1/sites/lab", CONFIG).await;
+    server.register("/api/v1/templates/t", CONFIG).await;
+    let id = server.create("template=t&prepared=true").await;
+    let approve = format!("/api/v1/deployments/{id}/approve");
+    for request in [
+        server.delete("/api/v1/sites/lab"),
+        server.post("/api/v1/sites/lab/retry"),
+        server.post(&approve),
+    ] {
+        let request = request.header("if-match", "\"999\"");
+        let problem = answer(request, StatusCode::BAD_REQUEST).await;
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains("remove If-Match"), "{detail}");
+    }
+    answer(server.get("/api/v1/sites/lab"), StatusCode::OK).await;
+    answer(server.post(&approve), StatusCode::NO_CONTENT).await;
+}
+
+#[tokio::test]
 async fn pages_continue_at_their_cursor() {
     let server = TestServer::start().await;
     for number in 0..7 {
@@ -217,6 +238,15 @@ async fn unknown_parameters_collections_and_methods_are_refused() {
         StatusCode::METHOD_NOT_ALLOWED,
     )
     .await;
+    let wrong = sent(
+        server.delete("/api/v1/sites"),
+        StatusCode::METHOD_NOT_ALLOWED,
+    )
+    .await;
+    let allowed = wrong.headers()["allow"].to_str().expect("text").to_owned();
+    assert!(allowed.contains("GET"), "{allowed}");
+    let problem: serde_json::Value = wrong.json().await.expect("JSON");
+    assert_eq!(problem["type"], "urn:tko:problem:method-not-allowed");
     let summary = answer(
         server.get("/api/v1/summary?by=colour"),
         StatusCode::BAD_REQUEST,

@@ -1,6 +1,6 @@
 //! Every operation of the document, and every role: which is permitted, and which is refused.
 
-use crate::harness::{TestServer, answer, store};
+use crate::harness::{CONFIG, TestServer, answer, sent, store};
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
 use std::collections::BTreeSet;
@@ -92,8 +92,8 @@ async fn status(server: &TestServer, method: &Method, path: &str, role: &str) ->
             .body(r#"{"executor": "command"}"#),
         _ => request,
     };
-    let request = if is_plugin || *method == Method::DELETE {
-        // Plugins have no preconditions.
+    let request = if is_plugin || *method != Method::PUT {
+        // Only writes of other entities and of packages have preconditions.
         let mut request = request.build().expect("a request");
         request.headers_mut().remove("if-match");
         reqwest::RequestBuilder::from_parts(server.client.clone(), request)
@@ -103,14 +103,39 @@ async fn status(server: &TestServer, method: &Method, path: &str, role: &str) ->
     request.send().await.expect("an answer").status()
 }
 
-#[tokio::test]
-async fn s10_every_operation_has_its_roles() {
+/// A server whose callers have the role that is their token.
+async fn by_role() -> TestServer {
     let store = store();
-    let data = Arc::new(store.clone());
-    let guarded = Arc::new(Guarded::new(data.clone(), RoleGuard::new()));
+    let guarded = Arc::new(Guarded::new(Arc::new(store.clone()), RoleGuard::new()));
     let access = Access::new().authentication(Arc::new(ByRole));
     let settings = HttpServerSettings::default();
-    let server = TestServer::serving(guarded, store, settings, access, 0).await;
+    TestServer::serving(guarded, store, settings, access, 0).await
+}
+
+#[tokio::test]
+async fn a_page_without_the_role_for_its_action_is_forbidden() {
+    let server = by_role().await;
+    let put = server.put("/api/v1/sites/lab").bearer_auth("author");
+    let put = put.header("content-type", "application/yaml").body(CONFIG);
+    answer(put, StatusCode::OK).await;
+    for (role, status) in [
+        ("viewer", StatusCode::FORBIDDEN),
+        ("author", StatusCode::SEE_OTHER),
+    ] {
+        let delete = server
+            .post("/apply/sites")
+            .bearer_auth(role)
+            .header("accept", "text/html")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("action=delete&q=&id=lab&count=1");
+        sent(delete, status).await;
+    }
+}
+
+#[tokio::test]
+async fn s10_every_operation_has_its_roles() {
+    let server = by_role().await;
+    let data = server.store.clone();
 
     let document = server.get("/api/v1/openapi.json").bearer_auth("viewer");
     let document = answer(document, StatusCode::OK).await;

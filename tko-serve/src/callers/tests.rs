@@ -19,6 +19,17 @@ fn a_line_has_a_name_a_credential_and_roles() {
 }
 
 #[test]
+fn a_name_that_would_not_be_read_back_is_refused() {
+    let viewer = ["viewer".to_owned()];
+    for name in ["", "#x", "a b", "a\nb", "\u{a0}", "a\t", "*"] {
+        let error = caller_line(name, TOKEN, &viewer).expect_err("a bad name");
+        assert_eq!(error.kind(), ErrorKind::BadArgument, "{name:?}");
+        assert!(error.to_string().contains("name"), "{name:?}: {error}");
+    }
+    caller_line("a#b", TOKEN, &viewer).expect("a line");
+}
+
+#[test]
 fn sha256_hashes_are_as_other_tools_make_them() {
     let hashes = crate::token::TokenHashes::of("abc");
     let hex = hashes.sha256.iter().fold(String::new(), |mut hex, byte| {

@@ -1,0 +1,102 @@
+//! The lock beside a SQLite file, which keeps `--backend-clean` from emptying it under a server.
+
+use anyhow::Context;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use tko_core::Error;
+
+/// The lock of the servers that use a SQLite file. Held as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct SqliteLock {
+    path: PathBuf,
+    file: File,
+}
+
+impl SqliteLock {
+    /// Opens the lock of an existing SQLite file, without taking it.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub(crate) fn of(database: &Path) -> anyhow::Result<Self> {
+        // Two names of the same file have the same lock.
+        let database = database.canonicalize();
+        let database = database.context("cannot find the file of the backend")?;
+        let mut path = database.into_os_string();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("cannot open the lock {path:?}"))?;
+        Ok(Self { path, file })
+    }
+
+    /// Takes the lock together with other servers.
+    ///
+    /// # Errors
+    /// `Unavailable`: another process empties the file.
+    pub(crate) fn share(&self) -> anyhow::Result<()> {
+        match self.file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                let message = "another process is deleting everything in it; retry";
+                Err(Error::unavailable("open the backend", message).into())
+            }
+            Err(TryLockError::Error(error)) => Err(self.failed(error)),
+        }
+    }
+
+    /// Takes the lock for this process alone, until [`release`](Self::release).
+    ///
+    /// # Errors
+    /// `BadArgument`: other processes use the file.
+    pub(crate) fn exclude(&self) -> anyhow::Result<()> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                let message = "other processes use this file, and would lose their data; stop them \
+                               first, or start without --backend-clean and TKO_BACKEND_CLEAN";
+                Err(Error::bad("--backend-clean", message).into())
+            }
+            Err(TryLockError::Error(error)) => Err(self.failed(error)),
+        }
+    }
+
+    /// Releases the lock.
+    pub(crate) fn release(&self) -> anyhow::Result<()> {
+        self.file.unlock().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: std::io::Error) -> anyhow::Error {
+        anyhow::Error::from(error).context(format!("cannot lock {:?}", self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SqliteLock;
+
+    #[test]
+    fn a_file_in_use_is_shared_but_not_excluded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("o.db");
+        std::fs::write(&path, "").expect("written");
+        let lock = || SqliteLock::of(&path).expect("a lock");
+        let (first, second, cleaner) = (lock(), lock(), lock());
+        first.share().expect("it is free");
+        second.share().expect("it is shared");
+        let refused = cleaner.exclude().expect_err("it is in use");
+        assert!(refused.to_string().contains("stop them"), "{refused}");
+        drop(first);
+        cleaner.exclude().expect_err("it is in use");
+        drop(second);
+        cleaner.exclude().expect("it is free");
+        let refused = lock().share().expect_err("it is cleaned");
+        assert!(refused.to_string().contains("retry"), "{refused:#}");
+        cleaner.release().expect("released");
+        lock().share().expect("it is free");
+    }
+}
