@@ -344,6 +344,9 @@ macro_rules! __data_checks {
                 concurrent_creations_lose_to_a_deletion
                 a_modification_blocks_only_its_own_deletion
                 a_placed_deployment_goes_when_it_is_reported_removed
+                a_deletion_requires_the_version_read
+                a_large_deletion_requires_the_version_once
+                a_deletion_and_a_change_exclude_each_other
                 an_unplaced_deployment_goes_at_once
             }
             purge {

@@ -158,6 +158,24 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `Busy`: it is a deployment under a modification.
     async fn delete(&self, key: &Key) -> Result<()>;
 
+    /// Deletes one entity as [`delete`](Self::delete) does, if it still has the version that was
+    /// read.
+    ///
+    /// No change comes between the check of the version and the deletion: whatever the caller
+    /// decided by is still true when the entity is removed, or hidden.
+    ///
+    /// # Errors
+    /// - `NotFound`: it does not exist, or is already being deleted.
+    /// - `Conflict`: it has another version; read it again.
+    /// - `Busy`: it is a deployment under a modification.
+    /// - `NotImplemented`: this API cannot do that; the default.
+    async fn delete_at(&self, key: &Key, expect: Version) -> Result<()> {
+        let _ = (key, expect);
+        Err(Error::NotImplemented(
+            "deleting an entity at a version".into(),
+        ))
+    }
+
     /// Deletes all matching entities, as [`delete`](Self::delete) does. Skips those that are under
     /// a modification.
     async fn purge(&self, select: &Select) -> Result<Bulk>;

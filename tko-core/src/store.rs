@@ -302,7 +302,11 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.remove(key).await
+        self.remove(key, None).await
+    }
+
+    async fn delete_at(&self, key: &Key, expect: Version) -> Result<()> {
+        self.remove(key, Some(expect)).await
     }
 
     async fn purge(&self, select: &Select) -> Result<Bulk> {

@@ -2,13 +2,16 @@
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
-    all, config, d, deployment_id, head_of, new_plugin, new_site, of_template, running_on, s,
-    site_id, t, template_id,
+    all, config, d, deployment_id, head_of, named, new_plugin, new_site, of_template, running_on,
+    s, site_id, t, template_id,
 };
-use crate::verdict::refused;
+use crate::verdict::{names, refused};
 use serde_json::json;
-use tko_core::ErrorKind::{Busy, NotFound};
-use tko_core::{Error, Event, Key, Kind, NewDeployment, Outcome, Pattern, ScheduleStep, Stage};
+use tko_core::ErrorKind::{Busy, Conflict, NotFound};
+use tko_core::{
+    EntityUpdate, Error, Event, Key, Kind, Metadata, NewDeployment, Outcome, Pattern, ScheduleStep,
+    Stage,
+};
 
 /// Deleting a template, site or parent clears the relation and never deletes deployments.
 pub async fn relations_are_cleared(fixture: DataFixture) {
@@ -100,6 +103,11 @@ async fn many(fixture: &DataFixture, count: usize) {
 async fn is_cleared(fixture: &DataFixture, key: Key, count: usize) {
     let from = fixture.revision().await;
     fixture.data.delete(&key).await.expect("it exists");
+    is_left_by_all(fixture, key, count, from).await;
+}
+
+/// Waits until a deletion is finished that began after the revision `from`.
+async fn is_left_by_all(fixture: &DataFixture, key: Key, count: usize, from: u64) {
     assert!(!fixture.is_seen(&key).await, "hidden at once");
     if fixture.find(&key).await.is_some() {
         let gone = |event: &Event| matches!(event, Event::Gone { .. });
@@ -246,6 +254,96 @@ pub async fn a_placed_deployment_goes_when_it_is_reported_removed(fixture: DataF
         .await
         .expect("it is live");
     assert!(fixture.find(&id).await.is_none(), "now it is gone");
+}
+
+/// A deletion at a version deletes exactly what was read; otherwise it conflicts and changes nothing.
+pub async fn a_deletion_requires_the_version_read(fixture: DataFixture) {
+    let read = fixture.site("s", [config("a")]).await;
+    let second = fixture.site("s", [config("b")]).await;
+    let before = fixture.revision().await;
+    let error = refused(
+        fixture.data.delete_at(&s("s"), read).await,
+        &[Conflict],
+        "a stale version",
+    );
+    names(&error, &[s("s")]);
+    assert_eq!(fixture.revision().await, before);
+    assert_eq!(fixture.package(s("s")).await, named([config("b")]));
+    let deleted = fixture.data.delete_at(&s("s"), second).await;
+    deleted.expect("the version is unchanged");
+    assert!(fixture.find(s("s")).await.is_none());
+    refused(
+        fixture.data.delete_at(&s("s"), second).await,
+        &[NotFound],
+        "a deleted entity",
+    );
+    fixture.site("s", []).await;
+    let id = fixture.create(running_on("s")).await;
+    let read = fixture.row(&id).await.version;
+    fixture.place("s", &[&id]).await;
+    let key = Key::from(&id);
+    refused(
+        fixture.data.delete_at(&key, read).await,
+        &[Conflict],
+        "a version before the placement",
+    );
+    assert!(fixture.is_seen(&id).await);
+    let placed = fixture.row(&id).await.version;
+    let deleted = fixture.data.delete_at(&key, placed).await;
+    deleted.expect("the version is unchanged");
+    assert!(!fixture.is_seen(&id).await);
+    let kept = fixture.find(&id).await;
+    assert!(kept.is_some(), "its scheduler must remove it first");
+}
+
+/// A deletion at a version that takes several commits requires it of the first only, also if a
+/// modification delays the rest.
+pub async fn a_large_deletion_requires_the_version_once(fixture: DataFixture) {
+    many(&fixture, 620).await;
+    let read = fixture.row(t("t")).await.version;
+    let from = fixture.revision().await;
+    let deleted = fixture.data.delete_at(&t("t"), read).await;
+    deleted.expect("the version is unchanged");
+    is_left_by_all(&fixture, t("t"), 620, from).await;
+    let first = fixture.walk(&all(Kind::Deployment), 0).await.remove(0);
+    let id = first.entity.key.deployment().expect("it is one").clone();
+    let edit = fixture.data.start_modification(&id, TTL).await;
+    let edit = edit.expect("the key is free");
+    let read = fixture.row(s("s")).await.version;
+    let from = fixture.revision().await;
+    let deleted = fixture.data.delete_at(&s("s"), read).await;
+    deleted.expect("the version is unchanged");
+    let cancelled = fixture.data.cancel_modification(&edit.token).await;
+    cancelled.expect("it is live");
+    is_left_by_all(&fixture, s("s"), 620, from).await;
+}
+
+/// Of a deletion and a concurrent change at the same version, exactly one succeeds.
+pub async fn a_deletion_and_a_change_exclude_each_other(fixture: DataFixture) {
+    for round in 0..50 {
+        let read = fixture.site("s", []).await;
+        let given = Metadata::from([("round", round.to_string())]);
+        let update = EntityUpdate::new(s("s"), read).metadata(given.clone());
+        let own = fixture.beside();
+        let changing = tokio::spawn(async move { own.data.update_entity(update).await });
+        if round % 2 == 1 {
+            tokio::task::yield_now().await;
+        }
+        let deleted = fixture.data.delete_at(&s("s"), read).await;
+        let changed = changing.await.expect("the task does not panic");
+        if changed.is_ok() {
+            refused(deleted, &[Conflict], "the deletion of a changed entity");
+            assert_eq!(fixture.row(s("s")).await.given, given);
+        } else {
+            deleted.expect("the version is unchanged");
+            refused(
+                changed,
+                &[Conflict, NotFound],
+                "the change of a deleted one",
+            );
+            assert!(fixture.find(s("s")).await.is_none());
+        }
+    }
 }
 
 /// A deployment that is placed nowhere disappears at once, whatever its state.

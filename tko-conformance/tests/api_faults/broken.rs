@@ -134,6 +134,10 @@ impl DataApi for Broken {
         self.broken_delete(key).await
     }
 
+    async fn delete_at(&self, key: &Key, expect: Version) -> Result<()> {
+        self.broken_delete_at(key, expect).await
+    }
+
     async fn purge(&self, select: &Select) -> Result<Bulk> {
         let mut select = select.clone();
         if self.is("a purge ignores metadata filters") {

@@ -50,6 +50,8 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("causes are all the same", "read::a_change_names_its_caller_and_its_verb"),
     ("deployments go with their parent", "delete::relations_are_cleared"),
     ("deleting an absent entity succeeds", "delete::a_deleted_entity_is_not_found"),
+    ("deletions ignore versions", "delete::a_deletion_requires_the_version_read"),
+    ("a version is checked before the deletion", "delete::a_deletion_and_a_change_exclude_each_other"),
     ("a purge ignores metadata filters", "purge::all_matches_are_deleted"),
     ("a purge reports no skipped entities", "purge::entities_under_modification_are_skipped"),
     ("an entity that starts to match has not entered", "watch::a_watch_reports_matching_changes"),

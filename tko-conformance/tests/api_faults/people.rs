@@ -181,6 +181,21 @@ impl Broken {
         }
     }
 
+    pub(crate) async fn broken_delete_at(&self, key: &Key, expect: Version) -> Result<()> {
+        if self.is("deletions ignore versions") {
+            return self.inner.delete(key).await;
+        }
+        if self.is("a version is checked before the deletion") {
+            let read = self.inner.get(key, Want::ROW).await?;
+            if read.entity.version != expect {
+                return Err(Error::Conflict(vec![key.clone()]));
+            }
+            tokio::task::yield_now().await;
+            return self.inner.delete(key).await;
+        }
+        self.inner.delete_at(key, expect).await
+    }
+
     pub(crate) async fn broken_approval(&self, select: &Select) -> Result<Bulk> {
         let mut select = select.clone();
         if self.is("everything is approved") {

@@ -87,6 +87,10 @@ impl<T: DataApi + ?Sized> DataApi for Arc<T> {
         (**self).delete(key).await
     }
 
+    async fn delete_at(&self, key: &Key, expect: Version) -> Result<()> {
+        (**self).delete_at(key, expect).await
+    }
+
     async fn purge(&self, select: &Select) -> Result<Bulk> {
         (**self).purge(select).await
     }

@@ -91,7 +91,7 @@ pub enum ApiCall<'a> {
     List(&'a List),
     /// [`DataApi::count`](super::DataApi::count).
     Count(&'a Select),
-    /// [`DataApi::delete`](super::DataApi::delete).
+    /// [`DataApi::delete`](super::DataApi::delete); also [`DataApi::delete_at`](super::DataApi::delete_at).
     Delete(&'a Key),
     /// [`DataApi::purge`](super::DataApi::purge).
     Purge(&'a Select),

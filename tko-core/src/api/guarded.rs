@@ -290,6 +290,11 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         self.inner.delete(key).await
     }
 
+    async fn delete_at(&self, key: &Key, expect: Version) -> Result<()> {
+        self.check_entity(ApiCall::Delete(key), key).await?;
+        self.inner.delete_at(key, expect).await
+    }
+
     async fn purge(&self, select: &Select) -> Result<Bulk> {
         let scopes = self.check(ApiCall::Purge(select))?;
         if !scopes.restricted() {

@@ -171,7 +171,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// # Errors
     /// Any other error of the deletion.
     async fn take_alone(&self, key: Key, bulk: &mut Bulk) -> Result<()> {
-        match self.remove(&key).await {
+        match self.remove(&key, None).await {
             Ok(()) => bulk.done += 1,
             Err(Error::NotFound(_)) => {}
             Err(error @ (Error::Busy(_) | Error::Conflict(_))) => {

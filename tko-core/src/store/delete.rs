@@ -34,6 +34,7 @@ use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, Record, SCHEDULED, 
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::pattern::Pattern;
+use crate::revision::Version;
 use crate::select::{Cursor, List, Select};
 use crate::triggers;
 use crate::work::{Enqueue, Stage};
@@ -78,26 +79,29 @@ impl<B: Backend + ?Sized> Store<B> {
     pub async fn finish_deletion(&self, key: &Key) -> Result<()> {
         let found = self.find(key, Want::ROW).await?;
         if found.as_ref().is_some_and(|record| record.entity.deleting) {
-            let done = self.clear_and_delete(key, DeletedBy::Worker, found);
-            done.await?;
+            self.clear_and_delete(key, DeletedBy::Worker, found, &mut None)
+                .await?;
         }
         Ok(())
     }
 
-    /// Deletes an entity for a client. When it returns, the entity is gone, or hidden as
-    /// `deleting`.
+    /// Deletes an entity for a client, at the version `expect` if there is one. When it returns, the
+    /// entity is gone, or hidden as `deleting`.
     ///
     /// # Errors
     /// - `NotFound`: the entity does not exist, or is already being deleted.
+    /// - `Conflict`: it has another version than `expect`.
     /// - As `delete_entity`.
-    pub(super) async fn remove(&self, key: &Key) -> Result<()> {
+    pub(super) async fn remove(&self, key: &Key, mut expect: Option<Version>) -> Result<()> {
         let found = self
             .find(key, Want::ROW)
             .await?
             .filter(|record| !record.entity.deleting)
             .ok_or_else(|| Error::not_found(key))?;
-        let done = self.clear_and_delete(key, DeletedBy::Request, Some(found));
-        self.or_left_to_worker(key, done.await).await.map(|_| ())
+        let done = self
+            .clear_and_delete(key, DeletedBy::Request, Some(found), &mut expect)
+            .await;
+        self.or_left_to_worker(key, expect, done).await.map(|_| ())
     }
 
     /// Deletes an entity, now or (a referrer is under modification) in the background. `released`:
@@ -113,20 +117,29 @@ impl<B: Backend + ?Sized> Store<B> {
         } else {
             DeletedBy::Request
         };
-        let done = self.clear_and_delete(key, by, None).await;
-        self.or_left_to_worker(key, done).await
+        let done = self.clear_and_delete(key, by, None, &mut None).await;
+        self.or_left_to_worker(key, None, done).await
     }
 
     /// Leaves a deletion to a worker if a referrer is under modification.
-    async fn or_left_to_worker(&self, key: &Key, done: Result<bool>) -> Result<bool> {
+    async fn or_left_to_worker(
+        &self,
+        key: &Key,
+        expect: Option<Version>,
+        done: Result<bool>,
+    ) -> Result<bool> {
         match done {
-            Err(Error::Busy(busy)) if busy != *key => self.leave_to_worker(key).await,
+            Err(Error::Busy(busy)) if busy != *key => self.leave_to_worker(key, expect).await,
             done => done,
         }
     }
 
     /// Clears the relations of all referrers, then deletes the row, unless a scheduler holds it.
     /// Returns whether it is gone.
+    ///
+    /// `expect` is the version that the row must have. The first commit decides the deletion, under
+    /// the condition that the row has this version; it then becomes `None`, because the row that was
+    /// marked has another one.
     ///
     /// `found` is the row, if it was read just before. Each round reads the row and clears one page
     /// of referrers. The first round marks the row as `deleting`, unless that round already removes
@@ -136,13 +149,15 @@ impl<B: Backend + ?Sized> Store<B> {
     ///
     /// # Errors
     /// - `Busy`: the entity or one of its referrers is under a modification; names that one.
-    /// - `Conflict`, `NotFound`: the rows kept changing for all attempts.
+    /// - `Conflict`, `NotFound`: the row is not as `expect` requires, or the rows kept changing for
+    ///   all attempts.
     /// - As [`Backend::commit`].
     async fn clear_and_delete(
         &self,
         key: &Key,
         by: DeletedBy,
         mut found: Option<Record>,
+        expect: &mut Option<Version>,
     ) -> Result<bool> {
         let mut walk = Referrers::of(key);
         let mut tries = 0;
@@ -151,10 +166,12 @@ impl<B: Backend + ?Sized> Store<B> {
                 Some(record) => record,
                 None => match self.find(key, Want::ROW).await? {
                     Some(record) => record,
+                    None if expect.is_some() => return Err(Error::not_found(key)),
                     None => return Ok(true),
                 },
             };
             let entity = &record.entity;
+            check_version(entity, *expect)?;
             let mut draft = ChangeDraft::because("deleted");
             draft.require(Require::At(key.clone(), entity.version));
             let placed = self.detach_some(&mut draft, &mut walk, key).await?;
@@ -182,7 +199,7 @@ impl<B: Backend + ?Sized> Store<B> {
             }
             match self.commit(draft, Ack::Numbered).await {
                 Ok(_) if !more => return Ok(!held),
-                Ok(_) => {}
+                Ok(_) => *expect = None,
                 Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) if tries < TRIES => {
                     tries += 1;
                     walk = Referrers::of(key);
@@ -199,13 +216,17 @@ impl<B: Backend + ?Sized> Store<B> {
     ///
     /// # Errors
     /// - `Busy`: the entity itself is under a modification.
-    /// - `Conflict`: the row kept changing for all attempts.
-    async fn leave_to_worker(&self, key: &Key) -> Result<bool> {
+    /// - `Conflict`, `NotFound`: the row is not as `expect` requires, or it kept changing for all
+    ///   attempts.
+    async fn leave_to_worker(&self, key: &Key, expect: Option<Version>) -> Result<bool> {
         for _ in 0..TRIES {
-            let Some(record) = self.find(key, Want::ROW).await? else {
-                return Ok(true);
+            let record = match self.find(key, Want::ROW).await? {
+                Some(record) => record,
+                None if expect.is_some() => return Err(Error::not_found(key)),
+                None => return Ok(true),
             };
             let entity = &record.entity;
+            check_version(entity, expect)?;
             let mut draft = ChangeDraft::because("deleted");
             draft.require(Require::At(key.clone(), entity.version));
             let put = Put {
@@ -264,6 +285,14 @@ impl<B: Backend + ?Sized> Store<B> {
             walk.left.pop();
         }
         Ok(walk.placed)
+    }
+}
+
+/// Refuses an entity that is not at the version that a client expects.
+fn check_version(entity: &Entity, expect: Option<Version>) -> Result<()> {
+    match expect {
+        Some(expect) if entity.version != expect => Err(Error::Conflict(vec![entity.key.clone()])),
+        _ => Ok(()),
     }
 }
 

@@ -32,6 +32,23 @@ fn bulk(answer: wire::BulkResponse) -> Result<Bulk> {
     Ok(Bulk::new(answer.done).skipped(skipped.collect::<Result<_>>().map_err(garbled)?))
 }
 
+impl Client {
+    /// Deletes an entity, at the version `expect` if there is one.
+    async fn delete_entity(&self, of: &Key, expect: Option<Version>) -> Result<()> {
+        let request = wire::DeleteRequest {
+            key: Some(key(of)),
+            expect: expect.map(|version| version.0),
+        };
+        self.write(
+            "delete an entity",
+            request,
+            |mut data, request| async move { data.delete(request).await },
+        )
+        .await
+        .map(|_| ())
+    }
+}
+
 #[async_trait]
 impl DataApi for Client {
     fn with_caller(self: Arc<Self>, _: Caller) -> Arc<dyn DataApi> {
@@ -147,14 +164,11 @@ impl DataApi for Client {
     }
 
     async fn delete(&self, of: &Key) -> Result<()> {
-        let request = wire::DeleteRequest { key: Some(key(of)) };
-        self.write(
-            "delete an entity",
-            request,
-            |mut data, request| async move { data.delete(request).await },
-        )
-        .await
-        .map(|_| ())
+        self.delete_entity(of, None).await
+    }
+
+    async fn delete_at(&self, of: &Key, expect: Version) -> Result<()> {
+        self.delete_entity(of, Some(expect)).await
     }
 
     async fn purge(&self, select: &Select) -> Result<Bulk> {

@@ -222,7 +222,11 @@ impl data_server::Data for DataService {
     ) -> Result<Response<wire::DeleteResponse>, Status> {
         self.0
             .answer(request, |api, request| async move {
-                api.delete(&required_key(request.key.as_ref())?).await?;
+                let key = required_key(request.key.as_ref())?;
+                match request.expect {
+                    None => api.delete(&key).await?,
+                    Some(version) => api.delete_at(&key, Version(version)).await?,
+                }
                 Ok(wire::DeleteResponse {})
             })
             .await

@@ -4,7 +4,9 @@ use crate::serving::{Serving, fleet, from_template};
 use futures_util::StreamExt;
 use prost::Message;
 use std::sync::Arc;
-use tko_core::{Cursor, DataApi, Event, Key, Kind, List, Record, Revision, Select, Want, Watch};
+use tko_core::{
+    Cursor, DataApi, Error, Event, Key, Kind, List, Record, Revision, Select, Version, Want, Watch,
+};
 use tko_grpc::client::{Client, ClientSettings};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
@@ -134,6 +136,25 @@ async fn creating_again_with_one_idempotency_key_returns_the_same_deployment() {
     let first = client.create_deployment(new.clone()).await.expect("sound");
     let second = client.create_deployment(new).await.expect("sound");
     assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn a_deletion_requires_the_expected_version_if_there_is_one() {
+    let serving = Serving::start().await;
+    let client = serving.client();
+    fleet(&client, "a", 0).await;
+    let key = Key::new(Kind::Template, "a").expect("an id");
+    let record = client.get(&key, Want::ROW).await.expect("it is there");
+    let read = record.entity.version;
+    let other = Version(read.0 + 1);
+    let refused = client.delete_at(&key, other).await;
+    let error = refused.expect_err("it has another version");
+    let named = matches!(&error, Error::Conflict(keys) if keys[..] == [key.clone()]);
+    assert!(named, "{error:?}");
+    let deleted = client.delete_at(&key, read).await;
+    deleted.expect("it has this version");
+    fleet(&client, "a", 0).await;
+    client.delete(&key).await.expect("any version will do");
 }
 
 #[tokio::test]

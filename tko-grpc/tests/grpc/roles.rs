@@ -237,6 +237,7 @@ async fn a_restricted_role_covers_only_what_matches() {
         .expect("covered");
     forbidden(south.get(&north_key, Want::ROW)).await;
     forbidden(south.delete(&north_key)).await;
+    forbidden(south.delete_at(&north_key, Version(1))).await;
     forbidden(south.history(&north_key, None, 1)).await;
     forbidden(south.update(&north, Version(1), Package::default())).await;
     forbidden(south.start_modification(&north, std::time::Duration::from_secs(5))).await;

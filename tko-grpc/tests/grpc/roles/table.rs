@@ -129,7 +129,10 @@ pub(super) fn versioned() -> Vec<Row> {
             ..Default::default()
         };
         row("Data", "Count", request.encode_to_vec(), READERS);
-        let request = wire::DeleteRequest { key: key.clone() };
+        let request = wire::DeleteRequest {
+            key: key.clone(),
+            ..Default::default()
+        };
         row("Data", "Delete", request.encode_to_vec(), owners);
         let request = wire::PurgeRequest {
             select: select.clone(),
