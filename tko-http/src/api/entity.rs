@@ -231,10 +231,10 @@ pub(super) async fn put(
 }
 
 /// A precondition in the headers of a request that failed is 412, not 409.
-fn refused_precondition(
-    result: tko_core::Result<Version>,
+fn refused_precondition<T>(
+    result: tko_core::Result<T>,
     expect: Expect,
-) -> Result<Version, ProblemResponse> {
+) -> Result<T, ProblemResponse> {
     result.map_err(|error| match (&error, expect) {
         (Error::Conflict(_) | Error::NotFound(_), Expect::At(_))
         | (Error::AlreadyExists(_), Expect::Absent) => {
@@ -289,6 +289,7 @@ async fn current(api: &dyn DataApi, id: &DeploymentId) -> tko_core::Result<Versi
     Ok(api.get(&id.into(), Want::ROW).await?.entity.version)
 }
 
+/// Deletes an entity, if it has the version in `If-Match`.
 pub(super) async fn delete(
     PathKey(key): PathKey,
     ApiCaller { api, .. }: ApiCaller,
@@ -296,8 +297,18 @@ pub(super) async fn delete(
     query: ApiQuery,
 ) -> HttpResult {
     query.end()?;
-    media::without_precondition(&headers, "delete an entity")?;
-    api.delete(&key).await?;
+    match media::precondition(&headers)? {
+        // A deletion requires that the entity exists in any case.
+        None | Some(Precondition::Exists) => api.delete(&key).await?,
+        Some(Precondition::At(version)) => {
+            let deleted = api.delete_at(&key, version).await;
+            refused_precondition(deleted, Expect::At(version))?;
+        }
+        Some(Precondition::Absent) => {
+            let detail = "cannot delete an entity that does not exist; remove If-None-Match";
+            return Err(ProblemResponse::bad(detail));
+        }
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

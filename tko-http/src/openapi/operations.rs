@@ -404,14 +404,14 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         path: "/api/v1/{collection}/{id}",
         id: "delete{Kind}",
         summary: "Delete a {kind}",
-        parameters: &[ID],
+        parameters: &[ID, IF_MATCH],
         answers: &[(
             "204",
             "It was deleted, or is hidden until it is removed everywhere",
             "",
             "",
         )],
-        problems: &["409"],
+        problems: &["409", "412"],
         ..NOTHING
     },
     OperationRow {

@@ -73,6 +73,37 @@ async fn preconditions_keep_others_changes() {
 }
 
 #[tokio::test]
+async fn a_deletion_keeps_what_has_changed_since_it_was_read() {
+    let server = TestServer::start().await;
+    let path = "/api/v1/sites/lab";
+    let tag = async || {
+        let got = sent(server.get(path), StatusCode::OK).await;
+        got.headers()["etag"].to_str().expect("text").to_owned()
+    };
+    server.register(path, CONFIG).await;
+    let read = tag().await;
+    server
+        .register(&format!("{path}?metadata=x%3Dy"), CONFIG)
+        .await;
+    let stale = || server.delete(path).header("if-match", &read);
+    let problem = answer(stale(), StatusCode::PRECONDITION_FAILED).await;
+    assert_eq!(problem["type"], "urn:tko:problem:precondition-failed");
+    answer(
+        server.delete(path).header("if-none-match", "*"),
+        StatusCode::BAD_REQUEST,
+    )
+    .await;
+    let current = tag().await;
+    let delete = server.delete(path).header("if-match", current);
+    answer(delete, StatusCode::NO_CONTENT).await;
+    answer(server.get(path), StatusCode::NOT_FOUND).await;
+    answer(stale(), StatusCode::PRECONDITION_FAILED).await;
+    server.register(path, CONFIG).await;
+    let delete = server.delete(path).header("if-match", "*");
+    answer(delete, StatusCode::NO_CONTENT).await;
+}
+
+#[tokio::test]
 async fn a_precondition_that_cannot_be_checked_is_refused() {
     let server = TestServer::start().await;
     server.register("/api/v1/sites/lab", CONFIG).await;
@@ -80,7 +111,6 @@ async fn a_precondition_that_cannot_be_checked_is_refused() {
     let id = server.create("template=t&prepared=true").await;
     let approve = format!("/api/v1/deployments/{id}/approve");
     for request in [
-        server.delete("/api/v1/sites/lab"),
         server.post("/api/v1/sites/lab/retry"),
         server.post(&approve),
     ] {

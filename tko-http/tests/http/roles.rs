@@ -93,7 +93,7 @@ async fn status(server: &TestServer, method: &Method, path: &str, role: &str) ->
         _ => request,
     };
     let request = if is_plugin || *method != Method::PUT {
-        // Only writes of other entities and of packages have preconditions.
+        // A DELETE at this version would be 412, and the other calls have no preconditions.
         let mut request = request.build().expect("a request");
         request.headers_mut().remove("if-match");
         reqwest::RequestBuilder::from_parts(server.client.clone(), request)
