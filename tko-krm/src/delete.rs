@@ -10,6 +10,7 @@ use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
+use crate::selector::ObjectSelector;
 use crate::stored::StoredMetadata;
 use crate::table;
 use http::StatusCode;
@@ -151,8 +152,9 @@ async fn delete_once(
     }
     if stored.finalizers.is_empty() {
         if !options.dry_run {
-            let done = request.data.delete(&entity.key).await;
-            done.map_err(|error| KrmFailure::from_error(&error, resource, name))?;
+            // At the version that was checked: others may have added a finalizer since then.
+            let done = request.data.delete_at(&entity.key, entity.version).await;
+            done.map_err(|error| failed(&error, resource, name))?;
         }
         return Ok(None);
     }
@@ -168,12 +170,8 @@ async fn delete_once(
         let mut given = entity.given.clone();
         stored.write_into(&mut given);
         let update = EntityUpdate::new(&entity.key, entity.version).metadata(given);
-        match request.data.update_entity(update).await {
-            Err(error @ Error::Conflict(_)) => {
-                return Err(KrmFailure::from_error(&error, resource, name).raced());
-            }
-            done => done.map_err(|error| KrmFailure::from_error(&error, resource, name))?,
-        };
+        let done = request.data.update_entity(update).await;
+        done.map_err(|error| failed(&error, resource, name))?;
     }
     let read = request.data.get(&entity.key, WHOLE).await;
     match read {
@@ -181,6 +179,43 @@ async fn delete_once(
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(KrmFailure::from_error(&error, resource, name)),
     }
+}
+
+/// The failure of a write at the version that was read.
+fn failed(error: &Error, resource: &'static ResourceType, name: &str) -> Box<KrmFailure> {
+    let failure = KrmFailure::from_error(error, resource, name);
+    match error {
+        Error::Conflict(_) => failure.raced(),
+        _ => failure,
+    }
+}
+
+/// Deletes an object of a collection, and returns it; `None` if it is gone, or is no longer selected.
+async fn delete_selected(
+    context: &KrmContext,
+    resource: &'static ResourceType,
+    request: &ApiRequest,
+    options: &DeleteOptions,
+    selector: &ObjectSelector,
+    mut live: Record,
+) -> KrmAnswer<Option<Record>> {
+    let name = names::name_of(&live.entity.key, &live.entity.given);
+    for _ in 0..ATTEMPTS {
+        let done = delete_once(context, resource, &name, request, options, &live).await;
+        match done {
+            Err(failure) if failure.code == 404 => return Ok(None),
+            Err(failure) if failure.is_raced() => {}
+            Err(failure) => return Err(failure),
+            Ok(_) => return Ok(Some(live)),
+        }
+        let read = request.data.get(&live.entity.key, WHOLE).await;
+        match read {
+            Ok(changed) if selector.matches(&changed) => live = changed,
+            Ok(_) | Err(Error::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(KrmFailure::from_error(&error, resource, &name)),
+        }
+    }
+    Err(KrmFailure::conflict(resource, &name, "it keeps changing"))
 }
 
 /// Answers a DELETE of a collection: deletes the selected objects one by one.
@@ -197,14 +232,11 @@ pub(crate) async fn delete_collection(
     loop {
         list.limit = Some(limit.unwrap_or(500).min(500));
         let listed = read_list(context, request, &list, true).await?;
-        for record in &listed.items {
-            let name = names::name_of(&record.entity.key, &record.entity.given);
-            match delete_once(context, resource, &name, request, &options, record).await {
-                // The object is gone, or was changed and no longer matches.
-                Err(failure) if failure.code == 404 || failure.is_raced() => {}
-                Err(failure) => return Err(failure),
-                Ok(_) => items.push(object::object(record)),
-            }
+        for record in listed.items {
+            let selector = &list.selector;
+            let deleted =
+                delete_selected(context, resource, request, &options, selector, record).await?;
+            items.extend(deleted.as_ref().map(object::object));
         }
         list.after = listed.next;
         let is_full = limit.is_some_and(|limit| items.len() as u64 >= limit);

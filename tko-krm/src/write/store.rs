@@ -226,8 +226,10 @@ impl Write<'_> {
             metadata.shift_remove("finalizers");
         }
         if !self.options.dry_run {
-            let done = self.request.data.delete(&live.entity.key).await;
-            done.map_err(|error| self.failed(name, &error))?;
+            // At the version that was read: others may have added a finalizer since then.
+            let entity = &live.entity;
+            let done = self.request.data.delete_at(&entity.key, entity.version);
+            done.await.map_err(|error| self.failed(name, &error))?;
         }
         Ok(object)
     }

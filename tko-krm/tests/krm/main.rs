@@ -2,6 +2,7 @@
 
 mod aggregated;
 mod approvals;
+mod deletions;
 mod gitops;
 mod health;
 mod kubectl;
