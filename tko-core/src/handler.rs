@@ -9,7 +9,7 @@ use crate::clock::Ids;
 use crate::entity::{Condition, Record};
 use crate::error::{Error, Result, Violation};
 use crate::hash::ContentHash;
-use crate::id::{Key, PluginType};
+use crate::id::{Key, PluginType, SiteId};
 use crate::package::Package;
 use crate::resource::{Identifier, Resource};
 use crate::subscription::Subscription;
@@ -255,6 +255,17 @@ pub trait Scheduler: Send + Sync + 'static {
     /// # Errors
     /// Any error is shown in the site's conditions, and the call is retried later.
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>>;
+
+    /// Returns those of the given sites of which nothing is left where this scheduler places them,
+    /// as after a change or loss of its target.
+    ///
+    /// A scheduling controller asks its schedulers of every site once after a start, for one page
+    /// of scheduled sites at a time. It schedules the returned sites at once, not when they are due
+    /// next. Answer quickly, and leave out a site if in doubt. By default no site is returned.
+    async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
+        let _ = sites;
+        Vec::new()
+    }
 }
 
 /// Makes handlers from registered plugins.

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use tko_core::{Scheduler, SiteId};
 use tko_scheduler::{GitSettings, Manifests};
 use tree::{Call, files, paths};
 use world::config;
@@ -54,6 +55,20 @@ fn bare(root: &Path) -> std::path::PathBuf {
     let path = root.join("remote.git");
     git(root, &["init", "-q", "--bare", "-b", "main", "remote.git"]);
     path
+}
+
+#[tokio::test]
+async fn sites_without_a_folder_or_a_repository_are_lost() {
+    let folder = TempDir::new().expect("a directory");
+    let root = folder.path().join("r");
+    let manifests = repository(&root);
+    let sites = ["a", "b"].map(|id| SiteId::new(id).expect("valid"));
+    assert_eq!(manifests.lost_sites(&sites).await, sites);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("committed");
+    assert_eq!(manifests.lost_sites(&sites).await, sites[1..]);
+    fs::remove_dir_all(root.join(".git")).expect("removed");
+    assert_eq!(manifests.lost_sites(&sites).await, sites);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use super::job::SiteManifests;
 use command::GitCommand;
 use push::Pusher;
 use repository::Repository;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tko_core::{Error, Result};
@@ -54,6 +54,11 @@ impl GitWriter {
             waiting: AtomicUsize::new(0),
             pusher: Pusher::default(),
         }
+    }
+
+    /// The root of the work tree.
+    pub(super) fn root(&self) -> &Path {
+        &self.command.root
     }
 
     pub(super) async fn schedule(
