@@ -72,6 +72,24 @@ async fn sites_without_a_folder_or_a_repository_are_lost() {
 }
 
 #[tokio::test]
+async fn a_repository_that_is_removed_is_created_again() {
+    let folder = TempDir::new().expect("a directory");
+    let root = folder.path().join("r");
+    let remote = bare(folder.path());
+    let manifests = with_remote(&root, &remote);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("committed");
+    for (fence, removed) in [(2, ".git/tko"), (3, ".git"), (4, "")] {
+        fs::remove_dir_all(root.join(removed)).expect("removed");
+        let call = call.fence(fence);
+        call.make(&manifests).await.expect("created again");
+        assert_eq!(paths(&root), ["a/d1/030-configmap-core-config.yaml"]);
+        assert_eq!(log(&root), log(&remote));
+        assert_eq!(log(&root).len(), 1, "the history is that of the remote");
+    }
+}
+
+#[tokio::test]
 async fn every_change_is_one_commit_whose_message_lists_it() {
     let root = TempDir::new().expect("a directory");
     let root = root.path();

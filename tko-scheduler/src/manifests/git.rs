@@ -80,6 +80,13 @@ impl GitWriter {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut repository = self.repository.lock().await;
         let others = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
+        if repository
+            .as_ref()
+            .is_some_and(|open| !open.is_there(&self.command))
+        {
+            // Its folder was removed meanwhile, so it is created again.
+            *repository = None;
+        }
         let repository = match &mut *repository {
             Some(repository) => repository,
             none => none.insert(Repository::open(&self.command).await?),
