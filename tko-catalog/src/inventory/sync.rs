@@ -62,8 +62,7 @@ impl InventorySync<'_> {
             problems: listing.problems,
             ..SyncReport::default()
         };
-        let wanted = self.map(&listing.items, &mut report)?;
-        drop(listing.items);
+        let wanted = self.map(listing.items, &mut report)?;
         report.total = wanted.sites.len();
         let own = self.own().await?;
         if let Some(stop) = self.guard(&own, &wanted) {
@@ -74,8 +73,9 @@ impl InventorySync<'_> {
         Ok(report)
     }
 
-    /// Maps all items to sites. An item that fails becomes a problem, and its site stays unchanged.
-    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<WantedSites> {
+    /// Maps all items to sites, and frees each item. An item that fails becomes a problem, and its
+    /// site stays unchanged.
+    fn map(&self, items: Vec<InventoryItem>, report: &mut SyncReport) -> Result<WantedSites> {
         let mapper = self.entry.mapping.compile()?;
         let mut wanted = WantedSites::default();
         if items.len() > self.settings.max_sites {
@@ -86,7 +86,7 @@ impl InventorySync<'_> {
             return Err(Error::bad("url", why));
         }
         for item in items {
-            let id = match mapper.id(item) {
+            let id = match mapper.id(&item) {
                 Ok(Some(id)) => id,
                 Ok(None) => continue,
                 Err(error) => {
@@ -101,9 +101,9 @@ impl InventorySync<'_> {
             }
             let site = match &item.fault {
                 Some(why) => Err(Error::bad("package", why.clone())),
-                None => mapper.site(item, id.clone()),
+                None => mapper.site(&item, id.clone()),
             };
-            wanted.sites.insert(id, (item.name.clone(), site));
+            wanted.sites.insert(id, (item.name, site));
         }
         Ok(wanted)
     }
