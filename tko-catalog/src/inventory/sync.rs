@@ -47,6 +47,8 @@ enum Written {
     Changed,
     Gone,
     Removed,
+    /// Another process registered it.
+    Elsewhere,
     Nothing,
 }
 
@@ -63,8 +65,9 @@ impl InventorySync<'_> {
             ..SyncReport::default()
         };
         let wanted = self.map(listing.items, &mut report)?;
-        report.total = wanted.sites.len();
         let own = self.own().await?;
+        let known = wanted.sites.keys().filter(|id| own.contains_key(*id));
+        report.total = known.count();
         if let Some(stop) = self.guard(&own, &wanted) {
             report.stopped = Some(stop);
             return Ok(report);
@@ -288,7 +291,7 @@ impl InventorySync<'_> {
             Some(name)
                 if name == self.entry.name && given.get(INVENTORY_DIGEST) == Some(digest) =>
             {
-                Ok(Written::Nothing)
+                Ok(Written::Elsewhere)
             }
             Some(name) => Err(Error::bad(
                 "site",
@@ -333,7 +336,11 @@ async fn apply(
     let mut written = stream::iter(calls).buffer_unordered(AT_ONCE);
     while let Some((item, written)) = written.next().await {
         match written {
-            Ok(Written::Created) => report.created += 1,
+            Ok(Written::Created) => {
+                report.created += 1;
+                report.total += 1;
+            }
+            Ok(Written::Elsewhere) => report.total += 1,
             Ok(Written::Changed) => report.changed += 1,
             Ok(Written::Gone) => report.gone += 1,
             Ok(Written::Removed) => report.removed += 1,

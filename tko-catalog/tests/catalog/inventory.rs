@@ -173,6 +173,8 @@ async fn a_program_prints_sites_within_limits() {
     assert_eq!(fixture.sites().await, ["x"]);
     let message = &condition(&entity, "Complete").message;
     assert!(message.starts_with("2 problems"), "{message}");
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.starts_with("1 sites"), "{message}");
     for (arguments, part) in [
         (&["false"][..], "ended with"),
         (&["no-such-program-of-tko"], "not installed"),
