@@ -14,7 +14,7 @@ pub(crate) mod entry;
 pub(crate) mod git;
 mod http;
 pub(crate) mod layout;
-mod oci;
+pub(crate) mod oci;
 pub(crate) mod offer;
 mod place;
 pub(crate) mod sync;
@@ -60,14 +60,27 @@ pub(crate) async fn source(
         "git" => Box::new(git::GitCatalog::new(entry, settings).await?),
         "http" => Box::new(http::HttpCatalog::new(entry, settings).await?),
         "oci" => Box::new(oci::OciCatalog::new(entry, settings).await?),
-        other => {
-            let why = format!(
-                "unknown executor {other:?} of a catalog; expected {}",
-                CATALOG_EXECUTORS.join(", ")
-            );
-            return Err(Error::bad("executor", why));
-        }
+        other => return Err(unknown_executor(other)),
     })
+}
+
+/// Refuses an executor that [`source`] does not know.
+///
+/// # Errors
+/// `BadArgument`: there is no such executor.
+pub(crate) fn check_executor(name: &str) -> Result<()> {
+    if CATALOG_EXECUTORS.contains(&name) {
+        return Ok(());
+    }
+    Err(unknown_executor(name))
+}
+
+fn unknown_executor(name: &str) -> Error {
+    let why = format!(
+        "unknown executor {name:?} of a catalog; expected {}",
+        CATALOG_EXECUTORS.join(", ")
+    );
+    Error::bad("executor", why)
 }
 
 #[cfg(test)]

@@ -49,12 +49,25 @@ pub(crate) async fn source(
         "kubernetes" => Box::new(kubernetes::KubernetesInventory::new(entry, settings).await?),
         "netbox" => Box::new(netbox::NetboxInventory::new(entry, settings).await?),
         "command" => Box::new(command::CommandInventory::new(entry, settings)?),
-        other => {
-            let why = format!(
-                "unknown executor {other:?} of an inventory; expected {}",
-                INVENTORY_EXECUTORS.join(", ")
-            );
-            return Err(Error::bad("executor", why));
-        }
+        other => return Err(unknown_executor(other)),
     })
+}
+
+/// Refuses an executor that [`source`] does not know.
+///
+/// # Errors
+/// `BadArgument`: there is no such executor.
+pub(crate) fn check_executor(name: &str) -> Result<()> {
+    if INVENTORY_EXECUTORS.contains(&name) {
+        return Ok(());
+    }
+    Err(unknown_executor(name))
+}
+
+fn unknown_executor(name: &str) -> Error {
+    let why = format!(
+        "unknown executor {name:?} of an inventory; expected {}",
+        INVENTORY_EXECUTORS.join(", ")
+    );
+    Error::bad("executor", why)
 }

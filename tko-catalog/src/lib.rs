@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 mod catalog;
 mod controller;
 pub mod export;
@@ -16,6 +17,7 @@ mod settings;
 pub mod webhook;
 mod worker;
 
+pub use admission::check_plugin;
 pub use catalog::{CATALOG_EXECUTORS, catalog_executor_of, oci_file};
 pub use controller::CatalogController;
 pub use inventory::INVENTORY_EXECUTORS;

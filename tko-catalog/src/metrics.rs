@@ -40,7 +40,7 @@ impl CatalogMetrics {
         );
         registry.register(
             "tko_catalog_items",
-            "Templates or sites that the source had at the last sync",
+            "Templates or sites of the source that are registered, as of the last sync",
             self.items.clone(),
         );
         registry.register(

@@ -137,15 +137,27 @@ pub(crate) async fn resolve(
         Some(("file", path)) if settings.local => Path::new(path),
         Some(("file", _)) => return Err(forbidden("files")),
         Some(("secret", _)) => return settings.secrets.resolve(property, reference).await,
-        _ => {
-            return Err(bad(
-                "a secret is not written here; write env:NAME, file:PATH or secret:NAME".into(),
-            ));
-        }
+        _ => return Err(not_a_reference(property)),
     };
     secret_in(path)
         .await
         .map_err(|error| bad(format!("{reference} cannot be read: {error}")))
+}
+
+/// Checks that a property refers to a secret, without reading it.
+///
+/// # Errors
+/// `BadArgument`: it has another form, and may be the secret itself. The error does not show it.
+pub(crate) fn check_reference(property: &str, reference: &str) -> Result<()> {
+    match reference.split_once(':') {
+        Some(("env" | "file" | "secret", name)) if !name.is_empty() => Ok(()),
+        _ => Err(not_a_reference(property)),
+    }
+}
+
+fn not_a_reference(property: &str) -> Error {
+    let why = "a secret is not written here; write env:NAME, file:PATH or secret:NAME";
+    Error::bad(property.to_owned(), why)
 }
 
 #[cfg(test)]

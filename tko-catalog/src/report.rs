@@ -45,7 +45,7 @@ impl SyncProblem {
 pub struct SyncReport {
     /// The revision of the source.
     pub revision: String,
-    /// How many templates or sites the source has.
+    /// How many templates or sites of the source are registered.
     pub total: usize,
     /// How many were registered for the first time.
     pub created: usize,

@@ -3,13 +3,13 @@
 //! A controller treats native handlers and plugins alike. It finds them in a
 //! [`Registry`](crate::Registry) by the kind of resource that triggers them.
 
-use crate::api::{DataApi, Effect};
+use crate::api::{DataApi, Effect, NewPlugin};
 use crate::builder::chainable;
 use crate::clock::Ids;
 use crate::entity::{Condition, Record};
 use crate::error::{Error, Result, Violation};
 use crate::hash::ContentHash;
-use crate::id::{Key, PluginType};
+use crate::id::{Key, PluginType, SiteId};
 use crate::package::Package;
 use crate::resource::{Identifier, Resource};
 use crate::subscription::Subscription;
@@ -18,9 +18,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The check that every package passes before it is stored.
+/// The check that every package and every plugin passes before it is stored.
 ///
-/// [`Store`](crate::Store) calls it before every commit of a body, and cannot be built without one.
+/// [`Store`](crate::Store) calls it before every commit of a body and every registration of a
+/// plugin, and cannot be built without one.
 /// The crate `tko-validate` makes one from a registry of [`Validator`]s.
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
@@ -30,6 +31,15 @@ pub trait Admission: Send + Sync + 'static {
     /// # Errors
     /// Any error: the package could not be checked, and is refused.
     async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>>;
+
+    /// Checks a plugin before it is stored. By default every plugin is admitted.
+    ///
+    /// # Errors
+    /// Any error: the plugin is refused.
+    async fn admit_plugin(&self, plugin: &NewPlugin) -> Result<()> {
+        let _ = plugin;
+        Ok(())
+    }
 }
 
 /// Validates the kinds of resource that it is registered for.
@@ -255,6 +265,17 @@ pub trait Scheduler: Send + Sync + 'static {
     /// # Errors
     /// Any error is shown in the site's conditions, and the call is retried later.
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>>;
+
+    /// Returns those of the given sites of which nothing is left where this scheduler places them,
+    /// as after a change or loss of its target.
+    ///
+    /// A scheduling controller asks its schedulers of every site once after a start, for one page
+    /// of scheduled sites at a time. It schedules the returned sites at once, not when they are due
+    /// next. Answer quickly, and leave out a site if in doubt. By default no site is returned.
+    async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
+        let _ = sites;
+        Vec::new()
+    }
 }
 
 /// Makes handlers from registered plugins.

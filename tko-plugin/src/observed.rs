@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tko_core::{
     Answer, Condition, ContentHash, Executor, Identifier, Key, Package, PluginType, PrepareCall,
-    Preparer, Record, Resource, Result, ScheduleCall, Scheduler, Subscription, Validator,
+    Preparer, Record, Resource, Result, ScheduleCall, Scheduler, SiteId, Subscription, Validator,
     Violation,
 };
 use tracing::Instrument;
@@ -159,5 +159,9 @@ impl Scheduler for ObservedHandler<dyn Scheduler> {
             good(PluginType::Schedule, true)
         })
         .await
+    }
+
+    async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
+        self.inner.lost_sites(sites).await
     }
 }

@@ -11,6 +11,9 @@ use tko_worker::shortened;
 /// Maximum length of a message, in bytes: a condition is part of every listed row.
 const MAX_MESSAGE: usize = 2_000;
 
+/// The reason of a site that schedulers served before, and none serves now.
+const SCHEDULER_GONE: &str = "SchedulerGone";
+
 /// The condition of a site that is about to be scheduled for the first time. From now on the
 /// controller has to clean it up before it can be deleted.
 pub(crate) fn started(site: &Entity) -> Condition {
@@ -73,17 +76,25 @@ pub(crate) fn removal_failed(entity: &Entity, site: &SiteId, why: &str) -> Condi
 pub(crate) fn unserved(site: &Entity, removed: usize) -> Condition {
     let known = site.condition(SCHEDULED);
     let never = removed == 0 && known.is_none_or(|condition| condition.reason == NO_SCHEDULER);
-    let reason = if never { NO_SCHEDULER } else { "SchedulerGone" };
+    let reason = if never { NO_SCHEDULER } else { SCHEDULER_GONE };
     let kept = match removed {
         0 => String::new(),
         1 => "; 1 deployment waits for a scheduler to remove it".to_owned(),
         _ => format!("; {removed} deployments wait for a scheduler to remove them"),
     };
     let message = format!(
-        "no scheduler serves this site{kept}; register a schedule plugin that one of the site's \
-         resources triggers, or add a resource that triggers a scheduler"
+        "no scheduler serves this site{kept}; start the scheduler with --manifests, \
+         --manifests-git or --clusters, register a schedule plugin that one of the site's resources \
+         triggers, or add a resource that triggers a scheduler"
     );
     scheduling(site, false, reason, &message)
+}
+
+/// Whether no scheduler served the site when it was scheduled last.
+pub(crate) fn is_unserved(site: &Entity) -> bool {
+    site.condition(SCHEDULED).is_some_and(|condition| {
+        [NO_SCHEDULER, SCHEDULER_GONE].contains(&condition.reason.as_str())
+    })
 }
 
 /// The condition of a deployment of a site that no scheduler serves.

@@ -34,7 +34,7 @@ mod verify;
 
 use async_trait::async_trait;
 use blocking::blocking;
-use folder::{SiteFolder, WriteSummary};
+use folder::{SiteFolder, WriteSummary, is_unmarked};
 use git::{GitSettings, GitWriter};
 use job::SiteManifests;
 use std::collections::BTreeMap;
@@ -124,6 +124,22 @@ impl Scheduler for Manifests {
             ManifestTarget::Git(git) => git.schedule(job).await?,
         };
         Ok(vec![job.condition(written)])
+    }
+
+    /// The sites without a marked folder; all of them if the repository does not exist.
+    async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
+        let (root, repository) = match &self.0 {
+            ManifestTarget::Directory { root, .. } => (root.clone(), None),
+            ManifestTarget::Git(git) => (git.root().to_owned(), Some(git.root().join(".git"))),
+        };
+        let sites = sites.to_vec();
+        let lost = blocking(move || {
+            let all = repository.is_some_and(|path| !path.exists());
+            let is_lost = |site: &SiteId| all || is_unmarked(&root.join(Manifests::folder(site)));
+            let lost: Vec<SiteId> = sites.into_iter().filter(is_lost).collect();
+            Ok(lost)
+        });
+        lost.await.unwrap_or_default()
     }
 }
 

@@ -174,7 +174,8 @@ impl SiteReconciliation<'_> {
             .await
     }
 
-    /// Ends the work of a site without schedulers. A new scheduler makes the site due.
+    /// Ends the work of a site without schedulers. A new plugin makes the site due, and so does the
+    /// next start of a scheduling controller.
     async fn unserved(&self, report: &SiteReport<'_>) -> Result<()> {
         let stuck = report.site.entity.deleting && !report.deployments.removed.is_empty();
         // The commit of `Done` would try to delete the site, and make it due again at once.

@@ -2,17 +2,24 @@
 //! after a start.
 //!
 //! The resources of sites are not indexed. So a change of plugins reads all sites once, a page at a
-//! time with a pause after each; changes that arrive meanwhile share the next sweep. The sweep
-//! after a start enqueues sites without due work, spread over one resync interval: they were
-//! scheduled while resyncing was off, or missed their turn because of a crash.
+//! time with a pause after each; changes that arrive meanwhile share the next sweep.
+//!
+//! The sweep after a start enqueues at once what another configuration may have changed: sites that
+//! no scheduler served, and sites that a scheduler [has lost](tko_core::Scheduler::lost_sites). It
+//! also enqueues sites without due work, spread over one resync interval: they were scheduled while
+//! resyncing was off, or missed their turn because of a crash.
 
+use crate::conditions::is_unserved;
 use crate::context::ScheduleContext;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tko_core::{Cursor, Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Select, Stage, Want};
-use tko_worker::{Retry, jitter};
+use tko_core::entity::SCHEDULED;
+use tko_core::{
+    Cursor, Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Select, SiteId, Stage, Want,
+};
+use tko_worker::{Retry, guarded, jitter};
 use tokio::sync::Notify;
 
 /// Number of sites in one page. They are read with their packages, so pages are small.
@@ -31,8 +38,9 @@ pub(crate) struct SiteSweep {
 
 /// The sites that one sweep enqueues.
 enum SweepScope {
-    /// Sites without due work, spread over this time.
-    Idle(Duration),
+    /// After a start: unserved and lost sites at once, and sites without due work spread over this
+    /// time. If it is zero, sites without due work stay so.
+    Start(Duration),
     /// Sites with a resource of one of these kinds, at once.
     WithTriggers(BTreeSet<Gvk>),
 }
@@ -58,14 +66,8 @@ impl SiteSweep {
     ///
     /// A [permanent](tko_worker::is_permanent) error.
     pub(crate) async fn run(&self) -> Result<Infallible> {
-        tokio::try_join!(self.sweep_idle(), self.sweep_changes()).map(|((), never)| never)
-    }
-
-    async fn sweep_idle(&self) -> Result<()> {
-        match self.context.settings.resync {
-            Duration::ZERO => Ok(()),
-            resync => self.sweep(&SweepScope::Idle(resync)).await,
-        }
+        let start = SweepScope::Start(self.context.settings.resync);
+        tokio::try_join!(self.sweep(&start), self.sweep_changes()).map(|((), never)| never)
     }
 
     async fn sweep_changes(&self) -> Result<Infallible> {
@@ -79,7 +81,7 @@ impl SiteSweep {
     async fn sweep(&self, scope: &SweepScope) -> Result<()> {
         let mut want = Want::ROW;
         want.package = matches!(scope, SweepScope::WithTriggers(_));
-        want.work = matches!(scope, SweepScope::Idle(_));
+        want.work = matches!(scope, SweepScope::Start(_));
         let mut list = List::new(Select::all(Kind::Site).deleting(true))
             .limit(PAGE)
             .want(want);
@@ -100,12 +102,40 @@ impl SiteSweep {
     /// Enqueues the sites of one page. Returns the start of the next page.
     async fn enqueue_page(&self, list: &List, scope: &SweepScope) -> Result<Option<Cursor>> {
         let page = self.context.data.list(list).await?;
+        let lost = match scope {
+            SweepScope::Start(_) => self.lost_sites(&page.items).await,
+            SweepScope::WithTriggers(_) => BTreeSet::new(),
+        };
         let sites = page.items.iter();
-        let work: Vec<Enqueue> = sites.filter_map(|site| scope.work(site)).collect();
+        let work: Vec<Enqueue> = sites.filter_map(|site| scope.work(site, &lost)).collect();
         if !work.is_empty() {
             self.context.data.enqueue(work).await?;
         }
         Ok(page.next)
+    }
+
+    /// The scheduled sites of a page that one of the schedulers of every site has lost.
+    async fn lost_sites(&self, page: &[Record]) -> BTreeSet<SiteId> {
+        let scheduled: Vec<SiteId> = page.iter().filter_map(scheduled_site).collect();
+        let mut lost = BTreeSet::new();
+        if scheduled.is_empty() {
+            return lost;
+        }
+        let (clock, limit) = (&*self.context.clock, self.context.settings.timeout);
+        let table = self.context.registry.table();
+        for scheduler in table.everywhere() {
+            let Ok(handler) = &scheduler.handler else {
+                continue;
+            };
+            match guarded(clock, limit, handler.lost_sites(&scheduled)).await {
+                Ok(sites) => lost.extend(sites),
+                Err(failure) => {
+                    let name = &*scheduler.name;
+                    tracing::warn!(scheduler = name, error = %failure, "failed to find lost sites; the resync repairs them");
+                }
+            }
+        }
+        lost
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Gvk>> {
@@ -114,14 +144,16 @@ impl SiteSweep {
 }
 
 impl SweepScope {
-    fn work(&self, site: &Record) -> Option<Enqueue> {
+    fn work(&self, site: &Record, lost: &BTreeSet<SiteId>) -> Option<Enqueue> {
         let Key::Site(id) = &site.entity.key else {
             return None;
         };
         let after = match self {
-            Self::Idle(within) => {
+            Self::Start(_) if is_unserved(&site.entity) || lost.contains(id) => Duration::ZERO,
+            Self::Start(within) => {
                 let has_work = site.work.iter().any(|work| work.stage == Stage::Schedule);
-                (!has_work).then(|| within.mul_f64(jitter()))?
+                let is_idle = !has_work && !within.is_zero();
+                is_idle.then(|| within.mul_f64(jitter()))?
             }
             Self::WithTriggers(triggers) => {
                 let mut resources = site.package.as_ref()?.iter();
@@ -131,4 +163,14 @@ impl SweepScope {
         };
         Some(Enqueue::now(Stage::Schedule, id, Lane::of(id.as_str())).after(after))
     }
+}
+
+/// The id of a site whose last scheduling succeeded, and which is not being deleted.
+fn scheduled_site(record: &Record) -> Option<SiteId> {
+    let Key::Site(id) = &record.entity.key else {
+        return None;
+    };
+    let condition = record.entity.condition(SCHEDULED)?;
+    let is_scheduled = condition.status == Some(true) && !record.entity.deleting;
+    is_scheduled.then(|| id.clone())
 }

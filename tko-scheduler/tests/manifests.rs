@@ -94,6 +94,27 @@ async fn until(_: &World, done: impl Fn() -> bool) {
     assert!(done(), "it does not come to be");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_start_with_another_directory_writes_every_site_at_once() {
+    let (first, second) = (TempDir::new(), TempDir::new());
+    let (first, second) = (first.expect("a directory"), second.expect("a directory"));
+    let mut world = World::new();
+    world.site("a").await;
+    for root in [first.path(), second.path(), second.path()] {
+        let manifests: Arc<dyn Scheduler> = Arc::new(Manifests::directory(root));
+        let registry = Registry::new().with_everywhere("manifests", manifests);
+        world.start(registry, ScheduleSettings::default());
+        until(&world, || root.join("a/.tko").exists()).await;
+        // The work in flight ends first.
+        world.stop().await;
+        let site = world.find(key("a")).await.expect("there");
+        let condition = site.condition("Scheduled").expect("reported");
+        assert_eq!(condition.status, Some(true));
+        // The third start finds a directory that was emptied.
+        fs::remove_dir_all(root.join("a")).expect("removed");
+    }
+}
+
 #[tokio::test]
 async fn unchanged_files_are_not_touched_and_others_are_repaired() {
     let root = TempDir::new().expect("a directory");

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use tko_core::{Scheduler, SiteId};
 use tko_scheduler::{GitSettings, Manifests};
 use tree::{Call, files, paths};
 use world::config;
@@ -54,6 +55,38 @@ fn bare(root: &Path) -> std::path::PathBuf {
     let path = root.join("remote.git");
     git(root, &["init", "-q", "--bare", "-b", "main", "remote.git"]);
     path
+}
+
+#[tokio::test]
+async fn sites_without_a_folder_or_a_repository_are_lost() {
+    let folder = TempDir::new().expect("a directory");
+    let root = folder.path().join("r");
+    let manifests = repository(&root);
+    let sites = ["a", "b"].map(|id| SiteId::new(id).expect("valid"));
+    assert_eq!(manifests.lost_sites(&sites).await, sites);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("committed");
+    assert_eq!(manifests.lost_sites(&sites).await, sites[1..]);
+    fs::remove_dir_all(root.join(".git")).expect("removed");
+    assert_eq!(manifests.lost_sites(&sites).await, sites);
+}
+
+#[tokio::test]
+async fn a_repository_that_is_removed_is_created_again() {
+    let folder = TempDir::new().expect("a directory");
+    let root = folder.path().join("r");
+    let remote = bare(folder.path());
+    let manifests = with_remote(&root, &remote);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("committed");
+    for (fence, removed) in [(2, ".git/tko"), (3, ".git"), (4, "")] {
+        fs::remove_dir_all(root.join(removed)).expect("removed");
+        let call = call.fence(fence);
+        call.make(&manifests).await.expect("created again");
+        assert_eq!(paths(&root), ["a/d1/030-configmap-core-config.yaml"]);
+        assert_eq!(log(&root), log(&remote));
+        assert_eq!(log(&root).len(), 1, "the history is that of the remote");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod world;
 
 use std::time::Duration;
-use tko_core::Want;
+use tko_core::{Registry, Want};
 use tko_scheduler::ScheduleSettings;
 use world::{World, config, key, placed};
 
@@ -262,5 +262,26 @@ async fn a_start_enqueues_idle_sites() {
     assert!(soon < 120, "{soon}: spread over the interval");
     tokio::time::sleep(Duration::from_mins(8)).await;
     assert!(world.recorder.take().len() + soon >= 250);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_with_a_scheduler_schedules_unserved_sites_at_once() {
+    let settings = ScheduleSettings::default().with_resync(Duration::ZERO);
+    let mut world = World::new();
+    world.start(Registry::new(), settings.clone());
+    world.site("a").await;
+    world.settle().await;
+    let (_, reason, message) = world.condition(key("a")).await.expect("reported");
+    assert_eq!(reason, "NoScheduler");
+    for remedy in ["--manifests,", "--manifests-git", "--clusters"] {
+        assert!(message.contains(remedy), "{message}");
+    }
+    world.stop().await;
+    world.start_recording(settings);
+    world.settle().await;
+    assert_eq!(ids(&world.recorder.take()), [("a", vec![], vec![])]);
+    let (status, _, _) = world.condition(key("a")).await.expect("reported");
+    assert_eq!(status, Some(true));
     world.stop().await;
 }

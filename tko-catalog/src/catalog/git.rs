@@ -24,6 +24,14 @@ use tko_source::SourceFile;
 /// Digits of a commit id that a revision shows.
 const SHORT: usize = 12;
 
+/// Checks a URL without reading it.
+///
+/// # Errors
+/// `BadArgument`: git may not read it.
+pub(crate) fn check_url(url: &str, settings: &CatalogSettings) -> Result<()> {
+    address::checked(url, settings).map(|_| ())
+}
+
 /// A repository of packages.
 pub(super) struct GitCatalog {
     repository: GitRepository,

@@ -33,6 +33,14 @@ const ARCHIVES: [(&str, &str); 5] = [
 /// The media type of a Helm chart.
 const HELM: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
+/// Checks a URL without reading it.
+///
+/// # Errors
+/// `BadArgument`: it does not name a repository.
+pub(crate) fn check_url(url: &str) -> Result<()> {
+    registry::place(url).map(|_| ())
+}
+
 /// A repository of a registry.
 pub(super) struct OciCatalog {
     registry: OciRegistry,

@@ -49,9 +49,10 @@ impl CatalogSync<'_> {
     pub(crate) async fn run(&self, source: &mut dyn CatalogSource) -> Result<SyncReport> {
         let listing = source.list(self.entry, self.settings).await?;
         let own = self.own().await?;
+        let offers = listing.offers.iter();
         let mut report = SyncReport {
             revision: listing.revision,
-            total: listing.offers.len(),
+            total: offers.filter(|offer| own.contains_key(&offer.id)).count(),
             problems: listing.problems,
             ..SyncReport::default()
         };
@@ -71,6 +72,9 @@ impl CatalogSync<'_> {
                 self.vanished(id, entity, &mut report).await?;
             }
         }
+        // A package without a version is offered twice, by its digest and by its alias.
+        report.problems.sort();
+        report.problems.dedup();
         Ok(report)
     }
 
@@ -164,7 +168,10 @@ impl CatalogSync<'_> {
         let mut registered = stream::iter(calls).buffer_unordered(AT_ONCE);
         while let Some((offer, is_new, result)) = registered.next().await {
             match result {
-                Ok(_) if is_new => report.created += 1,
+                Ok(_) if is_new => {
+                    report.created += 1;
+                    report.total += 1;
+                }
                 Ok(_) => report.changed += 1,
                 Err(Error::BadArgument { violations, .. }) if !violations.is_empty() => {
                     // The files are read again, because few packages are refused.
@@ -189,6 +196,7 @@ impl CatalogSync<'_> {
                         if record.entity.given.get(CATALOG) == Some(&self.entry.name)
                             && record.entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) =>
                     {
+                        report.total += 1;
                         return Ok(());
                     }
                     Ok(record) => record.entity.given.get(CATALOG).map(str::to_owned),

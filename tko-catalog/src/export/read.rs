@@ -65,7 +65,8 @@ pub async fn import(data: &dyn DataApi, from: &Path, is_dry: bool) -> Result<Imp
     Ok(report)
 }
 
-fn check_marker(from: &Path) -> Result<()> {
+/// Refuses a folder that is not an export of this version.
+pub(super) fn check_marker(from: &Path) -> Result<()> {
     let path = from.join(MARKER);
     let bad = |why: String| Error::bad("folder", why);
     let bytes = bytes(&path, MAX_DESCRIPTOR).map_err(|error| {

@@ -1,6 +1,7 @@
 //! Writes an export.
 
 use super::layout::{MARKER, PACKAGE, PARTS, VERSION, descriptor, folder};
+use super::read::check_marker;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
@@ -28,7 +29,8 @@ pub struct ExportReport {
 /// that no longer exist are removed. Other files stay.
 ///
 /// # Errors
-/// - `BadArgument`: the folder has files and is not an export, or cannot be written.
+/// - `BadArgument`: the folder has files and is not an export, is an export of a newer version or
+///   a bare git repository, or cannot be written.
 /// - As [`DataApi::list`].
 pub async fn export(data: &dyn DataApi, into: &Path) -> Result<ExportReport> {
     begin(into)?;
@@ -72,8 +74,21 @@ pub async fn export(data: &dyn DataApi, into: &Path) -> Result<ExportReport> {
 /// Marks the folder as an export.
 fn begin(into: &Path) -> Result<()> {
     fs::create_dir_all(into).map_err(|error| cannot("make", into, &error))?;
+    if is_bare_repository(into) {
+        let place = into.canonicalize().unwrap_or_else(|_| into.to_owned());
+        let why = format!(
+            "{} is a bare git repository, whose files are its own; to commit and push to it, name \
+             file://{}",
+            into.display(),
+            place.display()
+        );
+        return Err(Error::bad("folder", why));
+    }
     let marker = into.join(MARKER);
-    if !marker.exists() {
+    if fs::symlink_metadata(&marker).is_ok() {
+        // An export of a newer version may have files that this one would not keep in step.
+        check_marker(into)?;
+    } else {
         let entries = fs::read_dir(into).map_err(|error| cannot("read", into, &error))?;
         // A new repository contains `.git`, and perhaps a few files from its hosting service.
         let is_other = |entry: &fs::DirEntry| {
@@ -91,6 +106,11 @@ fn begin(into: &Path) -> Result<()> {
     }
     let version = format!("{{\"version\": {VERSION}}}\n");
     write(into, Path::new(MARKER), version.as_bytes()).map(|_| ())
+}
+
+/// Whether git keeps its own files in this folder, without a work tree.
+fn is_bare_repository(folder: &Path) -> bool {
+    folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
 }
 
 /// Writes a file below the root atomically. Returns whether its content is new.

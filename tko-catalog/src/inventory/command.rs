@@ -56,6 +56,7 @@ impl InventorySource for CommandInventory {
             .documents(settings.max_sites);
         let values = tko_core::encoding::decode(&out, Format::Yaml, Dialect::Programs, &limits)
             .map_err(|error| Error::bad(what, format!("cannot read its output: {error}")))?;
+        drop(out);
         let mut listing = InventoryListing::default();
         for value in values {
             let name = ["name", "id"]

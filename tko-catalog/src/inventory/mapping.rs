@@ -6,6 +6,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value as Expression};
 use std::collections::BTreeMap;
 use tko_core::merge::merge;
+use tko_core::metadata::RESERVED;
 use tko_core::{Dialect, Error, Format, Limits, Package, Result, SiteId, TemplateId};
 
 /// Maximum number of steps of one expression, as minijinja counts them.
@@ -49,7 +50,7 @@ impl Mapping {
     /// Reads the properties of a mapping, and compiles each expression once to find errors.
     ///
     /// # Errors
-    /// `BadArgument`: an expression is not valid.
+    /// `BadArgument`: an expression is not valid, or the key of metadata is reserved.
     pub(crate) fn read(properties: Properties<'_>, default_id: &str) -> Result<Self> {
         let text = |name: &str| properties.text(name).map(str::to_owned);
         let metadata = properties.0.iter().filter_map(|(name, text)| {
@@ -63,6 +64,15 @@ impl Mapping {
             package: text("package"),
             metadata: metadata.collect(),
         };
+        if let Some(key) = mapping
+            .metadata
+            .keys()
+            .find(|key| key.starts_with(RESERVED))
+        {
+            let why =
+                format!("metadata that begins with {RESERVED:?} is reserved; choose another key");
+            return Err(Error::bad(format!("{METADATA}{key}"), why));
+        }
         mapping.compile()?;
         Ok(mapping)
     }

@@ -47,6 +47,8 @@ enum Written {
     Changed,
     Gone,
     Removed,
+    /// Another process registered it.
+    Elsewhere,
     Nothing,
 }
 
@@ -62,10 +64,10 @@ impl InventorySync<'_> {
             problems: listing.problems,
             ..SyncReport::default()
         };
-        let wanted = self.map(&listing.items, &mut report)?;
-        drop(listing.items);
-        report.total = wanted.sites.len();
+        let wanted = self.map(listing.items, &mut report)?;
         let own = self.own().await?;
+        let known = wanted.sites.keys().filter(|id| own.contains_key(*id));
+        report.total = known.count();
         if let Some(stop) = self.guard(&own, &wanted) {
             report.stopped = Some(stop);
             return Ok(report);
@@ -74,8 +76,9 @@ impl InventorySync<'_> {
         Ok(report)
     }
 
-    /// Maps all items to sites. An item that fails becomes a problem, and its site stays unchanged.
-    fn map(&self, items: &[InventoryItem], report: &mut SyncReport) -> Result<WantedSites> {
+    /// Maps all items to sites, and frees each item. An item that fails becomes a problem, and its
+    /// site stays unchanged.
+    fn map(&self, items: Vec<InventoryItem>, report: &mut SyncReport) -> Result<WantedSites> {
         let mapper = self.entry.mapping.compile()?;
         let mut wanted = WantedSites::default();
         if items.len() > self.settings.max_sites {
@@ -86,7 +89,7 @@ impl InventorySync<'_> {
             return Err(Error::bad("url", why));
         }
         for item in items {
-            let id = match mapper.id(item) {
+            let id = match mapper.id(&item) {
                 Ok(Some(id)) => id,
                 Ok(None) => continue,
                 Err(error) => {
@@ -101,9 +104,9 @@ impl InventorySync<'_> {
             }
             let site = match &item.fault {
                 Some(why) => Err(Error::bad("package", why.clone())),
-                None => mapper.site(item, id.clone()),
+                None => mapper.site(&item, id.clone()),
             };
-            wanted.sites.insert(id, (item.name.clone(), site));
+            wanted.sites.insert(id, (item.name, site));
         }
         Ok(wanted)
     }
@@ -288,7 +291,7 @@ impl InventorySync<'_> {
             Some(name)
                 if name == self.entry.name && given.get(INVENTORY_DIGEST) == Some(digest) =>
             {
-                Ok(Written::Nothing)
+                Ok(Written::Elsewhere)
             }
             Some(name) => Err(Error::bad(
                 "site",
@@ -333,7 +336,11 @@ async fn apply(
     let mut written = stream::iter(calls).buffer_unordered(AT_ONCE);
     while let Some((item, written)) = written.next().await {
         match written {
-            Ok(Written::Created) => report.created += 1,
+            Ok(Written::Created) => {
+                report.created += 1;
+                report.total += 1;
+            }
+            Ok(Written::Elsewhere) => report.total += 1,
             Ok(Written::Changed) => report.changed += 1,
             Ok(Written::Gone) => report.gone += 1,
             Ok(Written::Removed) => report.removed += 1,

@@ -79,6 +79,29 @@ async fn a_sync_without_a_change_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_package_is_one_problem_and_is_not_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "smf/a.yaml", &config("smf", "1"));
+    write(folder.path(), "upf/a.yaml", &config("upf", "1"));
+    write(folder.path(), "broken/a.yaml", "kind: [");
+    let fixture = Fixture::new();
+    let properties = [("url", &*url(folder.path()))];
+    let mut entity = fixture.add(ID, "directory", &properties).await;
+    // The first sync, and one that creates nothing.
+    for _ in 0..2 {
+        let synced = condition(&entity, "Synced");
+        assert!(synced.message.starts_with("4 templates"), "{synced:?}");
+        let complete = condition(&entity, "Complete");
+        assert!(
+            complete.message.starts_with("1 problem; broken: "),
+            "{complete:?}"
+        );
+        assert_eq!(fixture.templates().await.len(), 4);
+        entity = fixture.sync(ID).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_never_changes_unless_that_is_allowed() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "upf/v1/upf.yaml", &config("upf", "1"));

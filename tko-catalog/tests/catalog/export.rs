@@ -228,3 +228,22 @@ async fn what_is_no_export_is_refused_and_broken_parts_are_named() {
         .expect_err("newer");
     assert!(error.to_string().contains("use a newer tko"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_export_and_a_bare_repository_are_not_overwritten() {
+    let fixture = filled().await;
+    let newer = tempfile::tempdir().expect("a folder");
+    fs::write(newer.path().join("tko-export.json"), r#"{"version":99}"#).expect("a file");
+    let bare = tempfile::tempdir().expect("a folder");
+    fs::write(bare.path().join("HEAD"), "ref: refs/heads/main\n").expect("a file");
+    for name in ["objects", "refs"] {
+        fs::create_dir(bare.path().join(name)).expect("a folder");
+    }
+    for (folder, said) in [(newer, "use a newer tko"), (bare, "name file:///")] {
+        let before = files(folder.path());
+        let error = export(&fixture.store, folder.path()).await;
+        let error = error.expect_err(said).to_string();
+        assert!(error.contains(said), "{error}");
+        assert_eq!(files(folder.path()), before);
+    }
+}

@@ -149,6 +149,15 @@ async fn an_inventory_touches_only_its_own_sites() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_prints_at_most_64_mebibytes() {
+    let program = ["head", "-c", "67108865", "/dev/zero"];
+    let fixture = Fixture::new();
+    let entity = fixture.add_program(ID, "command", &program, &[]).await;
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.contains("wrote more than 67108864"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_prints_sites_within_limits() {
     let fixture = Fixture::with(
         CatalogSettings::default()
@@ -164,6 +173,8 @@ async fn a_program_prints_sites_within_limits() {
     assert_eq!(fixture.sites().await, ["x"]);
     let message = &condition(&entity, "Complete").message;
     assert!(message.starts_with("2 problems"), "{message}");
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.starts_with("1 sites"), "{message}");
     for (arguments, part) in [
         (&["false"][..], "ended with"),
         (&["no-such-program-of-tko"], "not installed"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Admission, Package, Result, Violation, async_trait};
+use tko_core::{Admission, NewPlugin, Package, Result, Violation, async_trait};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -37,6 +37,10 @@ impl Admission for PacedAdmission {
         };
         sleep_until(turn).await;
         self.inner.admit(package, complete).await
+    }
+
+    async fn admit_plugin(&self, plugin: &NewPlugin) -> Result<()> {
+        self.inner.admit_plugin(plugin).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`PatientAdmission`]: validates large packages on separate threads, so that other requests are
-//! not blocked.
+//! not blocked, and checks catalogs and inventories.
 
 use async_trait::async_trait;
-use tko_core::{Admission, Package, Result, Violation};
+use tko_core::{Admission, NewPlugin, Package, Result, Violation};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
@@ -36,5 +36,11 @@ impl<A: Admission> Admission for PatientAdmission<A> {
         }
         let _turn = self.turns.acquire().await;
         tokio::task::block_in_place(|| handle.block_on(self.inner.admit(package, complete)))
+    }
+
+    async fn admit_plugin(&self, plugin: &NewPlugin) -> Result<()> {
+        #[cfg(feature = "catalog")]
+        tko_catalog::check_plugin(plugin)?;
+        self.inner.admit_plugin(plugin).await
     }
 }

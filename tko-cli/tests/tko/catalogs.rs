@@ -85,6 +85,53 @@ async fn a_catalog_is_added_synced_shown_and_removed() {
 }
 
 #[tokio::test]
+async fn an_entry_that_no_sync_could_use_is_not_stored() {
+    let server = Server::start("up --backend memory").await;
+    for (command, said) in [
+        (
+            "catalog add core --url https://u:hunter2@h/r.git",
+            "secret:NAME",
+        ),
+        (
+            "catalog add core --url https://h/r.git --property token=hunter2",
+            "secret:NAME",
+        ),
+        (
+            "catalog add core --url https://h/r.git --interval 5",
+            "has no unit",
+        ),
+        (
+            "catalog add core --url https://h/r.git --id {path}",
+            "{version}",
+        ),
+        (
+            "catalog add core --url https://h/r.git --property urll=x",
+            "unknown property",
+        ),
+        (
+            "catalog add core -e magic --url /srv/r",
+            "directory, git, http, oci",
+        ),
+        (
+            "inventory add core -e directory --url /srv/r -r metadata.nephio.org/x=1",
+            "is reserved",
+        ),
+        // The same by the general command, as by every other interface.
+        (
+            "plugin register catalog core -e git -r url=https://u:hunter2@h/r.git",
+            "secret:NAME",
+        ),
+    ] {
+        let error = server.tko(command).bad(2).await;
+        assert!(error.contains(said), "{command}: {error}");
+        assert!(!error.contains("hunter2"), "{command}: {error}");
+    }
+    let listed = server.tko("plugin list -o json").good().await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(0), "{listed}");
+    server.service.stop().await;
+}
+
+#[tokio::test]
 async fn a_mass_disappearance_waits_for_a_person() {
     let folder = tempfile::tempdir().expect("a folder");
     for number in 0..20 {

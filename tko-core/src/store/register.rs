@@ -91,11 +91,11 @@ impl<B: Backend + ?Sized> Store<B> {
         Err(Error::Conflict(vec![key]))
     }
 
-    /// Creates or replaces a plugin, and returns its version. A plugin has no package, so there is
-    /// nothing to admit.
+    /// Creates or replaces a plugin, and returns its version.
     ///
     /// # Errors
-    /// - `BadArgument`: the executor is empty, or a trigger lacks a version or kind.
+    /// - `BadArgument`: the executor is empty, a trigger lacks a version or kind, or the plugin is
+    ///   not admitted.
     /// - `Busy`: the plugin is being deleted.
     /// - `Conflict`: the plugin kept changing for all attempts.
     /// - As `expected`.
@@ -109,6 +109,7 @@ impl<B: Backend + ?Sized> Store<B> {
         for trigger in &new.triggers {
             trigger.check_trigger()?;
         }
+        self.admission.admit_plugin(&new).await?;
         let key = Key::from(&new.id);
         let facts = Facts::Plugin(Arc::new(Plugin {
             executor: new.executor,

@@ -214,6 +214,12 @@ impl SiteFolder {
     }
 }
 
+/// Whether there is certainly no marked folder.
+pub(super) fn is_unmarked(path: &Path) -> bool {
+    let mark = fs::symlink_metadata(path.join(MARK));
+    mark.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
 /// Removes all entries but these. Returns whether there were any. Does not follow links.
 fn keep_only(path: &Path, names: &BTreeSet<String>) -> Result<bool> {
     let read = |error| failed("read", path, error);

@@ -27,7 +27,7 @@ use super::job::SiteManifests;
 use command::GitCommand;
 use push::Pusher;
 use repository::Repository;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tko_core::{Error, Result};
@@ -56,6 +56,11 @@ impl GitWriter {
         }
     }
 
+    /// The root of the work tree.
+    pub(super) fn root(&self) -> &Path {
+        &self.command.root
+    }
+
     pub(super) async fn schedule(
         self: &Arc<Self>,
         job: SiteManifests,
@@ -75,6 +80,13 @@ impl GitWriter {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut repository = self.repository.lock().await;
         let others = self.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
+        if repository
+            .as_ref()
+            .is_some_and(|open| !open.is_there(&self.command))
+        {
+            // Its folder was removed meanwhile, so it is created again.
+            *repository = None;
+        }
         let repository = match &mut *repository {
             Some(repository) => repository,
             none => none.insert(Repository::open(&self.command).await?),

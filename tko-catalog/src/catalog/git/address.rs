@@ -42,6 +42,10 @@ pub(super) fn checked(url: &str, settings: &CatalogSettings) -> Result<(String, 
              or secret:NAME",
         ),
         ("ssh", Some((user, _))) if user.contains(':') => bad("the URL has a password"),
+        // A password with a slash looks like a port.
+        ("https" | "http" | "ssh", _) if reqwest::Url::parse(url).is_err() => {
+            bad("it is not a URL; check its host and port")
+        }
         ("https" | "http" | "ssh", _) => Ok((url.to_owned(), false)),
         _ => bad("expected a URL with https, http, ssh or file, or user@host:path"),
     }

@@ -386,7 +386,7 @@ fn bounded(reply: SourceReply, most: usize) -> Result<SourceReply> {
 
 /// The registry, the repository and the digest of `oci://HOST/REPOSITORY` or
 /// `oci://HOST/REPOSITORY@DIGEST`.
-fn place(url: &str) -> Result<(Url, String, Option<String>)> {
+pub(super) fn place(url: &str) -> Result<(Url, String, Option<String>)> {
     let bad = || {
         let why = format!(
             "{url:?} is not of the form oci://HOST/REPOSITORY or \

@@ -97,6 +97,11 @@ impl Repository {
         Ok(())
     }
 
+    /// Whether the folders that [`open`](Self::open) found or created still exist.
+    pub(super) fn is_there(&self, command: &GitCommand) -> bool {
+        command.root.join(".git").exists() && self.own.join("sites").is_dir()
+    }
+
     /// The fence file of a site.
     pub(super) fn fence(&self, name: &str) -> PathBuf {
         self.own.join("sites").join(name)
