@@ -111,7 +111,8 @@ pub trait DataApi: Send + Sync + 'static {
     ///
     /// # Errors
     /// - `BadArgument`: the template, site or parent does not exist; the merged package is not
-    ///   partially valid or, if prepared, not completely valid; or it is approved but not prepared.
+    ///   partially valid or, if prepared, not completely valid; it is approved but not prepared; or
+    ///   its [idempotency key](NewDeployment::idempotency_key) is reserved for children.
     /// - `AlreadyExists`: the given id is in use.
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId>;
 

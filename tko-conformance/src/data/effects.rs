@@ -6,7 +6,7 @@ use super::sample::{all, by, config, deployment_id, of_template, running_on, s, 
 use crate::verdict::refused;
 use tko_core::ErrorKind::BadArgument;
 use tko_core::api::MAX_EFFECTS;
-use tko_core::{Effect, Event, Generation, Key, Kind, Pattern, Stage, Subscription};
+use tko_core::{Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, Stage, Subscription};
 
 /// A child with an idempotency key is created once, no matter how often one or several steps
 /// request it.
@@ -24,6 +24,30 @@ pub async fn a_child_is_created_once(fixture: DataFixture) {
             .await
             .expect("it is live");
         assert_eq!(fixture.ids(&children(&id)).await.len(), round + 1);
+    }
+}
+
+/// Only a step can create a deployment under a key that begins with an id and a bar, so clients
+/// cannot take the keys of children.
+pub async fn keys_of_children_are_reserved(fixture: DataFixture) {
+    let (id, claim) = claimed(&fixture).await;
+    let key = format!("{id}|0|south/1|\"\"|p");
+    let new = || NewDeployment::new().idempotency_key(key.as_str());
+    let alone = fixture.data.create_deployment(new()).await;
+    refused(alone, &[BadArgument], "the key of a child");
+    let many = vec![NewDeployment::new(), new()];
+    let mut many = fixture.data.create_deployments(many).await.into_iter();
+    assert!(matches!(many.next(), Some(Ok(_))), "it has no key");
+    let last = many.next().expect("each has an answer");
+    refused(last, &[BadArgument], "the key of a child among others");
+    let mut step = fixture.step(id.as_str()).await;
+    step.effects = vec![Effect::Deployment(child_of(&id, &key))];
+    let committed = fixture.data.commit_prepared(&claim.token, step).await;
+    committed.expect("it is live");
+    assert_eq!(fixture.ids(&children(&id)).await.len(), 1);
+    for other in ["ansible.name=a|b", "kubernetes/a", "|", "a/b|c"] {
+        let new = NewDeployment::new().idempotency_key(other);
+        fixture.create(new).await;
     }
 }
 

@@ -199,6 +199,9 @@ pub struct NewDeployment {
     /// Whether it is already approved; requires `prepared`.
     pub approved: bool,
     /// A second creation with the same key creates nothing and returns the id of the first.
+    ///
+    /// Only [effects](crate::Effect) may have a key that begins with a deployment's id and `|`:
+    /// these are reserved for children.
     pub idempotency_key: Option<Arc<str>>,
 }
 

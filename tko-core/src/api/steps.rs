@@ -22,7 +22,8 @@ pub const MAX_EFFECTS: usize = 500;
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Creates a child deployment. With an idempotency key it is created once, no matter how often
-    /// the step is repeated.
+    /// the step is repeated. Begin the key with the id of the parent and `|`: clients cannot take
+    /// such a key.
     Deployment(NewDeployment),
     /// Registers a site.
     Site(NewSite),

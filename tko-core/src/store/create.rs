@@ -19,6 +19,9 @@
 //! safe. The backend drops a creation whose key is in use, and reports the deployment that has it.
 //! If the id is already in use, the creation succeeds if that deployment has the same idempotency
 //! key.
+//!
+//! All creations share one set of keys. So the keys that preparers use for children are reserved: a
+//! client that could guess and take one would prevent the child.
 
 use super::draft::{ChangeDraft, inheritable, metadata};
 use super::register::body_of;
@@ -46,11 +49,13 @@ impl<B: Backend + ?Sized> Store<B> {
     /// template was registered again between the read and the commit.
     ///
     /// # Errors
-    /// - `BadArgument`: as `draft_deployment`; or the template, site or parent does not exist.
+    /// - `BadArgument`: as `draft_deployment`; the template, site or parent does not exist; or the
+    ///   idempotency key is reserved.
     /// - `AlreadyExists`: the id is in use by a deployment without the same idempotency key.
     /// - `Conflict`: the template kept changing for all attempts.
     /// - As [`Backend::commit`].
     pub(super) async fn create(&self, mut new: NewDeployment) -> Result<DeploymentId> {
+        check_idempotency_key(&new)?;
         // The id is chosen only once, so that every retry creates the same deployment.
         let id = new.id.get_or_insert_with(|| self.ids.next()).clone();
         let own = Key::from(&id);
@@ -166,7 +171,10 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         let mut results = Vec::with_capacity(chunk.len());
         for one in chunk {
-            results.push(self.draft_deployment(&mut draft, one).await);
+            results.push(match check_idempotency_key(one) {
+                Ok(()) => self.draft_deployment(&mut draft, one).await,
+                Err(refusal) => Err(refusal),
+            });
         }
         (draft, results)
     }
@@ -251,5 +259,21 @@ impl<B: Backend + ?Sized> Store<B> {
         limits::check(&put)?;
         draft.put(None, put);
         Ok(id)
+    }
+}
+
+/// Refuses an idempotency key that only the steps of preparers may use: a deployment's id, `|`, and
+/// anything.
+fn check_idempotency_key(new: &NewDeployment) -> Result<()> {
+    let key = new.idempotency_key.as_deref().unwrap_or_default();
+    match key.split_once('|') {
+        Some((parent, _)) if DeploymentId::new(parent).is_ok() => Err(Error::bad(
+            "idempotency key",
+            format!(
+                "{key:?} begins with an id and \"|\", as only the keys of children do that preparers \
+                 create; choose another key"
+            ),
+        )),
+        _ => Ok(()),
     }
 }

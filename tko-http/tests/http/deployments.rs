@@ -26,6 +26,27 @@ async fn an_idempotency_key_creates_once() {
 }
 
 #[tokio::test]
+async fn the_idempotency_key_of_a_child_is_refused() {
+    let server = with_template().await;
+    let parent = server.create("template=t").await;
+    let key = format!("{parent}|0|lab/1|\"\"|p");
+    let post = server
+        .post(&format!("/api/v1/deployments?template=t&parent={parent}"))
+        .header("idempotency-key", key.as_str());
+    let refused = answer(post, StatusCode::BAD_REQUEST).await;
+    assert!(refused.to_string().contains("idempotency key"), "{refused}");
+    let line = json!({"templateId": "t", "idempotencyKey": key});
+    let batch = server
+        .post("/api/v1/deployments")
+        .header("content-type", "application/x-ndjson")
+        .body(line.to_string());
+    let refused = answer(batch, StatusCode::OK).await;
+    assert_eq!(refused["status"], 400, "{refused}");
+    let listed = answer(server.get("/api/v1/deployments"), StatusCode::OK).await;
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn a_batch_answers_line_by_line() {
     let server = with_template().await;
     let mut lines = String::new();

@@ -19,7 +19,8 @@ pub(super) struct Children<'a> {
     data: &'a dyn DataApi,
     parent: DeploymentId,
     /// The start and end of their keys. In between are the index in `templates`, a bar, and the
-    /// site. Ids and numbers contain no bar, so keys are unambiguous.
+    /// site. Ids and numbers contain no bar, so keys are unambiguous. The store reserves keys that
+    /// start with an id and a bar, so clients cannot take them.
     start: String,
     end: String,
 }
