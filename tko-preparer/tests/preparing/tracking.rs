@@ -5,7 +5,11 @@ use crate::world::{World, topo, world};
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tko_core::{Condition, DataApi, DeploymentId, Key, NewDeployment, Package};
+use tko_core::{
+    ClaimRequest, Condition, DataApi, DeploymentId, Effect, ErrorKind, Key, NewDeployment, Outcome,
+    Package, PrepareStep, Stage, WorkerApi,
+};
+use tko_preparer::TRACKED;
 use tko_worker::{CancellationToken, DeletionController};
 
 fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
@@ -103,6 +107,67 @@ async fn children_of_deleted_sites_are_deleted_if_on_leave_is_delete() {
         .expect("it is there");
     w.until(|| async { w.children(&id).await.len() == 1 }).await;
     assert_eq!(w.child_sites(&id).await, ["hub"]);
+}
+
+/// The idempotency key of a child of [`tracking`].
+fn key_of_child(parent: &DeploymentId, site: &str) -> String {
+    format!("{parent}|0|{site}|\"\"|p")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_cannot_take_the_place_of_a_child() {
+    let w = world();
+    let _running = w.start();
+    let id = begin(&w, None).await;
+    let taken = NewDeployment::new()
+        .parent(id.clone())
+        .site(crate::world::site_id("hub"))
+        .idempotency_key(key_of_child(&id, "b"));
+    let refused = w.store.create_deployment(taken).await;
+    let refused = refused.expect_err("the key is reserved");
+    assert_eq!(refused.kind(), ErrorKind::BadArgument, "{refused}");
+    for site in ["b", "c"] {
+        w.site(site, &[("role", "edge")]).await;
+    }
+    w.until(|| async { w.children(&id).await.len() == 4 }).await;
+    assert_eq!(w.child_sites(&id).await, ["a", "b", "c", "hub"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_cannot_be_created_is_named_and_does_not_block_others() {
+    let w = world();
+    let id = DeploymentId::new("parent").expect("an id");
+    // A step of another deployment takes the key of the child at site b.
+    let other = w.deploy(Vec::new()).await;
+    let request = ClaimRequest::new(Stage::Prepare, "test");
+    let claims = w.store.claim(&request).await.expect("it answers");
+    let claim = claims.first().expect("a new deployment is due");
+    let child = NewDeployment::new().idempotency_key(key_of_child(&id, "b"));
+    let generation = w.record(&other).await.entity.generation;
+    let step = PrepareStep::new(other, generation)
+        .effect(Effect::Deployment(child))
+        .settle(Outcome::Done);
+    let committed = w.store.commit_prepared(&claim.token, step).await;
+    committed.expect("it is live");
+
+    let _running = w.start();
+    w.template("t", vec![part("Other", "o")]).await;
+    w.site("hub", &[]).await;
+    w.site("a", &[("role", "edge")]).await;
+    let new = NewDeployment::new()
+        .id(id.clone())
+        .merge(crate::world::package(tracking(None)));
+    w.store.create_deployment(new).await.expect("valid");
+    w.until_prepared(&id).await;
+    w.site("b", &[("role", "edge")]).await;
+    let said = w.until_says(&id, TRACKED, "Waiting").await;
+    assert!(
+        said.contains("site b,") && said.contains(&key_of_child(&id, "b")),
+        "{said}"
+    );
+    w.site("c", &[("role", "edge")]).await;
+    w.until(|| async { w.children(&id).await.len() == 3 }).await;
+    assert_eq!(w.child_sites(&id).await, ["a", "c", "hub"]);
 }
 
 #[tokio::test(start_paused = true)]

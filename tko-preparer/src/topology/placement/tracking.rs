@@ -15,8 +15,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Answer, Effect, Kind, Package, PrepareCall, Resource, Result, Subscription, TemplateId,
+    Answer, Effect, Kind, Package, PrepareCall, Resource, Result, SiteId, Subscription, TemplateId,
 };
+
+/// Maximum number of children that a reason names.
+const MAX_SHOWN: usize = 3;
 
 /// The persistent subscriptions of a Placement; none unless it continues.
 pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subscription> {
@@ -171,19 +174,58 @@ async fn missing(
 
 /// Continues with these effects. `known` describes the children that existed before.
 ///
-/// If the effects of the last turn changed nothing, another turn would not either.
+/// If the same effects changed nothing in the last turn, another turn would not change anything
+/// either. Other effects are committed although some of them had no effect before: one child that
+/// cannot be created must not keep others from being created.
 fn more(call: &PrepareCall<'_>, effects: Vec<Effect>, known: Value) -> Answer {
-    let progress = Value::Object(Map::from_iter([("known".to_owned(), known)]));
+    let progress = Value::Object(Map::from_iter([
+        ("known".to_owned(), known),
+        ("effects".to_owned(), json!(hash_of_effects(&effects))),
+    ]));
     if call.progress == Some(&progress) {
         return Answer::NotYet {
-            reason: format!(
-                "{} children can neither be created nor deleted now; trying again",
-                effects.len()
-            ),
+            reason: without_effect(&effects),
             waits_for: Vec::new(),
         };
     }
     Answer::More { effects, progress }
+}
+
+/// The reason why these effects, which changed nothing, are not tried again.
+fn without_effect(effects: &[Effect]) -> String {
+    let shown = effects.iter().take(MAX_SHOWN).map(|effect| match effect {
+        Effect::Deployment(new) => {
+            let site = new.site.as_ref().map_or("", SiteId::as_str);
+            let key = new.idempotency_key.as_deref().unwrap_or_default();
+            format!(
+                "cannot create the child for site {site}, because another deployment has its \
+                 idempotency key {key}"
+            )
+        }
+        Effect::Site(new) => format!("cannot register site {}", new.id),
+        Effect::Delete(id) => format!("cannot delete child {id}"),
+    });
+    let mut reasons: Vec<String> = shown.collect();
+    if effects.len() > MAX_SHOWN {
+        reasons.push(format!("and {} more", effects.len() - MAX_SHOWN));
+    }
+    format!(
+        "{}; trying again when the sites or the children change",
+        reasons.join("; ")
+    )
+}
+
+/// A hash of the entities that the effects create or delete.
+fn hash_of_effects(effects: &[Effect]) -> String {
+    let mut hasher = DefaultHasher::new();
+    for effect in effects {
+        match effect {
+            Effect::Deployment(new) => new.idempotency_key.hash(&mut hasher),
+            Effect::Site(new) => new.id.hash(&mut hasher),
+            Effect::Delete(id) => id.hash(&mut hasher),
+        }
+    }
+    format!("{:x}", hasher.finish())
 }
 
 /// A hash of 128 bits. A collision of two sites is practically impossible.
