@@ -110,6 +110,23 @@ impl<D: DataApi + ?Sized> Guarded<D> {
         }
     }
 
+    /// Asks the guard about a new deployment. If the call is restricted, the parent must be covered,
+    /// too: the children of a deployment are a part of it.
+    async fn check_creation(&self, new: &NewDeployment) -> Result<()> {
+        let scopes = self.check(ApiCall::CreateDeployment(new))?;
+        scopes.cover_new(new.template.as_ref(), new.site.as_ref(), &new.metadata)?;
+        let Some(parent) = new.parent.as_ref().filter(|_| scopes.restricted()) else {
+            return Ok(());
+        };
+        let want = Want::ROW.with_deleting();
+        match self.inner.get(&Key::from(parent), want).await {
+            Ok(record) => scopes.cover(&record.entity),
+            // The inner API names the references that do not exist.
+            Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Counts the entities that the scopes cover, page by page.
     async fn count_covered(
         &self,
@@ -191,8 +208,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
     }
 
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId> {
-        let scopes = self.check(ApiCall::CreateDeployment(&new))?;
-        scopes.cover_new(new.template.as_ref(), new.site.as_ref(), &new.metadata)?;
+        self.check_creation(&new).await?;
         self.inner.create_deployment(new).await
     }
 
@@ -204,11 +220,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         let mut passed = Vec::with_capacity(new.len());
         let mut refused = Vec::with_capacity(new.len());
         for one in new {
-            let checked = self.check(ApiCall::CreateDeployment(&one));
-            let covered = checked.and_then(|scopes| {
-                scopes.cover_new(one.template.as_ref(), one.site.as_ref(), &one.metadata)
-            });
-            let refusal = covered.err();
+            let refusal = self.check_creation(&one).await.err();
             if refusal.is_none() {
                 passed.push(one);
             }

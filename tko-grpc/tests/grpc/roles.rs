@@ -15,10 +15,10 @@ use tko_backend_memory::Memory;
 use tko_conformance::{CountedIds, ManualClock, Strict};
 use tko_core::role::PERMISSIONS;
 use tko_core::{
-    Bulk, Caller, CallerRole, ContentHash, DataApi, Error, ErrorKind, Expect, Guarded, Key, Kind,
-    List, NewDeployment, NewPlugin, NewSite, Package, Pattern, PluginId, PluginType, Result,
-    RoleGuard, Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version, Want, Watch,
-    WorkerApi,
+    Bulk, Caller, CallerRole, ContentHash, DataApi, DeploymentId, Error, ErrorKind, Expect,
+    Guarded, Key, Kind, List, NewDeployment, NewPlugin, NewSite, Package, Pattern, PluginId,
+    PluginType, Result, RoleGuard, Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version,
+    Want, Watch, WorkerApi,
 };
 use tko_grpc::proto::FILE_DESCRIPTOR_SET;
 use tko_grpc::server::{Access, Authenticate, Credentials, ServerSettings};
@@ -304,6 +304,48 @@ async fn a_restricted_role_covers_only_what_matches() {
     forbidden(ci.delete(&Key::from(id::<TemplateId>("nf")))).await;
     let plugin = PluginId::new(PluginType::Prepare, "p").expect("an id");
     forbidden(ci.register_plugin(NewPlugin::new(plugin, "command"))).await;
+}
+
+#[tokio::test]
+async fn a_restricted_role_creates_no_children_of_others() {
+    let serving = serving().await;
+    let client = |role: &str| serving.client_with(settings(None, Some(role)));
+    let (admin, south) = (client("admin"), client("south"));
+    for site in ["south/a", "north/a"] {
+        let new = NewSite::new(id::<SiteId>(site), Package::default());
+        admin.register_site(new).await.expect("all rights");
+    }
+    let at = |site: &str| NewDeployment::new().site(id::<SiteId>(site));
+    let north = admin.create_deployment(at("north/a")).await;
+    let north = north.expect("all rights");
+    let own = south.create_deployment(at("south/a")).await;
+    let own = own.expect("covered");
+
+    let child_of = |parent: &DeploymentId| at("south/a").parent(parent.clone());
+    forbidden(south.create_deployment(child_of(&north))).await;
+    let created = south.create_deployment(child_of(&own)).await;
+    created.expect("both are covered");
+    let batch = vec![child_of(&north), child_of(&own)];
+    let kinds: Vec<Option<ErrorKind>> = south
+        .create_deployments(batch)
+        .await
+        .into_iter()
+        .map(|created| created.err().map(|error| error.kind()))
+        .collect();
+    assert_eq!(kinds, [Some(ErrorKind::Forbidden), None]);
+    let missing = south.create_deployment(child_of(&id("none"))).await;
+    let missing = missing.expect_err("it does not exist");
+    assert_eq!(missing.kind(), ErrorKind::BadArgument, "{missing}");
+    let created = admin.create_deployment(child_of(&north)).await;
+    created.expect("all rights");
+
+    // Not even with the idempotency key of a child that does not exist yet.
+    let key = format!("{north}|0|north/a|\"\"|p");
+    for client in [&south, &admin] {
+        let taken = client.create_deployment(at("south/a").idempotency_key(key.as_str()));
+        let refused = taken.await.expect_err("the key is reserved");
+        assert_eq!(refused.kind(), ErrorKind::BadArgument, "{refused}");
+    }
 }
 
 #[tokio::test]
