@@ -1,6 +1,7 @@
 //! [`Guarded`]: a wrapper that asks a guard before each call of the API, and restricts the call to
 //! the scopes that the guard returns.
 
+mod history;
 mod scoped;
 
 use super::{
@@ -37,6 +38,10 @@ use std::time::Duration;
 /// Streams are checked when they are requested, not for each item: a watch continues even if the
 /// guard would refuse it later. To revoke access, also close the connection. A watch within several
 /// scopes does not report that an entity has left all of them.
+///
+/// Changes are reported if the state after them is covered, or the last one if they are deletions. A
+/// state before a change that is not covered is left out, so a [`ChangeRecord`] without one is not
+/// always a creation. An entity that the scopes do not cover now has no history for the caller.
 pub struct Guarded<D: ?Sized> {
     /// The guard, shared with the copies for other callers.
     guard: Arc<dyn Guard>,
@@ -420,15 +425,10 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
         let scopes = self.check(ApiCall::History(key))?;
-        let mut changes = self.inner.history(key, before, limit).await?;
-        // A restricted caller sees nothing of an entity whose last state is outside its scopes.
-        if let Some(last) = changes.first().filter(|_| scopes.restricted())
-            && !scopes.covers_change(last)
-        {
-            return Err(scopes.outside());
+        if !scopes.restricted() {
+            return self.inner.history(key, before, limit).await;
         }
-        changes.retain(|change| scopes.covers_change(change));
-        Ok(changes)
+        self.covered_history(&scopes, key, before, limit).await
     }
 
     fn changes(&self, after: Option<Revision>) -> BoxStream<'static, Result<ChangeRecord>> {
@@ -441,7 +441,9 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
             return changes;
         }
         changes
-            .try_filter(move |change| std::future::ready(scopes.covers_change(change)))
+            .try_filter_map(move |change| {
+                std::future::ready(Ok::<_, Error>(scopes.covered_change(change)))
+            })
             .boxed()
     }
 }

@@ -5,6 +5,7 @@ mod table;
 use self::table::{Row, compatible, versioned};
 use crate::serving::{Serving, from_template, template};
 use crate::tls::settings;
+use futures_util::TryStreamExt;
 use http::uri::PathAndQuery;
 use prost::Message;
 use prost::bytes::{Buf, BufMut};
@@ -15,10 +16,10 @@ use tko_backend_memory::Memory;
 use tko_conformance::{CountedIds, ManualClock, Strict};
 use tko_core::role::PERMISSIONS;
 use tko_core::{
-    Bulk, Caller, CallerRole, ContentHash, DataApi, DeploymentId, Error, ErrorKind, Expect,
-    Guarded, Key, Kind, List, NewDeployment, NewPlugin, NewSite, Package, Pattern, PluginId,
-    PluginType, Result, RoleGuard, Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version,
-    Want, Watch, WorkerApi,
+    Bulk, Caller, CallerRole, ChangeRecord, ContentHash, DataApi, DeploymentId, EntityUpdate,
+    Error, ErrorKind, Expect, Guarded, Key, Kind, List, Metadata, NewDeployment, NewPlugin,
+    NewSite, Package, PackageUpdate, Pattern, PluginId, PluginType, Record, Result, RoleGuard,
+    Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version, Want, Watch, WorkerApi,
 };
 use tko_grpc::proto::FILE_DESCRIPTOR_SET;
 use tko_grpc::server::{Access, Authenticate, Credentials, ServerSettings};
@@ -272,10 +273,7 @@ async fn a_restricted_role_covers_only_what_matches() {
     assert_eq!(purged, Bulk::new(2));
     assert!(admin.get(&north_key, Want::ROW).await.is_ok());
     let changes = south.changes(None);
-    let changes: Vec<_> = futures_util::TryStreamExt::try_collect(changes)
-        .await
-        .expect("changes");
-    let changes: Vec<tko_core::ChangeRecord> = changes;
+    let changes: Vec<ChangeRecord> = changes.try_collect().await.expect("changes");
     assert!(changes.iter().all(|change| change.key != north_key) && changes.len() >= 4);
     let mut watch = south.watch(Watch::new(deployments, listed.revision));
     admin
@@ -346,6 +344,83 @@ async fn a_restricted_role_creates_no_children_of_others() {
         let refused = taken.await.expect_err("the key is reserved");
         assert_eq!(refused.kind(), ErrorKind::BadArgument, "{refused}");
     }
+}
+
+/// The site of a deployment at a change, before and after it.
+fn sites_of(change: &ChangeRecord) -> (Option<String>, Option<String>) {
+    let site = |record: &Option<Record>| {
+        let deployment = record.as_ref()?.entity.deployment()?;
+        deployment.site.as_ref().map(ToString::to_string)
+    };
+    (site(&change.before), site(&change.after))
+}
+
+#[tokio::test]
+async fn a_restricted_role_sees_exactly_the_covered_part_of_a_history() {
+    const EDITS: usize = 120;
+    let serving = serving().await;
+    let client = |role: &str| serving.client_with(settings(None, Some(role)));
+    let (admin, south) = (client("admin"), client("south"));
+    for site in ["south/a", "north/a"] {
+        let new = NewSite::new(id::<SiteId>(site), Package::default());
+        admin.register_site(new).await.expect("all rights");
+    }
+    let new = NewDeployment::new().site(id::<SiteId>("north/a"));
+    let moving = admin.create_deployment(new).await.expect("all rights");
+    let key = Key::from(&moving);
+    let change = async |site: Option<&str>, number: usize| {
+        let read = admin.get(&key, Want::ROW).await.expect("all rights");
+        let package = site.map(|site| {
+            let named = tko_core::deployment_resource::asked(None, Some(&id(site)), false, false);
+            let package = Package::new(vec![named.into()]).expect("one resource");
+            PackageUpdate::Replace(package)
+        });
+        let update = EntityUpdate::new(key.clone(), read.entity.version)
+            .metadata(Metadata::from_iter([("n", number.to_string())]))
+            .package(package);
+        admin.update_entity(update).await.expect("all rights");
+    };
+    // It enters, leaves for a while, and returns.
+    change(Some("south/a"), 0).await;
+    for number in 1..=EDITS {
+        change(None, number).await;
+    }
+    change(Some("north/a"), 0).await;
+    for number in 1..=EDITS {
+        change(None, number).await;
+    }
+    change(Some("south/a"), 0).await;
+
+    let history = south.history(&key, None, 1_000).await.expect("covered");
+    // Both entries, and the edits between.
+    assert_eq!(history.len(), EDITS + 2);
+    let covered = Some("south/a".to_owned());
+    for change in &history {
+        let (before, after) = sites_of(change);
+        assert_eq!(after, covered);
+        assert!(before.is_none() || before == covered, "{before:?}");
+    }
+    assert!(history[0].before.is_none() && history[1].before.is_some());
+    let part = south.history(&key, Some(history[0].revision), 100).await;
+    let part: Vec<_> = part.expect("covered").iter().map(|c| c.revision).collect();
+    let expected: Vec<_> = history[1..=100].iter().map(|c| c.revision).collect();
+    assert_eq!(part, expected);
+    let changes: Vec<ChangeRecord> = south.changes(None).try_collect().await.expect("changes");
+    let changes = changes.iter().filter(|change| change.key == key);
+    let changes: Vec<_> = changes.map(sites_of).collect();
+    assert_eq!(changes.len(), EDITS + 2);
+    for (before, after) in changes {
+        assert_eq!(after, covered);
+        assert!(before.is_none() || before == covered, "{before:?}");
+    }
+
+    // Nothing of an entity that has left, not even its past.
+    change(Some("north/a"), 0).await;
+    let past = Some(history[1].revision);
+    forbidden(south.history(&key, None, 10)).await;
+    forbidden(south.history(&key, past, 10)).await;
+    admin.delete(&key).await.expect("all rights");
+    forbidden(south.history(&key, past, 10)).await;
 }
 
 #[tokio::test]

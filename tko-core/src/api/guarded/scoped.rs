@@ -110,6 +110,17 @@ impl CallScopes {
         self.scopes.is_empty() || state.is_some_and(|record| self.covers(&record.entity))
     }
 
+    /// The change without an earlier state that no scope covers; `None` if no scope covers the
+    /// change.
+    pub(super) fn covered_change(&self, mut change: ChangeRecord) -> Option<ChangeRecord> {
+        if !self.covers_change(&change) {
+            return None;
+        }
+        let before = change.before.take();
+        change.before = before.filter(|record| self.covers(&record.entity));
+        Some(change)
+    }
+
     /// Restricts a selection.
     pub(super) fn narrow(&self, select: &Select) -> Narrowed {
         match self.scopes.as_slice() {
