@@ -275,6 +275,12 @@ def test_errors_say_what_to_do(server, client):
     assert len(list(client.list_deployments())) == 1
 
 
+def test_a_name_is_for_each_parent(server, client):
+    outcomes = play("children", server)[1]
+    assert changed(outcomes) == ["Parents", "Children", "Remove the children", "Remove the parents"]
+    assert len(list(client.list_deployments())) == 1
+
+
 def test_everything_is_removed_once(server, client):
     outcomes = play("remove", server, "--check")[1]
     assert changed(outcomes) == ["Deployment", "Plugin", "Sites", "Templates"]
