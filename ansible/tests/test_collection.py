@@ -209,6 +209,46 @@ cache_connection: {tmp_path / "cache"}
         client.delete_site("india/pune/2")
 
 
+def test_values_of_sites_are_never_templates(server, client, tmp_path):
+    ran = tmp_path / "ran"
+    metadata = {"sum": "{{ 1+1 }}", "touch": f"{{{{ lookup('ansible.builtin.pipe', 'touch {ran}') }}}}"}
+    resource = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "texts"}, "data": dict(metadata)}
+    source = tmp_path / "my.tko.yaml"
+    source.write_text(
+        f"""
+plugin: tko.tko.sites
+server: {server}
+site_ids: [texts/*]
+packages: true
+metadata_groups: []
+hostname: "{{{{ tko_metadata.sum | length }}}}-{{{{ tko_site_id | replace('/', '-') }}}}"
+compose:
+  composed: tko_metadata.sum
+"""
+    )
+    playbook = tmp_path / "play.yaml"
+    playbook.write_text(
+        """
+- name: Write what a host has
+  hosts: 9-texts-1
+  gather_facts: false
+  tasks:
+    - name: Write
+      ansible.builtin.copy:
+        dest: "{{ playbook_dir }}/out"
+        content: "{{ [tko_metadata, tko_package[0].data, composed] | to_json }}"
+"""
+    )
+    client.register_site("texts/1", metadata=metadata, package=[resource])
+    try:
+        python = f"ansible_python_interpreter={sys.executable}"
+        ansible("ansible-playbook", "-i", str(source), "-c", "local", "-e", python, str(playbook))
+    finally:
+        client.delete_site("texts/1")
+    assert json.loads((tmp_path / "out").read_text()) == [metadata, metadata, metadata["sum"]]
+    assert not ran.exists()
+
+
 def test_the_original_names_work(server, client):
     outcomes = play("original", server)[1]
     assert "fatal" not in outcomes.values() and len(outcomes) == 7
@@ -232,6 +272,12 @@ def test_errors_say_what_to_do(server, client):
         "127.0.0.1:9",
     ]:
         assert text in out, f"{text}\n{out}"
+    assert len(list(client.list_deployments())) == 1
+
+
+def test_a_name_is_for_each_parent(server, client):
+    outcomes = play("children", server)[1]
+    assert changed(outcomes) == ["Parents", "Children", "Remove the children", "Remove the parents"]
     assert len(list(client.list_deployments())) == 1
 
 

@@ -4,6 +4,7 @@
 mod awx;
 mod change;
 mod executor;
+mod extra_variables;
 mod runner;
 
 pub use self::executor::{AnsibleExecutor, AnsibleSettings};

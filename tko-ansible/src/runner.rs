@@ -3,6 +3,7 @@
 use crate::awx::tail;
 use crate::change::SiteChange;
 use crate::executor::AnsibleSettings;
+use crate::extra_variables;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,8 +62,7 @@ impl RunnerScheduler {
     ) -> Result<String> {
         let plugin = &self.plugin;
         let playbook = absolute("_ansible.playbook", &plugin.playbook)?;
-        let variables = serde_json::to_vec(&change.variables)
-            .map_err(|error| Error::internal("encode the variables of a playbook", error))?;
+        let variables = extra_variables::encode(&change.variables);
         let failed =
             |error: std::io::Error| Error::internal("write the variables of a playbook", error);
         let environment = folder.join("env");

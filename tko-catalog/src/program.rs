@@ -73,7 +73,10 @@ pub(crate) async fn output_with_input(
         return Ok(out);
     }
     let errors = String::from_utf8_lossy(&errors);
-    let why = format!("{name} ended with {status}: {}", errors.trim());
+    let why = match errors.trim() {
+        "" => format!("{name} ended with {status}"),
+        errors => format!("{name} ended with {status}: {errors}"),
+    };
     Err(Error::unavailable(what.to_owned(), why))
 }
 

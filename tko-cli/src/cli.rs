@@ -203,7 +203,7 @@ impl Cli {
             CliCommand::History(history) => history.run(&mut console).await?,
             CliCommand::Token(token) => token.run(&console)?,
             CliCommand::Validate(validate) => validate.run(&mut console).await?,
-            CliCommand::Fn(function) => function.run(console.out).await?,
+            CliCommand::Fn(function) => function.run(&mut console).await?,
             CliCommand::Tosca(tosca) => tosca.run(console.out, &mut std::io::stderr()).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
             CliCommand::Backend(command) => Box::pin(command.run(&mut console)).await?,

@@ -1,7 +1,10 @@
 //! `tko fn`: runs one KRM function, as orchestrators such as kpt call functions.
 
+use crate::console::Console;
+use crate::output::{self, OutputFormat};
 use clap::Args;
-use std::io::{Read, Write};
+use serde_json::json;
+use std::io::Read;
 use std::time::Duration;
 use tko_core::{Error, Limits};
 use tko_kpt::{
@@ -13,7 +16,8 @@ use tko_plugin::log::LogSubject;
 ///
 /// Reads a ResourceList (YAML or JSON) and writes it, as kpt expects it of functions:
 /// `kpt fn eval --exec "tko fn set-namespace" -- namespace=edge`. Exit code 1 if the function
-/// reports an error; the results say why.
+/// reports an error; the results say why. With --format json the output is JSON, which has no
+/// comments and so no setters.
 #[derive(Debug, Args)]
 pub(crate) struct FunctionArgs {
     /// Function: a native one, such as set-namespace or set-namespace:v0.4.1, an image,
@@ -30,10 +34,22 @@ pub(crate) struct FunctionArgs {
 
 impl FunctionArgs {
     /// Runs the function and writes its output.
-    pub(crate) async fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        let as_json = match console.format {
+            OutputFormat::Yaml => false,
+            OutputFormat::Json => true,
+            _ => {
+                let message = "tko fn writes yaml and json; choose one of them";
+                return Err(Error::bad("format", message).into());
+            }
+        };
         let Some(name) = &self.function else {
+            if as_json {
+                let names = json!(NativeFunction::NAMES);
+                return output::value(console.format, &names, console.out);
+            }
             for name in NativeFunction::NAMES {
-                writeln!(out, "{name}")?;
+                writeln!(console.out, "{name}")?;
             }
             return Ok(());
         };
@@ -64,8 +80,13 @@ impl FunctionArgs {
         }
         let applied = function.apply(list, &call).await;
         let list = applied.map_err(|failure| Error::bad("function", failure_text(&failure)))?;
-        out.write_all(&list.encode())?;
-        out.flush()?;
+        if as_json {
+            console.out.write_all(&list.encode_json())?;
+            writeln!(console.out)?;
+        } else {
+            console.out.write_all(&list.encode())?;
+        }
+        console.out.flush()?;
         let errors = list.results.iter();
         let errors = errors
             .filter(|result| result.severity == Severity::Error)

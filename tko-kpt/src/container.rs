@@ -224,7 +224,8 @@ fn without_runtime(image: &str) -> String {
     format!(
         "it is an image, and there is no container runtime here; install and start podman or \
          docker, or run a function in WebAssembly in its place (--function \
-         {name}=wasm:PATH{module}), or use a native or exec function"
+         {name}=wasm:PATH{module}), or use a native function (tko fn --list prints their names) \
+         or exec:PATH"
     )
 }
 

@@ -134,13 +134,13 @@ impl Failure {
                 "the interpreter that its first line (#!) names does not exist; install it or correct the line".to_owned()
             }
             io::ErrorKind::NotFound if program.contains('/') => {
-                "no such file on the machine of the controller; copy it there or register the plugin with an absolute path".to_owned()
+                "no such file on the machine that runs it; copy it there or name an absolute path".to_owned()
             }
             io::ErrorKind::NotFound => {
-                "not found in the PATH of the controller; install it or register the plugin with an absolute path".to_owned()
+                "not found in the PATH of the process that runs it; install it or name an absolute path".to_owned()
             }
             io::ErrorKind::PermissionDenied => {
-                "permission denied for the controller's user; make it executable with chmod +x".to_owned()
+                "permission denied for the user that runs it; make it executable with chmod +x".to_owned()
             }
             _ if Errno::from_io_error(&source) == Some(Errno::NOEXEC) => {
                 "not an executable format; start a script with a line such as #!/usr/bin/env python3, or build the binary for this machine".to_owned()
@@ -226,6 +226,10 @@ mod tests {
         ] {
             let failure = Failure::start(program, io::ErrorKind::NotFound.into());
             assert!(failure.to_string().contains(advice), "{failure}");
+            // Functions on a command line have neither a controller nor a plugin.
+            for word in ["controller", "register"] {
+                assert!(!failure.to_string().contains(word), "{failure}");
+            }
         }
         let failure = Failure::start("/", io::Error::from(Errno::NOEXEC));
         assert!(

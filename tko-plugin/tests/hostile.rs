@@ -190,7 +190,7 @@ async fn the_error_of_a_program_that_does_not_start_says_what_to_do() {
     for (program, advice) in [
         (
             "/nowhere/plugin.py",
-            "no such file on the machine of the controller",
+            "no such file on the machine that runs it",
         ),
         ("no-such-program-anywhere", "not found in the PATH"),
         (text(&plain), "chmod +x"),

@@ -281,7 +281,7 @@ async fn a_program_that_cannot_start_says_what_to_do() {
     for (program, advice) in [
         (
             "/nowhere/plugin.py",
-            "no such file on the machine of the controller",
+            "no such file on the machine that runs it",
         ),
         ("no-such-program-anywhere", "not found in the PATH"),
     ] {

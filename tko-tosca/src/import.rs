@@ -125,21 +125,14 @@ impl Loader<'_> {
         let text = match self.csar.read(path, limits) {
             Ok(Some(text)) => text,
             Ok(None) => {
-                let files = analysis.documents.len();
-                let at = if files == 0 {
-                    SourcePosition {
-                        file: analysis.problems.file(path),
-                        ..at
-                    }
-                } else {
-                    at
-                };
+                let at = Self::place(analysis, path, at);
                 analysis
                     .problems
                     .error(at, trail, format!("there is no file \"{path}\""));
                 return None;
             }
             Err(error) => {
+                let at = Self::place(analysis, path, at);
                 analysis.problems.error(at, trail, error.to_string());
                 return None;
             }
@@ -147,6 +140,7 @@ impl Loader<'_> {
         self.bytes += text.len() as u64;
         if self.bytes > limits.total_bytes {
             let message = format!("the files have more than {} bytes", limits.total_bytes);
+            let at = Self::place(analysis, path, at);
             analysis.problems.error(at, trail, message);
             return None;
         }
@@ -161,6 +155,15 @@ impl Loader<'_> {
         let document = ToscaDocument::read(&node, &mut analysis.problems)?;
         analysis.documents.push(document);
         Some(analysis.documents.len() - 1)
+    }
+
+    /// The position of a problem with a whole file: its import, or for the first file itself.
+    fn place(analysis: &mut Analysis<'_>, path: &str, at: SourcePosition) -> SourcePosition {
+        if analysis.documents.is_empty() {
+            let file = analysis.problems.file(path);
+            return SourcePosition { file, ..at };
+        }
+        at
     }
 
     /// The path, position and prefix of one import.

@@ -110,6 +110,7 @@ import fnmatch
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible.utils.unsafe_proxy import wrap_var
 
 try:
     import tko
@@ -189,6 +190,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def add(self, site):
         """Adds a host with its variables and groups."""
         strict = self.get_option("strict")
+        # Users of TKO write metadata and packages. Ansible must not evaluate them as templates, which can run programs.
+        site = wrap_var(site)
         self.templar.available_variables = site
         name = self.inventory.add_host(str(self._compose_name(site)))
         for variable, value in site.items():

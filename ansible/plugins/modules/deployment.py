@@ -9,8 +9,10 @@ module: deployment
 short_description: Create or delete a deployment of TKO
 version_added: 0.1.0
 description:
-  - Creates a deployment, once for each O(name), or deletes one. It can wait for its preparation, approval or scheduling.
-  - The name is kept in the deployment's metadata as V(ansible.name), and is the idempotency key of its creation.
+  - Creates a deployment, once for each O(name) and O(parent_deployment_id), or deletes one. It can wait for its
+    preparation, approval or scheduling.
+  - The name is kept in the deployment's metadata as V(ansible.name), and is, with the parent, the idempotency key of its
+    creation.
   - A deployment that exists is not changed, because preparers own its package from then on. Use
     M(tko.tko.deployment_modification).
   - A task with none of O(template_id), O(package) and O(src) creates nothing. It is for waiting.
@@ -227,7 +229,7 @@ def create(module, client):
             params["site_id"],
             merge_metadata={**texts(params["metadata"]), NAME: params["name"]},
             merge_package=package,
-            idempotency_key=f"ansible.name={params['name']}",
+            idempotency_key=key_of(params),
         )
     if module._diff:
         template = find(client.get_template, params["template_id"]) if params["template_id"] else None
@@ -235,6 +237,14 @@ def create(module, client):
         facts = {fact: params[fact] or "" for fact in FACTS}
         result["diff"] = diff(params["name"], None, {**facts, "package": yaml(merged)})
     return result if module.check_mode else finish(module, client, result)
+
+
+def key_of(params):
+    """The idempotency key of the creation. Deployments with different parents can have the same name.
+
+    Ids have no spaces, so that each parent and name has a key of its own."""
+    name, parent = f"{NAME}={params['name']}", params["parent_deployment_id"]
+    return f"ansible.parent={parent} {name}" if parent else name
 
 
 def foresee(module, client, package):

@@ -114,6 +114,8 @@ impl Job {
         inventory: Value,
         change: &SiteChange,
     ) -> Result<Self> {
+        // AWX writes the variables of a launch with the tag `!unsafe`, unless its setting
+        // `ALLOW_JINJA_IN_EXTRA_VARS` is `always`: packages are not evaluated as templates.
         let mut body = json!({"extra_vars": change.variables});
         if !inventory.is_null() {
             body["inventory"] = inventory;

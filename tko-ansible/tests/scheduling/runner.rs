@@ -4,11 +4,13 @@
 //! environment that has them already.
 
 use crate::world::{deployment, schedule, scheduler, site};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tko_ansible::AnsibleSettings;
+use tko_core::Package;
 
 /// The folder with the programs of Ansible.
 fn programs() -> Option<&'static Path> {
@@ -88,6 +90,53 @@ async fn a_playbook_gets_the_input_and_its_output_is_a_condition() {
     );
     let written = std::fs::read_to_string(folder.path().join("out")).unwrap();
     assert_eq!(written, "edge b pune");
+}
+
+#[tokio::test]
+async fn texts_of_packages_are_never_evaluated_as_templates() {
+    // Templates that see the input several times, and print its keys and values.
+    let tasks = "    - copy: {dest: \"{{ playbook_dir }}/out\", content: \"{{ plugin | to_json \
+                 }}\"}\n    - set_fact: {again: \"{{ plugin }}\"}\n    - debug: {var: again}\n    \
+                 - debug: {msg: \"{{ item.key }} {{ item.value }}\"}\n      loop: \"{{ \
+                 plugin.sitePackage[0].data | dict2items }}\"\n    - copy: {dest: \"{{ \
+                 playbook_dir }}/region\", content: \"{{ region }}\"}\n";
+    let Some((folder, path, runner)) = playbook(tasks) else {
+        return;
+    };
+    let properties = [
+        ("_ansible.playbook", path.as_str()),
+        ("_ansible.runner", runner.as_str()),
+        // An operator sets this one.
+        ("region", "pune-{{ 1 + 1 }}"),
+    ];
+    let ran = folder.path().join("ran");
+    let touch = format!("{{{{ lookup('pipe', 'touch {}') }}}}", ran.display());
+    let expression = format!("lookup('pipe', 'touch {}')", ran.display());
+    let other = "#jinja2: variable_start_string: '[%', variable_end_string: '%]'\n[% 1 + 1 %]";
+    let long = "k".repeat(2_000);
+    let data = json!({
+        "sum": "{{ 1 + 1 }}", "touch": touch, "expression": expression, "other": other,
+        "labels": "{{ $labels.x }}", "{{ 1 + 1 }}": "key", "<<": "merge", long: "long",
+        // Texts that YAML would read as other values.
+        "words": ["", "1", "1\n", "true", "null", "~", "*", "=", "1.5", "2024-01-01", "{}", "- a"],
+        "values": [1, -1, u64::MAX, 2.5, 1e16, 1.5e-7, true, null, [], {}],
+        "odd": "\u{7f}\u{85}\u{2028}\u{feff}\u{1f600}\t\"\\'",
+    });
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": data,
+    });
+    let package = Package::from_values([map.clone()]).unwrap();
+    let (mut site, mut one) = (site("edge", "a"), deployment("one", "b"));
+    site.package = Some(package.clone());
+    one.package = Some(package);
+    let ansible = scheduler(AnsibleSettings::default(), &[], &properties).unwrap();
+    schedule(&*ansible, &site, &[one], 1).await.unwrap();
+    assert!(!ran.exists());
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let written: Value = serde_json::from_str(&read("out")).unwrap();
+    assert_eq!(written["sitePackage"], json!([map]));
+    assert_eq!(written["deployments"], json!({"one": [map]}));
+    assert_eq!(read("region"), "pune-2");
 }
 
 #[tokio::test]

@@ -176,7 +176,11 @@ async fn a_program_prints_sites_within_limits() {
     let message = &condition(&entity, "Synced").message;
     assert!(message.starts_with("1 sites"), "{message}");
     for (arguments, part) in [
-        (&["false"][..], "ended with"),
+        (&["false"][..], "ended with exit status: 1; registered"),
+        (
+            &["sh", "-c", "kill -KILL $$"],
+            "ended with signal: 9 (SIGKILL); registered",
+        ),
         (&["no-such-program-of-tko"], "not installed"),
         (&["printf", "%s", "{{{"], "cannot read its output"),
         (&["head", "-c", "20000", "/dev/zero"], "wrote more than"),

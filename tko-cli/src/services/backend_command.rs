@@ -144,10 +144,7 @@ async fn write_backup(backend: Arc<dyn Backend>, path: &Path) -> anyhow::Result<
         let message = format!("the file {path:?} exists; name a new one");
         return Err(Error::bad("FILE", message).into());
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let file = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write to the directory {folder:?}"))?;
     let (out, size) = export(backend, BufWriter::new(file)).await?;
@@ -157,9 +154,20 @@ async fn write_backup(backend: Arc<dyn Backend>, path: &Path) -> anyhow::Result<
         .context("cannot write the backup")?;
     file.persist_noclobber(path)
         .with_context(|| format!("cannot create {path:?}"))?;
-    // The name is durable when its folder is.
-    File::open(folder).and_then(|folder| folder.sync_all()).ok();
+    sync_folder(folder);
     Ok(size)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a folder to the disk: the name of a new file is durable when its folder is.
+fn sync_folder(folder: &Path) {
+    File::open(folder).and_then(|folder| folder.sync_all()).ok();
 }
 
 /// Opens a backend to read from.
@@ -186,10 +194,7 @@ async fn restore_into(
         BackendChoice::Sqlite(path) => {
             // The lock prevents a server from starting on the folder meanwhile.
             let (path, _folder) = location.locked_file(path)?;
-            if path.exists() {
-                let message = format!("the file {path:?} exists; move it away first");
-                return Err(Error::bad("--backend", message).into());
-            }
+            refuse_old_files(&path)?;
             // The file gets its name when it is complete.
             let mut partial = path.clone().into_os_string();
             partial.push(".restoring");
@@ -202,6 +207,7 @@ async fn restore_into(
                 (Ok(size), Ok(())) => {
                     std::fs::rename(&partial, &path)
                         .with_context(|| format!("cannot rename {partial:?} to {path:?}"))?;
+                    sync_folder(folder_of(&path));
                     Ok(size)
                 }
                 (Err(error), _) | (Ok(_), Err(error)) => {
@@ -218,11 +224,37 @@ async fn restore_into(
     }
 }
 
-/// Removes a SQLite file, with the files next to it.
-fn remove_database(path: &Path) -> anyhow::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
+/// The names of a SQLite file and of the files next to it.
+fn database_files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
+        PathBuf::from(name)
+    })
+}
+
+/// Refuses a name at which files of another database are left: SQLite applies an old `-wal` file to
+/// whatever file is next to it.
+fn refuse_old_files(path: &Path) -> Result<(), Error> {
+    let files = database_files(path);
+    let old: Vec<String> = files
+        .iter()
+        .filter(|file| file.exists())
+        .map(|file| format!("{file:?}"))
+        .collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "files of another database exist: {}; move all of them away first",
+        old.join(", ")
+    );
+    Err(Error::bad("--backend", message))
+}
+
+/// Removes a SQLite file, with the files next to it.
+fn remove_database(path: &Path) -> anyhow::Result<()> {
+    for name in database_files(path) {
         match std::fs::remove_file(&name) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot remove {name:?}"));

@@ -93,3 +93,36 @@ async fn data_go_from_sqlite_to_postgresql_and_back() {
     assert_ne!(run.code(), Some(0), "{run}");
     assert!(!damaged.exists());
 }
+
+/// SQLite would apply the log of an old file to the restored one.
+#[tokio::test]
+async fn a_backup_is_not_restored_next_to_the_files_of_another_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = sqlite(&folder.path().join("first.db"));
+    let server = Server::start(&format!("data start --backend {first}")).await;
+    server.tko("site register edge/1").good().await;
+    let file = folder.path().join("backup");
+    backend("backup", &first).arg(&file).good().await;
+    server.service.stop().await;
+
+    let path = folder.path().join("new.db");
+    let named = |suffix: &str| folder.path().join(format!("new.db{suffix}"));
+    let cases: [&[&str]; 3] = [&["-wal"], &["-shm"], &["", "-wal", "-shm"]];
+    for suffixes in cases {
+        for suffix in suffixes {
+            fs::write(named(suffix), "old").expect("written");
+        }
+        let restore = backend("restore", &sqlite(&path)).arg(&file);
+        let said = restore.bad(2).await;
+        for suffix in suffixes {
+            let name = format!("new.db{suffix}\"");
+            assert!(said.contains(&name), "{name}: {said}");
+            let kept = fs::read(named(suffix)).expect("it is left alone");
+            assert_eq!(kept, b"old");
+            fs::remove_file(named(suffix)).expect("removed");
+        }
+        assert!(said.contains("move all of them away first"), "{said}");
+    }
+    backend("restore", &sqlite(&path)).arg(&file).good().await;
+    assert!(path.exists());
+}

@@ -298,6 +298,11 @@ async fn the_units_and_the_image_pass_flags_that_exist() {
             let load = format!("LoadCredential={name}:/etc/tko/{name}");
             assert!(text.contains(&load), "{}: {load}", path.display());
         }
+        // Functions in WebAssembly, which preparers run, need memory that becomes executable.
+        let prepares = start.starts_with("up ") || start.starts_with("preparer ");
+        let mut lines = text.lines();
+        let is_denied = lines.any(|line| line.starts_with("MemoryDenyWriteExecute="));
+        assert_eq!(is_denied, !prepares, "{}", path.display());
         count += 1;
     }
     assert_eq!(count, 4);

@@ -1,6 +1,6 @@
 //! The same content in every output format.
 
-use crate::harness::{Server, filled};
+use crate::harness::{Server, filled, tko};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -62,4 +62,29 @@ async fn a_package_is_printed_in_every_format() {
     );
     let table = server.tko(get).arg("-otable").good().await;
     assert!(table.text().contains("ConfigMap"), "{table}");
+}
+
+#[tokio::test]
+async fn a_function_writes_yaml_or_json() {
+    let list = json!({
+        "apiVersion": "config.kubernetes.io/v1", "kind": "ResourceList",
+        "items": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}],
+        "functionConfig": {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "labels"},
+            "data": {"zone": "edge"},
+        },
+    });
+    let run = |format: &str| tko(&format!("fn set-labels {format}")).stdin(list.to_string());
+    let json = run("-o json").good().await.json();
+    assert_eq!(json["items"][0]["metadata"]["labels"]["zone"], "edge");
+    let yaml = run("").good().await;
+    assert!(yaml.text().starts_with("apiVersion: "), "{yaml}");
+    assert!(yaml.text().contains("zone: edge"), "{yaml}");
+    let names = tko("fn --list -o json").good().await.json();
+    let names = names.as_array().expect("a list");
+    assert!(names.contains(&json!("set-labels")), "{names:?}");
+    for format in ["xml", "cbor", "table"] {
+        let said = run(&format!("-o {format}")).bad(2).await;
+        assert!(said.contains("yaml and json"), "{said}");
+    }
 }

@@ -48,3 +48,13 @@ async fn every_problem_of_a_service_template_is_shown() {
     );
     assert!(error.contains("not valid: 2 problems"), "{error}");
 }
+
+#[tokio::test]
+async fn a_service_template_that_is_no_text_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rand.yaml");
+    fs::write(&path, b"a: \xff\xfe").expect("it is written");
+    let error = tko("tosca check").arg(&path).bad(2).await;
+    let wanted = "rand.yaml: cannot read rand.yaml: not UTF-8 text";
+    assert!(error.lines().any(|line| line == wanted), "{error}");
+}

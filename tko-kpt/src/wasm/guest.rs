@@ -58,9 +58,9 @@ impl Guest {
     /// Compiles a module or a component; text or binary.
     ///
     /// # Errors
-    /// A clause that says that the code is invalid, or needs something that functions do not get.
+    /// A clause that says that the code is invalid, cannot be loaded, or needs something that
+    /// functions do not get.
     pub(super) fn compile(host: &WasmHost, code: &[u8]) -> Result<Self, String> {
-        let invalid = |error: wasmtime::Error| format!("its code is invalid: {}", brief(&error));
         let missing = |error: wasmtime::Error| {
             format!(
                 "it needs imports that functions do not get: {}; only WASI is available, without files \
@@ -70,13 +70,13 @@ impl Guest {
         };
         let (engine, compiled) = if is_component(code) {
             let compiled = host.compile(|engine| Component::new(engine, code));
-            let (engine, component) = compiled.map_err(invalid)?;
+            let (engine, component) = compiled.map_err(|error| unusable(&error))?;
             let linked = engine.components.instantiate_pre(&component);
             let linked = linked.and_then(CommandPre::new).map_err(missing)?;
             (engine, Code::Component(linked))
         } else {
             let compiled = host.compile(|engine| Module::new(engine, code));
-            let (engine, module) = compiled.map_err(invalid)?;
+            let (engine, module) = compiled.map_err(|error| unusable(&error))?;
             if module.get_export("_start").is_none() {
                 return Err("it has no export _start; build it as a command for WASI".to_owned());
             }
@@ -265,6 +265,19 @@ fn failure(
     FunctionFailure::Crashed { function, problem }
 }
 
+/// A clause that says why code cannot be compiled and loaded.
+fn unusable(error: &wasmtime::Error) -> String {
+    let cause = brief(error);
+    // Errors of the operating system say nothing about the code.
+    if !cause.contains("os error ") {
+        return format!("its code is invalid: {cause}");
+    }
+    format!(
+        "its compiled code cannot be loaded: {cause}; it needs memory that becomes executable, \
+         which MemoryDenyWriteExecute= in a unit of systemd denies"
+    )
+}
+
 /// The innermost cause of an error, without the backtrace.
 fn brief(error: &wasmtime::Error) -> String {
     let text = match error.downcast_ref::<Trap>() {
@@ -321,7 +334,21 @@ pub(super) fn log(subject: &LogSubject, stderr: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::is_component;
+    use super::{is_component, unusable};
+    use std::io;
+
+    #[test]
+    fn memory_that_may_not_be_executable_does_not_make_code_invalid() {
+        let denied = wasmtime::Error::from(io::Error::from_raw_os_error(13));
+        let said = unusable(&denied.context("unable to make memory executable"));
+        assert!(
+            said.contains("cannot be loaded: Permission denied"),
+            "{said}"
+        );
+        assert!(said.contains("MemoryDenyWriteExecute"), "{said}");
+        let said = unusable(&wasmtime::Error::msg("unexpected end"));
+        assert_eq!(said, "its code is invalid: unexpected end");
+    }
 
     #[test]
     fn components_are_known_by_their_header_or_first_word() {

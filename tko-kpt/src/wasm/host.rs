@@ -120,7 +120,7 @@ impl WasmHost {
     /// too small.
     ///
     /// # Errors
-    /// The code is invalid.
+    /// The code is invalid, or the operating system refuses memory for it.
     pub(super) fn compile<T>(
         &self,
         compile: impl Fn(&Engine) -> wasmtime::Result<T>,

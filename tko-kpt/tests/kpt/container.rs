@@ -91,12 +91,14 @@ async fn a_container_that_hangs_is_removed() {
 
 #[tokio::test]
 async fn without_a_runtime_the_condition_says_so() {
-    let world = World::new(KptSettings::default().with_containers(ContainerRuntime::Off));
-    world.plugin("example.com/fn:v1", &[]).await;
-    let message = world.refused(vec![config_map("a"), workload()]).await;
-    assert!(
-        message.contains("there is no container runtime here"),
-        "{message}"
-    );
-    world.stop().await;
+    // The second is a misspelt native function.
+    for image in ["example.com/fn:v1", "set-namespce"] {
+        let world = World::new(KptSettings::default().with_containers(ContainerRuntime::Off));
+        world.plugin(image, &[]).await;
+        let message = world.refused(vec![config_map("a"), workload()]).await;
+        for words in ["there is no container runtime here", "tko fn --list"] {
+            assert!(message.contains(words), "{image}: {message}");
+        }
+        world.stop().await;
+    }
 }
