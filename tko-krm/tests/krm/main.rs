@@ -5,6 +5,8 @@ mod approvals;
 mod gitops;
 mod health;
 mod kubectl;
+mod nesting;
+mod requests;
 mod serving;
 mod watches;
 mod writes;
