@@ -1,5 +1,6 @@
 //! Creating and updating objects.
 
+mod approval;
 mod patching;
 mod preview;
 mod store;

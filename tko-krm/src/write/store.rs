@@ -37,7 +37,7 @@ impl Write<'_> {
         })
     }
 
-    fn failed(&self, name: &str, error: &Error) -> Box<KrmFailure> {
+    pub(super) fn failed(&self, name: &str, error: &Error) -> Box<KrmFailure> {
         KrmFailure::from_error(error, self.resource, name)
     }
 
@@ -72,6 +72,10 @@ impl Write<'_> {
         }
         let data = self.data()?;
         let package = desired.package.clone().unwrap_or_default();
+        if self.resource.entity == Kind::Deployment {
+            self.check_merged_approval(name, desired.template.as_ref(), &package)
+                .await?;
+        }
         let done = match &key {
             Key::Template(id) => {
                 let new = NewTemplate::new(id.clone(), package).metadata(given);
@@ -142,6 +146,17 @@ impl Write<'_> {
             .package
             .clone()
             .filter(|package| *package != present);
+        if let Some(deployment) = entity.deployment()
+            && !deployment.approved
+            && let Some(package) = &package
+        {
+            if changed.is_applied {
+                self.check_merged_approval(name, deployment.template.as_ref(), package)
+                    .await?;
+            } else {
+                self.check_approval(name, package).await?;
+            }
+        }
         let mut stored = StoredMetadata {
             annotations: desired.annotations.clone(),
             finalizers: desired.finalizers.clone(),

@@ -6,6 +6,7 @@ mod gitops;
 mod health;
 mod kubectl;
 mod nesting;
+mod permissions;
 mod requests;
 mod serving;
 mod watches;

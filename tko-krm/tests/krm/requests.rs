@@ -8,6 +8,7 @@ use serde_json::Value;
 pub(crate) struct ApiClient {
     client: Client,
     base: String,
+    token: Option<&'static str>,
 }
 
 /// The status, body and warnings of an answer.
@@ -25,6 +26,15 @@ impl ApiClient {
         Self {
             client: Client::new(),
             base: format!("http://{}/apis/tko.nephio.org/v1alpha1", serving.address),
+            token: None,
+        }
+    }
+
+    /// The same client with this bearer token.
+    pub(crate) fn with_token(self, token: &'static str) -> Self {
+        Self {
+            token: Some(token),
+            ..self
         }
     }
 
@@ -41,6 +51,10 @@ impl ApiClient {
             .request(method, format!("{}/{path}", self.base))
             .header("content-type", media)
             .body(body);
+        let request = match self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
         let response = request.send().await.expect("it answers");
         let warnings = response.headers().get_all("warning").iter();
         let warnings = warnings
@@ -78,5 +92,12 @@ impl ApiClient {
         let media = format!("application/{kind}");
         self.send(Method::PATCH, path, &media, patch.to_string())
             .await
+    }
+}
+
+impl ApiAnswer {
+    /// The message of a failure.
+    pub(crate) fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
     }
 }
