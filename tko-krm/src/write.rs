@@ -17,6 +17,7 @@ use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
+use crate::route::RouteTarget;
 use crate::schema::schema;
 use crate::stored::StoredMetadata;
 use crate::validation;
@@ -256,6 +257,10 @@ impl Write<'_> {
         config: &Value,
         mut warnings: Vec<String>,
     ) -> KrmAnswer<Reply> {
+        // The request was authorized as a patch; as in Kubernetes, its user must be allowed to
+        // create, too.
+        let target = RouteTarget::Object(self.resource, name.to_owned());
+        self.request.authorize(&target, "create").await?;
         let mut object = config.clone();
         let found = validation::check(self.resource, &mut object, self.options.validation)?;
         warnings.extend(found);

@@ -110,3 +110,21 @@ async fn an_approval_by_a_write_of_the_object_needs_the_permission_to_approve() 
     assert_eq!(labelled.body["status"]["approved"], true);
     serving.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_creates_needs_the_permission_to_create() {
+    let serving = serving().await;
+    let site = json!({"metadata": {"name": "a", "labels": {"tier": "front"}}});
+    let path = "sites/a?fieldManager=test";
+    let patch = ApiClient::new(&serving).with_token("patch");
+    let refused = patch.patch(path, "apply-patch+yaml", &site).await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let message = refused.message();
+    assert!(message.contains("cannot create"), "{message}");
+    let edit = ApiClient::new(&serving).with_token("edit");
+    let created = edit.patch(path, "apply-patch+yaml", &site).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let applied = patch.patch(path, "apply-patch+yaml", &site).await;
+    assert_eq!(applied.status, 200, "{applied:?}");
+    serving.stop().await;
+}
