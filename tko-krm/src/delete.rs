@@ -24,6 +24,9 @@ const ORPHAN: &str = "orphan";
 /// Maximum number of attempts to write the time of the deletion while others change the object.
 const ATTEMPTS: usize = 16;
 
+/// Maximum number of objects of a collection that are read at once.
+const PAGE: u64 = 500;
+
 /// The options of a deletion.
 #[derive(Clone, Debug, Default)]
 struct DeleteOptions {
@@ -195,7 +198,8 @@ pub(crate) async fn delete_collection(
     let limit = list.limit;
     let mut items = Vec::new();
     loop {
-        list.limit = Some(limit.unwrap_or(500).min(500));
+        let missing = limit.map_or(PAGE, |limit| limit.saturating_sub(items.len() as u64));
+        list.limit = Some(missing.min(PAGE));
         let listed = read_list(context, request, &list, true).await?;
         for record in &listed.items {
             let name = names::name_of(&record.entity.key, &record.entity.given);

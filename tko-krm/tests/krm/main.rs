@@ -7,6 +7,7 @@ mod health;
 mod kubectl;
 mod nesting;
 mod permissions;
+mod propagation;
 mod requests;
 mod serving;
 mod watches;
