@@ -8,6 +8,7 @@ mod kubectl;
 mod nesting;
 mod permissions;
 mod propagation;
+mod repeated;
 mod requests;
 mod serving;
 mod watches;
