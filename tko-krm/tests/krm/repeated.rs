@@ -1,7 +1,8 @@
-//! Writes of what was read or written before.
+//! Writes of what was read or written before, and patches of it.
 
 use crate::requests::ApiClient;
 use crate::serving::{Serving, package};
+use serde_json::json;
 use tko_core::{
     DataApi, Metadata, NewDeployment, NewPlugin, NewSite, NewTemplate, PluginId, PluginType,
     SiteId, TemplateId,
@@ -37,5 +38,22 @@ async fn every_object_with_metadata_is_replaced_by_what_was_read() {
         assert_eq!(replaced.status, 200, "{plural}: {replaced:?}");
         assert_eq!(replaced.body["status"], read["status"], "{plural}");
     }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_does_not_fit_has_a_cause_that_kubectl_can_show() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let created = client
+        .post("sites", &json!({"metadata": {"name": "a"}}))
+        .await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let patch = json!([{"op": "remove", "path": "/spec/none"}]);
+    let refused = client.patch("sites/a", "json-patch+json", &patch).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert_eq!(refused.body["details"]["causes"][0]["field"], "patch");
+    let message = refused.message();
+    assert!(message.contains("is invalid: patch: the path"), "{message}");
     serving.stop().await;
 }
