@@ -108,7 +108,18 @@ fn deployment_ready(entity: &Entity, deployment: &Deployment) -> Verdict {
         );
     }
     if deployment.site.is_none() {
-        return blocked(SCHEDULED, "NoSite", "it has no site: set spec.siteId");
+        let why = "it has no site: set spec.siteId";
+        return match &deployment.placed {
+            // It waits for its removal from that site.
+            Some(_) => blocked(SCHEDULED, "NoSite", why),
+            // A stored condition is about a site that it had.
+            None => (
+                Some(false),
+                "NoSite".to_owned(),
+                why.to_owned(),
+                entity.updated,
+            ),
+        };
     }
     if !is_placed(entity, deployment) {
         return blocked(SCHEDULED, "NotScheduled", "waiting for a scheduler");
@@ -175,6 +186,23 @@ mod tests {
         assert_eq!(said(&without), (Some(true), "Scheduled".to_owned()));
         without.conditions.clear();
         assert_eq!(said(&without), (Some(false), "Scheduling".to_owned()));
+    }
+
+    #[test]
+    fn a_deployment_without_a_site_says_so_whatever_was_said_about_its_last_one() {
+        let mut entity = placed();
+        let without = Deployment::default().prepared(true).approved(true);
+        entity.facts = Facts::Deployment(Box::new(without));
+        entity.conditions = vec![Condition::new(
+            SCHEDULED,
+            false,
+            "NoScheduler",
+            "no scheduler serves site a",
+            Generation(1),
+        )];
+        let ready = ready(&entity).expect("it has one");
+        assert_eq!((ready.status, &*ready.reason), (Some(false), "NoSite"));
+        assert!(ready.message.contains("no site"), "{}", ready.message);
     }
 
     #[test]
