@@ -1,5 +1,6 @@
 //! The `Ready` condition, which sums up the others for `kubectl wait` and kstatus.
 
+use crate::stored::StoredMetadata;
 use tko_core::entity::{PREPARED, SCHEDULED};
 use tko_core::{Condition, Deployment, Entity, Facts};
 
@@ -17,6 +18,11 @@ const REMOVED: &str = "Removed";
 /// A scheduler that knows the state of the objects on the site stores the condition `Ready` itself.
 /// That condition decides as long as it describes what is on the site now.
 pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
+    if let Some(finalizers) = kept_by(entity) {
+        let message = format!("waiting for the removal of its finalizers: {finalizers}");
+        let condition = Condition::new(READY, false, "Deleting", message, entity.generation);
+        return Some(condition.since(entity.updated));
+    }
     let stored = entity.condition(READY);
     if let Some(stored) = stored.filter(|stored| is_current(entity, stored)) {
         return Some(stored.clone());
@@ -32,6 +38,16 @@ pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
     };
     let condition = Condition::new(READY, status, reason, message, entity.generation);
     Some(condition.since(since))
+}
+
+/// The finalizers that keep a site or a deployment whose deletion was requested.
+fn kept_by(entity: &Entity) -> Option<String> {
+    let has_condition = matches!(entity.facts, Facts::Site { .. } | Facts::Deployment(_));
+    if entity.deleting || !has_condition {
+        return None;
+    }
+    let stored = StoredMetadata::of(entity);
+    stored.deletion.map(|_| stored.finalizers.join(", "))
 }
 
 /// Whether a stored condition describes what is on the site now.

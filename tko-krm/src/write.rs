@@ -21,7 +21,7 @@ use crate::route::RouteTarget;
 use crate::schema::schema;
 use crate::stored::StoredMetadata;
 use crate::validation;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use patching::Transform;
 use serde_json::Value;
 use tko_core::Record;
@@ -29,9 +29,6 @@ use tko_core::encoding::Format;
 
 /// Maximum number of attempts of a write without a resource version while others change the object.
 const ATTEMPTS: usize = 16;
-
-/// Maximum number of bytes of a warning.
-const MAX_WARNING: usize = 256;
 
 /// The types of patches that are accepted.
 const PATCHES: &str =
@@ -342,20 +339,7 @@ impl Write<'_> {
 /// The response to a write, with warnings.
 fn written(status: StatusCode, object: &Value, warnings: &[String]) -> Reply {
     let mut reply = reply::json(status, object);
-    for warning in warnings {
-        let plain: String = warning
-            .chars()
-            .map(|c| match c {
-                '"' => '\'',
-                c if c.is_ascii_graphic() || c == ' ' => c,
-                _ => ' ',
-            })
-            .take(MAX_WARNING)
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{plain}\"")) {
-            reply.headers_mut().append("warning", value);
-        }
-    }
+    reply::warn(&mut reply, warnings);
     reply
 }
 
