@@ -1,7 +1,7 @@
 //! Writes of what was read or written before, and patches of it.
 
-use crate::requests::ApiClient;
-use crate::serving::{Serving, package};
+use crate::requests::{ApiAnswer, ApiClient};
+use crate::serving::{Serving, config_map, package};
 use serde_json::json;
 use tko_core::{
     DataApi, Metadata, NewDeployment, NewPlugin, NewSite, NewTemplate, PluginId, PluginType,
@@ -55,5 +55,42 @@ async fn a_patch_that_does_not_fit_has_a_cause_that_kubectl_can_show() {
     assert_eq!(refused.body["details"]["causes"][0]["field"], "patch");
     let message = refused.message();
     assert!(message.contains("is invalid: patch: the path"), "{message}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_whose_template_is_created_again_is_applied_again() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let resources = json!({"package": {"resources": [config_map("base")]}});
+    let template = json!({"metadata": {"name": "web"}, "spec": resources});
+    let created = client.post("templates", &template).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let own = json!({"resources": [config_map("own")]});
+    let manifest = json!({"spec": {"templateId": "web", "package": own}});
+    let path = "deployments/web-a?fieldManager=gitops";
+    let apply = async || client.patch(path, "apply-patch+yaml", &manifest).await;
+    let created = apply().await;
+    assert_eq!(created.status, 201, "{created:?}");
+
+    let deleted = client.delete("templates/web").await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    let refused = apply().await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let message = refused.message();
+    assert!(message.contains("create the template again"), "{message}");
+
+    client.post("templates", &template).await;
+    let applied = apply().await;
+    assert_eq!(applied.status, 200, "{applied:?}");
+    assert_eq!(applied.body["spec"]["templateId"], "web");
+    assert_eq!(
+        applied.body["spec"]["package"],
+        created.body["spec"]["package"]
+    );
+    let again = apply().await;
+    assert_eq!(again.status, 200, "{again:?}");
+    let version = |object: &ApiAnswer| object.body["metadata"]["resourceVersion"].clone();
+    assert_eq!(version(&again), version(&applied), "nothing changed");
     serving.stop().await;
 }
