@@ -108,7 +108,7 @@ impl Skeletons {
         for (number, data) in rows {
             let value = serde_json::from_slice(&data)
                 .map_err(|error| Error::internal("decode a Deployment resource", error))?;
-            let resource = Arc::new(Resource::new(value)?);
+            let resource = Arc::new(Resource::stored(value)?);
             self.cache().add(number, resource.clone());
             found.insert(number, resource);
         }

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use tko_core::codec::{CodecError, Stored, decode, encode};
+use tko_core::encoding::MAX_DEPTH;
 use tko_core::{Error, Limits, Package, Result};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_size};
@@ -30,10 +31,12 @@ thread_local! {
 }
 
 /// The limits for values that this program wrote. They are wider than those of input, because a
-/// stored package may need more bytes than the input that it came from.
+/// stored package may need more bytes than the input that it came from, and everything that was
+/// stored must be readable.
 fn limits() -> Limits {
     Limits::new()
         .bytes(MAX_BYTES)
+        .depth(MAX_DEPTH)
         .values(64_000_000)
         .documents(1_000_000)
 }
@@ -156,7 +159,12 @@ pub(crate) fn decompress(data: &[u8], dictionary: Option<&BodyDictionary>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyDictionary, FRAME, MAX_BYTES, compress, decompress, unpack_body};
+    use super::{
+        BodyDictionary, FRAME, MAX_BYTES, MAX_DEPTH, compress, decompress, pack_body, unpack_body,
+    };
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+    use tko_core::{Package, Resource};
 
     #[test]
     fn packing_round_trips_with_and_without_a_dictionary() {
@@ -177,6 +185,18 @@ mod tests {
             with.data.len() * 2 < alone.data.len(),
             "the dictionary helps"
         );
+    }
+
+    #[test]
+    fn a_package_that_is_nested_more_deeply_than_input_may_be_is_read() {
+        let deep = (1..MAX_DEPTH).fold(Value::Null, |inner, _| json!({"a": inner}));
+        let resource =
+            json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "a": deep});
+        let resource = Resource::stored(resource).expect("identified");
+        let package = Package::new(vec![Arc::new(resource)]).expect("a package");
+        let packed = pack_body(&package, None).expect("it is stored");
+        let read = unpack_body(&packed.data, None).expect("it is read");
+        assert_eq!(read, package);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl DeploymentResource {
 
     /// The whole Deployment resource, with its facts.
     pub fn to_resource(&self, prepared: bool, approved: bool) -> Arc<Resource> {
-        let filled = self.skeleton.edited(|content| {
+        let filled = self.skeleton.edited_shallowly(|content| {
             fill_id(
                 content,
                 "templateId",
@@ -216,7 +216,7 @@ fn named(resource: &Resource, field: &str) -> Result<Option<String>> {
 }
 
 fn blanked(resource: &Arc<Resource>) -> Arc<Resource> {
-    let skeleton = resource.edited(|content| {
+    let skeleton = resource.edited_shallowly(|content| {
         if let Some(spec) = content.get_mut("spec").and_then(Value::as_object_mut) {
             blank(spec, "templateId", |id| !id.is_empty());
             blank(spec, "siteId", |id| !id.is_empty());

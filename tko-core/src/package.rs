@@ -64,7 +64,7 @@ impl Package {
     /// [`Error::BadArgument`]: a value is not a resource, with its position from 1; or two have the
     /// same identifier.
     pub fn from_values(values: impl IntoIterator<Item = Value>) -> Result<Self> {
-        Self::placed(values.into_iter().map(|value| (value, None)))
+        Self::placed(values.into_iter().map(|value| (value, None)), Resource::new)
     }
 
     /// Decodes a package; empty input yields an empty package.
@@ -75,18 +75,21 @@ impl Package {
     pub fn decode(bytes: &[u8], format: Format, dialect: Dialect, limits: &Limits) -> Result<Self> {
         let decoded = encoding::decode_placed(bytes, format, dialect, limits)
             .map_err(|error| Error::bad("package", crate::error::chain(&error)))?;
-        Self::placed(
-            decoded
-                .into_iter()
-                .map(|decoded| (decoded.value, Some(decoded.at))),
-        )
+        let values = decoded
+            .into_iter()
+            .map(|decoded| (decoded.value, Some(decoded.at)));
+        // The reader has counted the levels, by the limits of the caller.
+        Self::placed(values, Resource::stored)
     }
 
     /// Creates a package from values, each with its place in the decoded text, if known.
-    fn placed(values: impl Iterator<Item = (Value, Option<InputPlace>)>) -> Result<Self> {
+    fn placed(
+        values: impl Iterator<Item = (Value, Option<InputPlace>)>,
+        resource: fn(Value) -> Result<Resource>,
+    ) -> Result<Self> {
         let resources = values
             .enumerate()
-            .map(|(index, (value, place))| match Resource::new(value) {
+            .map(|(index, (value, place))| match resource(value) {
                 Ok(resource) => Ok(Arc::new(resource)),
                 Err(Error::BadArgument { message, .. }) => {
                     let place = place.map(|place| format!(" ({place})")).unwrap_or_default();

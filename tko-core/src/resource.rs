@@ -5,12 +5,17 @@
 //! and set by name. A change makes a new resource, so packages can share resources without locks.
 
 use crate::builder::chainable;
+use crate::encoding::Limits;
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+
+/// The levels of maps and lists that a resource may have: as many as the readers of
+/// [`encoding`](crate::encoding) accept by default, so that every client can read it.
+const MAX_LEVELS: usize = Limits::new().depth;
 
 /// The type of a resource: group, version and kind.
 ///
@@ -174,9 +179,31 @@ impl Resource {
     /// Creates a resource from its content.
     ///
     /// # Errors
-    /// [`Error::BadArgument`]: the content is not a map, or `apiVersion`, `kind` or `metadata.name`
-    /// is missing, empty or not text.
+    /// [`Error::BadArgument`]: the content is not a map; `apiVersion`, `kind` or `metadata.name` is
+    /// missing, empty or not text; or the content has more levels of maps and lists than
+    /// [`Limits::depth`] allows by default.
     pub fn new(value: Value) -> Result<Self> {
+        let resource = Self::stored(value)?;
+        if !fits(&resource.value, MAX_LEVELS) {
+            return Err(Error::bad(
+                "resource",
+                format!(
+                    "{} is nested more than {MAX_LEVELS} levels deep; nest it less",
+                    resource.identifier
+                ),
+            ));
+        }
+        Ok(resource)
+    }
+
+    /// Creates a resource from content that was stored, which may be nested more deeply than that
+    /// of a new one.
+    ///
+    /// Backends call this, so that they can read everything that was ever stored.
+    ///
+    /// # Errors
+    /// As [`Resource::new`], except for the levels.
+    pub fn stored(value: Value) -> Result<Self> {
         let identifier = identify(&value)?;
         Ok(Self {
             identifier,
@@ -247,11 +274,28 @@ impl Resource {
     /// # Errors
     /// As [`Resource::new`], for the changed content.
     pub fn edited(&self, edit: impl FnOnce(&mut Map<String, Value>)) -> Result<Self> {
+        Self::new(self.edited_value(edit))
+    }
+
+    /// Creates a copy with its content changed by `edit`, which adds no levels below the fourth.
+    ///
+    /// The levels are not counted: a stored resource may have more than a new one.
+    ///
+    /// # Errors
+    /// As [`Resource::stored`], for the changed content.
+    pub(crate) fn edited_shallowly(
+        &self,
+        edit: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<Self> {
+        Self::stored(self.edited_value(edit))
+    }
+
+    fn edited_value(&self, edit: impl FnOnce(&mut Map<String, Value>)) -> Value {
         let mut value = self.value.clone();
         if let Value::Object(map) = &mut value {
             edit(map);
         }
-        Self::new(value)
+        value
     }
 
     /// Creates a copy with this annotation set to this text.
@@ -260,7 +304,7 @@ impl Resource {
     /// stays the same.
     #[must_use]
     pub fn annotated(&self, name: &str, text: &str) -> Self {
-        self.edited(|content| {
+        self.edited_shallowly(|content| {
             let metadata = map_in(content, "metadata");
             map_in(metadata, "annotations").insert(name.to_owned(), Value::String(text.to_owned()));
         })
@@ -288,6 +332,15 @@ impl PartialEq for Resource {
 }
 
 impl Eq for Resource {}
+
+/// Whether a value has at most this many levels of maps and lists.
+fn fits(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| fits(item, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|value| fits(value, levels - 1)),
+        _ => true,
+    }
+}
 
 /// Reads the identity from the content of a resource.
 ///

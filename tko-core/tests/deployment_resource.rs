@@ -1,8 +1,9 @@
 //! The Deployment resource: taken out of the package, kept as a shared skeleton, put back.
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tko_core::deployment_resource::{asked, merged, split};
-use tko_core::{Deployment, Package, SiteId, TemplateId};
+use tko_core::{Deployment, Package, Resource, SiteId, TemplateId};
 
 fn deployment(of: &Package) -> (Deployment, Package) {
     let parts = split(of).expect("it has a Deployment resource");
@@ -142,4 +143,14 @@ fn ids_that_are_none_are_refused() {
         let package = Package::from_values([head(json!({}), spec.clone())]).expect("one");
         assert!(split(&package).is_err(), "{spec}");
     }
+}
+
+#[test]
+fn a_stored_resource_that_is_nested_more_deeply_than_a_new_one_is_taken_apart() {
+    let deep = (0..110).fold(Value::Null, |inner, _| json!([inner]));
+    let stored = head(json!({}), json!({"siteId": "s", "deep": deep}));
+    let stored = Resource::stored(stored).expect("identified");
+    let package = Package::new(vec![Arc::new(stored)]).expect("a package");
+    let (deployment, body) = deployment(&package);
+    assert_eq!(deployment.whole(&body), package);
 }

@@ -1,9 +1,12 @@
 //! Resources, references, merging, annotations and metadata, as the model has them.
 
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert_eq, proptest};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
 use tko_core::merge::{elsewhere, merge};
-use tko_core::{Error, Identifier, Metadata, Package, Resource, annotation};
+use tko_core::{Error, Identifier, Metadata, Package, Resource, annotation, codec};
 
 fn resource(value: Value) -> Arc<Resource> {
     Arc::new(Resource::new(value).expect("identified"))
@@ -280,4 +283,57 @@ fn a_package_of_very_many_resources_merges_in_reasonable_work() {
     let merged = merge(&many(json!(1)), &many(json!(2))).expect("merges");
     assert_eq!(merged.len(), 20_000);
     assert!(merged.iter().all(|r| r.value()["spec"] == json!(2)));
+}
+
+/// Maps within each other.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(Value::Null, |inner, _| json!({"a": inner}))
+}
+
+#[test]
+fn a_change_cannot_nest_a_resource_deeper_than_readers_accept() {
+    // The resource's own map is a level, too.
+    let deepest = resource(thing("a", None, nested(99)));
+    let deeper = deepest.edited(|content| {
+        content.insert("spec".to_owned(), nested(100));
+    });
+    let told = message(&deeper.expect_err("too deep"));
+    assert!(told.contains("Thing a is nested more than 100"), "{told}");
+    let told =
+        message(&Package::from_values([thing("a", None, nested(100))]).expect_err("too deep"));
+    assert!(told.contains("resource 1 Thing a is nested"), "{told}");
+}
+
+#[test]
+fn a_stored_resource_may_be_nested_more_deeply_than_a_new_one() {
+    let stored = Resource::stored(thing("a", None, nested(110))).expect("identified");
+    assert_eq!(
+        stored.annotated("b", "c").annotation("b").as_deref(),
+        Some("c")
+    );
+    let package = Package::new(vec![Arc::new(stored)]).expect("a package");
+    let limits = Limits::new().depth(MAX_DEPTH);
+    let read = codec::decode::<Package>(&codec::encode(&package), &limits);
+    assert_eq!(read.ok(), Some(package));
+}
+
+proptest! {
+    #[test]
+    fn whatever_becomes_a_package_is_read_back_in_every_format(lists in vec(any::<bool>(), 90..110)) {
+        let content = lists.iter().fold(Value::Null, |inner, is_list| {
+            if *is_list { json!([inner]) } else { json!({"a": inner}) }
+        });
+        let made = Package::from_values([thing("a", None, content)]);
+        prop_assert_eq!(made.is_ok(), lists.len() < 100);
+        if let Ok(package) = made {
+            let limits = Limits::default();
+            for format in Format::ALL {
+                let encoded = package.encode(format);
+                let read = Package::decode(&encoded, format, Dialect::Programs, &limits);
+                prop_assert_eq!(read.ok(), Some(package.clone()));
+            }
+            let read = codec::decode::<Package>(&codec::encode(&package), &limits);
+            prop_assert_eq!(read.ok(), Some(package));
+        }
+    }
 }

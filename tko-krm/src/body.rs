@@ -1,11 +1,12 @@
 //! Bodies of writes, and the options that come with them.
 
 use crate::failure::{KrmAnswer, KrmFailure};
+use crate::object::MAX_DEPTH;
 use crate::query::Query;
 use crate::request::ApiRequest;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
-use tko_core::encoding::{Dialect, Format, Limits, decode};
+use tko_core::encoding::{DecodeError, Dialect, Format, Limits, decode};
 
 /// What to do about unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,29 +123,35 @@ pub(crate) fn parse(
         Format::Yaml => Dialect::People,
         Format::Json | Format::Cbor => Dialect::Programs,
     };
-    match decode(bytes, format, dialect, &Limits::default()) {
-        Ok(mut objects) if objects.len() == 1 => Ok((objects.remove(0), Vec::new())),
+    let limits = Limits::new().depth(MAX_DEPTH);
+    let mut warnings = Vec::new();
+    let mut decoded = decode(bytes, format, dialect, &limits);
+    if let Err(error @ DecodeError::DuplicateKey { .. }) = &decoded
+        && validation != FieldValidation::Strict
+        && format == Format::Json
+        && let Ok(value) = serde_json::from_slice::<Value>(bytes)
+    {
+        // Duplicate keys are an error only in strict mode; otherwise the last one wins. The limits
+        // hold for the rest as well.
+        if validation == FieldValidation::Warn {
+            warnings.push(tko_core::error::chain(error));
+        }
+        let single = serde_json::to_vec(&value).unwrap_or_default();
+        decoded = decode(&single, format, dialect, &limits);
+    }
+    match decoded {
+        Ok(mut objects) if objects.len() == 1 => Ok((objects.remove(0), warnings)),
         Ok(objects) => Err(KrmFailure::bad_request(format!(
             "the body has {} objects; expected one",
             objects.len()
         ))),
         Err(error) => {
+            let what = match validation {
+                FieldValidation::Strict => "strict decoding error",
+                FieldValidation::Ignore | FieldValidation::Warn => "cannot read the body",
+            };
             let why = tko_core::error::chain(&error);
-            // Duplicate keys are an error only in strict mode; otherwise the last one wins.
-            let lenient = (validation != FieldValidation::Strict && format == Format::Json)
-                .then(|| serde_json::from_slice::<Value>(bytes).ok())
-                .flatten()
-                .filter(Value::is_object);
-            match lenient {
-                Some(value) if validation == FieldValidation::Warn => Ok((value, vec![why])),
-                Some(value) => Ok((value, Vec::new())),
-                None if validation == FieldValidation::Strict => Err(KrmFailure::bad_request(
-                    format!("strict decoding error: {why}"),
-                )),
-                None => Err(KrmFailure::bad_request(format!(
-                    "cannot read the body: {why}"
-                ))),
-            }
+            Err(KrmFailure::bad_request(format!("{what}: {why}")))
         }
     }
 }

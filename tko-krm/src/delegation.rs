@@ -37,6 +37,44 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// The group of administrators, who may do everything.
 const MASTERS: &str = "system:masters";
 
+/// A user of the cluster, whom the server asks for permissions while it handles a request.
+pub(crate) struct DelegatedUser {
+    delegation: Arc<Delegation>,
+    user: Arc<ClusterUser>,
+    /// The path of the request.
+    path: String,
+}
+
+impl DelegatedUser {
+    pub(crate) fn new(delegation: Arc<Delegation>, user: Arc<ClusterUser>, path: &str) -> Self {
+        Self {
+            delegation,
+            user,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Asks the cluster whether the user may use this verb.
+    pub(crate) async fn authorize(
+        &self,
+        target: &RouteTarget,
+        verb: &'static str,
+    ) -> KrmAnswer<()> {
+        let delegation = &self.delegation;
+        delegation
+            .authorize(&self.user, target, verb, &self.path)
+            .await
+    }
+
+    /// The caller for the data service. The cluster authorizes the request.
+    pub(crate) fn caller(&self) -> KrmAnswer<Caller> {
+        Caller::new(&self.user.name)
+            .and_then(|caller| caller.role(ADMIN))
+            .and_then(|caller| caller.door(crate::DOOR))
+            .map_err(|error| KrmFailure::forbidden(error.to_string()))
+    }
+}
+
 /// Authentication and authorization by a cluster.
 pub(crate) struct Delegation {
     reviews: Arc<dyn ClusterReviews>,
@@ -161,7 +199,7 @@ impl Delegation {
     }
 
     /// Asks the cluster whether the user may make the request.
-    pub(crate) async fn authorize(
+    async fn authorize(
         &self,
         user: &Arc<ClusterUser>,
         target: &RouteTarget,
@@ -233,14 +271,6 @@ impl Delegation {
             Some(resource) => failure.about(resource, name),
             None => failure,
         })
-    }
-
-    /// The caller for the data service. The cluster has already authorized the request.
-    pub(crate) fn caller(user: &ClusterUser) -> KrmAnswer<Caller> {
-        Caller::new(&user.name)
-            .and_then(|caller| caller.role(ADMIN))
-            .and_then(|caller| caller.door(crate::DOOR))
-            .map_err(|error| KrmFailure::forbidden(error.to_string()))
     }
 }
 

@@ -25,6 +25,9 @@ const ORPHAN: &str = "orphan";
 /// Maximum number of attempts to write the time of the deletion while others change the object.
 const ATTEMPTS: usize = 16;
 
+/// Maximum number of objects of a collection that are read at once.
+const PAGE: u64 = 500;
+
 /// The options of a deletion.
 #[derive(Clone, Debug, Default)]
 struct DeleteOptions {
@@ -32,6 +35,7 @@ struct DeleteOptions {
     uid: Option<String>,
     version: Option<String>,
     finalizer: Option<&'static str>,
+    warnings: Vec<String>,
 }
 
 impl DeleteOptions {
@@ -88,7 +92,21 @@ impl DeleteOptions {
                 ));
             }
         };
+        if request.delegated.is_none() && options.finalizer.take().is_some() {
+            options.warnings.push(
+                "the propagation policy is Background: there is no garbage collector without a \
+                 cluster before this server, so dependents stay"
+                    .to_owned(),
+            );
+        }
         Ok(options)
+    }
+
+    /// The answer to the deletion, with its warnings.
+    fn answer(&self, value: &Value) -> Reply {
+        let mut reply = reply::json(StatusCode::OK, value);
+        reply::warn(&mut reply, &self.warnings);
+        reply
     }
 }
 
@@ -105,10 +123,10 @@ pub(crate) async fn delete(
         match delete_once(context, resource, name, request, &options, &live).await {
             Err(failure) if failure.is_raced() => {}
             Err(failure) => return Err(failure),
-            Ok(Some(object)) => return Ok(reply::json(StatusCode::OK, &object)),
+            Ok(Some(object)) => return Ok(options.answer(&object)),
             Ok(None) => {
                 let status = deleted(resource, name, &object::uid(&live.entity));
-                return Ok(reply::json(StatusCode::OK, &status));
+                return Ok(options.answer(&status));
             }
         }
     }
@@ -144,6 +162,12 @@ async fn delete_once(
         return Ok(Some(object::object(live)));
     }
     let mut stored = StoredMetadata::of(entity);
+    if request.delegated.is_none() {
+        // Without a cluster nothing removes them, and the object would stay for ever.
+        stored
+            .finalizers
+            .retain(|one| one != FOREGROUND && one != ORPHAN);
+    }
     if let Some(finalizer) = options.finalizer
         && stored.deletion.is_none()
         && !stored.finalizers.iter().any(|one| one == finalizer)
@@ -230,7 +254,8 @@ pub(crate) async fn delete_collection(
     let limit = list.limit;
     let mut items = Vec::new();
     loop {
-        list.limit = Some(limit.unwrap_or(500).min(500));
+        let missing = limit.map_or(PAGE, |limit| limit.saturating_sub(items.len() as u64));
+        list.limit = Some(missing.min(PAGE));
         let listed = read_list(context, request, &list, true).await?;
         for record in listed.items {
             let selector = &list.selector;
@@ -249,5 +274,5 @@ pub(crate) async fn delete_collection(
     let version = object::resource_version(position.revision);
     let mut head = table::list_head(resource, table::list_metadata(version, None, None));
     head["items"] = items.into();
-    Ok(reply::json(StatusCode::OK, &head))
+    Ok(options.answer(&head))
 }

@@ -194,11 +194,12 @@ async fn follow(
                 Err(error) => break error,
             }
         };
-        if matches!(error, Error::Expired { .. }) {
-            // The store now has a different history, so watches have to read from it themselves.
-            tracing::warn!(
+        // After a restore, the store has a different history; and one change that cannot be read
+        // must not stop the watches of all entities. In both cases watches read for themselves.
+        if matches!(error, Error::Expired { .. } | Error::Internal { .. }) {
+            tracing::error!(
                 error = error.chain(),
-                "the feed does not continue; starting over"
+                "the feed does not continue; starting over at its end"
             );
             if let Ok(position) = data.feed_position().await {
                 lock(&kept).restart(position.revision);

@@ -7,13 +7,13 @@ use crate::stored::StoredMetadata;
 use serde_json::{Map, Value, json};
 use tko_core::metadata::RESERVED;
 use tko_core::{
-    ContentHash, DeploymentId, Entity, Facts, Key, Record, Revision, SiteId, TemplateId,
+    ContentHash, DeploymentId, Entity, Facts, Key, Limits, Record, Revision, SiteId, TemplateId,
 };
 use tko_core::{Timestamp, view};
 
-/// The deepest nesting of an object: the levels that a reader of resources accepts, and four more
-/// for the object, `spec`, `package` and `resources`.
-pub(crate) const MAX_DEPTH: usize = tko_core::encoding::MAX_DEPTH + 4;
+/// The deepest nesting of an object: the levels that a resource may have, and four more for the
+/// object, `spec`, `package` and `resources`.
+pub(crate) const MAX_DEPTH: usize = Limits::new().depth + 4;
 
 /// The levels of maps and lists of a value.
 pub(crate) fn depth(value: &Value) -> usize {

@@ -1,5 +1,6 @@
 //! The `Ready` condition, which sums up the others for `kubectl wait` and kstatus.
 
+use crate::stored::StoredMetadata;
 use tko_core::entity::{PREPARED, SCHEDULED};
 use tko_core::{Condition, Deployment, Entity, Facts};
 
@@ -17,6 +18,11 @@ const REMOVED: &str = "Removed";
 /// A scheduler that knows the state of the objects on the site stores the condition `Ready` itself.
 /// That condition decides as long as it describes what is on the site now.
 pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
+    if let Some(finalizers) = kept_by(entity) {
+        let message = format!("waiting for the removal of its finalizers: {finalizers}");
+        let condition = Condition::new(READY, false, "Deleting", message, entity.generation);
+        return Some(condition.since(entity.updated));
+    }
     let stored = entity.condition(READY);
     if let Some(stored) = stored.filter(|stored| is_current(entity, stored)) {
         return Some(stored.clone());
@@ -32,6 +38,16 @@ pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
     };
     let condition = Condition::new(READY, status, reason, message, entity.generation);
     Some(condition.since(since))
+}
+
+/// The finalizers that keep a site or a deployment whose deletion was requested.
+fn kept_by(entity: &Entity) -> Option<String> {
+    let has_condition = matches!(entity.facts, Facts::Site { .. } | Facts::Deployment(_));
+    if entity.deleting || !has_condition {
+        return None;
+    }
+    let stored = StoredMetadata::of(entity);
+    stored.deletion.map(|_| stored.finalizers.join(", "))
 }
 
 /// Whether a stored condition describes what is on the site now.
@@ -108,7 +124,18 @@ fn deployment_ready(entity: &Entity, deployment: &Deployment) -> Verdict {
         );
     }
     if deployment.site.is_none() {
-        return blocked(SCHEDULED, "NoSite", "it has no site: set spec.siteId");
+        let why = "it has no site: set spec.siteId";
+        return match &deployment.placed {
+            // It waits for its removal from that site.
+            Some(_) => blocked(SCHEDULED, "NoSite", why),
+            // A stored condition is about a site that it had.
+            None => (
+                Some(false),
+                "NoSite".to_owned(),
+                why.to_owned(),
+                entity.updated,
+            ),
+        };
     }
     if !is_placed(entity, deployment) {
         return blocked(SCHEDULED, "NotScheduled", "waiting for a scheduler");
@@ -175,6 +202,23 @@ mod tests {
         assert_eq!(said(&without), (Some(true), "Scheduled".to_owned()));
         without.conditions.clear();
         assert_eq!(said(&without), (Some(false), "Scheduling".to_owned()));
+    }
+
+    #[test]
+    fn a_deployment_without_a_site_says_so_whatever_was_said_about_its_last_one() {
+        let mut entity = placed();
+        let without = Deployment::default().prepared(true).approved(true);
+        entity.facts = Facts::Deployment(Box::new(without));
+        entity.conditions = vec![Condition::new(
+            SCHEDULED,
+            false,
+            "NoScheduler",
+            "no scheduler serves site a",
+            Generation(1),
+        )];
+        let ready = ready(&entity).expect("it has one");
+        assert_eq!((ready.status, &*ready.reason), (Some(false), "NoSite"));
+        assert!(ready.message.contains("no site"), "{}", ready.message);
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub(crate) type Reply = Response<Body>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Maximum number of bytes of a warning.
+const MAX_WARNING: usize = 256;
+
 /// A response in JSON.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Reply {
     // A JSON value can always be written.
@@ -38,6 +41,24 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Reply {
         HeaderValue::from_static("nosniff"),
     );
     reply
+}
+
+/// Adds warnings, which kubectl shows to its user.
+pub(crate) fn warn(reply: &mut Reply, warnings: &[String]) {
+    for warning in warnings {
+        let plain: String = warning
+            .chars()
+            .map(|c| match c {
+                '"' => '\'',
+                c if c.is_ascii_graphic() || c == ' ' => c,
+                _ => ' ',
+            })
+            .take(MAX_WARNING)
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{plain}\"")) {
+            reply.headers_mut().append("warning", value);
+        }
+    }
 }
 
 /// The response to a failed request.

@@ -1,8 +1,10 @@
 //! [`ApiRequest`]: one request with its caller, target and parameters.
 
 use crate::accept::{Representation, Serves, negotiate};
+use crate::delegation::DelegatedUser;
 use crate::failure::KrmAnswer;
 use crate::query::Query;
+use crate::route::RouteTarget;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ACCEPT, USER_AGENT};
@@ -16,6 +18,8 @@ pub(crate) struct ApiRequest {
     /// The body; empty for reads.
     pub(crate) body: Bytes,
     pub(crate) caller: Caller,
+    /// The user of the cluster before the server, if there is one.
+    pub(crate) delegated: Option<DelegatedUser>,
     /// The API on behalf of the caller.
     pub(crate) data: Arc<dyn DataApi>,
 }
@@ -24,6 +28,18 @@ impl ApiRequest {
     /// The representation that the client asks for.
     pub(crate) fn representation(&self, serves: Serves) -> KrmAnswer<Representation> {
         negotiate(self.header(&ACCEPT), serves)
+    }
+
+    /// Asks the cluster before the server, if there is one, for another permission of the user.
+    pub(crate) async fn authorize(
+        &self,
+        target: &RouteTarget,
+        verb: &'static str,
+    ) -> KrmAnswer<()> {
+        match &self.delegated {
+            Some(user) => user.authorize(target, verb).await,
+            None => Ok(()),
+        }
     }
 
     /// A header, if it is text.

@@ -39,7 +39,8 @@ pub(crate) static RESOURCES: [ResourceType; 4] = [
         name: "Plugin",
         plural: "plugins",
         singular: "plugin",
-        description: "Plugin is a program that prepares, schedules or validates resources.",
+        description: "Plugin is a program that prepares, schedules or validates resources, or a catalog or \
+                      an inventory.",
     },
     ResourceType {
         entity: Kind::Site,

@@ -104,7 +104,7 @@ fn spec(kind: Kind) -> Value {
         Kind::Plugin => (
             "Spec is the plugin.",
             json!({
-                "type": text("Type is prepare, schedule or validate. With the plugin's id it determines the name and cannot change."),
+                "type": text("Type is prepare, schedule, validate, catalog or inventory. With the plugin's id it determines the name and cannot change."),
                 "pluginId": text("PluginId is the name of the plugin among those of its type. It cannot change."),
                 "executor": text("Executor is the executor that runs the plugin, such as command."),
                 "arguments": json!({
@@ -171,12 +171,10 @@ fn status(kind: Kind) -> Value {
             "x-kubernetes-list-map-keys": ["type"],
         },
     });
-    if kind != Kind::Plugin {
-        properties["metadata"] = text_map(
-            "Metadata is all metadata by which TKO selects: inherited from the template, gathered \
-             from the package, and given by labels.",
-        );
-    }
+    properties["metadata"] = text_map(
+        "Metadata is all metadata by which TKO selects: inherited from the template, gathered from \
+         the package, and given by labels, or by the sync of a catalog or an inventory.",
+    );
     if kind == Kind::Deployment {
         properties["prepared"] = boolean("Prepared says whether every resource is prepared.");
         properties["approved"] = boolean(

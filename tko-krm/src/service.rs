@@ -2,7 +2,7 @@
 
 use crate::accept::{Representation, Serves};
 use crate::context::KrmContext;
-use crate::delegation::Delegation;
+use crate::delegation::{DelegatedUser, Delegation};
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::WatchFeed;
 use crate::health::DataHealth;
@@ -125,17 +125,19 @@ impl KrmService {
         }
         let verb = target.verb(&head.method, &query)?;
         let peer = head.extensions.get::<Peer>();
-        let caller = match &self.gate {
+        let (caller, delegated) = match &self.gate {
             Gate::Local(authentication) => {
-                authenticate(&**authentication, &head.headers, peer).await?
+                let caller = authenticate(&**authentication, &head.headers, peer).await?;
+                (caller, None)
             }
             Gate::Cluster(delegation) => {
                 let user = delegation.authenticate(&mut head.headers, peer).await?;
-                let path = head.uri.path();
-                delegation.authorize(&user, &target, verb, path).await?;
-                let known = KnownCaller(Delegation::caller(&user)?);
+                let user = DelegatedUser::new(delegation.clone(), user, head.uri.path());
+                user.authorize(&target, verb).await?;
+                let known = KnownCaller(user.caller()?);
                 // Records that the connection belongs to an authenticated caller.
-                authenticate(&known, &head.headers, peer).await?
+                let caller = authenticate(&known, &head.headers, peer).await?;
+                (caller, Some(user))
             }
         };
         tracing::debug!(%caller, verb, path = head.uri.path(), "request");
@@ -149,6 +151,7 @@ impl KrmService {
             body,
             data: self.data.clone().with_caller(caller.clone()),
             caller,
+            delegated,
         };
         match (&target, verb) {
             (RouteTarget::Collection(resource), "watch") => {

@@ -381,9 +381,15 @@ async fn reach(feed: &WatchFeed, version: u64) -> KrmAnswer<()> {
     )))
 }
 
+/// The failure of a watch that cannot read the changes after this revision.
 fn expired(error: &Error, at: Revision) -> Box<KrmFailure> {
     match error {
         Error::Expired { .. } => too_old(at),
+        // Another attempt would fail again, whereas a new list is behind the change.
+        Error::Internal { .. } => {
+            tracing::error!(error = error.chain(), "a watch cannot read a change");
+            too_old(at)
+        }
         error => KrmFailure::from_other(error),
     }
 }

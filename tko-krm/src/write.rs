@@ -1,5 +1,6 @@
 //! Creating and updating objects.
 
+mod approval;
 mod patching;
 mod preview;
 mod store;
@@ -16,10 +17,11 @@ use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
+use crate::route::RouteTarget;
 use crate::schema::schema;
 use crate::stored::StoredMetadata;
 use crate::validation;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use patching::Transform;
 use serde_json::Value;
 use tko_core::Record;
@@ -27,9 +29,6 @@ use tko_core::encoding::Format;
 
 /// Maximum number of attempts of a write without a resource version while others change the object.
 const ATTEMPTS: usize = 16;
-
-/// Maximum number of bytes of a warning.
-const MAX_WARNING: usize = 256;
 
 /// The types of patches that are accepted.
 const PATCHES: &str =
@@ -255,6 +254,10 @@ impl Write<'_> {
         config: &Value,
         mut warnings: Vec<String>,
     ) -> KrmAnswer<Reply> {
+        // The request was authorized as a patch; as in Kubernetes, its user must be allowed to
+        // create, too.
+        let target = RouteTarget::Object(self.resource, name.to_owned());
+        self.request.authorize(&target, "create").await?;
         let mut object = config.clone();
         let found = validation::check(self.resource, &mut object, self.options.validation)?;
         warnings.extend(found);
@@ -336,20 +339,7 @@ impl Write<'_> {
 /// The response to a write, with warnings.
 fn written(status: StatusCode, object: &Value, warnings: &[String]) -> Reply {
     let mut reply = reply::json(status, object);
-    for warning in warnings {
-        let plain: String = warning
-            .chars()
-            .map(|c| match c {
-                '"' => '\'',
-                c if c.is_ascii_graphic() || c == ' ' => c,
-                _ => ' ',
-            })
-            .take(MAX_WARNING)
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{plain}\"")) {
-            reply.headers_mut().append("warning", value);
-        }
-    }
+    reply::warn(&mut reply, warnings);
     reply
 }
 

@@ -220,7 +220,7 @@ fn read_deployment(reader: &mut RowReader<'_>) -> Result<Deployment, CodecFault>
         idempotency_key: reader.optional(RowReader::text)?.map(Into::into),
         resource: {
             reader.list_of(4)?;
-            let skeleton = Resource::new(reader.value()?);
+            let skeleton = Resource::stored(reader.value()?);
             DeploymentResource {
                 skeleton: Arc::new(skeleton.map_err(|error| CodecFault(error.to_string()))?),
                 at: reader.number()?,

@@ -22,7 +22,7 @@ impl Fields for Package {
     fn read(reader: &mut RowReader<'_>) -> Result<Self, CodecFault> {
         let broken = |error: crate::Error| CodecFault(error.to_string());
         let resources = reader.items(|reader| {
-            let resource = Resource::new(reader.value()?);
+            let resource = Resource::stored(reader.value()?);
             resource.map(Arc::new).map_err(broken)
         })?;
         Self::new(resources).map_err(broken)

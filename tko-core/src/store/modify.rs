@@ -12,8 +12,8 @@
 //! A package *names* a template and a site in its Deployment resource. The row keeps the
 //! *relations* to them separately, because deleting a template or site clears the relation but
 //! leaves the package alone. A new package changes a relation only if it names another entity than
-//! the old package. So a package that still names a deleted site is accepted. Once that site is
-//! registered again, the next package that names it restores the relation.
+//! the old package. So a package that still names a deleted template or site is accepted. Once that
+//! is registered again, the next package that names it restores the relation.
 //!
 //! # Approval
 //!
@@ -29,7 +29,7 @@ use crate::change::{Ack, Put, Require};
 use crate::deployment_resource::{self, Split};
 use crate::entity::{Deployment, Entity, Facts, Record, Want};
 use crate::error::{Error, Result, Subject};
-use crate::id::{DeploymentId, Key};
+use crate::id::{DeploymentId, Key, TemplateId};
 use crate::limits;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
@@ -162,6 +162,7 @@ impl<B: Backend + ?Sized> Store<B> {
             // now has the same values: no change.
             new.resource.clone_from(&old.resource);
         }
+        new.template = self.present_template(&new).await?;
         // The named site was deleted, which cleared the relation, and may be registered again.
         if new.site.is_none()
             && let Some(id) = &new.resource.site
@@ -193,6 +194,20 @@ impl<B: Backend + ?Sized> Store<B> {
         };
         limits::check(&put)?;
         Ok(put)
+    }
+
+    /// The template of a deployment; also the one that its package names, if that was deleted, which
+    /// cleared the relation, and is registered again.
+    pub(super) async fn present_template(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<TemplateId>> {
+        let (None, Some(named)) = (&deployment.template, &deployment.resource.template) else {
+            return Ok(deployment.template.clone());
+        };
+        let found = self.find(&Key::from(named), Want::ROW).await?;
+        let is_present = found.is_some_and(|record| !record.entity.deleting);
+        Ok(is_present.then(|| named.clone()))
     }
 }
 

@@ -116,13 +116,14 @@ impl<B: Backend + ?Sized> Store<B> {
             ));
         };
         let (mut base, mut inherited, mut origin) = (Package::default(), None, None);
-        if let Some(id) = &deployment.template {
+        let present = self.present_template(deployment).await?;
+        if let Some(id) = &present {
             let template = self.template(draft, id).await?;
             base = body_of(&template);
             inherited = Some(inheritable(&template.entity));
             origin = Some(template.entity.version);
         }
-        let asked = deployment_resource::asked(deployment.template.as_ref(), site, false, false);
+        let asked = deployment_resource::asked(present.as_ref(), site, false, false);
         let merged = deployment_resource::merged(&merge(&base, package)?, &asked)?;
         let mut put = self.draft_package(draft, before, &merged).await?;
         if let (Some(inherited), crate::entity::Facts::Deployment(facts)) =

@@ -218,7 +218,8 @@ impl Write<'_> {
         match error {
             PatchError::Malformed(why) => KrmFailure::bad_request(why.clone()),
             PatchError::Unfit(why) => {
-                self.invalid(name, vec![StatusCause::invalid("", why.clone())])
+                // kubectl shows the field of each cause, also if it is empty.
+                self.invalid(name, vec![StatusCause::invalid("patch", why.clone())])
             }
             PatchError::TooLarge(why) => KrmFailure::too_large_patch(why.clone()),
         }

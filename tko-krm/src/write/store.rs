@@ -13,9 +13,9 @@ use serde_json::Value;
 use std::sync::Arc;
 use tko_core::metadata::RESERVED;
 use tko_core::{
-    DataApi, DeploymentId, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewDeployment,
-    NewPlugin, NewSite, NewTemplate, Package, PackageUpdate, Pattern, Record, Select, SiteId,
-    deployment_resource,
+    DataApi, Deployment, DeploymentId, EntityUpdate, Error, Expect, Key, Kind, Metadata,
+    NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PackageUpdate, Pattern, Record,
+    Select, SiteId, TemplateId, Want, deployment_resource,
 };
 
 /// The changes of an entity.
@@ -37,7 +37,7 @@ impl Write<'_> {
         })
     }
 
-    fn failed(&self, name: &str, error: &Error) -> Box<KrmFailure> {
+    pub(super) fn failed(&self, name: &str, error: &Error) -> Box<KrmFailure> {
         KrmFailure::from_error(error, self.resource, name)
     }
 
@@ -72,6 +72,10 @@ impl Write<'_> {
         }
         let data = self.data()?;
         let package = desired.package.clone().unwrap_or_default();
+        if self.resource.entity == Kind::Deployment {
+            self.check_merged_approval(name, desired.template.as_ref(), &package)
+                .await?;
+        }
         let done = match &key {
             Key::Template(id) => {
                 let new = NewTemplate::new(id.clone(), package).metadata(given);
@@ -125,7 +129,7 @@ impl Write<'_> {
     ) -> KrmAnswer<Value> {
         let entity = &live.entity;
         let desired = desired(self, name, Some(&entity.key), &changed.object)?;
-        self.check_immutable(name, live, &desired)?;
+        self.check_immutable(name, live, &desired).await?;
         let old = StoredMetadata::of(entity);
         if entity.deleting {
             let why = "the object is being deleted, and TKO is removing it from its site";
@@ -142,6 +146,18 @@ impl Write<'_> {
             .package
             .clone()
             .filter(|package| *package != present);
+        if let Some(deployment) = entity.deployment()
+            && !deployment.approved
+            && let Some(package) = &package
+        {
+            if changed.is_applied {
+                let named = deployment.resource.template.as_ref();
+                let template = deployment.template.as_ref().or(named);
+                self.check_merged_approval(name, template, package).await?;
+            } else {
+                self.check_approval(name, package).await?;
+            }
+        }
         let mut stored = StoredMetadata {
             annotations: desired.annotations.clone(),
             finalizers: desired.finalizers.clone(),
@@ -173,10 +189,24 @@ impl Write<'_> {
         self.read_back(name, &entity.key).await
     }
 
-    fn check_immutable(&self, name: &str, live: &Record, desired: &Desired) -> KrmAnswer<()> {
+    async fn check_immutable(&self, name: &str, live: &Record, desired: &Desired) -> KrmAnswer<()> {
         let Some(deployment) = live.entity.deployment() else {
             return Ok(());
         };
+        let restored = restored_template(deployment, desired);
+        if let Some(id) = restored {
+            let found = self.request.data.get(&Key::from(id), Want::ROW).await;
+            if let Err(Error::NotFound(_)) = found {
+                let why = format!(
+                    "the template {:?} was deleted, so that the deployment no longer refers to it; \
+                     create the template again, or leave the field out",
+                    id.as_str()
+                );
+                let cause = StatusCause::forbidden("spec.templateId", why);
+                return Err(self.invalid(name, vec![cause]));
+            }
+            found.map_err(|error| self.failed(name, &error))?;
+        }
         let mut causes = Vec::new();
         let mut check = |field: &str, same: bool| {
             if !same {
@@ -189,7 +219,7 @@ impl Write<'_> {
         let template = desired.template.as_ref();
         check(
             "templateId",
-            template.is_none() || template == deployment.template.as_ref(),
+            template.is_none() || template == deployment.template.as_ref() || restored.is_some(),
         );
         let parent = desired.parent.as_ref();
         check(
@@ -256,6 +286,15 @@ impl Write<'_> {
         read.map(|record| object::object(&record))
             .map_err(|error| self.failed(name, &error))
     }
+}
+
+/// The template that a deployment is to refer to again: its deletion cleared the relation, and the
+/// package still names it.
+fn restored_template<'a>(deployment: &Deployment, desired: &'a Desired) -> Option<&'a TemplateId> {
+    let template = desired.template.as_ref();
+    template.filter(|id| {
+        deployment.template.is_none() && deployment.resource.template.as_ref() == Some(*id)
+    })
 }
 
 /// Creates a deployment. If its name differs from its id, the name is also the idempotency key, so
@@ -325,12 +364,15 @@ async fn write_changes(
         Key::Deployment(_) => {
             let site = entity.deployment().and_then(|d| d.site.as_ref());
             let moved = (site != desired.site.as_ref()).then_some(desired.site.as_ref());
+            let is_restored = entity
+                .deployment()
+                .is_some_and(|deployment| restored_template(deployment, desired).is_some());
             match package {
                 Some(package) if is_applied => Some(PackageUpdate::Merge {
                     package,
                     site: desired.site.clone(),
                 }),
-                None if moved.is_none() => None,
+                None if moved.is_none() && !is_restored => None,
                 package => match on_site(package.unwrap_or_else(present), moved) {
                     Ok(package) => Some(PackageUpdate::Replace(package)),
                     Err(error) => return Some(Err(error)),

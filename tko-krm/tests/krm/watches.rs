@@ -1,13 +1,18 @@
 //! Lists and watches over HTTP, as informers use them.
 
-use crate::serving::{Serving, package};
+use crate::serving::{Serving, package, store};
 use futures_util::StreamExt;
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tko_core::{DataApi, Key, Metadata, NewTemplate, TemplateId};
+use tko_backend_memory::MemorySettings;
+use tko_core::{
+    ApiCall, Caller, DataApi, Error, Guard, Guarded, Key, Metadata, NewSite, NewTemplate, Result,
+    Revision, SiteId, TemplateId,
+};
 use tko_krm::KrmSettings;
 use tko_serve::Access;
 
@@ -415,5 +420,43 @@ async fn a_client_that_loses_connections_ends_with_the_same_objects() {
         })
         .collect();
     assert_eq!(known, expected);
+    serving.stop().await;
+}
+
+/// Fails watches that would read the change of this revision.
+struct UnreadableChange(Revision);
+
+impl Guard for UnreadableChange {
+    fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<()> {
+        match call {
+            ApiCall::Watch(watch) if watch.after < self.0 => {
+                Err(Error::internal("read a stored row", "it is damaged"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_cannot_be_read_does_not_stop_the_watches_of_other_entities() {
+    let data = store(MemorySettings::default());
+    let position = data.feed_position().await.expect("a position");
+    let damaged = Revision(position.revision.0 + 1);
+    let api = Arc::new(Guarded::new(data.clone(), UnreadableChange(damaged)));
+    let settings = KrmSettings::default();
+    let serving = Serving::through(api, data, 0, settings, Access::new(), None).await;
+    let initial = "sites?watch=true&allowWatchBookmarks=true&sendInitialEvents=true\
+                   &resourceVersionMatch=NotOlderThan";
+    let mut early = Lines::of(&serving, initial).await;
+    assert_eq!(early.event().await.0, "BOOKMARK", "the feed has started");
+    register(&serving, "damaged", "a", &[]).await;
+    let (kind, status) = early.event().await;
+    assert_eq!((kind.as_str(), &status["code"]), ("ERROR", &json!(410)));
+
+    let after = format!("sites?watch=true&resourceVersion={}", damaged.0 + 1);
+    let mut later = Lines::of(&serving, &after).await;
+    let site = NewSite::new(SiteId::new("a").expect("an id"), package("a"));
+    serving.data.register_site(site).await.expect("valid");
+    assert_eq!(later.event().await.0, "ADDED");
     serving.stop().await;
 }

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tko_core::retry::Retry;
 use tko_core::{
-    Clock, DataApi, Error, Event, Key, Kind, List, Package, Record, Result, Revision, Select, Want,
-    Watch,
+    Clock, DataApi, Error, Event, Key, Kind, List, Package, Page, Record, Result, Revision, Select,
+    Want, Watch,
 };
 
 /// Number of templates in one page; their packages stay in memory while the page is processed.
@@ -27,7 +27,7 @@ pub struct CrdFeed<'a> {
 }
 
 impl<'a> CrdFeed<'a> {
-    /// Reads all templates.
+    /// Reads all templates. One whose package cannot be read is left out, and logged.
     ///
     /// # Errors
     /// The same as [`DataApi::list`].
@@ -51,6 +51,15 @@ impl<'a> CrdFeed<'a> {
         loop {
             let ended = match self.watch(&mut retry).await {
                 Err(Error::Expired { .. }) => self.read().await,
+                // The watch would end at this change again and again; the current state is behind
+                // it.
+                Err(error @ Error::Internal { .. }) => {
+                    tracing::error!(
+                        error = error.chain(),
+                        "cannot read a change of a template; reading all templates"
+                    );
+                    self.read().await
+                }
                 ended => ended,
             };
             match ended {
@@ -70,7 +79,7 @@ impl<'a> CrdFeed<'a> {
         let mut first = None;
         let mut gone = std::mem::take(&mut self.sources);
         loop {
-            let page = self.data.list(&list).await?;
+            let page = self.page(&list).await?;
             first.get_or_insert(page.revision);
             for record in &page.items {
                 gone.remove(&record.entity.key);
@@ -86,6 +95,31 @@ impl<'a> CrdFeed<'a> {
         }
         self.at = first.unwrap_or_default();
         Ok(())
+    }
+
+    /// Reads a page. If a package in it cannot be read, reads each of them, and leaves out those that
+    /// fail: no template may prevent the start of the server.
+    async fn page(&self, list: &List) -> Result<Page> {
+        let page = self.data.list(list).await;
+        if !matches!(page, Err(Error::Internal { .. })) {
+            return page;
+        }
+        let mut page = self.data.list(&list.clone().want(Want::ROW)).await?;
+        for record in std::mem::take(&mut page.items) {
+            let key = &record.entity.key;
+            match self.data.get(key, Want::PACKAGE).await {
+                Ok(record) => page.items.push(record),
+                // It was deleted meanwhile.
+                Err(Error::NotFound(_)) => {}
+                Err(error @ Error::Internal { .. }) => tracing::error!(
+                    template = key.id(),
+                    error = error.chain(),
+                    "cannot read a template, whose CustomResourceDefinitions do not apply; register it again or delete it"
+                ),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(page)
     }
 
     async fn watch(&mut self, retry: &mut Retry) -> Result<()> {

@@ -2,10 +2,14 @@
 
 use crate::fixture::{package, validator};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
-use tko_core::{Admission, DataApi, Error, Key, NewTemplate, Store, TemplateId};
+use tko_core::{
+    Admission, ApiCall, Caller, DataApi, Error, Guard, Guarded, Key, NewTemplate, Result, Store,
+    TemplateId,
+};
 use tko_validate::{CrdFeed, Crds, SchemaValidator, Validation};
 
 const CRD: &str = "
@@ -31,7 +35,7 @@ fn id(text: &str) -> TemplateId {
     TemplateId::new(text).expect("an id")
 }
 
-async fn register(store: &Store<Memory>, name: &str, yaml: &str) -> Result<(), Error> {
+async fn register(store: &Store<Memory>, name: &str, yaml: &str) -> Result<()> {
     let new = NewTemplate::new(id(name), package(yaml));
     store.register_template(new).await.map(|_| ())
 }
@@ -91,5 +95,46 @@ async fn templates_teach_what_they_define_until_they_do_so_no_more() {
     tokio::select! {
         ended = feed.follow(clock) => panic!("it goes on for ever, but: {ended:?}"),
         () = changes => {}
+    }
+}
+
+/// Fails to read the package of the template `damaged`, and the change of this revision.
+struct Damage(Arc<AtomicU64>);
+
+impl Guard for Damage {
+    fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<()> {
+        let is_hit = match call {
+            ApiCall::List(list) => list.want.package,
+            ApiCall::Get(key) => key.id() == "damaged",
+            ApiCall::Watch(watch) => watch.after.0 < self.0.load(Ordering::Relaxed),
+            _ => false,
+        };
+        if is_hit {
+            return Err(Error::internal("read a stored row", "it is damaged"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_left_out() {
+    let validator = Arc::new(validator());
+    let store = Arc::new(store(validator.clone()));
+    register(&store, "before", CRD).await.expect("sound");
+    let other = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
+    register(&store, "damaged", other).await.expect("sound");
+    let damage = Arc::new(AtomicU64::new(0));
+    let guarded = Guarded::new(store.clone(), Damage(damage.clone()));
+    let feed = CrdFeed::load(&guarded, validator.crds()).await;
+    let feed = feed.expect("loaded");
+    until(&validator, false).await;
+
+    let position = store.feed_position().await.expect("a position");
+    damage.store(position.revision.0 + 1, Ordering::Relaxed);
+    register(&store, "before", other).await.expect("sound");
+    let clock = Arc::new(SystemClock::new());
+    tokio::select! {
+        ended = feed.follow(clock) => panic!("it goes on for ever, but: {ended:?}"),
+        () = until(&validator, true) => {}
     }
 }

@@ -3,7 +3,7 @@
 use crate::fixture::{package, validator};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tko_core::{Admission, Package, Validator};
+use tko_core::{Admission, Package, Resource, Validator};
 use tko_validate::Validation;
 
 fn crd(schema: &Value) -> Value {
@@ -19,7 +19,12 @@ fn crd(schema: &Value) -> Value {
 }
 
 async fn judge(values: Vec<Value>) -> Vec<String> {
-    let package = Package::from_values(values).expect("a package");
+    // A stored resource may be nested more deeply than a new one.
+    let resources = values.into_iter().map(|value| {
+        let resource = Resource::stored(value).expect("a resource");
+        Arc::new(resource)
+    });
+    let package = Package::new(resources.collect()).expect("a package");
     let validation = Validation::new(Arc::new(validator()));
     let found = tokio::spawn(async move { validation.admit(&package, true).await });
     let found = found.await.expect("no panic").expect("judged");

@@ -264,9 +264,12 @@ impl Model {
         {
             return Err(BadArgument);
         }
-        // The relation follows the package only when the value changes, or when its site is back.
+        // The relation follows the package only when the value changes, or when its template or its
+        // site is back.
         if said.template != old.head().template {
             new.template = said.template;
+        } else if new.template.is_none() {
+            new.template = said.template.filter(|id| self.is_template(Some(id)));
         }
         if said.site != old.head().site {
             new.site = said.site;

@@ -1,0 +1,96 @@
+//! Writes of what was read or written before, and patches of it.
+
+use crate::requests::{ApiAnswer, ApiClient};
+use crate::serving::{Serving, config_map, package};
+use serde_json::json;
+use tko_core::{
+    DataApi, Metadata, NewDeployment, NewPlugin, NewSite, NewTemplate, PluginId, PluginType,
+    SiteId, TemplateId,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_object_with_metadata_is_replaced_by_what_was_read() {
+    let serving = Serving::start().await;
+    let data = &*serving.data;
+    let metadata = || Metadata::from([("region", "south"), ("Catalog.revision", "a b")]);
+    let id = TemplateId::new("a").expect("an id");
+    let new = NewTemplate::new(id, package("a")).metadata(metadata());
+    data.register_template(new).await.expect("valid");
+    let id = SiteId::new("a").expect("an id");
+    let new = NewSite::new(id, package("a")).metadata(metadata());
+    data.register_site(new).await.expect("valid");
+    let id = PluginId::new(PluginType::Catalog, "a").expect("an id");
+    let new = NewPlugin::new(id, "git").metadata(metadata());
+    data.register_plugin(new).await.expect("valid");
+    let new = NewDeployment::new()
+        .merge(package("a"))
+        .metadata(metadata());
+    data.create_deployment(new).await.expect("valid");
+    let client = ApiClient::new(&serving);
+    for plural in ["templates", "sites", "plugins", "deployments"] {
+        let listed = client.get(plural).await;
+        let read = &listed.body["items"][0];
+        let metadata = &read["status"]["metadata"];
+        assert_eq!(metadata["Catalog.revision"], "a b", "{plural}: {read}");
+        let name = read["metadata"]["name"].as_str().expect("a name");
+        let path = format!("{plural}/{name}?fieldValidation=Strict");
+        let replaced = client.put(&path, read).await;
+        assert_eq!(replaced.status, 200, "{plural}: {replaced:?}");
+        assert_eq!(replaced.body["status"], read["status"], "{plural}");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_does_not_fit_has_a_cause_that_kubectl_can_show() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let created = client
+        .post("sites", &json!({"metadata": {"name": "a"}}))
+        .await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let patch = json!([{"op": "remove", "path": "/spec/none"}]);
+    let refused = client.patch("sites/a", "json-patch+json", &patch).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert_eq!(refused.body["details"]["causes"][0]["field"], "patch");
+    let message = refused.message();
+    assert!(message.contains("is invalid: patch: the path"), "{message}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_whose_template_is_created_again_is_applied_again() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let resources = json!({"package": {"resources": [config_map("base")]}});
+    let template = json!({"metadata": {"name": "web"}, "spec": resources});
+    let created = client.post("templates", &template).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let own = json!({"resources": [config_map("own")]});
+    let manifest = json!({"spec": {"templateId": "web", "package": own}});
+    let path = "deployments/web-a?fieldManager=gitops";
+    let apply = async || client.patch(path, "apply-patch+yaml", &manifest).await;
+    let created = apply().await;
+    assert_eq!(created.status, 201, "{created:?}");
+
+    let deleted = client.delete("templates/web").await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    let refused = apply().await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let message = refused.message();
+    assert!(message.contains("create the template again"), "{message}");
+
+    client.post("templates", &template).await;
+    let applied = apply().await;
+    assert_eq!(applied.status, 200, "{applied:?}");
+    assert_eq!(applied.body["spec"]["templateId"], "web");
+    assert_eq!(
+        applied.body["spec"]["package"],
+        created.body["spec"]["package"]
+    );
+    let again = apply().await;
+    assert_eq!(again.status, 200, "{again:?}");
+    let version = |object: &ApiAnswer| object.body["metadata"]["resourceVersion"].clone();
+    assert_eq!(version(&again), version(&applied), "nothing changed");
+    serving.stop().await;
+}
