@@ -204,7 +204,7 @@ async fn what_is_no_export_is_refused_and_broken_parts_are_named() {
         .expect("read");
     assert_eq!((report.problems.len(), report.unchanged), (2, 2));
     assert!(
-        report.problems[1].why.contains("no regular file"),
+        report.problems[1].why.contains("not a regular file"),
         "{:?}",
         report.problems
     );
