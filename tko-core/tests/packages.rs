@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tko_core::limits::{MAX_METADATA_KEY, MAX_METADATA_KEYS};
 use tko_core::merge::{elsewhere, merge};
 use tko_core::{Error, Identifier, Metadata, Package, Resource, annotation};
 
@@ -255,6 +256,7 @@ fn metadata_are_gathered_from_leaves_as_text() {
         ),
         thing("five", None, json!({"not": "metadata"})),
     ]));
+    let gathered = gathered.expect("within the limits");
     let pairs: Vec<(&str, &str)> = gathered.iter().collect();
     assert_eq!(
         pairs,
@@ -268,6 +270,36 @@ fn metadata_are_gathered_from_leaves_as_text() {
             ("Site.t", "true"),
         ]
     );
+}
+
+#[test]
+fn gathering_stops_at_the_limits_on_keys() {
+    let gathered = |spec: Value| {
+        let resource = json!({
+            "apiVersion": "metadata.nephio.org/v1alpha1",
+            "kind": "Site",
+            "metadata": {"name": "a"},
+            "spec": spec,
+        });
+        Metadata::gather(&package([resource]))
+    };
+    let leaves = |count: usize| -> Value { (0..count).map(|n| (format!("k{n}"), 1)).collect() };
+    let below = |key: usize, value: Value| Value::from_iter([("k".repeat(key), value)]);
+
+    let many = gathered(leaves(MAX_METADATA_KEYS)).expect("within the limits");
+    assert_eq!(many.len(), MAX_METADATA_KEYS);
+    let error = gathered(leaves(MAX_METADATA_KEYS + 1)).expect_err("too many");
+    assert!(message(&error).contains("more than 1000 keys"), "{error}");
+
+    // The key of each leaf would contain the long key.
+    let error = gathered(below(100_000, leaves(500))).expect_err("too long");
+    assert!(message(&error).contains("metadata key"), "{error}");
+    let none = gathered(below(100_000, json!({"null": null, "empty": {}})));
+    assert!(none.expect("nothing to gather").is_empty());
+    // The rest of the path and two dots.
+    let longest = MAX_METADATA_KEY - "Site.".len() - ".k0".len();
+    assert!(gathered(below(longest, leaves(1))).is_ok());
+    assert!(gathered(below(longest + 1, leaves(1))).is_err());
 }
 
 #[test]
