@@ -179,6 +179,10 @@ fn merging_finds_its_place_by_the_rule_of_references() {
         merged.resources()[0].identifier().namespace.as_deref(),
         Some("n")
     );
+    // It replaces the only one, and then the place has no namespace.
+    let incoming = package([thing("a", None, json!(1)), thing("a", Some("n"), json!(2))]);
+    let merged = merge(&namespaced, &incoming).expect("merges");
+    assert_eq!(merged, incoming);
     let several = package([
         thing("a", Some("n"), json!({})),
         thing("a", Some("m"), json!({})),
@@ -312,4 +316,35 @@ fn a_package_of_very_many_resources_merges_in_reasonable_work() {
     let merged = merge(&many(json!(1)), &many(json!(2))).expect("merges");
     assert_eq!(merged.len(), 20_000);
     assert!(merged.iter().all(|r| r.value()["spec"] == json!(2)));
+}
+
+#[test]
+fn very_many_namespaces_with_the_same_name_merge_in_reasonable_work() {
+    // Each with each would be 2.5 billion comparisons.
+    let many = |spec: Value| {
+        let namespaces = (0..50_000).map(|i| format!("n{i}"));
+        let things = namespaces.map(|namespace| thing("a", Some(&namespace), spec.clone()));
+        Package::from_values(things).expect("many")
+    };
+    let merged = merge(&many(json!(1)), &many(json!(2))).expect("merges");
+    assert_eq!(merged.len(), 50_000);
+    assert!(merged.iter().all(|r| r.value()["spec"] == json!(2)));
+}
+
+#[test]
+fn very_many_resources_are_merged_over_the_same_one_in_reasonable_work() {
+    // A copy of the growing resource for each would copy 450 million values.
+    let over = (0..30_000).map(|i| {
+        let spec = Value::from_iter([(format!("k{i}"), i)]);
+        let over = thing(&format!("r{i}"), None, spec);
+        let over = annotated(over, "nephio.org/rename", "a");
+        annotated(over, "nephio.org/merge", "Override")
+    });
+    let over = Package::from_values(over).expect("many");
+    let target = package([thing("a", None, json!({"k": 1}))]);
+    let merged = merge(&target, &over).expect("merges");
+    assert_eq!(merged.len(), 1);
+    let spec = merged.resources()[0].value()["spec"].as_object();
+    assert_eq!(spec.map(serde_json::Map::len), Some(30_001));
+    assert_eq!(target.resources()[0].value()["spec"], json!({"k": 1}));
 }
