@@ -101,14 +101,12 @@ impl CompiledSchema {
         if self.validator.is_valid(&value) {
             return match &self.structural {
                 Some(structural) if complete && structural.has_rules() => {
-                    let outcome = rules::check(structural, &value);
-                    let mut findings = Findings {
-                        more: outcome.findings.len().saturating_sub(limit),
+                    let outcome = rules::check(structural, &value, limit);
+                    Findings {
                         list: outcome.findings,
+                        more: outcome.more,
                         skipped_rules: outcome.skipped,
-                    };
-                    findings.list.truncate(limit);
-                    findings
+                    }
                 }
                 _ => Findings::default(),
             };
