@@ -111,6 +111,14 @@ impl CompiledSchema {
                 _ => Findings::default(),
             };
         }
+        if !guard::has_short_pointers(&value) {
+            return Findings::one(SchemaFinding {
+                path: String::new(),
+                message: "is not valid, and its keys are too long to list the violations; use \
+                          shorter keys"
+                    .to_owned(),
+            });
+        }
         let again = OnceCell::new();
         let mut explainer = Explainer::new(&value, limit, || again.get_or_init(&rules));
         if *resource.gvk().kind == *"Secret" && resource.gvk().group.is_empty() {
