@@ -185,7 +185,7 @@ pub fn decode_placed(
     };
     let mut resources = Vec::with_capacity(documents.len());
     for document in documents {
-        lists::spread(document, dialect, &budget, &mut resources)?;
+        lists::spread(document, dialect, &mut budget, &mut resources)?;
     }
     Ok(resources)
 }

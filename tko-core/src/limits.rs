@@ -121,6 +121,26 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
     within("subscriptions", "bytes", reserved, MAX_RESERVED_METADATA)
 }
 
+/// Checks a key that was gathered from a package, and the number of keys that were gathered so far.
+///
+/// Their values are not checked here, because each has its own text in the package.
+///
+/// # Errors
+/// [`BadArgument`](Error::BadArgument): the key is too long, or there are too many.
+pub(crate) fn check_gathered(key: &str, keys: usize) -> Result<()> {
+    within("metadata key", "bytes", key.len(), MAX_METADATA_KEY)?;
+    if keys > MAX_METADATA_KEYS {
+        return Err(Error::bad(
+            "metadata",
+            format!(
+                "the package has more than {MAX_METADATA_KEYS} keys: keep some in resources of \
+                 another group"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// Truncates the messages of conditions, and checks the number and names of conditions.
 ///
 /// # Errors

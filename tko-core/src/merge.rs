@@ -94,10 +94,14 @@ fn renamed(resource: &Arc<Resource>) -> Result<Arc<Resource>> {
     }
 }
 
-/// Resources with an index by kind and name, so that merging two large packages takes linear time.
+/// Resources with indexes, so that merging two large packages takes linear time.
 struct Merged {
     resources: Vec<Arc<Resource>>,
-    places: HashMap<(Gvk, Arc<str>), Vec<usize>>,
+    /// The place of each resource by its whole identifier.
+    places: HashMap<Identifier, usize>,
+    /// The place of the only resource of a kind and name in any namespace; `None` if there are
+    /// several.
+    only: HashMap<(Gvk, Arc<str>), Option<usize>>,
 }
 
 impl Merged {
@@ -105,6 +109,7 @@ impl Merged {
         let mut merged = Self {
             resources: Vec::with_capacity(target.len() + 4),
             places: HashMap::with_capacity(target.len() + 4),
+            only: HashMap::with_capacity(target.len() + 4),
         };
         for resource in target {
             merged.push(resource.clone());
@@ -113,27 +118,28 @@ impl Merged {
     }
 
     fn push(&mut self, resource: Arc<Resource>) {
-        let Identifier { gvk, name, .. } = resource.identifier();
-        self.places
-            .entry((gvk.clone(), name.clone()))
-            .or_default()
-            .push(self.resources.len());
+        let at = self.resources.len();
+        let identifier = resource.identifier();
+        self.only
+            .entry((identifier.gvk.clone(), identifier.name.clone()))
+            .and_modify(|only| *only = None)
+            .or_insert(Some(at));
+        self.places.insert(identifier.clone(), at);
         self.resources.push(resource);
     }
 
     fn position(&self, reference: &Identifier) -> Result<Option<usize>> {
-        let named = (reference.gvk.clone(), reference.name.clone());
-        let Some(places) = self.places.get(&named) else {
-            return Ok(None);
-        };
-        let same = |at: &&usize| self.resources[**at].identifier().namespace == reference.namespace;
-        if let Some(at) = places.iter().find(same) {
+        if let Some(at) = self.places.get(reference) {
             return Ok(Some(*at));
         }
-        match (&reference.namespace, &places[..]) {
-            (Some(_), _) => Ok(None),
-            (None, [at]) => Ok(Some(*at)),
-            (None, _) => Err(ambiguous_reference(reference)),
+        if reference.namespace.is_some() {
+            return Ok(None);
+        }
+        let named = (reference.gvk.clone(), reference.name.clone());
+        match self.only.get(&named) {
+            None => Ok(None),
+            Some(Some(at)) => Ok(Some(*at)),
+            Some(None) => Err(ambiguous_reference(reference)),
         }
     }
 
@@ -142,15 +148,28 @@ impl Merged {
             self.push(resource.clone());
             return Ok(());
         };
-        self.resources[at] = match annotation::merge(resource) {
-            Merge::Replace => resource.clone(),
-            Merge::Override => {
-                let Value::Object(over) = resource.value() else {
-                    unreachable!("a resource is a map")
-                };
-                Arc::new(self.resources[at].edited(|under| overlay(under, over))?)
+        let under = std::mem::replace(&mut self.resources[at], resource.clone());
+        let before = under.identifier().clone();
+        if annotation::merge(resource) == Merge::Override {
+            let Value::Object(over) = resource.value() else {
+                unreachable!("a resource is a map")
+            };
+            // Many incoming resources may be renamed to the same one. Only the first makes a copy.
+            let mut content = match Arc::try_unwrap(under) {
+                Ok(own) => own.into_value(),
+                Err(shared) => shared.value().clone(),
+            };
+            if let Value::Object(under) = &mut content {
+                overlay(under, over);
             }
-        };
+            self.resources[at] = Arc::new(Resource::new(content)?);
+        }
+        // The resource has no namespace now if the reference to the only one had none.
+        let after = self.resources[at].identifier();
+        if *after != before {
+            self.places.remove(&before);
+            self.places.insert(after.clone(), at);
+        }
         Ok(())
     }
 }

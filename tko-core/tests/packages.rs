@@ -5,6 +5,7 @@ use proptest::prelude::{any, prop_assert_eq, proptest};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
+use tko_core::limits::{MAX_METADATA_KEY, MAX_METADATA_KEYS};
 use tko_core::merge::{elsewhere, merge};
 use tko_core::{Error, Identifier, Metadata, Package, Resource, annotation, codec};
 
@@ -181,6 +182,10 @@ fn merging_finds_its_place_by_the_rule_of_references() {
         merged.resources()[0].identifier().namespace.as_deref(),
         Some("n")
     );
+    // It replaces the only one, and then the place has no namespace.
+    let incoming = package([thing("a", None, json!(1)), thing("a", Some("n"), json!(2))]);
+    let merged = merge(&namespaced, &incoming).expect("merges");
+    assert_eq!(merged, incoming);
     let several = package([
         thing("a", Some("n"), json!({})),
         thing("a", Some("m"), json!({})),
@@ -258,6 +263,7 @@ fn metadata_are_gathered_from_leaves_as_text() {
         ),
         thing("five", None, json!({"not": "metadata"})),
     ]));
+    let gathered = gathered.expect("within the limits");
     let pairs: Vec<(&str, &str)> = gathered.iter().collect();
     assert_eq!(
         pairs,
@@ -271,6 +277,36 @@ fn metadata_are_gathered_from_leaves_as_text() {
             ("Site.t", "true"),
         ]
     );
+}
+
+#[test]
+fn gathering_stops_at_the_limits_on_keys() {
+    let gathered = |spec: Value| {
+        let resource = json!({
+            "apiVersion": "metadata.nephio.org/v1alpha1",
+            "kind": "Site",
+            "metadata": {"name": "a"},
+            "spec": spec,
+        });
+        Metadata::gather(&package([resource]))
+    };
+    let leaves = |count: usize| -> Value { (0..count).map(|n| (format!("k{n}"), 1)).collect() };
+    let below = |key: usize, value: Value| Value::from_iter([("k".repeat(key), value)]);
+
+    let many = gathered(leaves(MAX_METADATA_KEYS)).expect("within the limits");
+    assert_eq!(many.len(), MAX_METADATA_KEYS);
+    let error = gathered(leaves(MAX_METADATA_KEYS + 1)).expect_err("too many");
+    assert!(message(&error).contains("more than 1000 keys"), "{error}");
+
+    // The key of each leaf would contain the long key.
+    let error = gathered(below(100_000, leaves(500))).expect_err("too long");
+    assert!(message(&error).contains("metadata key"), "{error}");
+    let none = gathered(below(100_000, json!({"null": null, "empty": {}})));
+    assert!(none.expect("nothing to gather").is_empty());
+    // The rest of the path and two dots.
+    let longest = MAX_METADATA_KEY - "Site.".len() - ".k0".len();
+    assert!(gathered(below(longest, leaves(1))).is_ok());
+    assert!(gathered(below(longest + 1, leaves(1))).is_err());
 }
 
 #[test]
@@ -336,4 +372,35 @@ proptest! {
             prop_assert_eq!(read.ok(), Some(package));
         }
     }
+}
+
+#[test]
+fn very_many_namespaces_with_the_same_name_merge_in_reasonable_work() {
+    // Each with each would be 2.5 billion comparisons.
+    let many = |spec: Value| {
+        let namespaces = (0..50_000).map(|i| format!("n{i}"));
+        let things = namespaces.map(|namespace| thing("a", Some(&namespace), spec.clone()));
+        Package::from_values(things).expect("many")
+    };
+    let merged = merge(&many(json!(1)), &many(json!(2))).expect("merges");
+    assert_eq!(merged.len(), 50_000);
+    assert!(merged.iter().all(|r| r.value()["spec"] == json!(2)));
+}
+
+#[test]
+fn very_many_resources_are_merged_over_the_same_one_in_reasonable_work() {
+    // A copy of the growing resource for each would copy 450 million values.
+    let over = (0..30_000).map(|i| {
+        let spec = Value::from_iter([(format!("k{i}"), i)]);
+        let over = thing(&format!("r{i}"), None, spec);
+        let over = annotated(over, "nephio.org/rename", "a");
+        annotated(over, "nephio.org/merge", "Override")
+    });
+    let over = Package::from_values(over).expect("many");
+    let target = package([thing("a", None, json!({"k": 1}))]);
+    let merged = merge(&target, &over).expect("merges");
+    assert_eq!(merged.len(), 1);
+    let spec = merged.resources()[0].value()["spec"].as_object();
+    assert_eq!(spec.map(serde_json::Map::len), Some(30_001));
+    assert_eq!(target.resources()[0].value()["spec"], json!({"k": 1}));
 }

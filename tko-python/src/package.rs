@@ -249,6 +249,7 @@ impl PyPackage {
     /// The metadata that TKO collects from this package.
     fn metadata(&self, py: Python<'_>) -> PyResult<std::collections::BTreeMap<String, String>> {
         let metadata = tko_core::Metadata::gather(&self.core(py)?);
+        let metadata = metadata.map_err(|error| raised(&error))?;
         Ok(metadata
             .iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

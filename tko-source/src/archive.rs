@@ -4,7 +4,7 @@
 use crate::budget::ReadBudget;
 use crate::folder::{is_yaml, refused};
 use crate::package::SourceFile;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use std::fmt;
 use std::io::{self, Cursor, Read};
 use tko_core::{Error, Result};
@@ -66,7 +66,9 @@ fn damaged(error: impl fmt::Display, budget: &ReadBudget) -> Error {
 
 fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let plain: Box<dyn Read + '_> = if bytes.starts_with(&[0x1f, 0x8b]) {
-        Box::new(GzDecoder::new(bytes))
+        // Some tools write several gzip members in sequence. A reader of the first one alone would
+        // take its end for the end of the archive if they meet on the border of a block.
+        Box::new(MultiGzDecoder::new(bytes))
     } else {
         Box::new(bytes)
     };

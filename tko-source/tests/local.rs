@@ -5,7 +5,10 @@ mod fixture;
 use fixture::{
     ALL, append, folder, names, read, read_with, refused, resource, text, tgz, write, zip,
 };
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,6 +54,37 @@ async fn an_archive_is_read_whole_or_in_part() {
     refused(read(&torn).await, &[&torn, "damaged"]);
     let torn = file("torn.zip", &zip("")[..100]);
     refused(read(&torn).await, &[&torn, "damaged"]);
+}
+
+#[tokio::test]
+async fn every_gzip_member_of_an_archive_is_read() {
+    let member = |name: &str| {
+        let mut tar = tar::Builder::new(Vec::new());
+        append(&mut tar, &format!("{name}.yaml"), resource(name).as_bytes());
+        // Two blocks: the header and the content. The end marker of the archive is left out, so
+        // that the other member continues the archive.
+        let mut blocks = tar.into_inner().expect("into memory");
+        blocks.truncate(1024);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&blocks).expect("into memory");
+        gzip.finish().expect("into memory")
+    };
+    let folder = folder();
+    let path = folder.path().join("members.tar.gz");
+    let bytes = [member("first"), member("second")].concat();
+    fs::write(&path, &bytes).expect("a file");
+    assert_eq!(names(text(&path)).await, ["first", "second"]);
+
+    // The limit holds for all members together.
+    let reader = limited(|limits| limits.max_unpacked_bytes = 1024);
+    let read = read_with(&reader, text(&path)).await;
+    refused(read, &[text(&path), "too large when unpacked"]);
+    let torn = folder.path().join("torn.tar.gz");
+    fs::write(&torn, &bytes[..bytes.len() - 8]).expect("a file");
+    refused(
+        read_with(&SourceReader::new(), text(&torn)).await,
+        &["damaged"],
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::registry::Handler;
 use tko_core::{
@@ -79,31 +80,36 @@ impl Validation {
         self
     }
 
+    /// Validates one resource. Returns its violations, and how many more there are.
+    ///
+    /// `room` is the number of violations that can still be listed. The default validator makes no
+    /// messages of others, because a package can have very many.
     async fn judge(
         &self,
         package: &Package,
         resource: &Arc<Resource>,
         parts: Vec<Handler<dyn Validator>>,
         complete: bool,
-    ) -> Result<Vec<Violation>> {
+        room: &AtomicUsize,
+    ) -> Result<(Vec<Violation>, usize)> {
         let target = resource.identifier();
         if parts.is_empty() {
             return match &self.default {
                 DefaultValidator::Schemas(schemas) => {
-                    let verdict = schemas.verdict(package, resource, complete);
-                    let verdict = self.within_time("schema", target, verdict).await?;
-                    Ok(verdict.violations)
+                    let room = room.load(Ordering::Relaxed);
+                    let verdict = schemas.verdict_within(package, resource, complete, room);
+                    let (verdict, more) = self.within_time("schema", target, verdict).await?;
+                    Ok((verdict.violations, more))
                 }
                 DefaultValidator::Other(other) => {
                     let call = other.validate(package, target, complete);
-                    self.within_time("schema", target, call).await
+                    Ok((self.within_time("schema", target, call).await?, 0))
                 }
             };
         }
         if !guard::is_shallow(resource.value()) {
-            return Ok(vec![
-                Violation::new(too_deep().message).resource(target.clone()),
-            ]);
+            let violation = Violation::new(too_deep().message).resource(target.clone());
+            return Ok((vec![violation], 0));
         }
         let mut violations = Vec::new();
         for Handler {
@@ -121,7 +127,7 @@ impl Validation {
             let call = validator.validate(package, target, complete);
             violations.extend(self.within_time(&name, target, call).await?);
         }
-        Ok(violations)
+        Ok((violations, 0))
     }
 
     /// Awaits the call of a validator; a panic or a timeout is an error.
@@ -177,6 +183,7 @@ impl Admission for Validation {
             parts.chain(table.everywhere()).cloned().collect()
         };
         let mut tally = ViolationTally::default();
+        let room = AtomicUsize::new(MAX_VIOLATIONS);
         if package
             .iter()
             .all(|resource| triggered(resource).is_empty())
@@ -188,17 +195,20 @@ impl Admission for Validation {
                 if index % RESOURCES_AT_A_TIME == RESOURCES_AT_A_TIME - 1 {
                     tokio::task::yield_now().await;
                 }
-                tally.add(self.judge(package, resource, Vec::new(), complete).await?);
+                let call = self.judge(package, resource, Vec::new(), complete, &room);
+                tally.add(call.await?);
+                room.store(tally.room(), Ordering::Relaxed);
             }
             return Ok(tally.finish());
         }
         let calls: Vec<_> = package
             .iter()
-            .map(|resource| self.judge(package, resource, triggered(resource), complete))
+            .map(|resource| self.judge(package, resource, triggered(resource), complete, &room))
             .collect();
         let mut results = stream::iter(calls).buffered(AT_ONCE);
         while let Some(found) = results.try_next().await? {
             tally.add(found);
+            room.store(tally.room(), Ordering::Relaxed);
         }
         Ok(tally.finish())
     }
@@ -212,9 +222,14 @@ struct ViolationTally {
 }
 
 impl ViolationTally {
-    fn add(&mut self, found: Vec<Violation>) {
-        let room = MAX_VIOLATIONS - self.violations.len();
-        self.more += found.len().saturating_sub(room);
+    /// The number of violations that can still be listed.
+    fn room(&self) -> usize {
+        MAX_VIOLATIONS - self.violations.len()
+    }
+
+    fn add(&mut self, (found, more): (Vec<Violation>, usize)) {
+        let room = self.room();
+        self.more += more + found.len().saturating_sub(room);
         self.violations.extend(found.into_iter().take(room));
     }
 

@@ -101,17 +101,23 @@ impl CompiledSchema {
         if self.validator.is_valid(&value) {
             return match &self.structural {
                 Some(structural) if complete && structural.has_rules() => {
-                    let outcome = rules::check(structural, &value);
-                    let mut findings = Findings {
-                        more: outcome.findings.len().saturating_sub(limit),
+                    let outcome = rules::check(structural, &value, limit);
+                    Findings {
                         list: outcome.findings,
+                        more: outcome.more,
                         skipped_rules: outcome.skipped,
-                    };
-                    findings.list.truncate(limit);
-                    findings
+                    }
                 }
                 _ => Findings::default(),
             };
+        }
+        if !guard::has_short_pointers(&value) {
+            return Findings::one(SchemaFinding {
+                path: String::new(),
+                message: "is not valid, and its keys are too long to list the violations; use \
+                          shorter keys"
+                    .to_owned(),
+            });
         }
         let again = OnceCell::new();
         let mut explainer = Explainer::new(&value, limit, || again.get_or_init(&rules));

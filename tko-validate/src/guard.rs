@@ -19,6 +19,10 @@ const MAX_CHAIN: usize = 64;
 /// Maximum size of a schema, in bytes of JSON without descriptions. API servers store less.
 const MAX_SCHEMA_BYTES: usize = 4 << 20;
 
+/// Maximum sum of the lengths of the JSON pointers of all values of a resource, in bytes. That of a
+/// usual resource of the maximum size is far lower.
+const MAX_POINTERS: usize = 128 << 20;
+
 /// Returns true if a value is nested at most [`MAX_DEPTH`] levels deep. Does not recurse.
 pub(crate) fn is_shallow(value: &Value) -> bool {
     let mut waiting = vec![(value, 0)];
@@ -29,6 +33,32 @@ pub(crate) fn is_shallow(value: &Value) -> bool {
         match value {
             Value::Array(list) => waiting.extend(list.iter().map(|item| (item, depth + 1))),
             Value::Object(map) => waiting.extend(map.values().map(|item| (item, depth + 1))),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Returns true if the JSON pointers of all values are short enough together for an error about each
+/// of them. Does not recurse.
+///
+/// The schema library makes all errors of a resource at once, each with its own pointer. A long key
+/// above very many values would be copied for each of them.
+pub(crate) fn has_short_pointers(value: &Value) -> bool {
+    /// A slash and the digits of an index.
+    const INDEX: usize = 8;
+    let mut sum = 0;
+    let mut waiting = vec![(value, 0)];
+    while let Some((value, length)) = waiting.pop() {
+        sum += length;
+        if sum > MAX_POINTERS {
+            return false;
+        }
+        match value {
+            Value::Array(list) => waiting.extend(list.iter().map(|item| (item, length + INDEX))),
+            Value::Object(map) => {
+                waiting.extend(map.iter().map(|(key, item)| (item, length + 1 + key.len())));
+            }
             _ => {}
         }
     }
@@ -172,7 +202,7 @@ fn decoded(fragment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_DEPTH, check_schema, is_shallow};
+    use super::{MAX_DEPTH, check_schema, has_short_pointers, is_shallow};
     use serde_json::{Value, json};
 
     fn nested(depth: usize) -> Value {
@@ -183,6 +213,15 @@ mod tests {
     fn depth_is_bounded() {
         assert!(is_shallow(&nested(MAX_DEPTH)));
         assert!(!is_shallow(&nested(MAX_DEPTH + 1)));
+    }
+
+    #[test]
+    fn pointers_are_bounded_together() {
+        let list =
+            |length: usize, count: usize| Value::from_iter([("k".repeat(length), vec![1; count])]);
+        assert!(has_short_pointers(&list(100, 100_000)));
+        assert!(has_short_pointers(&list(1 << 20, 100)));
+        assert!(!has_short_pointers(&list(1 << 20, 200)));
     }
 
     #[test]

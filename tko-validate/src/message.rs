@@ -47,11 +47,7 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
 
     /// Adds the findings of an error.
     pub(crate) fn add(&mut self, error: &ValidationError<'_>) {
-        if self.found.list.len() < self.limit {
-            self.explain(error, 0);
-        } else {
-            self.found.more += 1;
-        }
+        self.explain(error, 0);
     }
 
     /// Returns everything that was added.
@@ -59,24 +55,38 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
         self.found
     }
 
+    fn is_full(&self) -> bool {
+        self.found.list.len() >= self.limit
+    }
+
     fn say(&mut self, path: String, message: String) {
         let finding = SchemaFinding { path, message };
         if self.found.list.contains(&finding) {
             return;
         }
-        if self.found.list.len() < self.limit {
-            self.found.list.push(finding);
-        } else {
+        if self.is_full() {
             self.found.more += 1;
+        } else {
+            self.found.list.push(finding);
         }
     }
 
+    /// Adds the findings of an error. Once the list is full, it only counts, because a message can
+    /// take long: it compares an unknown name with all that are known.
     fn explain(&mut self, error: &ValidationError<'_>, depth: usize) {
+        if self.is_full() {
+            self.found.more += 1;
+            return;
+        }
         let pointer = error.instance_path().as_str();
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
                 let known = self.known_properties(error.schema_path().as_str());
-                for name in unexpected {
+                for (at, name) in unexpected.iter().enumerate() {
+                    if self.is_full() {
+                        self.found.more += unexpected.len() - at;
+                        return;
+                    }
                     let message = unknown_property(name, &known);
                     self.say(path(&join(pointer, name), self.resource), message);
                 }

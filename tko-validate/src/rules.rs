@@ -34,15 +34,24 @@ const RESOURCE_COST: u64 = 10_000_000;
 /// The outcome of the rules of one resource.
 #[derive(Debug, Default)]
 pub(crate) struct RuleOutcome {
-    /// The rules that do not hold.
+    /// The rules that do not hold, up to the limit.
     pub(crate) findings: Vec<SchemaFinding>,
+    /// Number of further rules that do not hold.
+    pub(crate) more: usize,
     /// Number of evaluations that were left out: transition rules, and unknown functions.
     pub(crate) skipped: usize,
+    /// Maximum number of findings.
+    limit: usize,
 }
 
 /// Evaluates all rules of a schema for a resource that is otherwise valid.
-pub(crate) fn check(schema: &Structural, resource: &Value) -> RuleOutcome {
-    let mut outcome = RuleOutcome::default();
+///
+/// Returns at most `limit` findings, because each has a copy of its message, and counts the others.
+pub(crate) fn check(schema: &Structural, resource: &Value, limit: usize) -> RuleOutcome {
+    let mut outcome = RuleOutcome {
+        limit,
+        ..RuleOutcome::default()
+    };
     let mut left = RESOURCE_COST;
     let mut pointer = String::new();
     schema.each_ruled(
@@ -79,8 +88,13 @@ impl CelRule {
         let mut evaluation = Evaluation::new(Val::wrap(value, Some(schema)), limit);
         let result = evaluation.run(program);
         *left -= limit - evaluation.left();
+        let is_full = outcome.findings.len() >= outcome.limit;
         let message = match result {
             Ok(Val::Bool(true)) => return,
+            Ok(_) | Err(RuleFault::Cost | RuleFault::Failed(_)) if is_full => {
+                outcome.more += 1;
+                return;
+            }
             Ok(Val::Bool(false)) => {
                 let own = self.own_message(&mut evaluation);
                 own.unwrap_or_else(|| format!("failed rule: {}", self.text))

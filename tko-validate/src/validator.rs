@@ -208,10 +208,11 @@ impl SchemaValidator {
         package: &Package,
         resource: &Arc<Resource>,
         complete: bool,
+        limit: usize,
     ) -> Result<(Findings, bool)> {
         match self.find(resource.gvk(), package).await? {
             Some(schema) => {
-                let findings = self.findings_by(&schema, resource, complete).await?;
+                let findings = self.findings_by(&schema, resource, complete, limit).await?;
                 Ok((findings, false))
             }
             None => Ok((self.without_schema(resource), true)),
@@ -223,6 +224,7 @@ impl SchemaValidator {
         schema: &Arc<Schema>,
         resource: &Arc<Resource>,
         complete: bool,
+        limit: usize,
     ) -> Result<Findings> {
         let passed = (resource.hash(), schema.number(), complete);
         let remembered = || self.passed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +238,7 @@ impl SchemaValidator {
         if !guard::is_shallow(resource.value()) {
             return Ok(Findings::one(too_deep()));
         }
-        let mut findings = schema.validate(resource, complete, MAX_VIOLATIONS).await?;
+        let mut findings = schema.validate(resource, complete, limit).await?;
         if findings.list.is_empty()
             && let Some(crd) = self.crds.of_resource(resource)
         {
@@ -293,27 +295,41 @@ impl SchemaValidator {
         resource: &Arc<Resource>,
         complete: bool,
     ) -> Result<SchemaVerdict> {
-        let (findings, without_schema) = self.findings(package, resource, complete).await?;
-        let identifier = resource.identifier();
-        let violation = |path, message| {
-            Violation::new(message)
-                .resource(identifier.clone())
-                .path(path)
-        };
-        let mut violations: Vec<Violation> = findings
-            .list
-            .into_iter()
-            .map(|finding| violation(finding.path, finding.message))
-            .collect();
-        if findings.more > 0 {
-            let message = format!("and {} more violations", findings.more);
-            violations.push(violation(String::new(), message));
+        let verdict = self.verdict_within(package, resource, complete, MAX_VIOLATIONS);
+        let (mut verdict, more) = verdict.await?;
+        if more > 0 {
+            let message = format!("and {more} more violations");
+            let violation = Violation::new(message).resource(resource.identifier().clone());
+            verdict.violations.push(violation);
         }
-        Ok(SchemaVerdict {
-            violations,
+        Ok(verdict)
+    }
+
+    /// As [`verdict`](Self::verdict), with at most `limit` violations. Also returns how many more
+    /// there are.
+    ///
+    /// A limit of 0 counts as 1, because no violation means that the resource is valid.
+    pub(crate) async fn verdict_within(
+        &self,
+        package: &Package,
+        resource: &Arc<Resource>,
+        complete: bool,
+        limit: usize,
+    ) -> Result<(SchemaVerdict, usize)> {
+        let findings = self.findings(package, resource, complete, limit.max(1));
+        let (findings, without_schema) = findings.await?;
+        let identifier = resource.identifier();
+        let violations = findings.list.into_iter().map(|finding| {
+            Violation::new(finding.message)
+                .resource(identifier.clone())
+                .path(finding.path)
+        });
+        let verdict = SchemaVerdict {
+            violations: violations.collect(),
             without_schema,
             skipped_rules: findings.skipped_rules,
-        })
+        };
+        Ok((verdict, findings.more))
     }
 }
 

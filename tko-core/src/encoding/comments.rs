@@ -11,6 +11,10 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Struc
 
 use super::limits::MAX_DEPTH;
 
+/// Maximum length of the pointer of a comment, in bytes. Keys of Kubernetes are shorter than this;
+/// one long key above very many values would be copied for each of them.
+const MAX_POINTER: usize = 512;
+
 /// A comment at the end of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,8 +41,9 @@ impl LineComment {
 /// Finds the comments that begin with `start` at the ends of lines of YAML.
 ///
 /// A comment belongs to the scalar or flow collection that ends before it on its line, or to the
-/// block list whose key is before it. Comments that belong to no such value are left out, as is
-/// everything in text that is not YAML; [`decode`](super::decode) reports that.
+/// block list whose key is before it. Comments that belong to no such value are left out, as are
+/// those whose pointer is longer than 512 bytes, and everything in text that is not YAML;
+/// [`decode`](super::decode) reports that.
 pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
     let mut found = Vec::new();
     if !text.contains(start) {
@@ -46,10 +51,8 @@ pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
     }
     // Comments found before an error are kept; decoding reports the error itself.
     let _ = Places::walk(text, &mut |document, pointer, end| {
-        let line = rest_of_line(text, end);
-        let line = line.trim_start();
-        let comment = line.strip_prefix(':').unwrap_or(line).trim_start();
-        if let Some(comment) = comment.strip_prefix('#')
+        if pointer.len() <= MAX_POINTER
+            && let Some(comment) = comment_after(text, end)
             && comment.trim().starts_with(start)
         {
             found.push(LineComment {
@@ -64,8 +67,8 @@ pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
 
 /// Puts comments at the ends of lines of encoded YAML.
 ///
-/// Comments whose value does not exist, does not end on a separate line, or that have line breaks
-/// are left out.
+/// Comments whose value does not exist, does not end on a separate line, whose pointer is longer
+/// than 512 bytes, or that have line breaks are left out.
 pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
     if comments.is_empty() {
         return yaml;
@@ -74,20 +77,18 @@ pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
         unreachable!("encoded YAML is UTF-8");
     };
     let mut wanted: HashMap<(usize, &str), &str> = HashMap::new();
-    for comment in comments
-        .iter()
-        .filter(|comment| !comment.text.contains(['\n', '\r']))
-    {
-        wanted.insert((comment.document, &comment.pointer), &comment.text);
+    for comment in comments {
+        if comment.pointer.len() <= MAX_POINTER && !comment.text.contains(['\n', '\r']) {
+            wanted.insert((comment.document, &comment.pointer), &comment.text);
+        }
     }
     let mut places: Vec<(usize, &str)> = Vec::new();
     let _ = Places::walk(&text, &mut |document, pointer, end| {
-        let Some(comment) = wanted.get(&(document, pointer)) else {
-            return;
-        };
-        let rest = rest_of_line(&text, end);
-        if matches!(rest.trim(), "" | ":") {
-            places.push((end + rest.trim_end().len(), comment));
+        if pointer.len() <= MAX_POINTER
+            && let Some(comment) = wanted.get(&(document, pointer))
+            && let Some(place) = end_of_line(&text, end)
+        {
+            places.push((place, comment));
         }
     });
     places.sort_unstable();
@@ -102,9 +103,32 @@ pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn rest_of_line(text: &str, from: usize) -> &str {
-    let rest = text.get(from..).unwrap_or_default();
-    rest.split(['\n', '\r']).next().unwrap_or_default()
+/// The comment after a byte, without `#`, if only blanks and perhaps a colon are before it.
+///
+/// This does not read on at other text, because a line may have very many values.
+fn comment_after(text: &str, from: usize) -> Option<&str> {
+    let rest = skip_blanks(text.get(from..)?);
+    let rest = skip_blanks(rest.strip_prefix(':').unwrap_or(rest));
+    rest.strip_prefix('#')?.split(['\n', '\r']).next()
+}
+
+/// The byte at which a comment can be added after a value, behind its colon if it is a key; `None`
+/// if more text follows on the line. As [`comment_after`], this does not read on at other text.
+fn end_of_line(text: &str, from: usize) -> Option<usize> {
+    let after = text.get(from..)?;
+    let (place, rest) = match skip_blanks(after).strip_prefix(':') {
+        Some(rest) => (text.len() - rest.len(), rest),
+        None => (from, after),
+    };
+    let rest = skip_blanks(rest);
+    (rest.is_empty() || rest.starts_with(['\n', '\r'])).then_some(place)
+}
+
+/// Skips blanks, but no line breaks.
+fn skip_blanks(text: &str) -> &str {
+    text.trim_start_matches(|character: char| {
+        character.is_whitespace() && !matches!(character, '\n' | '\r')
+    })
 }
 
 /// Walks through the values of YAML text, with the byte at which a comment of each may begin.
@@ -265,6 +289,32 @@ x: 1 # kpt-set: ${x}";
             found(&format!("{} # kpt-set: ${{a}}", "[".repeat(100_000))).len(),
             0
         );
+    }
+
+    #[test]
+    fn very_many_values_on_one_line_are_read_in_reasonable_work() {
+        // The rest of the line for each of them would be 60 GB.
+        let items = format!("{}1", "1, ".repeat(199_999));
+        let text = format!("a: [{items}] # kpt-set: ${{a}}\n");
+        let expected = LineComment::new(1, "/a", "kpt-set: ${a}");
+        assert_eq!(line_comments(&text, "kpt-set:"), [expected]);
+        let yaml = format!("a: [{items}]\n").into_bytes();
+        let comments: Vec<LineComment> = (0..200_000)
+            .map(|item| LineComment::new(1, format!("/a/{item}"), "kpt-set: ${a}"))
+            .collect();
+        assert_eq!(with_line_comments(yaml.clone(), &comments), yaml);
+    }
+
+    #[test]
+    fn comments_with_a_very_long_pointer_are_left_out() {
+        for (length, count) in [(511, 1), (512, 0)] {
+            let key = "k".repeat(length);
+            let text = format!("{key}: x # kpt-set: ${{x}}\n");
+            assert_eq!(found(&text).len(), count);
+            let comment = LineComment::new(1, format!("/{key}"), "kpt-set: ${x}");
+            let yaml = with_line_comments(format!("{key}: x\n").into_bytes(), &[comment]);
+            assert_eq!(yaml == text.into_bytes(), count == 1);
+        }
     }
 
     #[test]

@@ -41,23 +41,32 @@ pub(super) fn read(
         item: Cell::new(None),
         vast: Cell::new(false),
     };
-    let mut input = serde_json::Deserializer::from_str(text);
     let mut values = Vec::new();
-    while input.end().is_err() {
+    // The byte at which the text of the next value begins.
+    let mut from = 0;
+    loop {
+        // Each value has its own reader, because a reader scans all that is before a position to
+        // find its line and column.
+        let mut input = serde_json::Deserializer::from_str(&text[from..]);
+        let Err(more) = input.end() else {
+            break;
+        };
         let document = values.len() + 1;
         let at = InputPlace::new(Format::Json).document(document);
         reading.item.set(None);
         let root = if document > 1 && dialect == Dialect::Programs {
-            Err(input
-                .end()
-                .expect_err("more follows, or the loop had ended"))
+            Err(more)
         } else {
             reading
                 .document()
                 .and_then(|()| Node::root(&reading).deserialize(&mut input))
         };
-        let value = root.map_err(|error| reading.explain(text, at.clone(), &error))?;
+        let value = root.map_err(|error| reading.explain(text, from, at.clone(), &error))?;
         values.push(Decoded { value, at });
+        match input.end() {
+            Ok(()) => break,
+            Err(next) => from += byte_offset(&text[from..], next.line(), next.column()),
+        }
     }
     if reading.vast.get()
         && let Some((start, literal)) = vast_integer(text)
@@ -139,11 +148,17 @@ impl JsonRead<'_, '_> {
     /// Converts an error of `serde_json` to an error with a place, or returns the stored fault with
     /// it.
     ///
-    /// `text` is the whole input, and `at` has the document. A word such as `NaN` is not JSON, but
-    /// gets the advice for numbers that are not finite. Everything else is `Malformed`, with the
-    /// parser's message.
-    fn explain(&self, text: &str, at: InputPlace, error: &serde_json::Error) -> DecodeError {
-        let byte = byte_offset(text, error.line(), error.column());
+    /// `text` is the whole input, `from` is the byte at which the reader began, and `at` has the
+    /// document. A word such as `NaN` is not JSON, but gets the advice for numbers that are not
+    /// finite. Everything else is `Malformed`, with the parser's message.
+    fn explain(
+        &self,
+        text: &str,
+        from: usize,
+        at: InputPlace,
+        error: &serde_json::Error,
+    ) -> DecodeError {
+        let byte = from + byte_offset(&text[from..], error.line(), error.column());
         let at = at
             .item(self.item.get())
             .position(Position::in_text(text, byte));

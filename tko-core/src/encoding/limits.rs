@@ -32,11 +32,11 @@ pub struct Limits {
     pub values: usize,
     /// The number of YAML documents, and of resources once lists are split. Default: 100,000.
     pub documents: usize,
-    /// The values copied by YAML anchors, aliases and merge keys; fewer for a short input: 10,000,
-    /// and 4 for each of its bytes. Default: 1 million.
+    /// The values copied by YAML anchors, aliases and merge keys, and from lists to their items;
+    /// fewer for a short input: 10,000, and 4 for each of its bytes. Default: 1 million.
     pub alias_values: usize,
-    /// The bytes of text copied by YAML anchors, aliases and merge keys; fewer for a short input:
-    /// 1 MiB, and 64 for each of its bytes. Default: 32 MiB.
+    /// The bytes of text copied by YAML anchors, aliases and merge keys, and from lists to their
+    /// items; fewer for a short input: 1 MiB, and 64 for each of its bytes. Default: 32 MiB.
     pub alias_bytes: usize,
 }
 
@@ -137,8 +137,8 @@ impl Display for Limit {
             Self::Depth => "levels of maps and lists",
             Self::Values => "values",
             Self::Documents => "documents",
-            Self::AliasValues => "values copied by aliases",
-            Self::AliasBytes => "bytes of text copied by aliases",
+            Self::AliasValues => "values copied by aliases or from lists to their items",
+            Self::AliasBytes => "bytes of text copied by aliases or from lists to their items",
         })
     }
 }

@@ -18,11 +18,13 @@ use super::{Decoded, Dialect};
 ///
 /// # Errors
 /// - `NotAMap`: the document or an item is neither a map nor, at the top, a list.
-/// - `LimitExceeded`: `out` would have more resources than the limit on documents allows.
+/// - `LimitExceeded`: `out` would have more resources than the limit on documents allows, or the
+///   items would get more copies of the version and kind of their list than the limits on aliases
+///   allow.
 pub(super) fn spread(
     document: Decoded,
     dialect: Dialect,
-    budget: &Budget<'_>,
+    budget: &mut Budget<'_>,
     out: &mut Vec<Decoded>,
 ) -> Result<(), DecodeError> {
     match document.value {
@@ -46,7 +48,7 @@ pub(super) fn spread(
 fn add(
     resource: Decoded,
     dialect: Dialect,
-    budget: &Budget<'_>,
+    budget: &mut Budget<'_>,
     out: &mut Vec<Decoded>,
 ) -> Result<(), DecodeError> {
     let at = resource.at;
@@ -60,15 +62,19 @@ fn add(
                 out.push(Decoded { value, at });
                 return Ok(());
             }
-            Taken::Items(items) => {
+            Taken::Items { items, implied } => {
                 // The depth limit also bounds lists within lists.
-                return items
-                    .into_iter()
-                    .enumerate()
-                    .try_for_each(|(index, value)| {
-                        let at = at.clone().item(Some(index + 1));
-                        add(Decoded { value, at }, dialect, budget, out)
-                    });
+                for (index, item) in items.into_iter().enumerate() {
+                    let at = at.clone().item(Some(index + 1));
+                    let value = match &implied {
+                        Some(implied) => implied
+                            .complete(item, budget)
+                            .map_err(|fault| fault.at(at.clone()))?,
+                        None => item,
+                    };
+                    add(Decoded { value, at }, dialect, budget, out)?;
+                }
+                return Ok(());
             }
         },
         Value::Null => "null",
@@ -84,27 +90,55 @@ fn add(
 enum Taken {
     /// An ordinary resource, unchanged.
     Resource(Map<String, Value>),
-    /// The items of a list, of any type. The caller checks that they are maps.
-    Items(Vec<Value>),
+    /// A list.
+    Items {
+        /// The items, of any type. The caller checks that they are maps.
+        items: Vec<Value>,
+        /// The fields that the items may omit.
+        implied: Option<Implied>,
+    },
+}
+
+/// The version and kind that a list implies for its items.
+struct Implied {
+    version: String,
+    kind: String,
+}
+
+impl Implied {
+    /// Adds both fields to an item that has neither. They come first.
+    ///
+    /// They count as copies, because a list may have a long version and very many items.
+    fn complete(&self, item: Value, budget: &mut Budget<'_>) -> Result<Value, DecodeFault> {
+        let Value::Object(item) = item else {
+            return Ok(item);
+        };
+        if item.contains_key("kind") || item.contains_key("apiVersion") {
+            return Ok(Value::Object(item));
+        }
+        budget.copy(2, self.version.len() + self.kind.len())?;
+        let implied = [("apiVersion", &self.version), ("kind", &self.kind)];
+        let implied = implied.map(|(key, text)| (key.to_owned(), Value::from(text.as_str())));
+        Ok(Value::Object(implied.into_iter().chain(item).collect()))
+    }
 }
 
 /// Splits a list. `List` and `ResourceList` are always lists. Another kind that ends in `List`
 /// (`ConfigMapList`) is a list if it has a list of `items` and, unlike every resource, no name; its
 /// items may omit the kind and version that the list implies.
 ///
-/// An item gets the implied fields only if it has neither, and then they come first. In the
-/// programs' dialect every map is a resource.
+/// An item gets the implied fields only if it has neither. In the programs' dialect every map is a
+/// resource.
 fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
     let item_kind = match map.get("kind").and_then(Value::as_str) {
         _ if dialect == Dialect::Programs => return Taken::Resource(map),
         Some("List" | "ResourceList") => None,
         Some(kind) => match kind.strip_suffix("List") {
-            Some(kind) if !has_name(&map) && has_items(&map) => Some(Value::from(kind)),
+            Some(kind) if !has_name(&map) && has_items(&map) => Some(kind.to_owned()),
             _ => return Taken::Resource(map),
         },
         None => return Taken::Resource(map),
     };
-    let version = map.get("apiVersion").cloned();
     let items = match map.remove("items") {
         Some(Value::Array(items)) => items,
         // An empty list may omit its items, or set them to null.
@@ -112,24 +146,12 @@ fn take_apart(mut map: Map<String, Value>, dialect: Dialect) -> Taken {
         // The item is refused later, because it is not a map.
         Some(item) => vec![item],
     };
-    let (Some(kind), Some(version)) = (item_kind, version) else {
-        return Taken::Items(items);
+    let implied = match (item_kind, map.remove("apiVersion")) {
+        (Some(kind), Some(Value::String(version))) => Some(Implied { version, kind }),
+        // A version that is not text is not valid, so it is not copied.
+        _ => None,
     };
-    Taken::Items(
-        items
-            .into_iter()
-            .map(|item| match item {
-                Value::Object(item)
-                    if !item.contains_key("kind") && !item.contains_key("apiVersion") =>
-                {
-                    let implied = [("apiVersion", version.clone()), ("kind", kind.clone())];
-                    let implied = implied.map(|(key, value)| (key.to_owned(), value));
-                    Value::Object(implied.into_iter().chain(item).collect())
-                }
-                item => item,
-            })
-            .collect(),
-    )
+    Taken::Items { items, implied }
 }
 
 /// Whether `metadata.name` exists, with a value of any type.

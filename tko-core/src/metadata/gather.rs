@@ -2,8 +2,10 @@
 
 use super::{METADATA_GROUP, Metadata};
 use crate::annotation::{self, METADATA, When};
+use crate::error::Result;
+use crate::limits;
 use crate::package::Package;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 impl Metadata {
@@ -24,12 +26,20 @@ impl Metadata {
     ///     "metadata": {"name": "nf"},
     ///     "spec": {"type": "UPF", "ports": {"n3": 2152}},
     /// })])?;
-    /// let metadata = Metadata::gather(&package);
+    /// let metadata = Metadata::gather(&package)?;
     /// assert_eq!(metadata.get("NetworkFunction.ports.n3"), Some("2152"));
     /// # Ok::<(), tko_core::Error>(())
     /// ```
-    pub fn gather(package: &Package) -> Self {
+    ///
+    /// # Errors
+    /// [`BadArgument`](crate::Error::BadArgument): a key is longer than [`MAX_METADATA_KEY`], or
+    /// there are more than [`MAX_METADATA_KEYS`].
+    ///
+    /// [`MAX_METADATA_KEY`]: crate::limits::MAX_METADATA_KEY
+    /// [`MAX_METADATA_KEYS`]: crate::limits::MAX_METADATA_KEYS
+    pub fn gather(package: &Package) -> Result<Self> {
         let mut found = BTreeMap::new();
+        let mut path = String::new();
         for resource in package {
             let gathered = &*resource.gvk().group == METADATA_GROUP
                 && matches!(
@@ -37,32 +47,40 @@ impl Metadata {
                     None | Some(When::Here)
                 );
             if let (true, Some(Value::Object(spec))) = (gathered, resource.value().get("spec")) {
-                for (key, value) in spec {
-                    leaves(format!("{}.{key}", resource.gvk().kind), value, &mut found);
-                }
+                path.clear();
+                path.push_str(&resource.gvk().kind);
+                leaves(spec, &mut path, &mut found)?;
             }
         }
-        found.into_iter().collect()
+        Ok(found.into_iter().collect())
     }
 }
 
-/// Adds the leaves of a value to `into`, each with its path below `path`.
+/// Adds the leaves of a map to `into`, each with its path below `path`.
 ///
 /// A leaf is anything but a map, so a list is one leaf. Null and empty maps add nothing. A later
 /// value replaces an earlier one with the same path.
-fn leaves(path: String, value: &Value, into: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                leaves(format!("{path}.{key}"), value, into);
-            }
+///
+/// The limits are checked for each leaf, because a long key above many leaves is copied for each of
+/// them.
+fn leaves(
+    map: &Map<String, Value>,
+    path: &mut String,
+    into: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let length = path.len();
+    for (key, value) in map {
+        path.push('.');
+        path.push_str(key);
+        if let Value::Object(map) = value {
+            leaves(map, path, into)?;
+        } else if let Some(text) = leaf_text(value) {
+            into.insert(path.clone(), text);
+            limits::check_gathered(path, into.len())?;
         }
-        leaf => {
-            if let Some(text) = leaf_text(leaf) {
-                into.insert(path, text);
-            }
-        }
+        path.truncate(length);
     }
+    Ok(())
 }
 
 /// Converts a leaf to text: `true`, `false`, integers in decimal, floats as the shortest decimal

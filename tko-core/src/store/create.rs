@@ -248,7 +248,7 @@ impl<B: Backend + ?Sized> Store<B> {
         draft.require(Require::Absent(Key::from(&id)));
         let put = Put {
             key: Key::from(&id),
-            metadata: metadata(&inherited, &package, &new.metadata),
+            metadata: metadata(&inherited, &package, &new.metadata)?,
             inherited,
             given: new.metadata.clone(),
             facts: Facts::Deployment(Box::new(deployment)),

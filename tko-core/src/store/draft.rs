@@ -8,6 +8,7 @@
 
 use crate::change::{Change, ChangeSet, Put, Require, same_package};
 use crate::entity::{APPROVED, Condition, Entity, Facts, PREPARED, Record};
+use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::id::Key;
 use crate::metadata::{Metadata, PRIVATE, PROVENANCE, RESERVED};
@@ -133,14 +134,21 @@ fn empty_body() -> ContentHash {
 
 /// The metadata that selections see: the template's, overlaid with the package's, overlaid with the
 /// given, apart from [private](PRIVATE) keys.
-pub(super) fn metadata(inherited: &Metadata, package: &Package, given: &Metadata) -> Metadata {
-    let metadata = inherited.overlaid(&Metadata::gather(package));
+///
+/// # Errors
+/// As [`Metadata::gather`].
+pub(super) fn metadata(
+    inherited: &Metadata,
+    package: &Package,
+    given: &Metadata,
+) -> Result<Metadata> {
+    let metadata = inherited.overlaid(&Metadata::gather(package)?);
     if given.keys().any(|key| key.starts_with(PRIVATE)) {
         let mut public = given.clone();
         public.retain(|key, _| !key.starts_with(PRIVATE));
-        return metadata.overlaid(&public);
+        return Ok(metadata.overlaid(&public));
     }
-    metadata.overlaid(given)
+    Ok(metadata.overlaid(given))
 }
 
 /// The given metadata of a registration. [Private](PRIVATE) keys survive the registration by an

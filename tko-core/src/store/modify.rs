@@ -186,7 +186,7 @@ impl<B: Backend + ?Sized> Store<B> {
         let kept = kept_subscriptions(entity, new.prepared);
         let conditions = approval_condition(entity, new.approved);
         let put = Put {
-            metadata: metadata(&entity.inherited, &whole, &entity.given).overlaid(&kept),
+            metadata: metadata(&entity.inherited, &whole, &entity.given)?.overlaid(&kept),
             conditions,
             facts: Facts::Deployment(Box::new(new)),
             body: Some(body),

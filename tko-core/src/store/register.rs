@@ -45,7 +45,7 @@ impl<B: Backend + ?Sized> Store<B> {
             key: key.clone(),
             inherited: Metadata::default(),
             given: new.metadata.clone(),
-            metadata: metadata(&Metadata::default(), &new.package, &new.metadata),
+            metadata: metadata(&Metadata::default(), &new.package, &new.metadata)?,
             facts: Facts::Template,
             deleting: false,
             conditions: Vec::new(),
@@ -124,7 +124,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 key: key.clone(),
                 inherited: Metadata::default(),
                 given: keep_private(before.as_ref(), &new.metadata),
-                metadata: metadata(&Metadata::default(), &Package::default(), &new.metadata),
+                metadata: metadata(&Metadata::default(), &Package::default(), &new.metadata)?,
                 facts: facts.clone(),
                 deleting: false,
                 conditions: Vec::new(),
@@ -170,7 +170,7 @@ impl<B: Backend + ?Sized> Store<B> {
         self.admit(&package, true).await?;
         let put = Put {
             key,
-            metadata: metadata(&inherited, &package, &new.metadata),
+            metadata: metadata(&inherited, &package, &new.metadata)?,
             inherited,
             given: keep_private(before.as_ref(), &new.metadata),
             facts: Facts::Site {

@@ -53,7 +53,7 @@ impl<B: Backend + ?Sized> Store<B> {
             }
         };
         if let Some(given) = update.metadata {
-            set_given(&mut put, &before, given);
+            set_given(&mut put, &before, given)?;
         }
         limits::check(&put)?;
         draft_edit(&mut draft, &before, put);
@@ -87,7 +87,7 @@ impl<B: Backend + ?Sized> Store<B> {
         };
         self.admit(&package, complete).await?;
         Ok(Put {
-            metadata: metadata(&entity.inherited, &package, &entity.given),
+            metadata: metadata(&entity.inherited, &package, &entity.given)?,
             body: Some(package),
             ..Put::of(entity)
         })
@@ -130,7 +130,7 @@ impl<B: Backend + ?Sized> Store<B> {
             (inherited, &mut put.facts)
         {
             facts.origin = origin;
-            put.metadata = metadata(&inherited, &merged, &put.given)
+            put.metadata = metadata(&inherited, &merged, &put.given)?
                 .overlaid(&kept(&put.metadata, &Metadata::default()));
             put.inherited = inherited;
         }
@@ -139,15 +139,19 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 /// Sets the given metadata of a put, and the metadata that selections see.
-fn set_given(put: &mut Put, before: &Record, given: Metadata) {
+///
+/// # Errors
+/// As [`metadata`].
+fn set_given(put: &mut Put, before: &Record, given: Metadata) -> Result<()> {
     let body = put.body.clone().unwrap_or_else(|| body_of(before));
     let whole = match &put.facts {
         crate::entity::Facts::Deployment(deployment) => deployment.whole(&body),
         _ => body,
     };
     let kept = kept(&put.metadata, &put.given);
-    put.metadata = metadata(&put.inherited, &whole, &given).overlaid(&kept);
+    put.metadata = metadata(&put.inherited, &whole, &given)?.overlaid(&kept);
     put.given = given;
+    Ok(())
 }
 
 /// The reserved keys that TKO itself writes.

@@ -172,7 +172,8 @@ impl Write<'_> {
         if !managed::same(&managed::parse(&old.managers), &changed.managers) {
             stored.managers = changed.managers.iter().map(Manager::to_value).collect();
         }
-        let given = given(live, &present, &desired, &stored);
+        let given =
+            given(live, &present, &desired, &stored).map_err(|error| self.failed(name, &error))?;
         let changes = EntityChanges {
             package,
             metadata: (given != entity.given).then_some(given),
@@ -391,10 +392,18 @@ async fn write_changes(
 
 /// The metadata to give to an entity: its labels, except those that it already inherits, and the
 /// metadata that labels cannot express.
-fn given(live: &Record, package: &Package, desired: &Desired, stored: &StoredMetadata) -> Metadata {
+///
+/// # Errors
+/// As [`Metadata::gather`].
+fn given(
+    live: &Record,
+    package: &Package,
+    desired: &Desired,
+    stored: &StoredMetadata,
+) -> Result<Metadata, Error> {
     let entity = &live.entity;
     let old = &entity.given;
-    let base = entity.inherited.overlaid(&Metadata::gather(package));
+    let base = entity.inherited.overlaid(&Metadata::gather(package)?);
     let before = StoredMetadata::of(entity);
     let is_shown = |key: &str, value: &str| {
         let one = Metadata::from_iter([(key, value)]);
@@ -411,7 +420,7 @@ fn given(live: &Record, package: &Package, desired: &Desired, stored: &StoredMet
         .filter(|(key, value)| key.starts_with(RESERVED) || !is_shown(key, value));
     let mut given: Metadata = hidden.chain(labels).collect();
     stored.write_into(&mut given);
-    given
+    Ok(given)
 }
 
 fn plugin(new: NewPlugin, desired: &Desired) -> NewPlugin {

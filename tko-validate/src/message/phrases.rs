@@ -6,9 +6,12 @@ use serde_json::Value;
 
 /// Maximum number of known properties that a message lists.
 const SHOWN_PROPERTIES: usize = 12;
+/// Maximum number of known properties with which an unknown one is compared. Definitions of custom
+/// resources can have very many.
+const COMPARED_PROPERTIES: usize = 1_000;
 
 pub(super) fn unknown_property(name: &str, known: &[&str]) -> String {
-    match nearest(name, known.iter().copied()) {
+    match nearest(name, known.iter().copied().take(COMPARED_PROPERTIES)) {
         Some(candidate) => format!("is not a known property; did you mean {candidate}?"),
         None if known.is_empty() || known.len() > SHOWN_PROPERTIES => {
             "is not a known property".to_owned()

@@ -1,4 +1,4 @@
-use super::phrases::distance;
+use super::phrases::{distance, unknown_property};
 use super::{Explainer, path};
 use crate::finding::Findings;
 use serde_json::{Value, json};
@@ -111,6 +111,26 @@ fn findings_over_the_limit_are_counted() {
     let resource = Value::Array((0..250).map(|_| json!("x")).collect());
     let found = findings(&schema, &resource, 100);
     assert_eq!((found.list.len(), found.more), (100, 150));
+}
+
+#[test]
+fn unknown_properties_over_the_limit_are_only_counted() {
+    // The edit distance of each to each that is known would take minutes.
+    let known: serde_json::Map<String, Value> =
+        (0..900).map(|n| (format!("{n:0>64}"), json!({}))).collect();
+    let schema = json!({"properties": known, "additionalProperties": false});
+    let resource: Value = (0..20_000).map(|n| (format!("{n:x>64}"), n)).collect();
+    let found = findings(&schema, &resource, 3);
+    assert_eq!((found.list.len(), found.more), (3, 19_997));
+}
+
+#[test]
+fn an_unknown_property_is_compared_with_the_first_of_very_many() {
+    let known: Vec<String> = (0..2_000).map(|n| format!("property{n:0>4}")).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let message = |name: &str| unknown_property(name, &known);
+    assert!(message("Property0999").ends_with("did you mean property0999?"));
+    assert!(!message("Property1999").contains("property1999"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ fn ruled(schema: &Value, rule: &Value, value: &Value) -> (Vec<String>, usize) {
     let mut schema = schema.clone();
     schema["x-kubernetes-validations"] = json!([rule]);
     let root = json!({"properties": {"spec": schema}});
-    let outcome = check(&Structural::read(&root), &json!({"spec": value}));
+    let outcome = check(&Structural::read(&root), &json!({"spec": value}), 100);
     let found = outcome.findings.into_iter();
     let found = found.map(|finding| format!("{}: {}", finding.path, finding.message));
     (found.collect(), outcome.skipped)
@@ -144,13 +144,25 @@ fn rules_apply_to_items_and_entries() {
         "list": {"items": {"x-kubernetes-validations": rule}},
         "map": {"additionalProperties": {"x-kubernetes-validations": rule}},
     }}));
-    let outcome = check(&schema, &json!({"list": [1, 0], "map": {"a": -1, "b": 2}}));
+    let resource = json!({"list": [1, 0], "map": {"a": -1, "b": 2}});
+    let outcome = check(&schema, &resource, 100);
     let paths: Vec<&str> = outcome
         .findings
         .iter()
         .map(|finding| finding.path.as_str())
         .collect();
     assert_eq!(paths, ["list[1]", "map.a"]);
+}
+
+#[test]
+fn rules_that_do_not_hold_are_counted_over_the_limit() {
+    // A message for each would be 10 GB.
+    let rule = json!({"rule": "self > 0", "message": "m".repeat(100_000)});
+    let item = json!({"x-kubernetes-validations": [rule]});
+    let schema = Structural::read(&json!({"properties": {"list": {"items": item}}}));
+    let list: Value = (1..=100_000).map(|n| -n).collect();
+    let outcome = check(&schema, &json!({"list": list}), 3);
+    assert_eq!((outcome.findings.len(), outcome.more), (3, 99_997));
 }
 
 #[test]

@@ -109,6 +109,30 @@ async fn violations_over_the_limit_are_counted() {
 }
 
 #[tokio::test]
+async fn violations_of_all_resources_are_counted_without_messages() {
+    let data: Value = (0..5000).map(|n| (format!("k{n}"), json!(n))).collect();
+    let map = |n: u32| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{n}")}, "data": data});
+    let package = Package::from_values((0..3).map(map)).expect("a package");
+    let validation = Validation::by_schemas(Arc::new(validator()));
+    let found = validation.admit(&package, true).await.expect("judged");
+    assert_eq!(found.len(), 101);
+    let last = found[100].to_string();
+    assert!(last.contains("and 14900 more violations"), "{last}");
+}
+
+#[tokio::test]
+async fn violations_below_a_very_long_key_do_not_copy_it() {
+    let property = json!({"required": vec![1; 300]});
+    let properties = Value::from_iter([("k".repeat(600_000), property)]);
+    let found = judge(vec![crd(
+        &json!({"type": "object", "properties": properties}),
+    )])
+    .await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("keys are too long"), "{}", found[0]);
+}
+
+#[tokio::test]
 async fn the_time_of_a_package_is_linear_in_its_resources() {
     let validation = Validation::by_schemas(Arc::new(validator()));
     let maps = |count: u32| {

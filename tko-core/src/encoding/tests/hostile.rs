@@ -108,6 +108,30 @@ fn s7_a_short_input_cannot_copy_as_much_as_a_long_one() {
 }
 
 #[test]
+fn what_a_list_implies_for_its_items_counts_as_copies() {
+    let list = |version: &str, kind: &str, items: usize| {
+        let items = vec!["{}"; items].join(",");
+        format!(r#"{{"apiVersion":"{version}","kind":"{kind}List","items":[{items}]}}"#)
+    };
+    let people = |text: &str| read(text.as_bytes(), Format::Json, Dialect::People);
+    // 0.5 MB would otherwise become 500 MB.
+    let long = "v".repeat(500_000);
+    assert_eq!(limit(people(&list(&long, "Foo", 1_000))), Limit::AliasBytes);
+    assert_eq!(limit(people(&list("v1", &long, 1_000))), Limit::AliasBytes);
+    // A list of lists copies from the outer one and from each inner one.
+    let inner = format!(r#"{{"items":[{}{{}}]}}"#, "{},".repeat(999));
+    let nested = format!(r#"{{"apiVersion":"{long}","kind":"FooListList","items":[{inner}]}}"#);
+    assert_eq!(limit(people(&nested)), Limit::AliasBytes);
+
+    let usual = people(&list("apps/v1", "Deployment", 50_000)).expect("within the limits");
+    assert_eq!(usual.len(), 50_000);
+    assert_eq!(usual[49_999]["apiVersion"], "apps/v1");
+    // A version that is not text is not copied.
+    let text = r#"{"apiVersion":["v1"],"kind":"FooList","items":[{}]}"#;
+    assert_eq!(people(text), Ok(vec![serde_json::json!({})]));
+}
+
+#[test]
 fn aliases_cannot_add_up_to_depth() {
     let brackets = |inner: &str| "[".repeat(60) + inner + &"]".repeat(60);
     let mut text = format!("a0: &a0 {}\n", brackets(""));

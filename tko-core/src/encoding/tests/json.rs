@@ -42,6 +42,20 @@ fn people_may_send_one_text_after_the_other() {
 }
 
 #[test]
+fn very_many_texts_in_sequence_are_read_in_reasonable_work() {
+    // All that is before each of them would be 250 GB.
+    let text = format!("{{\"k\":\"{}\"}}\n", "x".repeat(190)).repeat(50_000);
+    assert_eq!(read_people(&text).map(|values| values.len()), Ok(50_000));
+    let error = read_people(&(text + "\n {\"é\": x}")).expect_err("malformed");
+    assert!(
+        error
+            .to_string()
+            .starts_with("JSON document 50001, line 50002, column 8: "),
+        "{error}"
+    );
+}
+
+#[test]
 fn numbers_keep_their_kind_and_their_digits() {
     let text = "[{\"a\":1,\"b\":1.0,\"c\":-1,\"d\":18446744073709551615,\
                 \"e\":-9223372036854775808,\"f\":1e+300,\"g\":-0.5,\"h\":10000000000000000000.0}]";
