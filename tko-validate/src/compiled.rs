@@ -101,12 +101,8 @@ impl CompiledSchema {
         if self.validator.is_valid(&value) {
             return match &self.structural {
                 Some(structural) if complete && structural.has_rules() => {
-                    let outcome = rules::check(structural, &value);
-                    let mut findings = Findings {
-                        more: outcome.findings.len().saturating_sub(limit),
-                        list: outcome.findings,
-                        skipped_rules: outcome.skipped,
-                    };
+                    let mut findings = rules::check(structural, &value);
+                    findings.more = findings.list.len().saturating_sub(limit);
                     findings.list.truncate(limit);
                     findings
                 }

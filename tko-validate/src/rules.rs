@@ -12,15 +12,17 @@ mod evaluate;
 mod fault;
 mod moment;
 mod network;
+mod pattern;
 mod text;
 mod value;
 
-use crate::finding::SchemaFinding;
+use crate::finding::{Findings, SchemaFinding};
 use crate::message::path;
 use crate::structural::Structural;
 use cel_rule::RuleProgram;
 use evaluate::Evaluation;
 use fault::RuleFault;
+use pattern::RulePatterns;
 use serde_json::Value;
 use value::Val;
 
@@ -31,79 +33,82 @@ const RULE_COST: u64 = 1_000_000;
 /// Maximum number of evaluation steps of all rules of one resource: about a second.
 const RESOURCE_COST: u64 = 10_000_000;
 
-/// The outcome of the rules of one resource.
-#[derive(Debug, Default)]
-pub(crate) struct RuleOutcome {
-    /// The rules that do not hold.
-    pub(crate) findings: Vec<SchemaFinding>,
-    /// Number of evaluations that were left out: transition rules, and unknown functions.
-    pub(crate) skipped: usize,
-}
-
 /// Evaluates all rules of a schema for a resource that is otherwise valid.
-pub(crate) fn check(schema: &Structural, resource: &Value) -> RuleOutcome {
-    let mut outcome = RuleOutcome::default();
-    let mut left = RESOURCE_COST;
+pub(crate) fn check(schema: &Structural, resource: &Value) -> Findings {
+    let mut evaluator = RuleEvaluator {
+        resource,
+        left: RESOURCE_COST,
+        patterns: RulePatterns::new(),
+        findings: Findings::default(),
+    };
     let mut pointer = String::new();
     schema.each_ruled(
         resource,
         &mut pointer,
         &mut |rules, schema, value, pointer| {
             for rule in rules {
-                rule.check(schema, value, resource, pointer, &mut left, &mut outcome);
+                evaluator.check(rule, schema, value, pointer);
             }
         },
     );
-    outcome
+    evaluator.findings
 }
 
-impl CelRule {
-    fn check(
-        &self,
-        schema: &Structural,
-        value: &Value,
-        resource: &Value,
-        pointer: &str,
-        left: &mut u64,
-        outcome: &mut RuleOutcome,
-    ) {
-        let program = match &self.program {
+/// The evaluation of all rules of one resource.
+struct RuleEvaluator<'r> {
+    resource: &'r Value,
+    /// Number of evaluation steps that are left.
+    left: u64,
+    patterns: RulePatterns,
+    findings: Findings,
+}
+
+impl RuleEvaluator<'_> {
+    /// Evaluates a rule for one value of the resource.
+    fn check(&mut self, rule: &CelRule, schema: &Structural, value: &Value, pointer: &str) {
+        let program = match &rule.program {
             RuleProgram::Parsed(program) => program,
             // A rule that does not parse is reported at its definition.
             RuleProgram::Transition | RuleProgram::Wrong(_) => {
-                outcome.skipped += 1;
+                self.findings.skipped_rules += 1;
                 return;
             }
         };
-        let limit = (*left).min(RULE_COST);
-        let mut evaluation = Evaluation::new(Val::wrap(value, Some(schema)), limit);
-        let result = evaluation.run(program);
-        *left -= limit - evaluation.left();
-        let message = match result {
-            Ok(Val::Bool(true)) => return,
+        let limit = self.left.min(RULE_COST);
+        let own = Val::wrap(value, Some(schema));
+        let patterns = std::mem::take(&mut self.patterns);
+        let mut evaluation = Evaluation::new(own, limit, patterns);
+        let message = match evaluation.run(program) {
+            Ok(Val::Bool(true)) => None,
             Ok(Val::Bool(false)) => {
-                let own = self.own_message(&mut evaluation);
-                own.unwrap_or_else(|| format!("failed rule: {}", self.text))
+                let own = rule.own_message(&mut evaluation);
+                Some(own.unwrap_or_else(|| format!("failed rule: {}", rule.text)))
             }
-            Ok(_) => format!("rule {:?} is neither true nor false", self.text),
+            Ok(_) => Some(format!("rule {:?} is neither true nor false", rule.text)),
             Err(RuleFault::Unknown(name)) => {
-                tracing::debug!(rule = self.text, name, "a validation rule is not checked");
-                outcome.skipped += 1;
-                return;
+                tracing::debug!(rule = rule.text, name, "a validation rule is not checked");
+                self.findings.skipped_rules += 1;
+                None
             }
-            Err(RuleFault::Cost) => format!(
+            Err(RuleFault::Cost) => Some(format!(
                 "rule {:?} takes too long for this value; make the value smaller or simplify the rule",
-                self.text
-            ),
-            Err(RuleFault::Failed(reason)) => {
-                format!("rule {:?} cannot be evaluated: {reason}", self.text)
-            }
+                rule.text
+            )),
+            Err(RuleFault::Failed(reason)) => Some(format!(
+                "rule {:?} cannot be evaluated: {reason}",
+                rule.text
+            )),
         };
-        outcome
-            .findings
-            .push(self.finding(pointer, resource, message));
+        self.left -= limit - evaluation.left();
+        self.patterns = evaluation.patterns;
+        if let Some(message) = message {
+            let finding = rule.finding(pointer, self.resource, message);
+            self.findings.list.push(finding);
+        }
     }
+}
 
+impl CelRule {
     fn own_message(&self, evaluation: &mut Evaluation<'_>) -> Option<String> {
         if let Some(RuleProgram::Parsed(program)) = &self.message_program
             && let Ok(Val::Text(text)) = evaluation.run(program)

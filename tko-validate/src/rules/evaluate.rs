@@ -1,16 +1,13 @@
 //! Evaluation of one expression, step by step, with a limit.
 
 use super::fault::RuleFault;
+use super::pattern::RulePatterns;
 use super::value::{Evaluated, Val};
 use cel::IdedExpr;
 use cel::common::ast::operators as operator;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
-use regex::{Regex, RegexBuilder};
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::rc::Rc;
-
-/// Maximum size in bytes of a compiled pattern.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// A variable. The result of a loop can be a fault that later items absorb.
 type ScopeEntry<'a> = (String, Evaluated<'a>);
@@ -19,19 +16,20 @@ type ScopeEntry<'a> = (String, Evaluated<'a>);
 pub(super) struct Evaluation<'a> {
     variables: Vec<ScopeEntry<'a>>,
     left: u64,
-    patterns: HashMap<String, Regex>,
+    pub(super) patterns: RulePatterns,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Creates an evaluation with `self`, and with an `oldSelf` that is absent.
-    pub(super) fn new(own: Val<'a>, limit: u64) -> Self {
+    /// Creates an evaluation with `self`, and with an `oldSelf` that is absent. `patterns` are those
+    /// that other rules of the resource have compiled.
+    pub(super) fn new(own: Val<'a>, limit: u64, patterns: RulePatterns) -> Self {
         Self {
             variables: vec![
                 ("self".to_owned(), Ok(own)),
                 ("oldSelf".to_owned(), Ok(Val::Optional(None))),
             ],
             left: limit,
-            patterns: HashMap::new(),
+            patterns,
         }
     }
 
@@ -43,6 +41,12 @@ impl<'a> Evaluation<'a> {
     /// Evaluates an expression.
     pub(super) fn run(&mut self, expression: &IdedExpr) -> Evaluated<'a> {
         self.pay(1)?;
+        let value = self.value_of(expression)?;
+        self.pay_for_copy(&value)?;
+        Ok(value)
+    }
+
+    fn value_of(&mut self, expression: &IdedExpr) -> Evaluated<'a> {
         match &expression.expr {
             Expr::Literal(literal) => Ok(constant(literal)),
             Expr::Ident(name) => self.variable(name),
@@ -102,18 +106,13 @@ impl<'a> Evaluation<'a> {
         self.pay(weight)
     }
 
-    /// Returns a compiled pattern.
-    pub(super) fn pattern(&mut self, pattern: &str) -> Result<Regex, RuleFault> {
-        if let Some(known) = self.patterns.get(pattern) {
-            return Ok(known.clone());
+    /// Subtracts the steps of copying a value from the limit. Only text that the evaluation made is
+    /// copied: the other values are references.
+    fn pay_for_copy(&mut self, value: &Val<'a>) -> Result<(), RuleFault> {
+        match value {
+            Val::Text(Cow::Owned(text)) => self.pay(text.len() as u64 / 10),
+            _ => Ok(()),
         }
-        self.pay(500 + 10 * pattern.len() as u64)?;
-        let built = RegexBuilder::new(pattern)
-            .size_limit(MAX_PATTERN_BYTES)
-            .build()
-            .map_err(|_| RuleFault::Failed(format!("{pattern:?} is not a pattern")))?;
-        self.patterns.insert(pattern.to_owned(), built.clone());
-        Ok(built)
     }
 
     fn variable(&mut self, name: &str) -> Evaluated<'a> {
@@ -255,6 +254,7 @@ impl<'a> Evaluation<'a> {
                 let item = range.item(index).unwrap_or(Val::Null);
                 (Val::Int(number), item)
             };
+            self.pay_for_copy(&value)?;
             if !matches!(self.run(&loops.loop_cond)?, Val::Bool(true)) {
                 break;
             }
