@@ -101,10 +101,7 @@ impl CompiledSchema {
         if self.validator.is_valid(&value) {
             return match &self.structural {
                 Some(structural) if complete && structural.has_rules() => {
-                    let mut findings = rules::check(structural, &value);
-                    findings.more = findings.list.len().saturating_sub(limit);
-                    findings.list.truncate(limit);
-                    findings
+                    rules::check(structural, &value, limit)
                 }
                 _ => Findings::default(),
             };

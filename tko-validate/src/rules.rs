@@ -17,7 +17,7 @@ mod text;
 mod value;
 
 use crate::finding::{Findings, SchemaFinding};
-use crate::message::path;
+use crate::message::{QUOTED_BYTES, beginning, path};
 use crate::structural::Structural;
 use cel_rule::RuleProgram;
 use evaluate::Evaluation;
@@ -33,10 +33,15 @@ const RULE_COST: u64 = 1_000_000;
 /// Maximum number of evaluation steps of all rules of one resource: about a second.
 const RESOURCE_COST: u64 = 10_000_000;
 
-/// Evaluates all rules of a schema for a resource that is otherwise valid.
-pub(crate) fn check(schema: &Structural, resource: &Value) -> Findings {
+/// Maximum number of bytes of the message that a rule has or makes.
+const MESSAGE_BYTES: usize = 2_048;
+
+/// Evaluates all rules of a schema for a resource that is otherwise valid. Keeps at most `limit`
+/// findings and counts the rest. Ends at a finding after which no steps are left.
+pub(crate) fn check(schema: &Structural, resource: &Value, limit: usize) -> Findings {
     let mut evaluator = RuleEvaluator {
         resource,
+        limit,
         left: RESOURCE_COST,
         patterns: RulePatterns::new(),
         findings: Findings::default(),
@@ -47,6 +52,9 @@ pub(crate) fn check(schema: &Structural, resource: &Value) -> Findings {
         &mut pointer,
         &mut |rules, schema, value, pointer| {
             for rule in rules {
+                if evaluator.is_over() {
+                    return;
+                }
                 evaluator.check(rule, schema, value, pointer);
             }
         },
@@ -57,6 +65,8 @@ pub(crate) fn check(schema: &Structural, resource: &Value) -> Findings {
 /// The evaluation of all rules of one resource.
 struct RuleEvaluator<'r> {
     resource: &'r Value,
+    /// Maximum number of findings that are kept.
+    limit: usize,
     /// Number of evaluation steps that are left.
     left: u64,
     patterns: RulePatterns,
@@ -64,6 +74,11 @@ struct RuleEvaluator<'r> {
 }
 
 impl RuleEvaluator<'_> {
+    /// Returns true if the resource was refused and there are no steps for further rules.
+    fn is_over(&self) -> bool {
+        self.left == 0 && !self.findings.list.is_empty()
+    }
+
     /// Evaluates a rule for one value of the resource.
     fn check(&mut self, rule: &CelRule, schema: &Structural, value: &Value, pointer: &str) {
         let program = match &rule.program {
@@ -78,32 +93,39 @@ impl RuleEvaluator<'_> {
         let own = Val::wrap(value, Some(schema));
         let patterns = std::mem::take(&mut self.patterns);
         let mut evaluation = Evaluation::new(own, limit, patterns);
+        let is_kept = self.findings.list.len() < self.limit;
+        let quoted = beginning(&rule.text, QUOTED_BYTES);
         let message = match evaluation.run(program) {
             Ok(Val::Bool(true)) => None,
-            Ok(Val::Bool(false)) => {
-                let own = rule.own_message(&mut evaluation);
-                Some(own.unwrap_or_else(|| format!("failed rule: {}", rule.text)))
-            }
-            Ok(_) => Some(format!("rule {:?} is neither true nor false", rule.text)),
             Err(RuleFault::Unknown(name)) => {
                 tracing::debug!(rule = rule.text, name, "a validation rule is not checked");
                 self.findings.skipped_rules += 1;
                 None
             }
+            // The finding is only counted.
+            _ if !is_kept => Some(String::new()),
+            Ok(Val::Bool(false)) => Some(match rule.own_message(&mut evaluation) {
+                Some(own) => beginning(&own, MESSAGE_BYTES).into_owned(),
+                None => format!("failed rule: {quoted}"),
+            }),
+            Ok(_) => Some(format!("rule {quoted:?} is neither true nor false")),
             Err(RuleFault::Cost) => Some(format!(
-                "rule {:?} takes too long for this value; make the value smaller or simplify the rule",
-                rule.text
+                "rule {quoted:?} takes too long for this value; make the value smaller or simplify the rule"
             )),
-            Err(RuleFault::Failed(reason)) => Some(format!(
-                "rule {:?} cannot be evaluated: {reason}",
-                rule.text
-            )),
+            Err(RuleFault::Failed(reason)) => {
+                let reason = beginning(&reason, QUOTED_BYTES);
+                Some(format!("rule {quoted:?} cannot be evaluated: {reason}"))
+            }
         };
         self.left -= limit - evaluation.left();
         self.patterns = evaluation.patterns;
-        if let Some(message) = message {
-            let finding = rule.finding(pointer, self.resource, message);
-            self.findings.list.push(finding);
+        match message {
+            Some(message) if is_kept => {
+                let finding = rule.finding(pointer, self.resource, message);
+                self.findings.list.push(finding);
+            }
+            Some(_) => self.findings.more += 1,
+            None => {}
         }
     }
 }

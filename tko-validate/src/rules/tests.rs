@@ -6,7 +6,7 @@ fn ruled(schema: &Value, rule: &Value, value: &Value) -> (Vec<String>, usize) {
     let mut schema = schema.clone();
     schema["x-kubernetes-validations"] = json!([rule]);
     let root = json!({"properties": {"spec": schema}});
-    let outcome = check(&Structural::read(&root), &json!({"spec": value}));
+    let outcome = check(&Structural::read(&root), &json!({"spec": value}), 100);
     let found = outcome.list.into_iter();
     let found = found.map(|finding| format!("{}: {}", finding.path, finding.message));
     (found.collect(), outcome.skipped_rules)
@@ -144,7 +144,11 @@ fn rules_apply_to_items_and_entries() {
         "list": {"items": {"x-kubernetes-validations": rule}},
         "map": {"additionalProperties": {"x-kubernetes-validations": rule}},
     }}));
-    let outcome = check(&schema, &json!({"list": [1, 0], "map": {"a": -1, "b": 2}}));
+    let outcome = check(
+        &schema,
+        &json!({"list": [1, 0], "map": {"a": -1, "b": 2}}),
+        100,
+    );
     let paths: Vec<&str> = outcome
         .list
         .iter()
@@ -193,7 +197,50 @@ fn a_pattern_is_compiled_once_for_all_values_of_a_resource() {
     let rule = json!([{"rule": "self.matches(r'^[\\p{L}]{1,4}$')"}]);
     let schema = Structural::read(&json!({"items": {"x-kubernetes-validations": rule}}));
     let list: Value = (0..3000).map(|_| "abc").collect();
-    assert!(check(&schema, &list).list.is_empty());
+    assert!(check(&schema, &list, 100).list.is_empty());
+}
+
+#[test]
+fn findings_over_the_limit_are_counted_and_quote_the_beginning_of_a_rule() {
+    let long = "x".repeat(15_000);
+    for rule in [
+        json!({"rule": format!("self == '{long}'")}),
+        json!({"rule": format!("self.size() > {} ? true : '{long}'", i64::MAX)}),
+        json!({"rule": format!("duration(self) > duration('1s') || self == '{long}'")}),
+    ] {
+        let schema = json!({"items": {"x-kubernetes-validations": [rule]}});
+        let list: Value = (0..10_000).map(|_| "a").collect();
+        let outcome = check(&Structural::read(&schema), &list, 100);
+        assert_eq!(outcome.list.len(), 100);
+        assert!(outcome.more > 0);
+        for finding in &outcome.list {
+            assert!(finding.message.len() < 1_000, "{}", finding.message);
+            assert!(finding.message.contains('…'), "{}", finding.message);
+        }
+    }
+    // All are counted if there are enough steps.
+    let schema = json!({"items": {"x-kubernetes-validations": [{"rule": "self == 'b'"}]}});
+    let list: Value = (0..10_000).map(|_| "a").collect();
+    let outcome = check(&Structural::read(&schema), &list, 100);
+    assert_eq!((outcome.list.len(), outcome.more), (100, 9_900));
+    assert_eq!(outcome.list[99].message, "failed rule: self == 'b'");
+
+    let own = json!({"rule": "false", "message": "é".repeat(5_000)});
+    let (found, _) = ruled(&json!({}), &own, &json!(1));
+    assert!(
+        found[0].len() < 2_100 && found[0].ends_with("éé…"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn rules_end_with_the_steps_of_the_resource() {
+    let rule = json!([{"rule": "sets.contains(self, self)"}]);
+    let schema = json!({"items": {"x-kubernetes-validations": rule}});
+    let list: Value = (0..20).map(|_| (0..2_000).collect::<Value>()).collect();
+    let outcome = check(&Structural::read(&schema), &list, 100);
+    assert_eq!((outcome.list.len(), outcome.more), (10, 0));
+    assert!(outcome.list[9].message.contains("takes too long"));
 }
 
 #[test]
