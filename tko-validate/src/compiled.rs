@@ -11,6 +11,7 @@ use jsonschema::{Draft, PatternOptions, ValidationOptions, Validator};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::sync::atomic::AtomicBool;
 use tko_core::Resource;
 
 /// Maximum size in bytes of a compiled pattern. Patterns match in linear time.
@@ -79,12 +80,14 @@ impl CompiledSchema {
 
     /// Validates a value and returns at most `limit` findings.
     ///
-    /// `rules` returns the source of this schema. It is called only if a message needs it.
+    /// The evaluation of rules ends early, with any outcome, once `stop` is set. `rules` returns the
+    /// source of this schema. It is called only if a message needs it.
     pub(crate) fn validate(
         &self,
         resource: &Resource,
         complete: bool,
         limit: usize,
+        stop: &AtomicBool,
         rules: impl Fn() -> Value,
     ) -> Findings {
         let mut value = Cow::Borrowed(resource.value());
@@ -101,7 +104,7 @@ impl CompiledSchema {
         if self.validator.is_valid(&value) {
             return match &self.structural {
                 Some(structural) if complete && structural.has_rules() => {
-                    rules::check(structural, &value, limit)
+                    rules::check(structural, &value, limit, stop)
                 }
                 _ => Findings::default(),
             };

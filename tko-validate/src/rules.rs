@@ -24,6 +24,7 @@ use evaluate::Evaluation;
 use fault::RuleFault;
 use pattern::RulePatterns;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use value::Val;
 
 pub(crate) use cel_rule::CelRule;
@@ -37,11 +38,18 @@ const RESOURCE_COST: u64 = 10_000_000;
 const MESSAGE_BYTES: usize = 2_048;
 
 /// Evaluates all rules of a schema for a resource that is otherwise valid. Keeps at most `limit`
-/// findings and counts the rest. Ends at a finding after which no steps are left.
-pub(crate) fn check(schema: &Structural, resource: &Value, limit: usize) -> Findings {
+/// findings and counts the rest. Ends at a finding after which no steps are left, and soon after
+/// `stop` is set, with any outcome.
+pub(crate) fn check(
+    schema: &Structural,
+    resource: &Value,
+    limit: usize,
+    stop: &AtomicBool,
+) -> Findings {
     let mut evaluator = RuleEvaluator {
         resource,
         limit,
+        stop,
         left: RESOURCE_COST,
         patterns: RulePatterns::new(),
         findings: Findings::default(),
@@ -67,6 +75,7 @@ struct RuleEvaluator<'r> {
     resource: &'r Value,
     /// Maximum number of findings that are kept.
     limit: usize,
+    stop: &'r AtomicBool,
     /// Number of evaluation steps that are left.
     left: u64,
     patterns: RulePatterns,
@@ -74,9 +83,10 @@ struct RuleEvaluator<'r> {
 }
 
 impl RuleEvaluator<'_> {
-    /// Returns true if the resource was refused and there are no steps for further rules.
+    /// Returns true if the outcome is not needed, or if the resource was refused and there are no
+    /// steps for further rules.
     fn is_over(&self) -> bool {
-        self.left == 0 && !self.findings.list.is_empty()
+        self.stop.load(Ordering::Relaxed) || (self.left == 0 && !self.findings.list.is_empty())
     }
 
     /// Evaluates a rule for one value of the resource.
@@ -92,7 +102,7 @@ impl RuleEvaluator<'_> {
         let limit = self.left.min(RULE_COST);
         let own = Val::wrap(value, Some(schema));
         let patterns = std::mem::take(&mut self.patterns);
-        let mut evaluation = Evaluation::new(own, limit, patterns);
+        let mut evaluation = Evaluation::new(own, limit, patterns, self.stop);
         let is_kept = self.findings.list.len() < self.limit;
         let quoted = beginning(&rule.text, QUOTED_BYTES);
         let message = match evaluation.run(program) {

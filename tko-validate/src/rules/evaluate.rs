@@ -8,6 +8,7 @@ use cel::common::ast::operators as operator;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A variable. The result of a loop can be a fault that later items absorb.
 type ScopeEntry<'a> = (String, Evaluated<'a>);
@@ -17,12 +18,18 @@ pub(super) struct Evaluation<'a> {
     variables: Vec<ScopeEntry<'a>>,
     left: u64,
     pub(super) patterns: RulePatterns,
+    stop: &'a AtomicBool,
 }
 
 impl<'a> Evaluation<'a> {
     /// Creates an evaluation with `self`, and with an `oldSelf` that is absent. `patterns` are those
-    /// that other rules of the resource have compiled.
-    pub(super) fn new(own: Val<'a>, limit: u64, patterns: RulePatterns) -> Self {
+    /// that other rules of the resource have compiled. Once `stop` is set, no steps are left.
+    pub(super) fn new(
+        own: Val<'a>,
+        limit: u64,
+        patterns: RulePatterns,
+        stop: &'a AtomicBool,
+    ) -> Self {
         Self {
             variables: vec![
                 ("self".to_owned(), Ok(own)),
@@ -30,6 +37,7 @@ impl<'a> Evaluation<'a> {
             ],
             left: limit,
             patterns,
+            stop,
         }
     }
 
@@ -95,6 +103,9 @@ impl<'a> Evaluation<'a> {
 
     /// Subtracts steps from the limit.
     pub(super) fn pay(&mut self, steps: u64) -> Result<(), RuleFault> {
+        if self.stop.load(Ordering::Relaxed) {
+            self.left = 0;
+        }
         let left = self.left.checked_sub(steps);
         self.left = left.unwrap_or_default();
         left.map(drop).ok_or(RuleFault::Cost)

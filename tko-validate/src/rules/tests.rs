@@ -1,12 +1,24 @@
-use super::check;
+use super::cel_rule::RuleProgram;
+use super::evaluate::Evaluation;
+use super::fault::RuleFault;
+use super::pattern::RulePatterns;
+use super::value::Val;
+use super::{CelRule, check};
+use crate::finding::Findings;
 use crate::structural::Structural;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Evaluates the rules of a schema for a resource.
+fn checked(schema: &Structural, resource: &Value) -> Findings {
+    check(schema, resource, 100, &AtomicBool::new(false))
+}
 
 fn ruled(schema: &Value, rule: &Value, value: &Value) -> (Vec<String>, usize) {
     let mut schema = schema.clone();
     schema["x-kubernetes-validations"] = json!([rule]);
     let root = json!({"properties": {"spec": schema}});
-    let outcome = check(&Structural::read(&root), &json!({"spec": value}), 100);
+    let outcome = checked(&Structural::read(&root), &json!({"spec": value}));
     let found = outcome.list.into_iter();
     let found = found.map(|finding| format!("{}: {}", finding.path, finding.message));
     (found.collect(), outcome.skipped_rules)
@@ -144,11 +156,7 @@ fn rules_apply_to_items_and_entries() {
         "list": {"items": {"x-kubernetes-validations": rule}},
         "map": {"additionalProperties": {"x-kubernetes-validations": rule}},
     }}));
-    let outcome = check(
-        &schema,
-        &json!({"list": [1, 0], "map": {"a": -1, "b": 2}}),
-        100,
-    );
+    let outcome = checked(&schema, &json!({"list": [1, 0], "map": {"a": -1, "b": 2}}));
     let paths: Vec<&str> = outcome
         .list
         .iter()
@@ -197,7 +205,7 @@ fn a_pattern_is_compiled_once_for_all_values_of_a_resource() {
     let rule = json!([{"rule": "self.matches(r'^[\\p{L}]{1,4}$')"}]);
     let schema = Structural::read(&json!({"items": {"x-kubernetes-validations": rule}}));
     let list: Value = (0..3000).map(|_| "abc").collect();
-    assert!(check(&schema, &list, 100).list.is_empty());
+    assert!(checked(&schema, &list).list.is_empty());
 }
 
 #[test]
@@ -210,7 +218,7 @@ fn findings_over_the_limit_are_counted_and_quote_the_beginning_of_a_rule() {
     ] {
         let schema = json!({"items": {"x-kubernetes-validations": [rule]}});
         let list: Value = (0..10_000).map(|_| "a").collect();
-        let outcome = check(&Structural::read(&schema), &list, 100);
+        let outcome = checked(&Structural::read(&schema), &list);
         assert_eq!(outcome.list.len(), 100);
         assert!(outcome.more > 0);
         for finding in &outcome.list {
@@ -221,7 +229,7 @@ fn findings_over_the_limit_are_counted_and_quote_the_beginning_of_a_rule() {
     // All are counted if there are enough steps.
     let schema = json!({"items": {"x-kubernetes-validations": [{"rule": "self == 'b'"}]}});
     let list: Value = (0..10_000).map(|_| "a").collect();
-    let outcome = check(&Structural::read(&schema), &list, 100);
+    let outcome = checked(&Structural::read(&schema), &list);
     assert_eq!((outcome.list.len(), outcome.more), (100, 9_900));
     assert_eq!(outcome.list[99].message, "failed rule: self == 'b'");
 
@@ -238,9 +246,30 @@ fn rules_end_with_the_steps_of_the_resource() {
     let rule = json!([{"rule": "sets.contains(self, self)"}]);
     let schema = json!({"items": {"x-kubernetes-validations": rule}});
     let list: Value = (0..20).map(|_| (0..2_000).collect::<Value>()).collect();
-    let outcome = check(&Structural::read(&schema), &list, 100);
+    let outcome = checked(&Structural::read(&schema), &list);
     assert_eq!((outcome.list.len(), outcome.more), (10, 0));
     assert!(outcome.list[9].message.contains("takes too long"));
+}
+
+#[test]
+fn a_flag_ends_the_evaluation() {
+    let rule = CelRule::read(&json!({"rule": "self.all(a, a > 0)"})).expect("a rule");
+    let RuleProgram::Parsed(program) = &rule.program else {
+        panic!("{:?}", rule.program);
+    };
+    let list = json!([1, 2, 3]);
+    let stop = AtomicBool::new(false);
+    let own = Val::wrap(&list, None);
+    let mut evaluation = Evaluation::new(own, 1_000_000, RulePatterns::new(), &stop);
+    assert_eq!(evaluation.run(program), Ok(Val::Bool(true)));
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(evaluation.run(program), Err(RuleFault::Cost));
+    assert_eq!(evaluation.left(), 0);
+
+    // The values that follow are not evaluated, either.
+    let schema = json!({"items": {"x-kubernetes-validations": [{"rule": "self > 3"}]}});
+    let outcome = check(&Structural::read(&schema), &list, 100, &stop);
+    assert_eq!(outcome, Findings::default());
 }
 
 #[test]
