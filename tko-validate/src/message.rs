@@ -214,7 +214,7 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
 }
 
 /// Returns the beginning of a text that a message quotes.
-fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => &text[..end],
         None => text,
