@@ -28,8 +28,8 @@ pub struct ToscaLimits {
     /// MiB.
     pub function_bytes: usize,
     /// Maximum number of steps of searches that a small text can multiply: for a node that
-    /// satisfies a requirement, for names in imported files, for keys of large maps. Default:
-    /// 50,000,000.
+    /// satisfies a requirement, for names in imported files, for keys of large maps, for separators
+    /// in texts. Default: 50,000,000.
     pub steps: usize,
     /// Maximum number of problems that are reported; more are only counted. Default: 1,000.
     pub problems: usize,

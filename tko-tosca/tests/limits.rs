@@ -446,6 +446,38 @@ fn searches_that_multiply_are_refused() {
     too_much(&text, STEPS);
 }
 
+/// A service template whose only node has this value in a list of texts, and a long text.
+fn with_function(text: &str, calls: &[String]) -> String {
+    format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      t: {{type: string}}\n      v: {{type: \
+         list, entry_schema: string}}\ntopology_template:\n  node_templates:\n    a:\n      type: \
+         A\n      properties: {{t: \"{text}\", v: [{}]}}\n",
+        calls.join(", ")
+    )
+}
+
+#[test]
+fn delimiters_that_multiply_are_refused_before_they_are_put_together() {
+    let items = vec!["a".to_owned(); 20_000].join(", ");
+    let join = format!("{{join: [[{items}], {{get_property: [SELF, t]}}]}}");
+    // Ten gigabytes.
+    let text = with_function(&"d".repeat(500_000), &[join]);
+    too_much(&text, "functions make more than 67108864 bytes of text");
+}
+
+#[test]
+fn tokens_of_long_texts_are_counted() {
+    let calls = |separators: &str| -> Vec<String> {
+        let call = format!("{{token: [{{get_property: [SELF, t]}}, \"{separators}\", 0]}}");
+        vec![call; 20]
+    };
+    too_much(&with_function(&"a".repeat(100_000), &calls(",")), STEPS);
+    too_much(&with_function("a", &calls(&"b".repeat(100_000))), STEPS);
+    let csar = Csar::from_text("s.yaml", &with_function("a-b.c", &calls(".-")));
+    let topology = read(&csar, &Map::new(), &tight()).expect("short texts are read");
+    assert_eq!(topology.nodes["a"].properties["v"].value[19], "a");
+}
+
 #[test]
 fn problems_quote_only_the_beginning_of_long_texts() {
     let long = "é".repeat(100_000);
