@@ -318,6 +318,7 @@ fn tight() -> ToscaLimits {
     let mut limits = ToscaLimits::default();
     limits.values = 100_000;
     limits.steps = 1_000_000;
+    limits.pattern_bytes = 1 << 20;
     limits
 }
 
@@ -476,6 +477,40 @@ fn tokens_of_long_texts_are_counted() {
     let csar = Csar::from_text("s.yaml", &with_function("a-b.c", &calls(".-")));
     let topology = read(&csar, &Map::new(), &tight()).expect("short texts are read");
     assert_eq!(topology.nodes["a"].properties["v"].value[19], "a");
+}
+
+#[test]
+fn patterns_that_take_much_memory_together_are_refused() {
+    let with = |pattern: &dyn Fn(usize) -> String, count: usize| {
+        let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
+        for number in 0..count {
+            let _ = writeln!(
+                text,
+                "      p{number}: {{type: string, required: false, constraints: [{{pattern: '{}'}}]}}",
+                pattern(number)
+            );
+        }
+        text.push_str("topology_template: {node_templates: {a: {type: A}}}\n");
+        text
+    };
+    let expected = "patterns take more than 1048576 bytes";
+    too_much(
+        &with(&|number| format!("[\\p{{L}}]{{5}}{number}"), 200),
+        expected,
+    );
+    too_much(&with(&|number| format!("[a-z]+{number}"), 17), expected);
+    // Patterns that are too large by themselves count, too.
+    too_much(
+        &with(&|number| format!("[\\p{{L}}]{{99}}{number}"), 200),
+        expected,
+    );
+    for text in [
+        with(&|number| format!("[a-z]+{number}"), 16),
+        with(&|_| "[a-z]+".to_owned(), 200),
+    ] {
+        let csar = Csar::from_text("s.yaml", &text);
+        read(&csar, &Map::new(), &tight()).expect("few patterns are read");
+    }
 }
 
 #[test]
