@@ -9,7 +9,7 @@ use crate::data_type::DataType;
 use crate::document::{ToscaDocument, TypeKey, TypeKind};
 use crate::entity_type::EntityType;
 use crate::limits::ToscaLimits;
-use crate::problem::{ProblemList, SourcePosition};
+use crate::problem::{ProblemList, SourcePosition, path_within};
 use regex::Regex;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -206,7 +206,7 @@ impl<'a> Analysis<'a> {
 
     /// Begins to resolve a type. Returns false, with a problem, if it is derived from itself.
     pub(crate) fn enter(&mut self, key: &TypeKey, at: SourcePosition) -> bool {
-        let path = format!("{}.{}", key.kind.section(), key.name);
+        let path = path_within(key.kind.section(), &key.name);
         if let Some(start) = self.open_types.iter().position(|open| open == key) {
             let mut names: Vec<String> = self.open_types[start..]
                 .iter()

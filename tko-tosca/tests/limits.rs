@@ -531,6 +531,22 @@ fn problems_quote_only_the_beginning_of_long_texts() {
 }
 
 #[test]
+fn values_below_long_keys_have_the_beginning_of_their_path() {
+    let long = "k".repeat(1 << 20);
+    let list = "1, ".repeat(20_000);
+    let text = format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      m: {{type: map, entry_schema: {{type: list, \
+         entry_schema: integer}}}}\ntopology_template:\n  node_templates:\n    a:\n      type: A\n      \
+         properties:\n        m:\n          ? {long}\n          : [{list}x]\n"
+    );
+    let problems = problems_of(&text);
+    assert_eq!(problems.len(), 1);
+    let path = &problems[0].path;
+    assert!(path.starts_with("node_templates.a.properties.m.kkk") && path.ends_with("k…"));
+    assert!(path.len() < 600, "{}", path.len());
+}
+
+#[test]
 fn other_archives_are_refused_by_name() {
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
