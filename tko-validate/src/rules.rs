@@ -13,6 +13,7 @@ mod fault;
 mod moment;
 mod network;
 mod pattern;
+mod rule_text;
 mod text;
 mod value;
 

@@ -285,6 +285,7 @@ impl<'a> Evaluation<'a> {
                     }
                 }
                 self.pay((separator.len() * texts.len()) as u64 / 10)?;
+                let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
                 Ok(Val::text(texts.join(separator)))
             }
             (name, values) => {

@@ -6,7 +6,6 @@ use super::value::{Evaluated, Val};
 use cel::IdedExpr;
 use cel::common::ast::operators as operator;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,14 +48,13 @@ impl<'a> Evaluation<'a> {
     /// Evaluates an expression.
     pub(super) fn run(&mut self, expression: &IdedExpr) -> Evaluated<'a> {
         self.pay(1)?;
-        let value = self.value_of(expression)?;
-        self.pay_for_copy(&value)?;
-        Ok(value)
-    }
-
-    fn value_of(&mut self, expression: &IdedExpr) -> Evaluated<'a> {
         match &expression.expr {
-            Expr::Literal(literal) => Ok(constant(literal)),
+            Expr::Literal(literal) => {
+                let value = constant(literal);
+                // Texts and bytes are made again by each evaluation.
+                self.pay(value.weight(self.left) - 1)?;
+                Ok(value)
+            }
             Expr::Ident(name) => self.variable(name),
             Expr::Select(select) => {
                 let operand = self.run(&select.operand)?;
@@ -115,15 +113,6 @@ impl<'a> Evaluation<'a> {
     pub(super) fn pay_for(&mut self, value: &Val<'a>) -> Result<(), RuleFault> {
         let weight = value.weight(self.left.saturating_add(1));
         self.pay(weight)
-    }
-
-    /// Subtracts the steps of copying a value from the limit. Only text that the evaluation made is
-    /// copied: the other values are references.
-    fn pay_for_copy(&mut self, value: &Val<'a>) -> Result<(), RuleFault> {
-        match value {
-            Val::Text(Cow::Owned(text)) => self.pay(text.len() as u64 / 10),
-            _ => Ok(()),
-        }
     }
 
     fn variable(&mut self, name: &str) -> Evaluated<'a> {
@@ -265,7 +254,6 @@ impl<'a> Evaluation<'a> {
                 let item = range.item(index).unwrap_or(Val::Null);
                 (Val::Int(number), item)
             };
-            self.pay_for_copy(&value)?;
             if !matches!(self.run(&loops.loop_cond)?, Val::Bool(true)) {
                 break;
             }
