@@ -9,7 +9,8 @@ use crate::data_type::DataType;
 use crate::document::{ToscaDocument, TypeKey, TypeKind};
 use crate::entity_type::EntityType;
 use crate::limits::ToscaLimits;
-use crate::problem::{ProblemList, SourcePosition};
+use crate::problem::{ProblemList, SourcePosition, path_within};
+use regex::Regex;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -31,6 +32,10 @@ pub(crate) struct Analysis<'a> {
     pub checked_values: usize,
     /// Bytes of text in the checked values.
     pub checked_bytes: usize,
+    /// Compiled patterns by their text.
+    patterns: HashMap<String, Regex>,
+    /// Bytes as which compiled patterns are counted.
+    pattern_bytes: usize,
     /// Number of definitions that types inherit, and that node templates get from their types.
     expanded: usize,
     /// Number of search steps.
@@ -49,6 +54,8 @@ impl<'a> Analysis<'a> {
             open_types: Vec::new(),
             checked_values: 0,
             checked_bytes: 0,
+            patterns: HashMap::new(),
+            pattern_bytes: 0,
             expanded: 0,
             steps: 0,
         }
@@ -199,7 +206,7 @@ impl<'a> Analysis<'a> {
 
     /// Begins to resolve a type. Returns false, with a problem, if it is derived from itself.
     pub(crate) fn enter(&mut self, key: &TypeKey, at: SourcePosition) -> bool {
-        let path = format!("{}.{}", key.kind.section(), key.name);
+        let path = path_within(key.kind.section(), &key.name);
         if let Some(start) = self.open_types.iter().position(|open| open == key) {
             let mut names: Vec<String> = self.open_types[start..]
                 .iter()

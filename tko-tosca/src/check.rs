@@ -4,6 +4,7 @@ use crate::analysis::Analysis;
 use crate::constraint::ToscaConstraint;
 use crate::data_type::DataType;
 use crate::primitive::Primitive;
+use crate::problem::path_within;
 use crate::schema::{PropertyDefinitions, ToscaSchema, ToscaType};
 use crate::yaml::YamlNode;
 use serde_json::{Map, Number, Value};
@@ -180,7 +181,7 @@ impl Analysis<'_> {
         let schema = Rc::clone(entries?);
         let mut map = Map::new();
         for entry in value.as_map()?.iter() {
-            let path = format!("{}.{}", checked.path, entry.key);
+            let path = path_within(checked.path, &entry.key);
             if let Some(keys) = keys {
                 let key = YamlNode::text(entry.at, &entry.key);
                 let inner = CheckedPlace {
@@ -234,7 +235,7 @@ impl Analysis<'_> {
                 }
                 continue;
             };
-            let path = format!("{}.{name}", checked.path);
+            let path = path_within(checked.path, name);
             let inner = CheckedPlace {
                 schema: &definition.schema,
                 path: &path,
@@ -258,11 +259,8 @@ impl Analysis<'_> {
             if !crate::function::is_constant(default, prefix) {
                 continue;
             }
-            self.check(
-                default,
-                &definition.schema,
-                &format!("{path}.{name}.default"),
-            );
+            let path = format!("{}.default", path_within(path, name));
+            self.check(default, &definition.schema, &path);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::template::{InputValue, Instance};
 use crate::yaml::{YamlContent, YamlEntry, YamlNode};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// Functions that can be evaluated.
@@ -130,7 +131,7 @@ impl Instance<'_, '_> {
             "get_input" => self.get_input(whole, &evaluated, site)?,
             "get_property" => self.get_property(whole, &evaluated, site)?,
             "concat" => {
-                let text = self.texts(&evaluated, site)?.concat();
+                let text = self.texts(&evaluated, 0, site)?.concat();
                 self.made(whole, &text, site)?
             }
             "join" => {
@@ -142,7 +143,8 @@ impl Instance<'_, '_> {
                 let Some(items) = list.as_list() else {
                     return self.misused(whole, "join: [[TEXT, …], DELIMITER]", site);
                 };
-                let text = self.texts(items, site)?.join(delimiter);
+                let text = self.texts(items, delimiter.len(), site)?;
+                let text = text.join(delimiter);
                 self.made(whole, &text, site)?
             }
             _ => {
@@ -156,7 +158,12 @@ impl Instance<'_, '_> {
                 else {
                     return self.misused(whole, usage, site);
                 };
-                let Some(part) = text.split(|c| separators.contains(c)).nth(index) else {
+                let steps = text.len().saturating_add(separators.len());
+                if !self.analysis.search(steps, whole.at, site.path) {
+                    return None;
+                }
+                let separators: HashSet<char> = separators.chars().collect();
+                let Some(part) = text.split(|c: char| separators.contains(&c)).nth(index) else {
                     let message = format!("\"{text}\" has no part {index}");
                     self.analysis.problems.error(whole.at, site.path, message);
                     return None;
@@ -187,9 +194,16 @@ impl Instance<'_, '_> {
         Some(YamlNode::text(whole.at, text))
     }
 
-    fn texts(&mut self, values: &[YamlNode], site: CallSite<'_>) -> Option<Vec<String>> {
+    /// The texts of values that a function puts together, with `between` bytes between two of them.
+    fn texts(
+        &mut self,
+        values: &[YamlNode],
+        between: usize,
+        site: CallSite<'_>,
+    ) -> Option<Vec<String>> {
         let mut texts = Vec::with_capacity(values.len());
-        let mut bytes = self.made_bytes;
+        let gaps = values.len().saturating_sub(1);
+        let mut bytes = self.made_bytes.saturating_add(gaps.saturating_mul(between));
         for value in values {
             let text = self.analysis.problems.text(value, site.path)?;
             bytes = bytes.saturating_add(text.len());

@@ -1,6 +1,6 @@
 //! Reads maps, lists and text, and reports values of the wrong kind.
 
-use crate::problem::ProblemList;
+use crate::problem::{ProblemList, path_within};
 use crate::yaml::{YamlEntry, YamlNode};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -107,7 +107,7 @@ impl ProblemList {
     ) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::new();
         for entry in self.map(value, path).iter() {
-            if let Some(text) = self.text(&entry.value, &format!("{path}.{}", entry.key)) {
+            if let Some(text) = self.text(&entry.value, &path_within(path, &entry.key)) {
                 metadata.insert(entry.key.to_string(), text.to_owned());
             }
         }

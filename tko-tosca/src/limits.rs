@@ -27,9 +27,12 @@ pub struct ToscaLimits {
     /// Maximum number of bytes of text that the functions of one service template make. Default: 64
     /// MiB.
     pub function_bytes: usize,
+    /// Maximum number of bytes that the compiled patterns of one service template take. Each counts
+    /// as at least 64 KiB; equal ones count once. Default: 16 MiB.
+    pub pattern_bytes: usize,
     /// Maximum number of steps of searches that a small text can multiply: for a node that
-    /// satisfies a requirement, for names in imported files, for keys of large maps. Default:
-    /// 50,000,000.
+    /// satisfies a requirement, for names in imported files, for keys of large maps, for separators
+    /// in texts. Default: 50,000,000.
     pub steps: usize,
     /// Maximum number of problems that are reported; more are only counted. Default: 1,000.
     pub problems: usize,
@@ -46,6 +49,7 @@ impl Default for ToscaLimits {
             depth: 64,
             lineage: 64,
             function_bytes: 64 << 20,
+            pattern_bytes: 16 << 20,
             steps: 50_000_000,
             problems: 1_000,
         }

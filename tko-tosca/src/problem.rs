@@ -72,6 +72,16 @@ fn shortened(text: &str, most: usize) -> String {
     format!("{}…", &text[..end])
 }
 
+/// The path of an entry: `PATH.KEY`. It ends where problems cut it, because the path of each value
+/// below a long key would copy the key.
+pub(crate) fn path_within(path: &str, key: &str) -> String {
+    // Longer than problems show, so that they show that it goes on.
+    let most = MOST_PATH + char::MAX.len_utf8();
+    let mut path = format!("{path}.{}", &key[..key.floor_char_boundary(most)]);
+    path.truncate(path.floor_char_boundary(most));
+    path
+}
+
 /// Collects problems, up to a limit.
 #[derive(Debug)]
 pub(crate) struct ProblemList {
@@ -155,5 +165,21 @@ impl ProblemList {
             });
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_PATH, path_within, shortened};
+
+    #[test]
+    fn a_path_ends_where_problems_cut_it() {
+        assert_eq!(path_within("node_templates", "a"), "node_templates.a");
+        let long = "é".repeat(1 << 20);
+        let path = path_within("node_templates", &long);
+        assert!(path.len() <= MOST_PATH + 4, "{}", path.len());
+        assert!(shortened(&path, MOST_PATH).ends_with("é…"));
+        let below = path_within(&format!("{path}.properties"), "a");
+        assert!(below.len() <= MOST_PATH + 4, "{}", below.len());
     }
 }

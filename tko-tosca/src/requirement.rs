@@ -2,7 +2,7 @@
 
 use crate::document::TypeKind;
 use crate::entity_type::{EntityType, RequirementDefinition};
-use crate::problem::SourcePosition;
+use crate::problem::{SourcePosition, path_within};
 use crate::template::{Instance, NodeTemplate};
 use crate::topology::Relationship;
 use crate::yaml::YamlNode;
@@ -86,7 +86,7 @@ impl Instance<'_, '_> {
         node: usize,
         uses: &mut CapabilityUse,
     ) -> Vec<Relationship> {
-        let section = format!("node_templates.{}.requirements", self.nodes[node].name);
+        let section = format!("{}.requirements", self.path_of(node));
         let node_type = Rc::clone(&self.nodes[node].node_type);
         let mut assigned: HashMap<Rc<str>, Vec<Option<Assignment>>> = HashMap::new();
         for item in Rc::clone(&self.nodes[node].requirements).iter() {
@@ -112,7 +112,7 @@ impl Instance<'_, '_> {
                 self.analysis.problems.error(entry.at, &section, message);
                 continue;
             }
-            let path = format!("{section}.{}", entry.key);
+            let path = path_within(&section, &entry.key);
             let read = self.assignment(&entry.value, &path);
             assigned
                 .entry(Rc::clone(&entry.key))
@@ -122,7 +122,7 @@ impl Instance<'_, '_> {
         let mut relationships = Vec::new();
         for definition in &node_type.requirements {
             let own = assigned.remove(&definition.name).unwrap_or_default();
-            let path = format!("{section}.{}", definition.name);
+            let path = path_within(&section, &definition.name);
             let at = self.nodes[node].at;
             let count = own.len() as u64;
             if let Some(most) = definition.count.most.filter(|most| count > *most) {

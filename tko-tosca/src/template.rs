@@ -4,7 +4,7 @@ use crate::analysis::Analysis;
 use crate::document::TypeKind;
 use crate::entity_type::EntityType;
 use crate::function::CallSite;
-use crate::problem::SourcePosition;
+use crate::problem::{SourcePosition, path_within};
 use crate::schema::{PropertyDefinition, PropertyDefinitions};
 use crate::yaml::{YamlContent, YamlEntry, YamlNode};
 use serde_json::{Map, Value};
@@ -142,7 +142,7 @@ impl<'i, 'a> Instance<'i, 'a> {
             self.analysis.problems.error(at, section, message);
         }
         for (name, definition) in &known {
-            let path = format!("{section}.{name}");
+            let path = path_within(section, name);
             let value = match given.get(&**name) {
                 Some(value) => Some(from_json(value, definition.at)),
                 None => definition.default.clone(),
@@ -186,7 +186,7 @@ impl<'i, 'a> Instance<'i, 'a> {
         let mut sorted: Vec<&YamlEntry> = entries.iter().collect();
         sorted.sort_by(|a, b| a.key.cmp(&b.key));
         for entry in sorted {
-            if let Some(node) = self.read_node(entry, &format!("{section}.{}", entry.key)) {
+            if let Some(node) = self.read_node(entry, &path_within(section, &entry.key)) {
                 self.numbers.insert(Rc::clone(&node.name), self.nodes.len());
                 self.nodes.push(node);
             }
@@ -251,7 +251,7 @@ impl<'i, 'a> Instance<'i, 'a> {
                 let message = format!("{owner} declares no capability \"{}\"", entry.key);
                 self.analysis.problems.error(entry.at, &section, message);
             }
-            let path = format!("{section}.{}", entry.key);
+            let path = path_within(&section, &entry.key);
             let skipped = ["attributes", "occurrences", "count", "directives"];
             self.analysis
                 .problems
@@ -263,7 +263,7 @@ impl<'i, 'a> Instance<'i, 'a> {
             let assigned = by_name.get(&**name);
             let properties = assigned.and_then(|entry| entry.value.get("properties"));
             let owner = format!("capability type {}", definition.capability.name());
-            let path = format!("{section}.{name}.properties");
+            let path = format!("{}.properties", path_within(&section, name));
             let slots = self.slots(&definition.properties, properties, &owner, value.at, &path);
             capabilities.insert(Rc::clone(name), slots);
         }
@@ -326,6 +326,11 @@ impl<'i, 'a> Instance<'i, 'a> {
         slots
     }
 
+    /// The path of a node template.
+    pub(crate) fn path_of(&self, node: usize) -> String {
+        path_within("node_templates", &self.nodes[node].name)
+    }
+
     /// The value of a node's property. The outer `None`: there is no such property.
     #[allow(clippy::option_option)] // Absent, and present with a problem, are two answers.
     pub(crate) fn property_of(
@@ -336,7 +341,8 @@ impl<'i, 'a> Instance<'i, 'a> {
         site: CallSite<'_>,
     ) -> Option<Option<YamlNode>> {
         let slot = self.nodes[node].properties.get(name)?.clone();
-        let path = format!("node_templates.{}.properties.{name}", self.nodes[node].name);
+        let section = format!("{}.properties", self.path_of(node));
+        let path = path_within(&section, name);
         Some(self.compute(node, None, name, &slot, &path, Some((caller, site))))
     }
 
@@ -355,10 +361,9 @@ impl<'i, 'a> Instance<'i, 'a> {
             .get(capability)?
             .get(name)?
             .clone();
-        let path = format!(
-            "node_templates.{}.capabilities.{capability}.properties.{name}",
-            self.nodes[node].name
-        );
+        let section = format!("{}.capabilities", self.path_of(node));
+        let section = format!("{}.properties", path_within(&section, capability));
+        let path = path_within(&section, name);
         Some(self.compute(
             node,
             Some(capability),
@@ -415,11 +420,12 @@ impl<'i, 'a> Instance<'i, 'a> {
     /// Computes and checks all properties of a node, and returns them as JSON.
     pub(crate) fn values(&mut self, node: usize) -> BTreeMap<String, Value> {
         let mut values = BTreeMap::new();
-        let prefix = format!("node_templates.{}", self.nodes[node].name);
+        let own = self.path_of(node);
+        let section = format!("{own}.properties");
         let slots: Vec<_> = self.nodes[node].properties.keys().cloned().collect();
         for name in slots {
             let slot = self.nodes[node].properties[&name].clone();
-            let path = format!("{prefix}.properties.{name}");
+            let path = path_within(&section, &name);
             let value = self.compute(node, None, &name, &slot, &path, None);
             let json = value.and_then(|v| self.analysis.check(&v, &slot.definition.schema, &path));
             if let Some(json) = json {
@@ -430,8 +436,10 @@ impl<'i, 'a> Instance<'i, 'a> {
         capabilities.sort();
         for capability in capabilities {
             let slots = self.nodes[node].capabilities[&capability].clone();
+            let section = path_within(&format!("{own}.capabilities"), &capability);
+            let section = format!("{section}.properties");
             for (name, slot) in slots {
-                let path = format!("{prefix}.capabilities.{capability}.properties.{name}");
+                let path = path_within(&section, &name);
                 let value = self.compute(node, Some(&capability), &name, &slot, &path, None);
                 if let Some(value) = value {
                     self.analysis.check(&value, &slot.definition.schema, &path);

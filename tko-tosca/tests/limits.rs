@@ -318,6 +318,7 @@ fn tight() -> ToscaLimits {
     let mut limits = ToscaLimits::default();
     limits.values = 100_000;
     limits.steps = 1_000_000;
+    limits.pattern_bytes = 1 << 20;
     limits
 }
 
@@ -446,6 +447,72 @@ fn searches_that_multiply_are_refused() {
     too_much(&text, STEPS);
 }
 
+/// A service template whose only node has this value in a list of texts, and a long text.
+fn with_function(text: &str, calls: &[String]) -> String {
+    format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      t: {{type: string}}\n      v: {{type: \
+         list, entry_schema: string}}\ntopology_template:\n  node_templates:\n    a:\n      type: \
+         A\n      properties: {{t: \"{text}\", v: [{}]}}\n",
+        calls.join(", ")
+    )
+}
+
+#[test]
+fn delimiters_that_multiply_are_refused_before_they_are_put_together() {
+    let items = vec!["a".to_owned(); 20_000].join(", ");
+    let join = format!("{{join: [[{items}], {{get_property: [SELF, t]}}]}}");
+    // Ten gigabytes.
+    let text = with_function(&"d".repeat(500_000), &[join]);
+    too_much(&text, "functions make more than 67108864 bytes of text");
+}
+
+#[test]
+fn tokens_of_long_texts_are_counted() {
+    let calls = |separators: &str| -> Vec<String> {
+        let call = format!("{{token: [{{get_property: [SELF, t]}}, \"{separators}\", 0]}}");
+        vec![call; 20]
+    };
+    too_much(&with_function(&"a".repeat(100_000), &calls(",")), STEPS);
+    too_much(&with_function("a", &calls(&"b".repeat(100_000))), STEPS);
+    let csar = Csar::from_text("s.yaml", &with_function("a-b.c", &calls(".-")));
+    let topology = read(&csar, &Map::new(), &tight()).expect("short texts are read");
+    assert_eq!(topology.nodes["a"].properties["v"].value[19], "a");
+}
+
+#[test]
+fn patterns_that_take_much_memory_together_are_refused() {
+    let with = |pattern: &dyn Fn(usize) -> String, count: usize| {
+        let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
+        for number in 0..count {
+            let _ = writeln!(
+                text,
+                "      p{number}: {{type: string, required: false, constraints: [{{pattern: '{}'}}]}}",
+                pattern(number)
+            );
+        }
+        text.push_str("topology_template: {node_templates: {a: {type: A}}}\n");
+        text
+    };
+    let expected = "patterns take more than 1048576 bytes";
+    too_much(
+        &with(&|number| format!("[\\p{{L}}]{{5}}{number}"), 200),
+        expected,
+    );
+    too_much(&with(&|number| format!("[a-z]+{number}"), 17), expected);
+    // Patterns that are too large by themselves count, too.
+    too_much(
+        &with(&|number| format!("[\\p{{L}}]{{99}}{number}"), 200),
+        expected,
+    );
+    for text in [
+        with(&|number| format!("[a-z]+{number}"), 16),
+        with(&|_| "[a-z]+".to_owned(), 200),
+    ] {
+        let csar = Csar::from_text("s.yaml", &text);
+        read(&csar, &Map::new(), &tight()).expect("few patterns are read");
+    }
+}
+
 #[test]
 fn problems_quote_only_the_beginning_of_long_texts() {
     let long = "é".repeat(100_000);
@@ -461,6 +528,22 @@ fn problems_quote_only_the_beginning_of_long_texts() {
     for problem in problems {
         assert!(problem.to_string().len() < 3_000 && problem.to_string().contains('…'));
     }
+}
+
+#[test]
+fn values_below_long_keys_have_the_beginning_of_their_path() {
+    let long = "k".repeat(1 << 20);
+    let list = "1, ".repeat(20_000);
+    let text = format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      m: {{type: map, entry_schema: {{type: list, \
+         entry_schema: integer}}}}\ntopology_template:\n  node_templates:\n    a:\n      type: A\n      \
+         properties:\n        m:\n          ? {long}\n          : [{list}x]\n"
+    );
+    let problems = problems_of(&text);
+    assert_eq!(problems.len(), 1);
+    let path = &problems[0].path;
+    assert!(path.starts_with("node_templates.a.properties.m.kkk") && path.ends_with("k…"));
+    assert!(path.len() < 600, "{}", path.len());
 }
 
 #[test]

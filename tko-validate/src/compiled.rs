@@ -3,18 +3,25 @@
 use crate::finding::{Findings, SchemaFinding};
 use crate::formats;
 use crate::guard;
-use crate::message::{Explainer, path};
+use crate::message::{Explainer, cut, path};
 use crate::rules;
 use crate::structural::Structural;
 use crate::unique::{UNIQUE_BY, UniqueBy};
 use jsonschema::{Draft, PatternOptions, ValidationOptions, Validator};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use tko_core::Resource;
 
 /// Maximum size in bytes of a compiled pattern. Patterns match in linear time.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// Sizes in bytes as which compiled patterns are counted: the first one that is enough. Small
+/// patterns have tables that are larger than their program.
+const PATTERN_STEPS: [usize; 3] = [64 << 10, 256 << 10, MAX_PATTERN_BYTES];
+/// Maximum size in bytes of all compiled patterns of a schema. Compiled schemas are kept.
+const MAX_PATTERNS_BYTES: usize = 16 << 20;
 
 /// A compiled schema.
 pub(crate) struct CompiledSchema {
@@ -53,6 +60,7 @@ impl CompiledSchema {
     /// The reason why the schema cannot be used, for people.
     pub(crate) fn new(rules: &Value, structural: Option<Structural>) -> Result<Self, String> {
         guard::check_schema(rules)?;
+        check_patterns(rules)?;
         let validator = options().build(rules).map_err(|error| {
             let place = path(error.instance_path().as_str(), rules);
             match place.trim_start_matches("['$defs'].resource.") {
@@ -79,12 +87,14 @@ impl CompiledSchema {
 
     /// Validates a value and returns at most `limit` findings.
     ///
-    /// `rules` returns the source of this schema. It is called only if a message needs it.
+    /// The evaluation of rules ends early, with any outcome, once `stop` is set. `rules` returns the
+    /// source of this schema. It is called only if a message needs it.
     pub(crate) fn validate(
         &self,
         resource: &Resource,
         complete: bool,
         limit: usize,
+        stop: &AtomicBool,
         rules: impl Fn() -> Value,
     ) -> Findings {
         let mut value = Cow::Borrowed(resource.value());
@@ -101,12 +111,7 @@ impl CompiledSchema {
         if self.validator.is_valid(&value) {
             return match &self.structural {
                 Some(structural) if complete && structural.has_rules() => {
-                    let outcome = rules::check(structural, &value, limit);
-                    Findings {
-                        list: outcome.findings,
-                        more: outcome.more,
-                        skipped_rules: outcome.skipped,
-                    }
+                    rules::check(structural, &value, limit, stop)
                 }
                 _ => Findings::default(),
             };
@@ -131,10 +136,65 @@ impl CompiledSchema {
     }
 }
 
+/// Checks how much memory the patterns of a schema take together.
+///
+/// # Errors
+/// The problem, for people, with the first pattern that is too much.
+fn check_patterns(document: &Value) -> Result<(), String> {
+    let mut known = HashSet::new();
+    let mut left = MAX_PATTERNS_BYTES;
+    let mut waiting = vec![document];
+    while let Some(value) = waiting.pop() {
+        let map = match value {
+            Value::Object(map) => map,
+            Value::Array(list) => {
+                waiting.extend(list);
+                continue;
+            }
+            _ => continue,
+        };
+        let own = map.get("pattern").and_then(Value::as_str);
+        let named = map.get("patternProperties").and_then(Value::as_object);
+        let names = named.into_iter().flat_map(Map::keys).map(String::as_str);
+        for pattern in own.into_iter().chain(names) {
+            // The library compiles equal patterns once.
+            if !known.insert(pattern) {
+                continue;
+            }
+            left = left.checked_sub(pattern_size(pattern)).ok_or_else(|| {
+                format!(
+                    "its patterns take more than {} MiB of memory; simplify or remove some, such as {}",
+                    MAX_PATTERNS_BYTES >> 20,
+                    cut(pattern)
+                )
+            })?;
+        }
+        waiting.extend(map.values());
+    }
+    Ok(())
+}
+
+/// Returns the size in bytes as which a compiled pattern is counted. One that does not compile is
+/// reported later, with its place, and counts as the largest: it takes as long.
+fn pattern_size(pattern: &str) -> usize {
+    let schema = json!({"pattern": pattern});
+    let is_enough = |size: usize| {
+        let options = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .offline()
+            .with_pattern_options(PatternOptions::regex().size_limit(size));
+        options.build(&schema).is_ok()
+    };
+    let mut sizes = PATTERN_STEPS.into_iter();
+    sizes
+        .find(|size| is_enough(*size))
+        .unwrap_or(MAX_PATTERN_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::CompiledSchema;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn patterns_over_the_memory_limit_are_refused() {
@@ -143,6 +203,54 @@ mod tests {
                 CompiledSchema::new(&json!({"pattern": pattern}), None).is_err(),
                 "{pattern}"
             );
+        }
+    }
+
+    #[test]
+    fn patterns_that_take_too_much_memory_together_are_refused() {
+        let with = |count: usize, pattern: &dyn Fn(usize) -> Value| -> Value {
+            let properties = (0..count).map(|number| (format!("p{number}"), pattern(number)));
+            json!({"properties": properties.collect::<Value>()})
+        };
+        let large = |number: usize| format!("[\\p{{L}}]{{8}}{number}");
+        for schema in [
+            with(1_000, &|number| json!({"pattern": large(number)})),
+            with(
+                1_000,
+                &|number| json!({"patternProperties": {large(number): {}}}),
+            ),
+        ] {
+            let error = CompiledSchema::new(&schema, None).err().expect("refused");
+            assert!(
+                error.starts_with("its patterns take more than 16 MiB of memory")
+                    && error.contains("[\\p{L}]{8}"),
+                "{error}"
+            );
+        }
+        // The same pattern at many places, and many small ones.
+        for schema in [
+            with(1_000, &|_| json!({"pattern": large(0)})),
+            with(
+                200,
+                &|number| json!({"pattern": format!("^[a-z]([-a-z0-9]*[a-z0-9])?/{number}$")}),
+            ),
+        ] {
+            assert_eq!(CompiledSchema::new(&schema, None).err(), None);
+        }
+    }
+
+    #[test]
+    fn patterns_of_usual_definitions_compile() {
+        for pattern in [
+            r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+            r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+            r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
+            r"((^((([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])\.){3}([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))$)|(^(([0-9a-fA-F]{1,4}:){7,7}[0-9a-fA-F]{1,4}|([0-9a-fA-F]{1,4}:){1,7}:|([0-9a-fA-F]{1,4}:){1,6}:[0-9a-fA-F]{1,4}|([0-9a-fA-F]{1,4}:){1,5}(:[0-9a-fA-F]{1,4}){1,2}|([0-9a-fA-F]{1,4}:){1,4}(:[0-9a-fA-F]{1,4}){1,3}|([0-9a-fA-F]{1,4}:){1,3}(:[0-9a-fA-F]{1,4}){1,4}|([0-9a-fA-F]{1,4}:){1,2}(:[0-9a-fA-F]{1,4}){1,5}|[0-9a-fA-F]{1,4}:((:[0-9a-fA-F]{1,4}){1,6})|:((:[0-9a-fA-F]{1,4}){1,7}|:))$))",
+            r"^.{1,128}$",
+            r"^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$",
+        ] {
+            let schema = json!({"pattern": pattern});
+            assert_eq!(CompiledSchema::new(&schema, None).err(), None, "{pattern}");
         }
     }
 

@@ -12,7 +12,10 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use path::join;
 use phrases::{format_in_words, one_of, types, unknown_property};
 use serde_json::Value;
+use std::borrow::Cow;
 
+/// Maximum number of bytes that a message quotes of a validation rule or of a reason.
+pub(crate) const QUOTED_BYTES: usize = 200;
 /// Maximum number of characters of a value that a message quotes.
 const SHOWN_CHARACTERS: usize = 60;
 /// Maximum depth at which choices within choices are explained.
@@ -221,11 +224,20 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
 }
 
 /// Returns the beginning of a text that a message quotes.
-fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => &text[..end],
         None => text,
     }
+}
+
+/// Returns a text, or its beginning and an ellipsis if it is longer than `most` bytes.
+pub(crate) fn beginning(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(most);
+    Cow::Owned(format!("{}…", &text[..end]))
 }
 
 #[cfg(test)]

@@ -12,16 +12,20 @@ mod evaluate;
 mod fault;
 mod moment;
 mod network;
+mod pattern;
+mod rule_text;
 mod text;
 mod value;
 
-use crate::finding::SchemaFinding;
-use crate::message::path;
+use crate::finding::{Findings, SchemaFinding};
+use crate::message::{QUOTED_BYTES, beginning, path};
 use crate::structural::Structural;
 use cel_rule::RuleProgram;
 use evaluate::Evaluation;
 use fault::RuleFault;
+use pattern::RulePatterns;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use value::Val;
 
 pub(crate) use cel_rule::CelRule;
@@ -31,93 +35,113 @@ const RULE_COST: u64 = 1_000_000;
 /// Maximum number of evaluation steps of all rules of one resource: about a second.
 const RESOURCE_COST: u64 = 10_000_000;
 
-/// The outcome of the rules of one resource.
-#[derive(Debug, Default)]
-pub(crate) struct RuleOutcome {
-    /// The rules that do not hold, up to the limit.
-    pub(crate) findings: Vec<SchemaFinding>,
-    /// Number of further rules that do not hold.
-    pub(crate) more: usize,
-    /// Number of evaluations that were left out: transition rules, and unknown functions.
-    pub(crate) skipped: usize,
-    /// Maximum number of findings.
-    limit: usize,
-}
+/// Maximum number of bytes of the message that a rule has or makes.
+const MESSAGE_BYTES: usize = 2_048;
 
-/// Evaluates all rules of a schema for a resource that is otherwise valid.
-///
-/// Returns at most `limit` findings, because each has a copy of its message, and counts the others.
-pub(crate) fn check(schema: &Structural, resource: &Value, limit: usize) -> RuleOutcome {
-    let mut outcome = RuleOutcome {
+/// Evaluates all rules of a schema for a resource that is otherwise valid. Keeps at most `limit`
+/// findings and counts the rest. Ends at a finding after which no steps are left, and soon after
+/// `stop` is set, with any outcome.
+pub(crate) fn check(
+    schema: &Structural,
+    resource: &Value,
+    limit: usize,
+    stop: &AtomicBool,
+) -> Findings {
+    let mut evaluator = RuleEvaluator {
+        resource,
         limit,
-        ..RuleOutcome::default()
+        stop,
+        left: RESOURCE_COST,
+        patterns: RulePatterns::new(),
+        findings: Findings::default(),
     };
-    let mut left = RESOURCE_COST;
     let mut pointer = String::new();
     schema.each_ruled(
         resource,
         &mut pointer,
         &mut |rules, schema, value, pointer| {
             for rule in rules {
-                rule.check(schema, value, resource, pointer, &mut left, &mut outcome);
+                if evaluator.is_over() {
+                    return;
+                }
+                evaluator.check(rule, schema, value, pointer);
             }
         },
     );
-    outcome
+    evaluator.findings
 }
 
-impl CelRule {
-    fn check(
-        &self,
-        schema: &Structural,
-        value: &Value,
-        resource: &Value,
-        pointer: &str,
-        left: &mut u64,
-        outcome: &mut RuleOutcome,
-    ) {
-        let program = match &self.program {
+/// The evaluation of all rules of one resource.
+struct RuleEvaluator<'r> {
+    resource: &'r Value,
+    /// Maximum number of findings that are kept.
+    limit: usize,
+    stop: &'r AtomicBool,
+    /// Number of evaluation steps that are left.
+    left: u64,
+    patterns: RulePatterns,
+    findings: Findings,
+}
+
+impl RuleEvaluator<'_> {
+    /// Returns true if the outcome is not needed, or if the resource was refused and there are no
+    /// steps for further rules.
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || (self.left == 0 && !self.findings.list.is_empty())
+    }
+
+    /// Evaluates a rule for one value of the resource.
+    fn check(&mut self, rule: &CelRule, schema: &Structural, value: &Value, pointer: &str) {
+        let program = match &rule.program {
             RuleProgram::Parsed(program) => program,
             // A rule that does not parse is reported at its definition.
             RuleProgram::Transition | RuleProgram::Wrong(_) => {
-                outcome.skipped += 1;
+                self.findings.skipped_rules += 1;
                 return;
             }
         };
-        let limit = (*left).min(RULE_COST);
-        let mut evaluation = Evaluation::new(Val::wrap(value, Some(schema)), limit);
-        let result = evaluation.run(program);
-        *left -= limit - evaluation.left();
-        let is_full = outcome.findings.len() >= outcome.limit;
-        let message = match result {
-            Ok(Val::Bool(true)) => return,
-            Ok(_) | Err(RuleFault::Cost | RuleFault::Failed(_)) if is_full => {
-                outcome.more += 1;
-                return;
-            }
-            Ok(Val::Bool(false)) => {
-                let own = self.own_message(&mut evaluation);
-                own.unwrap_or_else(|| format!("failed rule: {}", self.text))
-            }
-            Ok(_) => format!("rule {:?} is neither true nor false", self.text),
+        let limit = self.left.min(RULE_COST);
+        let own = Val::wrap(value, Some(schema));
+        let patterns = std::mem::take(&mut self.patterns);
+        let mut evaluation = Evaluation::new(own, limit, patterns, self.stop);
+        let is_kept = self.findings.list.len() < self.limit;
+        let quoted = beginning(&rule.text, QUOTED_BYTES);
+        let message = match evaluation.run(program) {
+            Ok(Val::Bool(true)) => None,
             Err(RuleFault::Unknown(name)) => {
-                tracing::debug!(rule = self.text, name, "a validation rule is not checked");
-                outcome.skipped += 1;
-                return;
+                tracing::debug!(rule = rule.text, name, "a validation rule is not checked");
+                self.findings.skipped_rules += 1;
+                None
             }
-            Err(RuleFault::Cost) => format!(
-                "rule {:?} takes too long for this value; make the value smaller or simplify the rule",
-                self.text
-            ),
+            // The finding is only counted.
+            _ if !is_kept => Some(String::new()),
+            Ok(Val::Bool(false)) => Some(match rule.own_message(&mut evaluation) {
+                Some(own) => beginning(&own, MESSAGE_BYTES).into_owned(),
+                None => format!("failed rule: {quoted}"),
+            }),
+            Ok(_) => Some(format!("rule {quoted:?} is neither true nor false")),
+            Err(RuleFault::Cost) => Some(format!(
+                "rule {quoted:?} takes too long for this value; make the value smaller or simplify the rule"
+            )),
             Err(RuleFault::Failed(reason)) => {
-                format!("rule {:?} cannot be evaluated: {reason}", self.text)
+                let reason = beginning(&reason, QUOTED_BYTES);
+                Some(format!("rule {quoted:?} cannot be evaluated: {reason}"))
             }
         };
-        outcome
-            .findings
-            .push(self.finding(pointer, resource, message));
+        self.left -= limit - evaluation.left();
+        self.patterns = evaluation.patterns;
+        match message {
+            Some(message) if is_kept => {
+                let finding = rule.finding(pointer, self.resource, message);
+                self.findings.list.push(finding);
+            }
+            Some(_) => self.findings.more += 1,
+            None => {}
+        }
     }
+}
 
+impl CelRule {
     fn own_message(&self, evaluation: &mut Evaluation<'_>) -> Option<String> {
         if let Some(RuleProgram::Parsed(program)) = &self.message_program
             && let Ok(Val::Text(text)) = evaluation.run(program)

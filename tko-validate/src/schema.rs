@@ -10,7 +10,7 @@ use crate::version::KubernetesVersion;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tko_core::{Error, Gvk, Resource, Result};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -117,18 +117,21 @@ impl Schema {
         Ok(match outcome {
             Ok(compiled) if complete && compiled.has_rules() => {
                 // Rules may take a second.
+                let stop = StopRulesOnDrop::default();
+                let flag = Arc::clone(&stop.0);
                 let (schema, compiled, resource) =
                     (self.clone(), compiled.clone(), resource.clone());
                 spawn_blocking(move || {
                     let rules = || schema.rules(complete).unwrap_or_default();
-                    compiled.validate(&resource, complete, limit, rules)
+                    compiled.validate(&resource, complete, limit, &flag, rules)
                 })
                 .await
                 .map_err(|error| Error::internal("evaluate validation rules", error))?
             }
             Ok(compiled) => {
                 let rules = || self.rules(complete).unwrap_or_default();
-                compiled.validate(resource, complete, limit, rules)
+                let never = AtomicBool::new(false);
+                compiled.validate(resource, complete, limit, &never, rules)
             }
             Err(reason) => Findings::one(SchemaFinding {
                 path: String::new(),
@@ -207,6 +210,17 @@ impl Schema {
         rules.insert("$ref".to_owned(), json!(format!("#/$defs/{root}")));
         rules.insert("$defs".to_owned(), Value::Object(definitions));
         Ok(Value::Object(rules))
+    }
+}
+
+/// Sets its flag when it is dropped. A future whose work goes on in a blocking thread has one: it
+/// is dropped with the future, also after a timeout, but the thread cannot be aborted.
+#[derive(Default)]
+struct StopRulesOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopRulesOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -3,12 +3,14 @@
 use super::Analysis;
 use crate::constraint::ToscaConstraint;
 use crate::primitive::Primitive;
+use crate::problem::SourcePosition;
 use crate::yaml::{YamlContent, YamlNode};
-use regex::RegexBuilder;
+use regex::{Error, Regex, RegexBuilder};
 use std::cmp::Ordering;
 
-/// Maximum number of bytes that a compiled pattern takes.
-const PATTERN_BYTES: usize = 256 << 10;
+/// Limits in bytes with which a pattern is compiled, one after the other until one is enough. Each
+/// that was tried counts. The first is not smaller, because small patterns have large tables.
+const PATTERN_BYTES: [usize; 2] = [64 << 10, 256 << 10];
 
 /// Names of constraints, for messages.
 const NAMES: [&str; 11] = [
@@ -166,22 +168,8 @@ impl Analysis<'_> {
                 let Some(text) = value.as_scalar() else {
                     return wrong(self, "a regular expression");
                 };
-                let whole_text = format!("^(?:{text})$");
-                match RegexBuilder::new(&whole_text)
-                    .size_limit(PATTERN_BYTES)
-                    .build()
-                {
-                    Ok(pattern) => {
-                        Some(ToscaConstraint::Pattern(text.to_owned(), Box::new(pattern)))
-                    }
-                    Err(error) => {
-                        let reason = error.to_string();
-                        let reason = reason.lines().last().unwrap_or_default();
-                        let message = format!("\"{text}\" is not a regular expression: {reason}");
-                        self.problems.error(value.at, path, message);
-                        None
-                    }
-                }
+                let pattern = self.pattern(text, value.at, path)?;
+                Some(ToscaConstraint::Pattern(text.to_owned(), Box::new(pattern)))
             }
             "schema" => {
                 let message = "constraint schema is not supported";
@@ -197,6 +185,42 @@ impl Analysis<'_> {
                 None
             }
         }
+    }
+
+    /// Compiles a pattern that a whole text must match, within the limit for all patterns together.
+    fn pattern(&mut self, text: &str, at: SourcePosition, path: &str) -> Option<Regex> {
+        if let Some(known) = self.patterns.get(text) {
+            return Some(known.clone());
+        }
+        let whole = format!("^(?:{text})$");
+        let mut reason = String::new();
+        for bytes in PATTERN_BYTES {
+            let limit = self.limits.pattern_bytes;
+            if self.pattern_bytes.saturating_add(bytes) > limit {
+                let message = format!("patterns take more than {limit} bytes");
+                self.problems.error(at, path, message);
+                return None;
+            }
+            match RegexBuilder::new(&whole).size_limit(bytes).build() {
+                Ok(pattern) => {
+                    self.pattern_bytes += bytes;
+                    self.patterns.insert(text.to_owned(), pattern.clone());
+                    return Some(pattern);
+                }
+                Err(error) => {
+                    reason = error.to_string();
+                    if !matches!(error, Error::CompiledTooBig(_)) {
+                        break;
+                    }
+                    // It took as long as one that is not too large.
+                    self.pattern_bytes += bytes;
+                }
+            }
+        }
+        let reason = reason.lines().last().unwrap_or_default();
+        let message = format!("\"{text}\" is not a regular expression: {reason}");
+        self.problems.error(at, path, message);
+        None
     }
 
     /// Checks a value of a primitive type against a constraint.

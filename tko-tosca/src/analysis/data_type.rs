@@ -5,6 +5,7 @@ use crate::data_type::DataType;
 use crate::document::TypeKey;
 use crate::entity_type::weight_of;
 use crate::primitive::Primitive;
+use crate::problem::path_within;
 use crate::schema::{PropertyDefinitions, ToscaSchema, ToscaType};
 use std::rc::Rc;
 
@@ -26,7 +27,7 @@ impl Analysis<'_> {
         self.data_types.insert(key.clone(), resolved.clone());
         // Defaults are checked last, because they may be of the type itself.
         if let Some(data_type) = &resolved {
-            let path = format!("data_types.{}.properties", key.name);
+            let path = format!("{}.properties", path_within("data_types", &key.name));
             self.check_defaults(&data_type.fields, &path);
         }
         resolved
@@ -37,7 +38,7 @@ impl Analysis<'_> {
         key: &TypeKey,
         definition: &crate::yaml::YamlNode,
     ) -> Option<DataType> {
-        let path = format!("data_types.{}", key.name);
+        let path = path_within("data_types", &key.name);
         let constraints_key = self.documents[key.document].grammar.constraints;
         let allowed = [
             "derived_from",

@@ -3,6 +3,7 @@
 use super::Analysis;
 use crate::document::{TypeKey, TypeKind};
 use crate::entity_type::{CapabilityDefinition, CountRange, EntityType, RequirementDefinition};
+use crate::problem::path_within;
 use crate::schema::PropertyDefinitions;
 use crate::yaml::YamlNode;
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ impl Analysis<'_> {
     }
 
     fn resolve_entity_type(&mut self, key: &TypeKey, definition: &YamlNode) -> Option<EntityType> {
-        let path = format!("{}.{}", key.kind.section(), key.name);
+        let path = path_within(key.kind.section(), &key.name);
         let empty = YamlNode::empty_map(definition.at);
         let definition = if definition.is_null() {
             &empty
@@ -113,7 +114,7 @@ impl Analysis<'_> {
             .map(definition.get("capabilities"), &section)
             .iter()
         {
-            let path = format!("{section}.{}", entry.key);
+            let path = path_within(&section, &entry.key);
             let wide = capabilities.get(&entry.key).cloned();
             if let Some(own) = self.capability(key.document, &entry.value, wide.as_ref(), &path) {
                 capabilities.insert(Rc::clone(&entry.key), Rc::new(own));
@@ -228,7 +229,7 @@ impl Analysis<'_> {
             self.problems.error(item.at, section, message);
             return None;
         };
-        let (path, value) = (format!("{section}.{}", entry.key), &entry.value);
+        let (path, value) = (path_within(section, &entry.key), &entry.value);
         let wide = inherited.iter().find(|known| known.name == entry.key);
         let capability = if value.as_map().is_some() {
             let allowed = [

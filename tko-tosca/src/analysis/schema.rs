@@ -4,6 +4,7 @@ use super::Analysis;
 use crate::constraint::ToscaConstraint;
 use crate::document::TypeKind;
 use crate::primitive::Primitive;
+use crate::problem::path_within;
 use crate::schema::{PropertyDefinition, PropertyDefinitions, ToscaSchema, ToscaType};
 use crate::yaml::YamlNode;
 use std::rc::Rc;
@@ -133,7 +134,7 @@ impl Analysis<'_> {
     ) -> PropertyDefinitions {
         let mut properties = inherited.clone();
         for entry in self.problems.map(definitions, path).iter() {
-            let path = format!("{path}.{}", entry.key);
+            let path = path_within(path, &entry.key);
             let wide = inherited.get(&entry.key);
             if let Some(own) = self.property(document, &entry.value, wide, &path) {
                 properties.insert(Rc::clone(&entry.key), Rc::new(own));

@@ -76,7 +76,7 @@ impl<'a> Evaluation<'a> {
                 };
                 Ok(Val::Optional(indexed(&inner, index)?.map(Rc::new)))
             }
-            ("size", [value]) => size(value),
+            ("size", [value]) => self.size(value),
             ("dyn", [value]) => Ok(value.clone()),
             ("type", [value]) => Ok(Val::Type(value.type_name())),
             ("optional.none", []) => Ok(Val::Optional(None)),
@@ -102,22 +102,8 @@ impl<'a> Evaluation<'a> {
             ("quantity", [Val::Text(text)]) => Quantity::parse(text)
                 .map(Val::Quantity)
                 .ok_or_else(|| RuleFault::Failed(format!("{text:?} is not a quantity"))),
-            ("sets.contains", [all, some]) => Ok(Val::Bool(
-                items(some)?
-                    .iter()
-                    .all(|item| contains(item, all) == Ok(true)),
-            )),
-            ("sets.intersects", [all, some]) => Ok(Val::Bool(
-                items(some)?
-                    .iter()
-                    .any(|item| contains(item, all) == Ok(true)),
-            )),
-            ("sets.equivalent", [one, other]) => {
-                let within = |some: &Val<'a>, all: &Val<'a>| {
-                    items(some)
-                        .map(|items| items.iter().all(|item| contains(item, all) == Ok(true)))
-                };
-                Ok(Val::Bool(within(one, other)? && within(other, one)?))
+            ("sets.contains" | "sets.intersects" | "sets.equivalent", [one, other]) => {
+                self.sets(name, one, other).map(Val::Bool)
             }
             (name, values) => match network::function(name, values) {
                 Some(result) => result,
@@ -131,6 +117,38 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// Evaluates `size()`. The characters of a text are counted.
+    fn size(&mut self, value: &Val<'a>) -> Evaluated<'a> {
+        let size = match value {
+            Val::Text(text) => {
+                self.pay(text.len() as u64 / 100)?;
+                text.chars().count()
+            }
+            Val::Bytes(bytes) => bytes.len(),
+            other => other.length().ok_or_else(|| mismatch("size", other))?,
+        };
+        Ok(number(Some(size)))
+    }
+
+    /// Compares two lists as sets.
+    fn sets(&mut self, name: &str, one: &Val<'a>, other: &Val<'a>) -> Result<bool, RuleFault> {
+        let limit = self.left().saturating_add(1);
+        let (weight, other_weight) = (one.weight(limit), other.weight(limit));
+        let (one, other) = (items(one)?, items(other)?);
+        // Each item of one list is compared with all items of the other.
+        let steps = (one.len() as u64).saturating_mul(other_weight);
+        let other_steps = (other.len() as u64).saturating_mul(weight);
+        self.pay(steps.min(other_steps))?;
+        let has = |list: &[Val<'a>], item: &Val<'a>| list.iter().any(|there| there.equals(item));
+        Ok(match name {
+            "sets.contains" => other.iter().all(|item| has(&one, item)),
+            "sets.intersects" => other.iter().any(|item| has(&one, item)),
+            _ => {
+                other.iter().all(|item| has(&one, item)) && one.iter().all(|item| has(&other, item))
+            }
+        })
+    }
+
     /// Calls a method; the first value is the one on which it is called.
     pub(super) fn method(&mut self, name: &str, values: &[Val<'a>]) -> Evaluated<'a> {
         if !matches!(name, "size" | "hasValue" | "value" | "orValue" | "or") {
@@ -139,7 +157,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         match (name, values) {
-            ("size", [value]) => size(value),
+            ("size", [value]) => self.size(value),
             ("hasValue", [Val::Optional(inner)]) => Ok(Val::Bool(inner.is_some())),
             ("value", [Val::Optional(inner)]) => match inner {
                 Some(inner) => Ok((**inner).clone()),
@@ -226,21 +244,25 @@ impl<'a> Evaluation<'a> {
             }
             ("matches" | "find" | "findAll", [Val::Text(text), Val::Text(pattern), ..]) => {
                 let pattern = self.pattern(pattern)?;
-                self.pay(text.len() as u64 / 4)?;
+                self.pay(pattern.steps(text.len()))?;
                 match name {
-                    "matches" => Ok(Val::Bool(pattern.is_match(text))),
+                    "matches" => Ok(Val::Bool(pattern.regex.is_match(text))),
                     "find" => Ok(Val::text(
-                        pattern.find(text).map_or("", |found| found.as_str()),
+                        pattern.regex.find(text).map_or("", |found| found.as_str()),
                     )),
                     _ => {
                         let limit = match values.get(2) {
                             Some(Val::Int(limit)) => usize::try_from(*limit).unwrap_or(usize::MAX),
                             _ => usize::MAX,
                         };
-                        let found = pattern.find_iter(text).take(limit);
-                        let found: Vec<_> = found.map(|found| Val::text(found.as_str())).collect();
-                        self.pay(found.len() as u64)?;
-                        Ok(Val::list(found))
+                        let mut all = Vec::new();
+                        for found in pattern.regex.find_iter(text).take(limit) {
+                            // The search for one may have read the rest of the text.
+                            let rest = text.len() - found.start();
+                            self.pay(1 + pattern.steps(rest) / 100)?;
+                            all.push(Val::text(found.as_str()));
+                        }
+                        Ok(Val::list(all))
                     }
                 }
             }
@@ -263,6 +285,7 @@ impl<'a> Evaluation<'a> {
                     }
                 }
                 self.pay((separator.len() * texts.len()) as u64 / 10)?;
+                let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
                 Ok(Val::text(texts.join(separator)))
             }
             (name, values) => {
@@ -309,15 +332,6 @@ fn indexed<'a>(operand: &Val<'a>, index: &Val<'a>) -> Result<Option<Val<'a>>, Ru
         (Val::Fields(..) | Val::Map(_), key) => Ok(operand.at(key)),
         (other, _) => Err(mismatch("[]", other)),
     }
-}
-
-fn size<'a>(value: &Val<'a>) -> Evaluated<'a> {
-    let size = match value {
-        Val::Text(text) => text.chars().count(),
-        Val::Bytes(bytes) => bytes.len(),
-        other => other.length().ok_or_else(|| mismatch("size", other))?,
-    };
-    Ok(number(Some(size)))
 }
 
 fn is_zero(value: &Val<'_>) -> bool {

@@ -1,5 +1,6 @@
 //! Parsed rules.
 
+use crate::message::{QUOTED_BYTES, beginning};
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr};
 use cel::parser::PrattParser;
@@ -54,7 +55,9 @@ impl CelRule {
     pub(crate) fn fault(&self) -> Option<String> {
         match &self.program {
             RuleProgram::Wrong(reason) => {
-                Some(format!("rule {:?} does not parse: {reason}", self.text))
+                let quoted = beginning(&self.text, QUOTED_BYTES);
+                let reason = beginning(reason, QUOTED_BYTES);
+                Some(format!("rule {quoted:?} does not parse: {reason}"))
             }
             RuleProgram::Parsed(_) | RuleProgram::Transition => None,
         }

@@ -1,16 +1,13 @@
 //! Evaluation of one expression, step by step, with a limit.
 
 use super::fault::RuleFault;
+use super::pattern::RulePatterns;
 use super::value::{Evaluated, Val};
 use cel::IdedExpr;
 use cel::common::ast::operators as operator;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
-use regex::{Regex, RegexBuilder};
-use std::collections::HashMap;
 use std::rc::Rc;
-
-/// Maximum size in bytes of a compiled pattern.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A variable. The result of a loop can be a fault that later items absorb.
 type ScopeEntry<'a> = (String, Evaluated<'a>);
@@ -19,19 +16,27 @@ type ScopeEntry<'a> = (String, Evaluated<'a>);
 pub(super) struct Evaluation<'a> {
     variables: Vec<ScopeEntry<'a>>,
     left: u64,
-    patterns: HashMap<String, Regex>,
+    pub(super) patterns: RulePatterns,
+    stop: &'a AtomicBool,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Creates an evaluation with `self`, and with an `oldSelf` that is absent.
-    pub(super) fn new(own: Val<'a>, limit: u64) -> Self {
+    /// Creates an evaluation with `self`, and with an `oldSelf` that is absent. `patterns` are those
+    /// that other rules of the resource have compiled. Once `stop` is set, no steps are left.
+    pub(super) fn new(
+        own: Val<'a>,
+        limit: u64,
+        patterns: RulePatterns,
+        stop: &'a AtomicBool,
+    ) -> Self {
         Self {
             variables: vec![
                 ("self".to_owned(), Ok(own)),
                 ("oldSelf".to_owned(), Ok(Val::Optional(None))),
             ],
             left: limit,
-            patterns: HashMap::new(),
+            patterns,
+            stop,
         }
     }
 
@@ -44,7 +49,12 @@ impl<'a> Evaluation<'a> {
     pub(super) fn run(&mut self, expression: &IdedExpr) -> Evaluated<'a> {
         self.pay(1)?;
         match &expression.expr {
-            Expr::Literal(literal) => Ok(constant(literal)),
+            Expr::Literal(literal) => {
+                let value = constant(literal);
+                // Texts and bytes are made again by each evaluation.
+                self.pay(value.weight(self.left) - 1)?;
+                Ok(value)
+            }
             Expr::Ident(name) => self.variable(name),
             Expr::Select(select) => {
                 let operand = self.run(&select.operand)?;
@@ -91,6 +101,9 @@ impl<'a> Evaluation<'a> {
 
     /// Subtracts steps from the limit.
     pub(super) fn pay(&mut self, steps: u64) -> Result<(), RuleFault> {
+        if self.stop.load(Ordering::Relaxed) {
+            self.left = 0;
+        }
         let left = self.left.checked_sub(steps);
         self.left = left.unwrap_or_default();
         left.map(drop).ok_or(RuleFault::Cost)
@@ -100,20 +113,6 @@ impl<'a> Evaluation<'a> {
     pub(super) fn pay_for(&mut self, value: &Val<'a>) -> Result<(), RuleFault> {
         let weight = value.weight(self.left.saturating_add(1));
         self.pay(weight)
-    }
-
-    /// Returns a compiled pattern.
-    pub(super) fn pattern(&mut self, pattern: &str) -> Result<Regex, RuleFault> {
-        if let Some(known) = self.patterns.get(pattern) {
-            return Ok(known.clone());
-        }
-        self.pay(500 + 10 * pattern.len() as u64)?;
-        let built = RegexBuilder::new(pattern)
-            .size_limit(MAX_PATTERN_BYTES)
-            .build()
-            .map_err(|_| RuleFault::Failed(format!("{pattern:?} is not a pattern")))?;
-        self.patterns.insert(pattern.to_owned(), built.clone());
-        Ok(built)
     }
 
     fn variable(&mut self, name: &str) -> Evaluated<'a> {

@@ -1,15 +1,27 @@
-use super::check;
+use super::cel_rule::RuleProgram;
+use super::evaluate::Evaluation;
+use super::fault::RuleFault;
+use super::pattern::RulePatterns;
+use super::value::Val;
+use super::{CelRule, check};
+use crate::finding::Findings;
 use crate::structural::Structural;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Evaluates the rules of a schema for a resource.
+fn checked(schema: &Structural, resource: &Value) -> Findings {
+    check(schema, resource, 100, &AtomicBool::new(false))
+}
 
 fn ruled(schema: &Value, rule: &Value, value: &Value) -> (Vec<String>, usize) {
     let mut schema = schema.clone();
     schema["x-kubernetes-validations"] = json!([rule]);
     let root = json!({"properties": {"spec": schema}});
-    let outcome = check(&Structural::read(&root), &json!({"spec": value}), 100);
-    let found = outcome.findings.into_iter();
+    let outcome = checked(&Structural::read(&root), &json!({"spec": value}));
+    let found = outcome.list.into_iter();
     let found = found.map(|finding| format!("{}: {}", finding.path, finding.message));
-    (found.collect(), outcome.skipped)
+    (found.collect(), outcome.skipped_rules)
 }
 
 /// Evaluates a rule for a value without its own schema.
@@ -144,25 +156,13 @@ fn rules_apply_to_items_and_entries() {
         "list": {"items": {"x-kubernetes-validations": rule}},
         "map": {"additionalProperties": {"x-kubernetes-validations": rule}},
     }}));
-    let resource = json!({"list": [1, 0], "map": {"a": -1, "b": 2}});
-    let outcome = check(&schema, &resource, 100);
+    let outcome = checked(&schema, &json!({"list": [1, 0], "map": {"a": -1, "b": 2}}));
     let paths: Vec<&str> = outcome
-        .findings
+        .list
         .iter()
         .map(|finding| finding.path.as_str())
         .collect();
     assert_eq!(paths, ["list[1]", "map.a"]);
-}
-
-#[test]
-fn rules_that_do_not_hold_are_counted_over_the_limit() {
-    // A message for each would be 10 GB.
-    let rule = json!({"rule": "self > 0", "message": "m".repeat(100_000)});
-    let item = json!({"x-kubernetes-validations": [rule]});
-    let schema = Structural::read(&json!({"properties": {"list": {"items": item}}}));
-    let list: Value = (1..=100_000).map(|n| -n).collect();
-    let outcome = check(&schema, &json!({"list": list}), 3);
-    assert_eq!((outcome.findings.len(), outcome.more), (3, 99_997));
 }
 
 #[test]
@@ -173,6 +173,11 @@ fn the_cost_of_a_rule_is_limited() {
         "self.map(a, self.map(b, string(a) + string(b))).size() > 0",
         "self.all(a, self == self)",
         "'x'.matches('(((((a{9}){9}){9}){9}){9})')",
+        "sets.contains(self, self)",
+        "sets.equivalent(self, self)",
+        "!sets.intersects(self, self.map(a, -1 - a))",
+        // A hundred large patterns.
+        "self.all(a, a >= 100 || !'x'.matches(r'[\\p{L}]{4}' + string(a)))",
     ] {
         let start = std::time::Instant::now();
         let (found, _) = ruled(&json!({}), &json!({"rule": rule}), &list);
@@ -183,11 +188,88 @@ fn the_cost_of_a_rule_is_limited() {
         );
         assert!(start.elapsed().as_secs() < 20, "{rule}");
     }
-    let map = "self.map(a, a + 1).size() == 3000";
-    assert_eq!(
-        ruled(&json!({}), &json!({"rule": map}), &list),
-        (Vec::new(), 0)
+    for rule in [
+        "self.map(a, a + 1).size() == 3000",
+        "sets.contains(self, [0, 1, 2])",
+        // Copies of a long text share it.
+        "[self.map(a, 'a long text').join()].all(text, self.map(a, text).size() == 3000)",
+        "self.all(a, string(a).matches(r'^[\\p{N}]{1,4}$'))",
+    ] {
+        let outcome = ruled(&json!({}), &json!({"rule": rule}), &list);
+        assert_eq!(outcome, (Vec::new(), 0), "{rule}");
+    }
+}
+
+#[test]
+fn a_pattern_is_compiled_once_for_all_values_of_a_resource() {
+    let rule = json!([{"rule": "self.matches(r'^[\\p{L}]{1,4}$')"}]);
+    let schema = Structural::read(&json!({"items": {"x-kubernetes-validations": rule}}));
+    let list: Value = (0..3000).map(|_| "abc").collect();
+    assert!(checked(&schema, &list).list.is_empty());
+}
+
+#[test]
+fn findings_over_the_limit_are_counted_and_quote_the_beginning_of_a_rule() {
+    let long = "x".repeat(15_000);
+    for rule in [
+        json!({"rule": format!("self == '{long}'")}),
+        json!({"rule": format!("self.size() > {} ? true : '{long}'", i64::MAX)}),
+        json!({"rule": format!("duration(self) > duration('1s') || self == '{long}'")}),
+    ] {
+        let schema = json!({"items": {"x-kubernetes-validations": [rule]}});
+        let list: Value = (0..10_000).map(|_| "a").collect();
+        let outcome = checked(&Structural::read(&schema), &list);
+        assert_eq!(outcome.list.len(), 100);
+        assert!(outcome.more > 0);
+        for finding in &outcome.list {
+            assert!(finding.message.len() < 1_000, "{}", finding.message);
+            assert!(finding.message.contains('…'), "{}", finding.message);
+        }
+    }
+    // All are counted if there are enough steps.
+    let schema = json!({"items": {"x-kubernetes-validations": [{"rule": "self == 'b'"}]}});
+    let list: Value = (0..10_000).map(|_| "a").collect();
+    let outcome = checked(&Structural::read(&schema), &list);
+    assert_eq!((outcome.list.len(), outcome.more), (100, 9_900));
+    assert_eq!(outcome.list[99].message, "failed rule: self == 'b'");
+
+    let own = json!({"rule": "false", "message": "é".repeat(5_000)});
+    let (found, _) = ruled(&json!({}), &own, &json!(1));
+    assert!(
+        found[0].len() < 2_100 && found[0].ends_with("éé…"),
+        "{found:?}"
     );
+}
+
+#[test]
+fn rules_end_with_the_steps_of_the_resource() {
+    let rule = json!([{"rule": "sets.contains(self, self)"}]);
+    let schema = json!({"items": {"x-kubernetes-validations": rule}});
+    let list: Value = (0..20).map(|_| (0..2_000).collect::<Value>()).collect();
+    let outcome = checked(&Structural::read(&schema), &list);
+    assert_eq!((outcome.list.len(), outcome.more), (10, 0));
+    assert!(outcome.list[9].message.contains("takes too long"));
+}
+
+#[test]
+fn a_flag_ends_the_evaluation() {
+    let rule = CelRule::read(&json!({"rule": "self.all(a, a > 0)"})).expect("a rule");
+    let RuleProgram::Parsed(program) = &rule.program else {
+        panic!("{:?}", rule.program);
+    };
+    let list = json!([1, 2, 3]);
+    let stop = AtomicBool::new(false);
+    let own = Val::wrap(&list, None);
+    let mut evaluation = Evaluation::new(own, 1_000_000, RulePatterns::new(), &stop);
+    assert_eq!(evaluation.run(program), Ok(Val::Bool(true)));
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(evaluation.run(program), Err(RuleFault::Cost));
+    assert_eq!(evaluation.left(), 0);
+
+    // The values that follow are not evaluated, either.
+    let schema = json!({"items": {"x-kubernetes-validations": [{"rule": "self > 3"}]}});
+    let outcome = check(&Structural::read(&schema), &list, 100, &stop);
+    assert_eq!(outcome, Findings::default());
 }
 
 #[test]

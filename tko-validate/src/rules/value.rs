@@ -2,10 +2,10 @@
 
 use super::fault::RuleFault;
 use super::moment;
+use super::rule_text::RuleText;
 use crate::formats::quantity::Quantity;
 use crate::structural::{Structural, ValueType};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub(super) enum Val<'a> {
     Int(i64),
     Uint(u64),
     Double(f64),
-    Text(Cow<'a, str>),
+    Text(RuleText<'a>),
     Bytes(Rc<Vec<u8>>),
     /// A list of the resource.
     Items(&'a [Value], Option<&'a Structural>),
@@ -67,7 +67,7 @@ impl<'a> Val<'a> {
                     }
                     ValueType::Any | ValueType::Number => None,
                 };
-                special.unwrap_or(Self::Text(Cow::Borrowed(text)))
+                special.unwrap_or(Self::Text(RuleText::Given(text)))
             }
             Value::Array(list) => {
                 Self::Items(list, schema.and_then(|schema| schema.items.as_deref()))
@@ -77,7 +77,8 @@ impl<'a> Val<'a> {
     }
 
     pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::Text(Cow::Owned(text.into()))
+        let text: String = text.into();
+        Self::Text(RuleText::Made(text.into()))
     }
 
     pub(super) fn list(items: Vec<Self>) -> Self {
@@ -137,7 +138,7 @@ impl<'a> Val<'a> {
                 map.iter()
                     .map(|(name, value)| {
                         let schema = schema.and_then(|schema| schema.field(name));
-                        (Self::Text(Cow::Borrowed(name)), Self::wrap(value, schema))
+                        (Self::Text(RuleText::Given(name)), Self::wrap(value, schema))
                     })
                     .collect(),
             ),
@@ -221,7 +222,7 @@ impl<'a> Val<'a> {
     /// Compares values that have an order.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
-            (Self::Text(one), Self::Text(other)) => Some(one.cmp(other)),
+            (Self::Text(one), Self::Text(other)) => Some((**one).cmp(&**other)),
             (Self::Bool(one), Self::Bool(other)) => Some(one.cmp(other)),
             (Self::Bytes(one), Self::Bytes(other)) => Some(one.cmp(other)),
             (Self::Time(one), Self::Time(other)) | (Self::Duration(one), Self::Duration(other)) => {

@@ -1,6 +1,7 @@
-use super::Schema;
+use super::{Schema, StopRulesOnDrop};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tko_core::{Gvk, Resource};
 
 fn gvk() -> Gvk {
@@ -86,4 +87,19 @@ async fn metadata_is_checked_whatever_the_schema() {
     let found = messages(Schema::document("a test", gvk(), json!({})), bad, true).await;
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with("metadata.labels.a: "), "{found:?}");
+}
+
+#[tokio::test]
+async fn rules_are_stopped_when_nobody_waits_for_them() {
+    let stop = StopRulesOnDrop::default();
+    let flag = Arc::clone(&stop.0);
+    let call = async move {
+        let _stop = stop;
+        std::future::pending::<()>().await;
+    };
+    assert!(!flag.load(Ordering::Relaxed));
+    // The deadline is over at once.
+    let deadline = std::time::Duration::ZERO;
+    assert!(tokio::time::timeout(deadline, call).await.is_err());
+    assert!(flag.load(Ordering::Relaxed));
 }
