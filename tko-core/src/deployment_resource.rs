@@ -276,7 +276,7 @@ pub fn merged(package: &Package, asked: &Resource) -> Result<Package> {
             let Value::Object(over) = asked.value() else {
                 unreachable!("a resource is a map")
             };
-            resources[at] = Arc::new(resources[at].edited(|under| overlay(under, over))?);
+            resources[at] = Arc::new(resources[at].edited_shallowly(|under| overlay(under, over))?);
         }
         None => resources.push(Arc::new(Resource::new(asked.value().clone())?)),
     }

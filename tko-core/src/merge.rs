@@ -162,7 +162,9 @@ impl Merged {
             if let Value::Object(under) = &mut content {
                 overlay(under, over);
             }
-            self.resources[at] = Arc::new(Resource::new(content)?);
+            // Overlaying adds no levels: the result is as deep as the deeper of the two. Counting the
+            // levels of each result would make many renamed ones quadratic.
+            self.resources[at] = Arc::new(Resource::stored(content)?);
         }
         // The resource has no namespace now if the reference to the only one had none.
         let after = self.resources[at].identifier();

@@ -19,7 +19,7 @@ use tko_core::Resource;
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 /// Sizes in bytes as which compiled patterns are counted: the first one that is enough. Small
 /// patterns have tables that are larger than their program.
-const PATTERN_STEPS: [usize; 3] = [64 << 10, 256 << 10, MAX_PATTERN_BYTES];
+const PATTERN_STEPS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, MAX_PATTERN_BYTES];
 /// Maximum size in bytes of all compiled patterns of a schema. Compiled schemas are kept.
 const MAX_PATTERNS_BYTES: usize = 16 << 20;
 
