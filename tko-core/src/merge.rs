@@ -21,10 +21,9 @@
 
 use crate::annotation::{self, METADATA, Merge, PREPARE, RENAME, When};
 use crate::error::Result;
-use crate::package::{Package, ambiguous_reference};
-use crate::resource::{Gvk, Identifier, Resource, map_in};
+use crate::package::{Package, ResourcePlaces};
+use crate::resource::{Resource, map_in};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Merges the resources of `incoming` into `target`, one by one in order.
@@ -94,22 +93,18 @@ fn renamed(resource: &Arc<Resource>) -> Result<Arc<Resource>> {
     }
 }
 
-/// Resources with indexes, so that merging two large packages takes linear time.
+/// Resources with their places, so that merging two large packages takes linear time.
 struct Merged {
     resources: Vec<Arc<Resource>>,
-    /// The place of each resource by its whole identifier.
-    places: HashMap<Identifier, usize>,
-    /// The place of the only resource of a kind and name in any namespace; `None` if there are
-    /// several.
-    only: HashMap<(Gvk, Arc<str>), Option<usize>>,
+    places: ResourcePlaces,
 }
 
 impl Merged {
     fn new(target: &Package) -> Self {
+        let capacity = target.len() + 4;
         let mut merged = Self {
-            resources: Vec::with_capacity(target.len() + 4),
-            places: HashMap::with_capacity(target.len() + 4),
-            only: HashMap::with_capacity(target.len() + 4),
+            resources: Vec::with_capacity(capacity),
+            places: ResourcePlaces::with_capacity(capacity),
         };
         for resource in target {
             merged.push(resource.clone());
@@ -118,33 +113,12 @@ impl Merged {
     }
 
     fn push(&mut self, resource: Arc<Resource>) {
-        let at = self.resources.len();
-        let identifier = resource.identifier();
-        self.only
-            .entry((identifier.gvk.clone(), identifier.name.clone()))
-            .and_modify(|only| *only = None)
-            .or_insert(Some(at));
-        self.places.insert(identifier.clone(), at);
+        self.places.add(resource.identifier(), self.resources.len());
         self.resources.push(resource);
     }
 
-    fn position(&self, reference: &Identifier) -> Result<Option<usize>> {
-        if let Some(at) = self.places.get(reference) {
-            return Ok(Some(*at));
-        }
-        if reference.namespace.is_some() {
-            return Ok(None);
-        }
-        let named = (reference.gvk.clone(), reference.name.clone());
-        match self.only.get(&named) {
-            None => Ok(None),
-            Some(Some(at)) => Ok(Some(*at)),
-            Some(None) => Err(ambiguous_reference(reference)),
-        }
-    }
-
     fn take(&mut self, resource: &Arc<Resource>) -> Result<()> {
-        let Some(at) = self.position(resource.identifier())? else {
+        let Some(at) = self.places.position(resource.identifier())? else {
             self.push(resource.clone());
             return Ok(());
         };
@@ -169,8 +143,7 @@ impl Merged {
         // The resource has no namespace now if the reference to the only one had none.
         let after = self.resources[at].identifier();
         if *after != before {
-            self.places.remove(&before);
-            self.places.insert(after.clone(), at);
+            self.places.rename(&before, after, at);
         }
         Ok(())
     }

@@ -4,6 +4,11 @@
 //! makes a new package, which shares the unchanged resources. The order of resources is kept in
 //! every format, and matters when packages are compared.
 
+mod index;
+
+pub use index::PackageIndex;
+pub(crate) use index::ResourcePlaces;
+
 use crate::encoding::{self, Dialect, Format, InputPlace, Limits};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
@@ -137,7 +142,7 @@ impl Package {
 
     /// The resource with exactly this identifier.
     ///
-    /// This searches from the start, as the other lookups do.
+    /// This searches from the start, as the other lookups do; a [`PackageIndex`] does not.
     pub fn find(&self, identifier: &Identifier) -> Option<&Arc<Resource>> {
         self.iter().find(|r| r.identifier() == identifier)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
 use tko_core::limits::{MAX_METADATA_KEY, MAX_METADATA_KEYS};
 use tko_core::merge::{elsewhere, merge};
-use tko_core::{Error, Identifier, Metadata, Package, Resource, annotation, codec};
+use tko_core::{Error, Identifier, Metadata, Package, PackageIndex, Resource, annotation, codec};
 
 fn resource(value: Value) -> Arc<Resource> {
     Arc::new(Resource::new(value).expect("identified"))
@@ -99,9 +99,10 @@ fn a_reference_without_namespace_means_the_only_one() {
     };
     let both = package([thing("a", Some("n"), json!(1)), thing("a", None, json!(2))]);
     let found = |p: &Package, namespace| {
-        p.resolve(&id(namespace))
-            .expect("not ambiguous")
-            .map(|r| r.value()["spec"].clone())
+        let index = PackageIndex::new(p);
+        let found = index.resolve(&id(namespace)).expect("not ambiguous");
+        assert_eq!(p.resolve(&id(namespace)).expect("not ambiguous"), found);
+        found.map(|r| r.value()["spec"].clone())
     };
     assert_eq!(found(&both, None), Some(json!(2)));
     assert_eq!(found(&both, Some("n")), Some(json!(1)));
@@ -114,6 +115,12 @@ fn a_reference_without_namespace_means_the_only_one() {
     ]);
     let told = message(&several.resolve(&id(None)).expect_err("ambiguous"));
     assert!(told.contains("ambiguous reference"), "{told}");
+    let index = PackageIndex::new(&several);
+    assert_eq!(
+        message(&index.resolve(&id(None)).expect_err("ambiguous")),
+        told
+    );
+    assert!(index.resolve(&id(Some("n"))).expect("one").is_some());
 }
 
 #[test]
@@ -319,6 +326,19 @@ fn a_package_of_very_many_resources_merges_in_reasonable_work() {
     let merged = merge(&many(json!(1)), &many(json!(2))).expect("merges");
     assert_eq!(merged.len(), 20_000);
     assert!(merged.iter().all(|r| r.value()["spec"] == json!(2)));
+}
+
+#[test]
+fn an_index_resolves_very_many_references_in_reasonable_work() {
+    let many = (0..20_000).map(|i| thing(&format!("r{i}"), Some("n"), json!(i)));
+    let many = Package::from_values(many).expect("many");
+    let index = PackageIndex::new(&many);
+    for resource in &many {
+        let mut reference = resource.identifier().clone();
+        reference.namespace = None;
+        let found = index.resolve(&reference).expect("not ambiguous");
+        assert!(found.is_some_and(|found| Arc::ptr_eq(found, resource)));
+    }
 }
 
 /// Maps within each other.

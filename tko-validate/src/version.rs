@@ -52,7 +52,7 @@ impl KubernetesVersion {
     }
 
     /// Returns `MAJOR.MINOR`, the name of a built-in set of schemas.
-    pub(crate) fn label(&self) -> String {
+    pub fn label(&self) -> String {
         format!("{}.{}", self.major, self.minor)
     }
 }

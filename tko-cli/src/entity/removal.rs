@@ -1,5 +1,8 @@
 //! Deletion: the plan, the confirmation, the progress, and the remaining work.
 
+#[cfg(test)]
+mod tests;
+
 use crate::console::Console;
 use crate::filter;
 use clap::Args;
@@ -8,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
 use tko_core::{
-    Bulk, DataApi, DeploymentId, Entity, Error, Facts, Key, Kind, List, Select, SiteId, Want,
+    Bulk, DataApi, DeploymentId, Entity, Error, Facts, Key, Kind, List, Select, SiteId, Token, Want,
 };
 
 /// Maximum number of ids that a dry run or a confirmation shows.
@@ -174,24 +177,13 @@ pub(super) async fn delete_cascade(
         return Ok(());
     }
     let start = Instant::now();
-    let mut done = 0;
-    // The deepest first, so that every deployment is deleted after its children.
-    for parent in parents.iter().rev() {
-        let select = children(parent);
-        let total = data.count(&select, BOUND, Want::ROW).await?.found;
-        // A topology under modification cannot create its children again.
-        let modification = data.start_modification(parent, MODIFICATION).await?;
-        let purged = purge_shown(data, &select, total, console).await;
-        let cancelled = data.cancel_modification(&modification.token).await;
-        let bulk = purged?;
-        cancelled?;
-        done += bulk.done;
-        super::report_skipped(&bulk)?;
-        if parent == id {
-            data.delete(&key).await?;
-            done += 1;
-        }
+    let mut held = Vec::new();
+    let deleted = delete_topologies(data, &parents, &mut held, console).await;
+    for token in held {
+        // After a failure. A modification that cannot be cancelled expires.
+        let _ = data.cancel_modification(&token).await;
     }
+    let mut done = deleted?;
     if parents.is_empty() {
         data.delete(&key).await?;
         done += 1;
@@ -203,8 +195,68 @@ pub(super) async fn delete_cascade(
     still_deleting(data, Kind::Deployment, console).await
 }
 
-/// The duration of the modification that prevents a topology from creating children again.
+/// Deletes topologies, each of which comes after its parent, with their children. Returns the number
+/// of deleted deployments.
+///
+/// A topology whose children are gone would create them again, so all are under modification until
+/// they are deleted themselves. The tokens of those that are left are in `held`.
+async fn delete_topologies(
+    data: &dyn DataApi,
+    topologies: &[DeploymentId],
+    held: &mut Vec<Token>,
+    console: &Console<'_>,
+) -> anyhow::Result<u64> {
+    for id in topologies {
+        held.push(data.start_modification(id, MODIFICATION).await?.token);
+    }
+    let mut done = 0;
+    // The deepest first, so that every deployment is deleted after its children.
+    for id in topologies.iter().rev() {
+        done += delete_topology(data, id, held, console).await?;
+    }
+    Ok(done)
+}
+
+/// Deletes a topology after its children. Its modification is the last one in `held`.
+async fn delete_topology(
+    data: &dyn DataApi,
+    id: &DeploymentId,
+    held: &mut Vec<Token>,
+    console: &Console<'_>,
+) -> anyhow::Result<u64> {
+    let (key, select) = (Key::from(id), children(id));
+    let mut done = 0;
+    for _ in 0..TRIES {
+        let total = data.count(&select, BOUND, Want::ROW).await?.found;
+        let bulk = purge_shown(data, &select, total, console).await?;
+        done += bulk.done;
+        super::report_skipped(&bulk)?;
+        let version = data.get(&key, Want::ROW).await?.entity.version;
+        let released = match held.pop() {
+            Some(token) => data.cancel_modification(&token).await,
+            None => Ok(()),
+        };
+        let deleted = match released {
+            Ok(()) => data.delete_at(&key, version).await,
+            Err(error) => Err(error),
+        };
+        match deleted {
+            Ok(()) => return Ok(done + 1),
+            // It was prepared after the modification, and may have children again.
+            Err(Error::Conflict(_) | Error::ClaimExpired(_)) => {
+                held.push(data.start_modification(id, MODIFICATION).await?.token);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Conflict(vec![key]).into())
+}
+
+/// The duration of the modifications that prevent topologies from creating children again.
 const MODIFICATION: Duration = Duration::from_mins(10);
+
+/// The number of attempts to delete a topology that is prepared meanwhile.
+const TRIES: usize = 10;
 
 /// Deletes everything that matches.
 pub(super) async fn purge(

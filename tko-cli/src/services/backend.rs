@@ -124,7 +124,8 @@ pub(crate) struct BackendArgs {
     /// Delete everything in the backend before starting
     #[arg(long)]
     backend_clean: bool,
-    /// Number of changes to keep for watches and history
+    /// Minimum number of changes to keep for watches and history; SQLite and PostgreSQL also keep
+    /// all of the last 15 minutes
     #[arg(long, value_name = "COUNT", default_value_t = HISTORY)]
     history: usize,
 }

@@ -93,6 +93,7 @@ impl SchemaArgs {
         fetch_time: Option<Duration>,
     ) -> anyhow::Result<SchemaValidator> {
         let version = self.kubernetes_version.unwrap_or_default();
+        warn_of_other_schemas(version)?;
         let mut builder = SchemaValidator::builder()
             .kubernetes(version)
             .missing(self.missing_schemas);
@@ -106,6 +107,22 @@ impl SchemaArgs {
         }
         Ok(builder.build()?)
     }
+}
+
+/// Warns of a version whose schemas are not built in, because those of another one are used.
+fn warn_of_other_schemas(version: KubernetesVersion) -> tko_core::Result<()> {
+    let used = version.nearest_built_in()?.label();
+    if used != version.label() {
+        let built_in = KubernetesVersion::built_in();
+        let oldest = built_in.first().map(KubernetesVersion::label);
+        tracing::warn!(
+            "no schemas of Kubernetes {} are built in, only those of {} to {}; those of {used} are used",
+            version.label(),
+            oldest.unwrap_or_default(),
+            KubernetesVersion::default().label(),
+        );
+    }
+    Ok(())
 }
 
 /// A store, with the validators that check what is stored in it.

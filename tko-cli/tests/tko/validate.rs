@@ -302,6 +302,23 @@ async fn schema_locations_may_be_templates_and_useless_ones_are_named() {
 }
 
 #[tokio::test]
+async fn a_version_without_schemas_of_its_own_is_warned_of() {
+    let validate = |version: &str| {
+        let flags = format!("validate - --kubernetes-version {version}");
+        tko(&flags).stdin(SERVICE)
+    };
+    let warned = validate("9.9").good().await;
+    let warning = "no schemas of Kubernetes 9.9 are built in, only those of 1.25 to 1.37; those of 1.37 are used";
+    assert!(warned.stderr.contains(warning), "{warned}");
+    for known in ["1.25", "v1.30.7", "1.37"] {
+        let judged = validate(known).good().await;
+        assert_eq!(judged.stderr, "-: 1 resource, valid\n");
+    }
+    let error = validate("1.24").bad(2).await;
+    assert!(error.contains("1.25"), "{error}");
+}
+
+#[tokio::test]
 async fn a_resource_that_is_there_twice_is_a_violation() {
     let twice = format!("{SERVICE}---\n{SERVICE}");
     let error = tko("validate -").stdin(&*twice).bad(2).await;

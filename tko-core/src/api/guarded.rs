@@ -14,7 +14,7 @@ use crate::deployment_resource;
 use crate::entity::{Condition, Record, Want};
 use crate::error::{Error, Result};
 use crate::hash::ContentHash;
-use crate::id::{DeploymentId, Key};
+use crate::id::{DeploymentId, Key, Kind};
 use crate::package::Package;
 use crate::revision::{Generation, Revision, Version};
 use crate::select::{Count, List, Page, Select};
@@ -33,7 +33,9 @@ use std::time::Duration;
 /// It implements [`DataApi`] if the inner API does, and [`WorkerApi`] likewise. The guard is asked
 /// before the inner API sees the call, so a refused call has no effect there. If the guard restricts
 /// a call to [scopes](Guard::scopes), selections are narrowed, and an entity is read and compared
-/// before a call that names it.
+/// before a call that names it. Scopes with a pattern for sites or templates permit no new resources
+/// of the group `topology.nephio.org` in the package of a deployment, because its children may be
+/// outside of them.
 ///
 /// Streams are checked when they are requested, not for each item: a watch continues even if the
 /// guard would refuse it later. To revoke access, also close the connection. A watch within several
@@ -119,7 +121,11 @@ impl<D: DataApi + ?Sized> Guarded<D> {
     /// too: the children of a deployment are a part of it.
     async fn check_creation(&self, new: &NewDeployment) -> Result<()> {
         let scopes = self.check(ApiCall::CreateDeployment(new))?;
-        scopes.cover_new(new.template.as_ref(), new.site.as_ref(), &new.metadata)?;
+        let (template, site) = (new.template.as_ref(), new.site.as_ref());
+        scopes.cover_new(template, site, &new.metadata)?;
+        scopes.cover_topologies(&new.merge, &Package::default(), |scope| {
+            scope.covers_new(template, site, &new.metadata)
+        })?;
         let Some(parent) = new.parent.as_ref().filter(|_| scopes.restricted()) else {
             return Ok(());
         };
@@ -130,6 +136,22 @@ impl<D: DataApi + ?Sized> Guarded<D> {
             Err(Error::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks the guard about the topologies in a new package of an entity, if it is a deployment.
+    async fn check_topologies(
+        &self,
+        scopes: &CallScopes,
+        key: &Key,
+        package: &Package,
+    ) -> Result<()> {
+        if !scopes.restricted() || key.kind() != Kind::Deployment {
+            return Ok(());
+        }
+        let want = Want::PACKAGE.with_deleting();
+        let record = self.inner.get(key, want).await?;
+        let present = record.package.unwrap_or_default();
+        scopes.cover_topologies(package, &present, |scope| scope.covers(&record.entity))
     }
 
     /// Counts the entities that the scopes cover, page by page.
@@ -345,6 +367,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         let key = Key::from(id);
         let scopes = self.check_entity(ApiCall::Update(id), &key).await?;
         scopes.cover_package(&package)?;
+        self.check_topologies(&scopes, &key, &package).await?;
         self.inner.update(id, expect, package).await
     }
 
@@ -355,12 +378,18 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
             scopes.cover_metadata(metadata)?;
         }
         match &update.package {
-            Some(PackageUpdate::Replace(package)) => scopes.cover_package(package)?,
-            Some(PackageUpdate::Merge { site, .. }) if scopes.restricted() => {
+            Some(PackageUpdate::Replace(package)) => {
+                scopes.cover_package(package)?;
+                self.check_topologies(&scopes, &update.key, package).await?;
+            }
+            Some(PackageUpdate::Merge { package, site }) if scopes.restricted() => {
                 let record = self.inner.get(&update.key, Want::ROW).await?;
                 let template = record.entity.template();
                 let asked = deployment_resource::asked(template, site.as_ref(), false, false);
                 scopes.cover_package(&Package::new(vec![Arc::new(asked)])?)?;
+                scopes.cover_topologies(package, &Package::default(), |scope| {
+                    scope.covers(&record.entity)
+                })?;
             }
             Some(PackageUpdate::Merge { .. }) | None => {}
         }
@@ -378,6 +407,7 @@ impl<D: DataApi + ?Sized> DataApi for Guarded<D> {
         let call = ApiCall::EndModification(token);
         let scopes = self.check_entity(call, &token.key).await?;
         scopes.cover_package(&package)?;
+        self.check_topologies(&scopes, &token.key, &package).await?;
         self.inner.end_modification(token, package).await
     }
 

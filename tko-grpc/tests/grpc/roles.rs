@@ -3,7 +3,7 @@
 mod table;
 
 use self::table::{Row, compatible, versioned};
-use crate::serving::{Serving, from_template, template};
+use crate::serving::{Serving, from_template, package, template};
 use crate::tls::settings;
 use futures_util::TryStreamExt;
 use http::uri::PathAndQuery;
@@ -18,8 +18,9 @@ use tko_core::role::PERMISSIONS;
 use tko_core::{
     Bulk, Caller, CallerRole, ChangeRecord, ContentHash, DataApi, DeploymentId, EntityUpdate,
     Error, ErrorKind, Expect, Guarded, Key, Kind, List, Metadata, NewDeployment, NewPlugin,
-    NewSite, Package, PackageUpdate, Pattern, PluginId, PluginType, Record, Result, RoleGuard,
-    Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version, Want, Watch, WorkerApi,
+    NewSite, NewTemplate, Package, PackageUpdate, Pattern, PluginId, PluginType, Record, Result,
+    RoleGuard, Scope, Select, SharedLimits, SiteId, Store, TemplateId, Version, Want, Watch,
+    WorkerApi,
 };
 use tko_grpc::proto::FILE_DESCRIPTOR_SET;
 use tko_grpc::server::{Access, Authenticate, Credentials, ServerSettings};
@@ -344,6 +345,68 @@ async fn a_restricted_role_creates_no_children_of_others() {
         let refused = taken.await.expect_err("the key is reserved");
         assert_eq!(refused.kind(), ErrorKind::BadArgument, "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_role_restricted_by_site_adds_no_topologies() {
+    let serving = serving().await;
+    let client = |role: &str| serving.client_with(settings(None, Some(role)));
+    let (admin, south) = (client("admin"), client("south"));
+    let new = NewSite::new(id::<SiteId>("south/a"), Package::default());
+    admin.register_site(new).await.expect("all rights");
+    let placement = |on_leave: &str| {
+        let yaml =
+            "apiVersion: topology.nephio.org/v1alpha1\nkind: Placement\nmetadata: {name: p}\n";
+        package(&format!(
+            "{yaml}spec: {{templates: [], onLeave: {on_leave}}}\n"
+        ))
+    };
+    let own = || NewDeployment::new().site(id::<SiteId>("south/a"));
+    let with = || own().merge(placement("Keep"));
+    let refused = forbidden(south.create_deployment(with())).await;
+    assert!(refused.contains("Placement p"), "{refused}");
+    let results = south.create_deployments(vec![with(), own()]).await;
+    let kinds: Vec<Option<ErrorKind>> = results
+        .into_iter()
+        .map(|created| created.err().map(|error| error.kind()))
+        .collect();
+    assert_eq!(kinds, [Some(ErrorKind::Forbidden), None]);
+    let created = client("operator").create_deployment(with()).await;
+    created.expect("not restricted");
+
+    // An author wrote it into the template.
+    let topology = NewTemplate::new(id::<TemplateId>("topology"), placement("Keep"));
+    admin.register_template(topology).await.expect("all rights");
+    let from_template = own().template(id::<TemplateId>("topology"));
+    let created = south
+        .create_deployment(from_template)
+        .await
+        .expect("covered");
+    let key = Key::from(&created);
+    let read = south.get(&key, Want::PACKAGE).await.expect("covered");
+    let (whole, version) = (read.package.expect("a package"), read.entity.version);
+    let config = package("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n");
+    let more = whole.with(config.resources()[0].clone());
+    let version = south.update(&created, version, more).await;
+    let version = version.expect("the topology is the same");
+
+    let changed = whole.with(placement("Delete").resources()[0].clone());
+    forbidden(south.update(&created, version, changed.clone())).await;
+    let merge = PackageUpdate::Merge {
+        package: placement("Delete"),
+        site: Some(id("south/a")),
+    };
+    for package in [PackageUpdate::Replace(changed.clone()), merge] {
+        let update = EntityUpdate::new(&key, version).package(package);
+        forbidden(south.update_entity(update)).await;
+    }
+    let ttl = std::time::Duration::from_secs(5);
+    let started = south.start_modification(&created, ttl).await;
+    let token = started.expect("covered").token;
+    forbidden(south.end_modification(&token, changed.clone())).await;
+    south.cancel_modification(&token).await.expect("covered");
+    let updated = admin.update(&created, version, changed).await;
+    updated.expect("all rights");
 }
 
 /// The site of a deployment at a change, before and after it.

@@ -72,9 +72,15 @@ impl Write<'_> {
         }
         let data = self.data()?;
         let package = desired.package.clone().unwrap_or_default();
-        if self.resource.entity == Kind::Deployment {
-            self.check_merged_approval(name, desired.template.as_ref(), &package)
-                .await?;
+        match self.resource.entity {
+            Kind::Deployment => {
+                let (template, none) = (desired.template.as_ref(), Package::default());
+                self.check_merged_approval(name, template, &package, &none, false)
+                    .await?;
+            }
+            // Only a deployment can be approved, but it can inherit how.
+            Kind::Template => self.check_approval(name, &package, &[], true).await?,
+            Kind::Site | Kind::Plugin => {}
         }
         let done = match &key {
             Key::Template(id) => {
@@ -146,17 +152,9 @@ impl Write<'_> {
             .package
             .clone()
             .filter(|package| *package != present);
-        if let Some(deployment) = entity.deployment()
-            && !deployment.approved
-            && let Some(package) = &package
-        {
-            if changed.is_applied {
-                let named = deployment.resource.template.as_ref();
-                let template = deployment.template.as_ref().or(named);
-                self.check_merged_approval(name, template, package).await?;
-            } else {
-                self.check_approval(name, package).await?;
-            }
+        if let Some(package) = &package {
+            self.check_changed_approval(name, live, package, changed.is_applied)
+                .await?;
         }
         let mut stored = StoredMetadata {
             annotations: desired.annotations.clone(),

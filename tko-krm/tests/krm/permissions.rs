@@ -111,6 +111,61 @@ async fn an_approval_by_a_write_of_the_object_needs_the_permission_to_approve() 
     serving.stop().await;
 }
 
+/// The Deployment resource of a package that the preparer approves.
+fn automatic() -> Value {
+    json!({
+        "apiVersion": "deployment.nephio.org/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "deployment", "annotations": {"nephio.org/approve": "Auto"}},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automatic_approval_needs_the_permission_to_approve() {
+    let serving = serving().await;
+    let new = NewDeployment::new().merge(package("a"));
+    let id = serving.data.create_deployment(new).await.expect("valid");
+    let new = NewDeployment::new().merge(package("a"));
+    let new = new.prepared(true).approved(true);
+    let approved = serving.data.create_deployment(new).await.expect("valid");
+    let edit = ApiClient::new(&serving).with_token("edit");
+    let admin = ApiClient::new(&serving).with_token("admin");
+    let spec = json!({"spec": {"package": {"resources": [config_map("a"), automatic()]}}});
+    for id in [&id, &approved] {
+        let path = format!("deployments/{id}");
+        let refused = edit.patch(&path, "merge-patch+json", &spec).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        let message = refused.message();
+        assert!(message.contains("deployments/approval"), "{message}");
+        let applied = format!("{path}?fieldManager=edit&force=true");
+        let refused = edit.patch(&applied, "apply-patch+yaml", &spec).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+    let mut new = spec.clone();
+    new["metadata"] = json!({"name": "automatic"});
+    for resource in ["deployments", "templates"] {
+        let refused = edit.post(resource, &new).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+
+    // The annotation of a template is the decision of those who may write it there.
+    let created = admin.post("templates", &new).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let from_template =
+        json!({"metadata": {"name": "new-one"}, "spec": {"templateId": "automatic"}});
+    let created = edit.post("deployments", &from_template).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    // Nor does a write that keeps it need the permission.
+    let path = format!("deployments/{id}");
+    let done = admin.patch(&path, "merge-patch+json", &spec).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    let more = json!([config_map("a"), config_map("b"), automatic()]);
+    let more = json!({"spec": {"package": {"resources": more}}});
+    let done = edit.patch(&path, "merge-patch+json", &more).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    serving.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apply_that_creates_needs_the_permission_to_create() {
     let serving = serving().await;

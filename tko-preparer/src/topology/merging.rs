@@ -4,75 +4,104 @@ use super::field;
 use super::resources::GROUP;
 use super::when::MergeConditions;
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
 use tko_core::{
-    DeploymentId, Error, Identifier, Key, Package, PrepareCall, Resource, Result, Subscription,
+    DeploymentId, Error, Identifier, Key, Package, PackageIndex, PrepareCall, Result, Subscription,
     merge,
 };
 
-/// The resources of a list of references.
-pub(super) struct ReferredResources {
-    /// Copies for other packages, in the order of the references.
-    pub(super) package: Package,
-    /// Resources that must be prepared here first.
-    pub(super) pending: Vec<Identifier>,
+/// Resolves the references of one topology resource, in linear time.
+pub(super) struct MergeReferences<'a> {
+    call: &'a PrepareCall<'a>,
+    conditions: &'a MergeConditions,
+    /// The resources of the package.
+    pub(super) index: PackageIndex,
+    /// The resources of the package that are not prepared yet.
+    unprepared: HashSet<&'a Identifier>,
+    /// Whether conditions must wait for one of them.
+    is_early: bool,
+    /// Whether a condition was left out because of that.
+    waits_with_conditions: bool,
+    /// Those that must be prepared here before they are merged.
+    pending: BTreeSet<&'a Identifier>,
 }
 
-/// Resolves references within the package. Duplicates are merged once, and references whose
-/// condition `when` does not hold are left out.
-pub(super) fn referred(
-    call: &PrepareCall<'_>,
-    references: Option<&Value>,
-    path: &str,
-    conditions: &MergeConditions,
-) -> Result<ReferredResources> {
-    let mut copies: Vec<Arc<Resource>> = Vec::new();
-    let mut pending = Vec::new();
-    for (index, reference) in field::list(references, path)?.iter().enumerate() {
-        let at = |message: String| Error::bad(format!("{path}[{index}]"), message);
-        let condition = reference.get("when").filter(|when| !when.is_null());
-        if let Some(condition) = field::text(condition, &format!("{path}[{index}].when"))? {
-            // A condition is evaluated once the resources that it depends on are prepared.
-            let unfinished = call.pending.iter().filter(|other| is_awaited(call, other));
-            let unfinished: Vec<Identifier> = unfinished.cloned().collect();
-            if !unfinished.is_empty() {
-                pending.extend(unfinished);
-                continue;
-            }
-            let holds = conditions.holds(condition, call.package);
-            if !holds.map_err(|reason| at(format!("when: {reason}")))? {
-                continue;
-            }
-        }
-        let reference = Identifier::from_reference("reference", reference)
-            .map_err(|error| at(message(error)))?;
-        let resource = call
-            .package
-            .resolve(&reference)
-            .map_err(|error| at(message(error)))?
-            .ok_or_else(|| {
-                at(format!(
-                    "{reference} ({}) is not in the package",
-                    reference.gvk.api_version()
-                ))
-            })?;
-        let identifier = resource.identifier();
-        if identifier == call.target {
-            return Err(at(format!("{reference} cannot refer to itself")));
-        }
-        if call.pending.contains(identifier) && !pending.contains(identifier) {
-            pending.push(identifier.clone());
-        }
-        if !copies.iter().any(|copy| copy.identifier() == identifier) {
-            copies.push(merge::elsewhere(resource));
+impl<'a> MergeReferences<'a> {
+    pub(super) fn new(call: &'a PrepareCall<'a>, conditions: &'a MergeConditions) -> Self {
+        Self {
+            call,
+            conditions,
+            index: PackageIndex::new(call.package),
+            unprepared: call.pending.iter().collect(),
+            is_early: call.pending.iter().any(|other| is_awaited(call, other)),
+            waits_with_conditions: false,
+            pending: BTreeSet::new(),
         }
     }
-    pending.sort();
-    pending.dedup();
-    Ok(ReferredResources {
-        package: Package::new(copies)?,
-        pending,
-    })
+
+    /// Whether a resource of the package is not prepared yet.
+    pub(super) fn is_unprepared(&self, identifier: &Identifier) -> bool {
+        self.unprepared.contains(identifier)
+    }
+
+    /// The copies for other packages of the resources in a list of references, in its order.
+    /// Duplicates are merged once, and references whose condition `when` does not hold are left out.
+    ///
+    /// They are complete unless resources are [awaited](Self::awaited).
+    pub(super) fn copies(&mut self, references: Option<&Value>, path: &str) -> Result<Package> {
+        let mut copies = Vec::new();
+        let mut copied = HashSet::new();
+        for (index, reference) in field::list(references, path)?.iter().enumerate() {
+            let at = |message: String| Error::bad(format!("{path}[{index}]"), message);
+            let condition = reference.get("when").filter(|when| !when.is_null());
+            if let Some(condition) = field::text(condition, &format!("{path}[{index}].when"))? {
+                // A condition is evaluated once the resources that it depends on are prepared.
+                if self.is_early {
+                    self.waits_with_conditions = true;
+                    continue;
+                }
+                let holds = self.conditions.holds(condition, self.call.package);
+                if !holds.map_err(|reason| at(format!("when: {reason}")))? {
+                    continue;
+                }
+            }
+            let reference = Identifier::from_reference("reference", reference)
+                .map_err(|error| at(message(error)))?;
+            let resource = self
+                .index
+                .resolve(&reference)
+                .map_err(|error| at(message(error)))?
+                .ok_or_else(|| {
+                    at(format!(
+                        "{reference} ({}) is not in the package",
+                        reference.gvk.api_version()
+                    ))
+                })?;
+            let identifier = resource.identifier();
+            if identifier == self.call.target {
+                return Err(at(format!("{reference} cannot refer to itself")));
+            }
+            if let Some(&unprepared) = self.unprepared.get(identifier) {
+                self.pending.insert(unprepared);
+            }
+            if copied.insert(identifier) {
+                copies.push(merge::elsewhere(resource));
+            }
+        }
+        Package::new(copies)
+    }
+
+    /// The resources that must be prepared here first, for people: `Cluster a, Cluster b`. `None`
+    /// if there are none.
+    pub(super) fn awaited(&self) -> Option<String> {
+        let mut awaited = self.pending.clone();
+        if self.waits_with_conditions {
+            let pending = self.call.pending.iter();
+            awaited.extend(pending.filter(|other| is_awaited(self.call, other)));
+        }
+        let names: Vec<String> = awaited.iter().map(ToString::to_string).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
 }
 
 /// Whether a condition waits until a resource is prepared. Topologies wait for each other's
@@ -94,15 +123,6 @@ pub(super) fn deployment_id(call: &PrepareCall<'_>) -> Result<DeploymentId> {
 /// A subscription to changes of the package, which changes with each resource that is prepared.
 pub(super) fn own_changes(call: &PrepareCall<'_>) -> Result<Subscription> {
     deployment_id(call).map(|id| Subscription::Entity(Key::Deployment(id)))
-}
-
-/// A list for people: `Cluster a, Cluster b`.
-pub(super) fn names(identifiers: &[Identifier]) -> String {
-    identifiers
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn message(error: Error) -> String {

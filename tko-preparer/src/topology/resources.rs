@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tko_core::annotation::PREPARED;
 use tko_core::resource::map_in;
-use tko_core::{Error, Gvk, Identifier, Package, PrepareCall, Resource, Result};
+use tko_core::{Error, Gvk, Identifier, Package, PackageIndex, PrepareCall, Resource, Result};
 
 /// The API group of topologies.
 pub const GROUP: &str = "topology.nephio.org";
@@ -30,7 +30,7 @@ pub(super) fn target<'a>(call: &PrepareCall<'a>) -> Result<&'a Arc<Resource>> {
 
 /// The resource of this kind and name in a package.
 pub(super) fn named<'a>(
-    package: &'a Package,
+    package: &'a PackageIndex,
     kind: &str,
     name: &str,
 ) -> Result<Option<&'a Arc<Resource>>> {

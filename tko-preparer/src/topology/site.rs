@@ -8,7 +8,7 @@
 //!    committed together with `status.siteId`, so no failure provisions a second one.
 
 use super::field;
-use super::merging::{deployment_id, names, own_changes, referred};
+use super::merging::{MergeReferences, deployment_id, own_changes};
 use super::resources::{finished, target};
 use super::selection::{self, exists, in_words};
 use super::when::MergeConditions;
@@ -122,13 +122,10 @@ async fn provision(
     site: &Resource,
     conditions: &MergeConditions,
 ) -> Result<Answer> {
-    let merging = referred(call, field::spec(site, "merge"), "spec.merge", conditions)?;
-    if !merging.pending.is_empty() {
+    let (merging, awaited) = resources_to_merge(call, site, conditions)?;
+    if let Some(awaited) = awaited {
         return Ok(Answer::NotYet {
-            reason: format!(
-                "waiting until {} is prepared, to merge it into the new site",
-                names(&merging.pending)
-            ),
+            reason: format!("waiting until {awaited} is prepared, to merge it into the new site"),
             waits_for: vec![own_changes(call)?],
         });
     }
@@ -149,10 +146,10 @@ async fn provision(
     }
     let id = SiteId::new(&format!("provisioned/{}", call.ids.next()))?;
     let package = match template {
-        Some(_) => merging.package,
+        Some(_) => merging,
         // Without a template, the resources are merged into an empty package, which resolves
         // references and duplicates.
-        None => merge::merge(&Package::default(), &merging.package)?,
+        None => merge::merge(&Package::default(), &merging)?,
     };
     tracing::info!(deployment = %deployment_id(call)?, resource = %call.target, site = %id, "provisioning a site");
     let new = NewSite::new(id.clone(), package)
@@ -160,4 +157,15 @@ async fn provision(
         .metadata(Metadata::from_iter([("type", "provisioned")]))
         .expect(Expect::Absent);
     found(call, site, &id, vec![Effect::Site(new)])
+}
+
+/// The resources to merge into a new site, and the names of those that must be prepared first.
+fn resources_to_merge(
+    call: &PrepareCall<'_>,
+    site: &Resource,
+    conditions: &MergeConditions,
+) -> Result<(Package, Option<String>)> {
+    let mut references = MergeReferences::new(call, conditions);
+    let package = references.copies(field::spec(site, "merge"), "spec.merge")?;
+    Ok((package, references.awaited()))
 }

@@ -267,6 +267,49 @@ async fn nothing_is_placed_before_everything_it_needs_exists() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_several_entries_wait_for_is_named_once() {
+    let w = world();
+    let _running = w.start();
+    let entry = json!({"template": "t", "sites": ["one"], "merge": [reference("Asks", "a")]});
+    let id = w
+        .deploy(vec![
+            topo("Template", "t", &json!({"templateId": "nf/upf"})),
+            topo("Site", "one", &json!({"siteId": "edge/1"})),
+            part("Asks", "a"),
+            placement(&json!([entry, entry])),
+        ])
+        .await;
+    let message = w.until_says(&id, PREPARED, "Waiting").await;
+    for words in [
+        "waiting for the site of Site one",
+        "waiting until Asks a is prepared",
+    ] {
+        assert_eq!(message.matches(words).count(), 1, "{words}: {message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn very_many_resources_are_merged_in_reasonable_work() {
+    let w = world();
+    prepare_world(&w).await;
+    let _running = w.start();
+    // Each reference with each resource would be 100 million comparisons at every call.
+    let names: Vec<String> = (0..10_000).map(|i| format!("p{i}")).collect();
+    let merge: Vec<Value> = names.iter().map(|name| reference("Plain", name)).collect();
+    let mut resources = vec![
+        topo("Template", "t", &json!({"templateId": "nf/upf"})),
+        topo("Site", "one", &json!({"siteId": "edge/1"})),
+        placement(&json!([{"template": "t", "sites": ["one"], "merge": merge}])),
+    ];
+    resources.extend(names.iter().map(|name| part("Plain", name)));
+    let id = w.deploy(resources).await;
+    w.until_prepared(&id).await;
+    let children = w.children(&id).await;
+    assert_eq!(children.len(), 1);
+    assert!(find(&children[0], "Plain", "p9999").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_template_is_waited_for() {
     let w = world();
     w.site("edge/1", &[]).await;

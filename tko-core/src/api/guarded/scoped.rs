@@ -6,11 +6,14 @@ use crate::change::ChangeRecord;
 use crate::deployment_resource;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
+use crate::hash::ContentHash;
 use crate::id::{SiteId, TemplateId};
 use crate::metadata::Metadata;
 use crate::package::Package;
+use crate::resource::Resource;
 use crate::scope::{NarrowError, Scope};
 use crate::select::Select;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The scopes of one call; any of them may cover an entity. If there are none, the call is not
@@ -104,6 +107,34 @@ impl CallScopes {
         self.require(|scope| scope.covers_relations(named.template.as_ref(), named.site.as_ref()))
     }
 
+    /// Checks that a deployment's own package adds no topology, unless a scope that `covers` the
+    /// deployment is not restricted by site and template: a topology has children of any site and
+    /// template, and preparers are not restricted.
+    ///
+    /// A topology that is in `present` stays permitted: somebody else wrote it, as the author of a
+    /// template.
+    pub(super) fn cover_topologies(
+        &self,
+        package: &Package,
+        present: &Package,
+        covers: impl Fn(&Scope) -> bool,
+    ) -> Result<()> {
+        let is_open = |scope: &Scope| scope.template.is_none() && scope.site.is_none();
+        if self.scopes.is_empty() || self.scopes.iter().any(|s| is_open(s) && covers(s)) {
+            return Ok(());
+        }
+        let known: HashSet<ContentHash> = topologies(present).map(|r| r.hash()).collect();
+        match topologies(package).find(|resource| !known.contains(&resource.hash())) {
+            None => Ok(()),
+            Some(resource) => Err(Error::Forbidden(format!(
+                "{}, and {} of the group {TOPOLOGY_GROUP} is not restricted to that; leave it out, \
+                 and deploy a template that has it",
+                self.refusal,
+                resource.identifier()
+            ))),
+        }
+    }
+
     /// Whether a scope covers the state after the change, or before it if there is none.
     pub(super) fn covers_change(&self, change: &ChangeRecord) -> bool {
         let state = change.after.as_ref().or(change.before.as_ref());
@@ -174,6 +205,15 @@ impl CallScopes {
             revision: event.revision(),
         }
     }
+}
+
+/// The group of resources that create deployments and sites.
+const TOPOLOGY_GROUP: &str = "topology.nephio.org";
+
+/// The resources of a package that create deployments and sites, or that those refer to.
+fn topologies(package: &Package) -> impl Iterator<Item = &Arc<Resource>> {
+    let resources = package.iter();
+    resources.filter(|resource| &*resource.gvk().group == TOPOLOGY_GROUP)
 }
 
 /// Adds the result of one bulk call to another.

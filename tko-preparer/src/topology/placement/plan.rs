@@ -1,6 +1,6 @@
 //! Resolves a Placement within its package.
 
-use super::super::merging::{ReferredResources, names, referred};
+use super::super::merging::MergeReferences;
 use super::super::resources::named;
 use super::super::selection::{self, exists, in_words};
 use super::super::when::MergeConditions;
@@ -78,10 +78,14 @@ pub(super) fn plan(
 ) -> Result<PlanResult> {
     let mut waits = Vec::new();
     let mut entries = Vec::new();
+    let mut references = MergeReferences::new(call, conditions);
     let templates = field::list(field::spec(placement, "templates"), "spec.templates")?;
     for (index, entry) in templates.iter().enumerate() {
         let path = format!("spec.templates[{index}]");
-        entries.push(read(call, entry, &path, conditions, &mut waits)?);
+        entries.push(read(&mut references, entry, &path, &mut waits)?);
+    }
+    if let Some(awaited) = references.awaited() {
+        waits.push(format!("waiting until {awaited} is prepared"));
     }
     let on_leave = field::spec(placement, "onLeave");
     let on_leave = field::word(on_leave, "spec.onLeave", ["Keep", "Delete"])?;
@@ -104,18 +108,18 @@ pub(super) fn is_continuous(placement: &Resource) -> Result<bool> {
 }
 
 fn read(
-    call: &PrepareCall<'_>,
+    references: &mut MergeReferences<'_>,
     entry: &Value,
     path: &str,
-    conditions: &MergeConditions,
     waits: &mut Vec<String>,
 ) -> Result<PlacementEntry> {
     let entry = field::map(entry, path)?;
     let at = format!("{path}.template");
     let name = field::text(field::of(entry, "template"), &at)?
         .ok_or_else(|| Error::bad(at.clone(), "is missing: the name of a Template resource"))?;
-    let template =
-        named(call.package, "Template", name)?.ok_or_else(|| nameless(at, "Template", name))?;
+    let template = named(&references.index, "Template", name)?
+        .ok_or_else(|| nameless(at, "Template", name))?
+        .clone();
     let mut sites = Vec::new();
     let at = format!("{path}.sites");
     for (index, name) in field::list(field::of(entry, "sites"), &at)?
@@ -125,18 +129,14 @@ fn read(
         let at = format!("{at}[{index}]");
         let name = field::text(Some(name), &at)?
             .ok_or_else(|| Error::bad(at.clone(), "is empty: the name of a Site or Sites"))?;
-        sites.extend(places(call, name, at, waits)?);
+        sites.extend(places(references, name, at, waits)?);
     }
     let at = format!("{path}.merge");
-    let references = field::of(entry, "merge");
-    let ReferredResources { package, pending } = referred(call, references, &at, conditions)?;
-    if !pending.is_empty() {
-        waits.push(format!("waiting until {} is prepared", names(&pending)));
-    }
+    let merge = references.copies(field::of(entry, "merge"), &at)?;
     Ok(PlacementEntry {
-        template: choice(template)?,
+        template: choice(&template)?,
         sites,
-        merge: package,
+        merge,
     })
 }
 
@@ -160,13 +160,13 @@ fn choice(template: &Resource) -> Result<TemplateChoice> {
 
 /// The sites of a name; `None` if the `Site` has no site yet; the `Site` is then added to `waits`.
 fn places(
-    call: &PrepareCall<'_>,
+    references: &MergeReferences<'_>,
     name: &str,
     at: String,
     waits: &mut Vec<String>,
 ) -> Result<Option<PlacementSites>> {
-    let one = named(call.package, "Site", name)?;
-    let many = named(call.package, "Sites", name)?;
+    let one = named(&references.index, "Site", name)?;
+    let many = named(&references.index, "Sites", name)?;
     match (one, many) {
         (Some(_), Some(_)) => Err(Error::bad(
             at,
@@ -181,7 +181,7 @@ fn places(
             )),
         },
         (Some(site), None) => {
-            if call.pending.contains(site.identifier()) {
+            if references.is_unprepared(site.identifier()) {
                 waits.push(format!("waiting for the site of {}", site.identifier()));
                 return Ok(None);
             }

@@ -15,7 +15,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Answer, Effect, Kind, Package, PrepareCall, Resource, Result, SiteId, Subscription, TemplateId,
+    Answer, Effect, Kind, Package, PackageIndex, PrepareCall, Resource, Result, SiteId,
+    Subscription, TemplateId,
 };
 
 /// Maximum number of children that a reason names.
@@ -34,9 +35,10 @@ pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subs
         .filter_map(|entry| entry.get("sites")?.as_array())
         .flatten()
         .filter_map(Value::as_str);
+    let index = PackageIndex::new(package);
     let mut subscriptions = Vec::new();
     for name in names {
-        let selected = named(package, "Sites", name)
+        let selected = named(&index, "Sites", name)
             .ok()
             .flatten()
             .and_then(|sites| selection::selection(sites).ok().flatten());
