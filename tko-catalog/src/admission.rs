@@ -14,9 +14,6 @@ use tko_core::{Entity, Error, Facts, NewPlugin, Plugin, PluginType, Result};
 /// The properties that refer to secrets.
 const REFERENCES: [&str; 5] = ["token", "secret", "ca", "key", "hosts"];
 
-/// The properties that are times.
-const TIMES: [&str; 2] = ["interval", "grace"];
-
 /// Checks a catalog or an inventory before it is stored. Plugins of other types pass.
 ///
 /// A data service calls it in its [`Admission`](tko_core::Admission). It reads no secret, no file
@@ -39,13 +36,6 @@ pub fn check_plugin(new: &NewPlugin) -> Result<()> {
     }
     if let Some(url) = properties.text("url") {
         check_user(url)?;
-    }
-    for name in TIMES {
-        let text = properties.text(name).unwrap_or_default();
-        if text.ends_with(|last: char| last.is_ascii_digit()) {
-            let why = format!("{text:?} has no unit; write a number with s, m, h or d, such as 5m");
-            return Err(Error::bad(name, why));
-        }
     }
     let facts = Plugin::new(new.executor.as_str())
         .arguments(new.arguments.clone())
@@ -133,6 +123,8 @@ mod tests {
             check(id, executor, &properties).expect(url);
         }
         check("inventory|a", "command", &[]).expect("no URL");
+        let seconds = [("interval", "90"), ("grace", "3600")];
+        check("inventory|a", "command", &seconds).expect("times in seconds");
         check("prepare|a", "any", &[("token", "abc")]).expect("another type");
     }
 
@@ -172,7 +164,7 @@ mod tests {
             ("catalog|a", "git", vec![]),
             ("catalog|a", "directory", vec![("url", "packages")]),
             ("catalog|a", "directory", vec![url, ("intervall", "5m")]),
-            ("catalog|a", "directory", vec![url, ("interval", "5")]),
+            ("catalog|a", "directory", vec![url, ("interval", "5 min")]),
             ("catalog|a", "directory", vec![url, ("id", "{path}")]),
             ("inventory|a", "directory", vec![url, ("id", "{{ name")]),
             (

@@ -20,8 +20,8 @@ pub struct CatalogSettings {
     pub max_templates: usize,
     /// Maximum number of sites of one inventory. Default: 1,000,000.
     pub max_sites: usize,
-    /// Maximum number of bytes of a listing that a server, a file or a program returns. A sync
-    /// needs several times as much memory. Default: 64 MiB.
+    /// Maximum number of bytes of a listing that a server, a file or a program returns. The program
+    /// of an inventory `command` prints at most 64 MiB in any case. Default: 256 MiB.
     pub max_listing_bytes: usize,
     /// Limits for each package, and for the archive that it is in.
     pub source: SourceLimits,
@@ -124,7 +124,7 @@ impl Default for CatalogSettings {
             min_interval: Duration::from_secs(1),
             max_templates: 100_000,
             max_sites: 1_000_000,
-            max_listing_bytes: 64 << 20,
+            max_listing_bytes: 256 << 20,
             source: SourceLimits::default()
                 .with_max_bytes(32 << 20)
                 .with_max_files(100_000)

@@ -23,7 +23,8 @@ use crate::services::start::{DataCommand, PreparerCommand, SchedulerCommand, UpA
 use crate::token::TokenCommand;
 use crate::tosca::ToscaArgs;
 use crate::validate::ValidateArgs;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::Write;
 
@@ -49,6 +50,9 @@ pub(crate) struct Cli {
         help_heading = "Global options"
     )]
     format: OutputFormat,
+    /// Whether the format is given on the command line, not by a variable of the environment.
+    #[arg(skip)]
+    is_format_given: bool,
     #[command(subcommand)]
     command: CliCommand,
 }
@@ -132,6 +136,17 @@ struct Remote<C: Subcommand> {
 }
 
 impl Cli {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// They are not valid.
+    pub(crate) fn of_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let source = matches.value_source("format");
+        let mut cli = Self::from_arg_matches(matches)?;
+        cli.is_format_given = source == Some(ValueSource::CommandLine);
+        Ok(cli)
+    }
+
     /// Runs the command and writes its results to standard output.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.start_logging()?;
@@ -203,7 +218,13 @@ impl Cli {
             CliCommand::History(history) => history.run(&mut console).await?,
             CliCommand::Token(token) => token.run(&console)?,
             CliCommand::Validate(validate) => validate.run(&mut console).await?,
-            CliCommand::Fn(function) => function.run(&mut console).await?,
+            CliCommand::Fn(function) => {
+                // Orchestrators call functions with the environment of their user, and read YAML.
+                if !self.is_format_given {
+                    console.format = OutputFormat::Yaml;
+                }
+                function.run(&mut console).await?;
+            }
             CliCommand::Tosca(tosca) => tosca.run(console.out, &mut std::io::stderr()).await?,
             CliCommand::Kube(kube) => kube.run(console.out)?,
             CliCommand::Backend(command) => Box::pin(command.run(&mut console)).await?,

@@ -17,7 +17,7 @@ use tko_plugin::log::LogSubject;
 /// Reads a ResourceList (YAML or JSON) and writes it, as kpt expects it of functions:
 /// `kpt fn eval --exec "tko fn set-namespace" -- namespace=edge`. Exit code 1 if the function
 /// reports an error; the results say why. With --format json the output is JSON, which has no
-/// comments and so no setters.
+/// comments and so no setters. TKO_FORMAT has no effect.
 #[derive(Debug, Args)]
 pub(crate) struct FunctionArgs {
     /// Function: a native one, such as set-namespace or set-namespace:v0.4.1, an image,

@@ -32,7 +32,7 @@ mod tosca;
 mod validate;
 
 use crate::console::to_stderr;
-use clap::{CommandFactory, FromArgMatches};
+use clap::CommandFactory;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     }
     let parsed = command
         .try_get_matches_from(line.arguments)
-        .and_then(|matches| cli::Cli::from_arg_matches(&matches));
+        .and_then(|matches| cli::Cli::of_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         // Prints help to stdout and errors to stderr; exits with 0 or 2.

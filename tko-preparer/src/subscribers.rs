@@ -10,11 +10,13 @@
 //! [`resync`](crate::PrepareSettings::resync). A deployment that waits for one entity is retried
 //! after at most 5 minutes.
 
+mod decisions;
 mod entity_change;
 #[cfg(test)]
 mod tests;
 
 use crate::context::PrepareContext;
+use decisions::SelectionDecisions;
 use entity_change::{EntityChange, load_prior_states};
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, select};
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,31 +212,22 @@ impl SubscriberFeed {
         for key in selection_keys(kind) {
             let persistent = is_persistent(&key);
             let mut knows_prior_states = !persistent;
+            let mut decisions = SelectionDecisions::default();
             let mut pages = self.context.data.clone().pages(with(&key));
             while let Some(page) = pages.try_next().await? {
-                // Deployments of one template mostly share a selection: it is matched once a page.
-                let mut selections: BTreeMap<&str, Vec<Enqueue>> = BTreeMap::new();
-                for record in &page.items {
-                    if let Some(selection) = record.entity.metadata.get(&key) {
-                        let work = selections.entry(selection).or_default();
-                        work.push(preparation(&record.entity));
-                    }
-                }
-                if !knows_prior_states && !selections.is_empty() {
+                if !knows_prior_states && !page.items.is_empty() {
                     load_prior_states(&*self.context.data, changes, HISTORIES).await?;
                     knows_prior_states = true;
                 }
-                selections.retain(|selection, _| {
-                    let matches = |metadata: &Metadata| cares(selection, metadata);
-                    changes.values().any(|change| {
-                        if persistent {
-                            change.enters_or_leaves(matches)
-                        } else {
-                            change.matches_now(matches)
-                        }
-                    })
-                });
-                let work = selections.into_values().flatten().collect();
+                let mut work = Vec::new();
+                for record in &page.items {
+                    let Some(selection) = record.entity.metadata.get(&key) else {
+                        continue;
+                    };
+                    if decisions.of(selection, |text| concerns(changes, text, persistent)) {
+                        work.push(preparation(&record.entity));
+                    }
+                }
                 self.enqueue(work).await?;
             }
         }
@@ -256,6 +249,18 @@ impl SubscriberFeed {
         }
         Ok(())
     }
+}
+
+/// Whether one of the changes concerns a selection, which outlives the preparation or does not.
+fn concerns(changes: &BTreeMap<Key, EntityChange>, selection: &str, persistent: bool) -> bool {
+    let matches = |metadata: &Metadata| cares(selection, metadata);
+    changes.values().any(|change| {
+        if persistent {
+            change.enters_or_leaves(matches)
+        } else {
+            change.matches_now(matches)
+        }
+    })
 }
 
 /// The listing of all deployments that have this metadata key.

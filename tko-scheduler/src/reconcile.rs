@@ -6,7 +6,8 @@
 //!   on the site without any record.
 //! - A deployment is placed on one site at a time: a moving deployment waits until its old site has
 //!   reported it as removed.
-//! - The results are committed together with the end of the claim.
+//! - The results are committed together with the end of the claim, unless that could remove the
+//!   site without its last call.
 
 use crate::call::scheduler_calls;
 use crate::conflicts::SiteConflicts;
@@ -64,8 +65,7 @@ impl Handle for ScheduleHandle {
             Some(site) => site,
             None => context.data.get(&claim.token.key, SITE).await?,
         };
-        SiteReconciliation { context, claim, id }.run(site).await?;
-        Ok(None)
+        SiteReconciliation { context, claim, id }.run(site).await
     }
 }
 
@@ -76,8 +76,9 @@ struct SiteReconciliation<'a> {
 }
 
 impl SiteReconciliation<'_> {
-    /// Works until a commit has settled the claim.
-    async fn run(&self, site: Record) -> Result<()> {
+    /// Works until the results are committed. Returns how the claim ends, or `None` if a commit has
+    /// settled it.
+    async fn run(&self, site: Record) -> Result<Option<Outcome>> {
         let reports = ScheduleReports::default();
         let max = self.context.settings.max_deployments;
         let gathered = gather(&*self.context.data, self.id, site.entity.deleting, max).await;
@@ -131,24 +132,26 @@ impl SiteReconciliation<'_> {
         }
     }
 
-    async fn succeeded(&self, report: &SiteReport<'_>, conditions: Vec<Condition>) -> Result<()> {
+    async fn succeeded(
+        &self,
+        report: &SiteReport<'_>,
+        conditions: Vec<Condition>,
+    ) -> Result<Option<Outcome>> {
         let next = self.next(report);
         // A retried claim that ended as `Yield` would keep its attempts and its error.
         let is_retry = self.claim.work.attempts > 1;
+        let outcome = match next {
+            Some(after) if !is_retry => Outcome::Yield { after },
+            _ => Outcome::Done,
+        };
+        let step = report.succeeded(conditions, outcome);
+        let end = self.finish(report.site, step).await?;
         if next.is_some() && is_retry {
-            let mut step = report.succeeded(conditions, Outcome::Done);
-            step.settle = None;
-            self.commit(step).await?;
             // `Done` turns this enqueue into new work: due at once, without attempts, and ending as
             // `Yield`. If the site were enqueued after `Done`, and that failed, it would never
             // resync. Only after the report: a report that conflicts is to be retried later, not at
             // once.
             self.enqueue().await?;
-            self.commit(ScheduleStep::new().settle(Outcome::Done))
-                .await?;
-        } else {
-            let outcome = next.map_or(Outcome::Done, |after| Outcome::Yield { after });
-            self.commit(report.succeeded(conditions, outcome)).await?;
         }
         tracing::debug!(
             site = self.id.as_str(),
@@ -157,7 +160,7 @@ impl SiteReconciliation<'_> {
             ?next,
             "scheduled"
         );
-        Ok(())
+        Ok(end)
     }
 
     async fn failed(
@@ -165,18 +168,18 @@ impl SiteReconciliation<'_> {
         report: &SiteReport<'_>,
         why: &str,
         reported: Vec<Condition>,
-    ) -> Result<()> {
+    ) -> Result<Option<Outcome>> {
         let after = claim_backoff(self.claim);
         let attempt = self.claim.work.attempts;
         tracing::warn!(site = self.id.as_str(), attempt, next = ?after, error = why, "failed to schedule; retrying");
         let reason = why.to_owned();
-        self.commit(report.failed(why, reported, Outcome::Retry { after, reason }))
-            .await
+        let step = report.failed(why, reported, Outcome::Retry { after, reason });
+        self.finish(report.site, step).await
     }
 
     /// Ends the work of a site without schedulers. A new plugin makes the site due, and so does the
     /// next start of a scheduling controller.
-    async fn unserved(&self, report: &SiteReport<'_>) -> Result<()> {
+    async fn unserved(&self, report: &SiteReport<'_>) -> Result<Option<Outcome>> {
         let stuck = report.site.entity.deleting && !report.deployments.removed.is_empty();
         // The commit of `Done` would try to delete the site, and make it due again at once.
         let outcome = if stuck {
@@ -187,7 +190,7 @@ impl SiteReconciliation<'_> {
         } else {
             Outcome::Done
         };
-        self.commit(report.unserved(outcome)).await
+        self.finish(report.site, report.unserved(outcome)).await
     }
 
     /// Time until the site is due again even if nothing changed.
@@ -202,6 +205,23 @@ impl SiteReconciliation<'_> {
         } else {
             Some(resync.mul_f64(1.0 - jitter() / 10.0))
         }
+    }
+
+    /// Commits the last step. Returns how the worker is to end the claim, or `None` if the step has
+    /// settled it.
+    ///
+    /// A step that settles with `Done` removes a site that is being deleted by then. If the site
+    /// was read before its deletion, its schedulers were not called for it. Then the worker ends
+    /// the claim, and the work that the deletion enqueued makes the last call.
+    async fn finish(&self, site: &Record, mut step: ScheduleStep) -> Result<Option<Outcome>> {
+        let is_done = step.settle == Some(Outcome::Done);
+        let end = if is_done && !site.entity.deleting {
+            step.settle.take()
+        } else {
+            None
+        };
+        self.commit(step).await?;
+        Ok(end)
     }
 
     async fn commit(&self, step: ScheduleStep) -> Result<()> {

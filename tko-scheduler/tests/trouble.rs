@@ -69,7 +69,7 @@ async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
     world.stop().await;
 }
 
-/// Lets a number of commits pass, and fails the next one.
+/// Lets a number of commits and ends of claims pass, and fails the next one.
 struct FailedCommit(AtomicUsize);
 
 impl FailedCommit {
@@ -81,7 +81,8 @@ impl FailedCommit {
 impl CallObserver for FailedCommit {
     async fn before(&self, call: BackendCall) -> Result<()> {
         let left = self.0.load(Ordering::Relaxed);
-        if call != BackendCall::Commit || left == Self::NEVER {
+        let counts = matches!(call, BackendCall::Commit | BackendCall::Settle);
+        if !counts || left == Self::NEVER {
             return Ok(());
         }
         self.0.store(left.wrapping_sub(1), Ordering::Relaxed);
@@ -311,6 +312,40 @@ async fn a_deployment_that_is_deleted_during_its_placement_is_removed() {
     assert_eq!(told[1].removed_ids(), [id.as_str()]);
     assert!(world.find(&id).await.is_none());
     world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_is_deleted_during_a_call_gets_its_last_call() {
+    let slow = Act::Take(Duration::from_secs(10));
+    let usual = ScheduleSettings::default();
+    for (acts, settings, earlier) in [
+        // A first call with a resync interval, one without, and a retried one.
+        (vec![slow.clone()], usual.clone(), 1),
+        (
+            vec![slow.clone()],
+            usual.clone().with_resync(Duration::ZERO),
+            1,
+        ),
+        (vec![Act::Fail("no route"), slow], usual, 2),
+    ] {
+        let mut world = World::new();
+        world.site("a").await;
+        let id = world.deployment("a", "one", true).await;
+        world.recorder.next(acts);
+        world.start_recording(settings);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.data.delete(&key("a")).await.expect("taken");
+        assert!(world.find(key("a")).await.is_some(), "it is cleaned up");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let told = world.recorder.take();
+        let (last, before) = told.split_last().expect("called");
+        assert_eq!(before.len(), earlier, "{told:?}");
+        assert!(before.iter().all(|call| !call.going), "{told:?}");
+        assert!(last.going, "{told:?}");
+        assert_eq!(last.removed_ids(), [id.as_str()]);
+        assert!(world.find(key("a")).await.is_none());
+        world.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,10 @@ use tokio::process::Command;
 /// Environment variables that the program inherits.
 const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"];
 
+/// Maximum number of bytes that the program prints. Any YAML may follow, and a sync needs several
+/// times as much memory.
+const MAX_OUTPUT: usize = 64 << 20;
+
 /// A program that prints sites.
 pub(super) struct CommandInventory {
     program: String,
@@ -50,10 +54,9 @@ impl InventorySource for CommandInventory {
         let environment = ENVIRONMENT.into_iter();
         command.envs(environment.filter_map(|name| Some((name, std::env::var_os(name)?))));
         let what = format!("run {}", self.program);
-        let out = output(command, &what, settings.max_listing_bytes).await?;
-        let limits = Limits::new()
-            .bytes(settings.max_listing_bytes)
-            .documents(settings.max_sites);
+        let most = settings.max_listing_bytes.min(MAX_OUTPUT);
+        let out = output(command, &what, most).await?;
+        let limits = Limits::new().bytes(most).documents(settings.max_sites);
         let values = tko_core::encoding::decode(&out, Format::Yaml, Dialect::Programs, &limits)
             .map_err(|error| Error::bad(what, format!("cannot read its output: {error}")))?;
         drop(out);

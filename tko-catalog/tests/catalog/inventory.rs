@@ -158,6 +158,20 @@ async fn a_program_prints_at_most_64_mebibytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_in_a_file_may_be_larger_than_the_output_of_a_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hosts.json");
+    let file = fs::File::create(&path).expect("a file");
+    file.set_len(67_108_865).expect("a hole");
+    let fixture = Fixture::new();
+    let url = text(&path);
+    let entity = fixture.add(ID, "ansible", &[("url", url.as_str())]).await;
+    // It was read.
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.contains("not an inventory of Ansible"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_prints_sites_within_limits() {
     let fixture = Fixture::with(
         CatalogSettings::default()

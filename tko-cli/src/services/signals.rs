@@ -1,5 +1,6 @@
 //! Signals that stop a server: SIGTERM, Ctrl-C, and SIGHUP of a terminal that is closed. The first
-//! stops it gracefully, the second at once.
+//! stops it gracefully. SIGTERM or Ctrl-C after it stops it at once; SIGHUP does not, because a
+//! closed terminal often sends it twice.
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,18 +48,20 @@ impl Signals {
         }
     }
 
-    /// Awaits `end`, unless another signal comes first.
+    /// Awaits `end`, unless SIGTERM or Ctrl-C comes first.
     ///
     /// # Errors
-    /// Another signal came: work in flight is left until its lease expires.
+    /// Such a signal came: work in flight is left until its lease expires.
     pub(crate) async fn unless_repeated<T>(
         &mut self,
         end: impl Future<Output = T>,
     ) -> anyhow::Result<T> {
         tokio::select! {
-            ended = end => Ok(ended),
-            () = self.next() => bail!("stopped at once by a second signal; work in flight is left until its lease expires"),
+            ended = end => return Ok(ended),
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
+        bail!("stopped at once by a second signal; work in flight is left until its lease expires")
     }
 }
 

@@ -97,10 +97,6 @@ async fn an_entry_that_no_sync_could_use_is_not_stored() {
             "secret:NAME",
         ),
         (
-            "catalog add core --url https://h/r.git --interval 5",
-            "has no unit",
-        ),
-        (
             "catalog add core --url https://h/r.git --id {path}",
             "{version}",
         ),

@@ -80,6 +80,13 @@ async fn a_function_writes_yaml_or_json() {
     let yaml = run("").good().await;
     assert!(yaml.text().starts_with("apiVersion: "), "{yaml}");
     assert!(yaml.text().contains("zone: edge"), "{yaml}");
+    // An orchestrator calls functions with the environment of its user, and reads YAML.
+    for format in ["json", "table"] {
+        let same = run("").env("TKO_FORMAT", format).good().await;
+        assert_eq!(same.text(), yaml.text(), "{format}");
+    }
+    let json = run("-o json").env("TKO_FORMAT", "table").good().await;
+    assert_eq!(json.json()["kind"], "ResourceList");
     let names = tko("fn --list -o json").good().await.json();
     let names = names.as_array().expect("a list");
     assert!(names.contains(&json!("set-labels")), "{names:?}");
