@@ -363,12 +363,13 @@ async fn write_changes(
                     && facts.properties == new.properties
                     && facts.triggers == new.triggers
             });
-            if same && metadata.is_none() {
-                return None;
+            if !same {
+                let given = metadata.unwrap_or_else(|| entity.given.clone());
+                let new = new.metadata(given).expect(Expect::At(expect));
+                return Some(data.register_plugin(new).await.map(|_| ()));
             }
-            let given = metadata.unwrap_or_else(|| entity.given.clone());
-            let new = new.metadata(given).expect(Expect::At(expect));
-            return Some(data.register_plugin(new).await.map(|_| ()));
+            // A registration is admitted again, which may refuse what earlier versions stored.
+            None
         }
         Key::Site(id) => {
             let moved = entity.template() != desired.template.as_ref();
