@@ -6,7 +6,7 @@
 //!
 //! After a failure the task continues from the last revision, with a backoff. If the feed no longer
 //! continues from there, ring and tally start over, and watches end with the error that makes
-//! clients list again.
+//! clients list again. If only the first count failed, the tally alone starts over.
 
 mod ring;
 
@@ -85,6 +85,15 @@ pub(crate) fn index(kind: Kind) -> usize {
     }
 }
 
+/// How far a follower is. It starts at the end of the feed.
+#[derive(Default)]
+struct FeedPlace {
+    /// The revision up to which the ring has all events; `None` before the start.
+    after: Option<Revision>,
+    /// Whether all entities that exist were counted; until then a failure starts the tally over.
+    is_counted: bool,
+}
+
 /// Follows the feed of one kind.
 struct Follower {
     api: Arc<dyn DataApi>,
@@ -95,13 +104,13 @@ struct Follower {
 impl Follower {
     async fn run(self) {
         let mut backoff = BACKOFF.0;
-        let mut after = None;
+        let mut place = FeedPlace::default();
         loop {
-            let failed = self.follow(&mut after, &mut backoff).await;
+            let failed = self.follow(&mut place, &mut backoff).await;
             match failed {
                 Err(Error::Expired { .. }) => {
                     tracing::warn!(kind = %self.kind, "the feed does not continue; starting over");
-                    after = None;
+                    place = FeedPlace::default();
                 }
                 Err(error) => {
                     let error = error.chain();
@@ -114,22 +123,22 @@ impl Follower {
         }
     }
 
-    /// Follows the feed until it fails. `after` is the revision up to which it was read. It is `None`
-    /// until all entities that exist are counted, so that a failure before that starts over.
-    async fn follow(&self, after: &mut Option<Revision>, backoff: &mut Duration) -> Result<()> {
+    /// Follows the feed from this place until it fails.
+    async fn follow(&self, place: &mut FeedPlace, backoff: &mut Duration) -> Result<()> {
         let ring = self.feeds.ring(self.kind);
-        let anew = after.is_none();
-        let start = match *after {
-            Some(revision) => revision,
-            None => self.api.feed_position().await?.revision,
+        let start = if let Some(revision) = place.after {
+            revision
+        } else {
+            let revision = self.api.feed_position().await?.revision;
+            ring.restart(revision);
+            place.after = Some(revision);
+            revision
         };
-        let mut read = start;
         // Entities that are being deleted are counted, too.
         let select = Select::all(self.kind).deleting(true);
         let mut events = self.api.watch(Watch::new(select, start));
         let mut count = None;
-        if anew {
-            ring.restart(start);
+        if !place.is_counted {
             self.feeds.tally().restart(self.kind);
             count = Some(Box::pin(self.count()));
         }
@@ -152,7 +161,7 @@ impl Follower {
                         count = None;
                         touched = HashSet::new();
                         self.feeds.tally().complete(self.kind, start);
-                        *after = Some(read);
+                        place.is_counted = true;
                     }
                     self.feeds.changed.send_modify(|count| *count += 1);
                 }
@@ -162,10 +171,10 @@ impl Follower {
                     };
                     *backoff = BACKOFF.0;
                     let item = FeedItem::from(event);
-                    read = item.revision();
-                    if count.is_none() {
-                        *after = Some(read);
-                    } else if let Some(key) = item.key() {
+                    place.after = Some(item.revision());
+                    if count.is_some()
+                        && let Some(key) = item.key()
+                    {
                         touched.insert(Key::clone(key));
                     }
                     self.apply(&item);
@@ -190,5 +199,71 @@ impl Follower {
             FeedItem::Bookmark { .. } => {}
         }
         tally.advance(self.kind, item.revision());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Feeds, RingRead};
+    use std::sync::Arc;
+    use tko_backend_memory::{Memory, MemorySettings};
+    use tko_core::system::{SystemClock, TimeOrderedIds};
+    use tko_core::{
+        Admission, ApiCall, Caller, DataApi, Error, Guard, Guarded, Kind, NewSite, Package, Result,
+        SiteId, Store, Violation, async_trait,
+    };
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    /// The number of lists of sites that fail.
+    const FAILURES: usize = 3;
+
+    struct AdmitAll;
+
+    #[async_trait]
+    impl Admission for AdmitAll {
+        async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Fails the first lists of sites, and counts them.
+    struct FirstCountsGuard(watch::Sender<usize>);
+
+    impl Guard for FirstCountsGuard {
+        fn check(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<()> {
+            let failed = *self.0.borrow();
+            if let ApiCall::List(list) = call
+                && list.select.kind == Kind::Site
+                && failed < FAILURES
+            {
+                self.0.send_replace(failed + 1);
+                return Err(Error::unavailable("list sites", "the database restarts"));
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_fails_does_not_end_the_watches() {
+        let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
+        let store = Arc::new(Store::new(
+            Arc::new(memory),
+            Arc::new(AdmitAll),
+            Arc::new(TimeOrderedIds),
+        ));
+        let (failed, mut failures) = watch::channel(0);
+        let guarded = Guarded::new(store.clone(), FirstCountsGuard(failed));
+        let api: Arc<dyn DataApi> = Arc::new(guarded);
+        let feeds = Feeds::follow(&api, 100, &CancellationToken::new());
+        let first = failures.wait_for(|failed| *failed >= 1).await;
+        drop(first.expect("the guard is there"));
+        let mut reader = feeds.ring(Kind::Site).read_new();
+        let last = failures.wait_for(|failed| *failed >= FAILURES).await;
+        drop(last.expect("the guard is there"));
+        let site = SiteId::new("a").expect("an id");
+        let new = NewSite::new(site, Package::default());
+        store.register_site(new).await.expect("valid");
+        assert!(matches!(reader.next().await, RingRead::Items(_)));
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn ready(entity: &Entity) -> Option<Condition> {
 /// The finalizers that keep a site or a deployment whose deletion was requested.
 fn kept_by(entity: &Entity) -> Option<String> {
     let has_condition = matches!(entity.facts, Facts::Site { .. } | Facts::Deployment(_));
-    if entity.deleting || !has_condition {
+    if entity.deleting || !has_condition || !StoredMetadata::may_have_deletion(entity) {
         return None;
     }
     let stored = StoredMetadata::of(entity);
@@ -159,6 +159,7 @@ fn deployment_ready(entity: &Entity, deployment: &Deployment) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::{READY, ready};
+    use crate::stored::StoredMetadata;
     use tko_core::entity::SCHEDULED;
     use tko_core::{Condition, Deployment, DeploymentId, Entity, Facts, Generation, Key, SiteId};
 
@@ -202,6 +203,29 @@ mod tests {
         assert_eq!(said(&without), (Some(true), "Scheduled".to_owned()));
         without.conditions.clear();
         assert_eq!(said(&without), (Some(false), "Scheduling".to_owned()));
+    }
+
+    #[test]
+    fn stored_metadata_is_read_only_if_it_may_have_the_time_of_a_deletion() {
+        let entity = placed();
+        let with = |deletion: Option<&str>| {
+            let mut stored = StoredMetadata {
+                finalizers: vec!["example.com/keep".to_owned()],
+                deletion: deletion.map(str::to_owned),
+                ..StoredMetadata::default()
+            };
+            let text = r#"{"d":"2026-01-01T00:00:00Z"}"#;
+            stored.annotations.insert("a".to_owned(), text.to_owned());
+            let mut entity = entity.clone();
+            stored.write_into(&mut entity.given);
+            entity
+        };
+        let kept = with(Some("2026-01-01T00:00:00Z"));
+        assert!(StoredMetadata::may_have_deletion(&kept));
+        assert_eq!(said(&kept), (Some(false), "Deleting".to_owned()));
+        let others = with(None);
+        assert!(!StoredMetadata::may_have_deletion(&others));
+        assert_eq!(said(&others), (Some(false), "Progressing".to_owned()));
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub struct KrmSettings {
     pub bookmark: Duration,
     /// How many changes are kept in memory for watches to resume from. Default: 10,000.
     pub kept_changes: usize,
-    /// How many bytes of changes are kept in memory for watches to resume from: packages as JSON,
-    /// objects that were sent, and the states before. Default: 256 MiB.
+    /// How many bytes of changes, by estimate, are kept in memory for watches to resume from:
+    /// packages, objects that were sent, and the states before. Default: 256 MiB.
     pub kept_bytes: usize,
 }
 

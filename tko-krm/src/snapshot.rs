@@ -71,16 +71,17 @@ impl StateReader<'_> {
         let revision = at.unwrap_or(page.revision);
         if page.revision > revision {
             let range = (after.map(|cursor| cursor.0), page.next.as_ref());
-            let expired = expired(revision, range.0.is_some());
+            let too_old = || expired(revision, range.0.is_some());
             let between = (revision, page.revision);
-            let changed = changed(feed, selector.kind(), between, expired).await?;
+            let changed = changed(feed, selector.kind(), between, too_old()).await?;
             let changed = changed
                 .into_iter()
                 .filter(|(key, _)| range.0.as_ref().is_none_or(|after| key > after))
                 .filter(|(key, _)| range.1.is_none_or(|upto| *key <= upto.0));
             for (key, first) in changed {
                 let found = items.binary_search_by(|record| record.entity.key.cmp(&key));
-                let old = before(&**feed.data(), &key, first).await.map_err(failed)?;
+                let old = before(&**feed.data(), &key, first).await;
+                let old = old.map_err(|error| unreadable(&error, too_old()))?;
                 let old = old.filter(|record| {
                     selector.matches(record) && is_visible(caller, &record.entity)
                 });
@@ -117,6 +118,19 @@ fn expired(revision: Revision, is_continued: bool) -> Box<KrmFailure> {
              {version} is no longer kept; list the current state"
         )
     })
+}
+
+/// The failure of a list that cannot read a change since its revision.
+fn unreadable(error: &Error, expired: Box<KrmFailure>) -> Box<KrmFailure> {
+    match error {
+        Error::Expired { .. } => expired,
+        // Another attempt would fail again, whereas a new list is behind the change.
+        Error::Internal { .. } => {
+            tracing::error!(error = error.chain(), "a list cannot read a change");
+            expired
+        }
+        error => KrmFailure::from_other(error),
+    }
 }
 
 /// The entities of a kind that changed between two revisions, each with the first change.
@@ -159,8 +173,7 @@ async fn changed(
                         note(&change.record.entity.key, change.revision);
                         at = change.revision;
                     }
-                    Err(Error::Expired { .. }) => return Err(expired),
-                    Err(error) => return Err(KrmFailure::from_other(&error)),
+                    Err(error) => return Err(unreadable(&error, expired)),
                 }
             }
         }

@@ -60,6 +60,15 @@ impl StoredMetadata {
         })
     }
 
+    /// Whether an entity may have a deletion time in its stored metadata; `false` is certain.
+    ///
+    /// Every list and watch asks this about every entity, so the JSON is not read.
+    pub(crate) fn may_have_deletion(entity: &Entity) -> bool {
+        // Within a text, the quotes are escaped.
+        let stored = entity.given.get(STORED);
+        stored.is_some_and(|text| text.contains(r#""d""#))
+    }
+
     /// Writes it into given metadata.
     pub(crate) fn write_into(&self, given: &mut Metadata) {
         // Once the key exists, it stays, even if empty: a registration without it would bring back

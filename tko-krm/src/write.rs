@@ -318,6 +318,10 @@ impl Write<'_> {
             (_, Some(true)) if live.entity.deployment().is_some_and(|d| !d.prepared) => {
                 refuse("it is not prepared yet; wait for the condition Prepared")
             }
+            (Some(false), Some(true)) if live.entity.deleting => {
+                let why = "the object is being deleted, and TKO is removing it from its site";
+                Err(KrmFailure::conflict(self.resource, name, why))
+            }
             (Some(false), Some(true)) if !self.options.dry_run => {
                 self.store_approval(name, live).await
             }

@@ -1,8 +1,12 @@
 //! Deployments: create, batch, approve, modify, count.
 
-use crate::harness::{CONFIG, TestServer, answer, sent};
+use crate::harness::{CONFIG, TestServer, answer, sent, store};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tko_core::{ApiCall, Caller, Guard, Guarded, Pattern, Result, Scope};
+use tko_http::HttpServerSettings;
+use tko_serve::Access;
 
 async fn with_template() -> TestServer {
     let server = TestServer::start().await;
@@ -142,6 +146,34 @@ async fn one_or_all_selected_are_approved() {
     )
     .await;
     assert_eq!(failing["items"], json!([]));
+}
+
+/// Restricts approvals to the deployments of another site.
+struct ElsewhereGuard;
+
+impl Guard for ElsewhereGuard {
+    fn check(&self, _: Option<&Caller>, _: ApiCall<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn scopes(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<Vec<Arc<Scope>>> {
+        let other = || Arc::new(Scope::new().site(Pattern::literal("other")));
+        let is_approval = matches!(call, ApiCall::Approve(_));
+        Ok(is_approval.then(other).into_iter().collect())
+    }
+}
+
+#[tokio::test]
+async fn an_approval_that_the_role_does_not_cover_is_forbidden() {
+    let store = store();
+    let guarded = Arc::new(Guarded::new(Arc::new(store.clone()), ElsewhereGuard));
+    let settings = HttpServerSettings::default();
+    let server = TestServer::serving(guarded, store, settings, Access::new(), 0).await;
+    server.register("/api/v1/templates/t", CONFIG).await;
+    let id = server.create("template=t&prepared=true").await;
+    let approve = server.post(&format!("/api/v1/deployments/{id}/approve"));
+    let refused = answer(approve, StatusCode::FORBIDDEN).await;
+    assert!(refused.to_string().contains("does not cover"), "{refused}");
 }
 
 #[tokio::test]

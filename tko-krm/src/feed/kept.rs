@@ -4,6 +4,7 @@
 //! JSON, and when the state before it is read.
 
 use super::{Batch, FeedChange};
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,9 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Estimated bytes of an entity without its metadata, messages and package.
 const ENTITY: usize = 1_024;
+
+/// Estimated bytes of a value of a package without its texts.
+const VALUE: usize = 32;
 
 /// The weight of one change, which is part of a sum until the change leaves it or is dropped.
 pub(super) struct ChangeWeight {
@@ -59,7 +63,7 @@ impl Drop for ChangeWeight {
     }
 }
 
-/// The estimated memory of a record, in bytes; its package counts as JSON.
+/// The estimated memory of a record, in bytes.
 pub(super) fn weight_of(record: &Record) -> usize {
     let entity = &*record.entity;
     let metadata: usize = [&entity.inherited, &entity.given, &entity.metadata]
@@ -68,8 +72,24 @@ pub(super) fn weight_of(record: &Record) -> usize {
         .map(|(key, value)| key.len() + value.len())
         .sum();
     let messages = entity.conditions.iter().map(|one| one.message.len());
-    let package = record.package.as_ref().map_or(0, Package::size);
-    ENTITY + metadata + messages.sum::<usize>() + package
+    let resources = record.package.iter().flat_map(Package::iter);
+    let package = resources.map(|resource| weight_of_value(resource.value()));
+    ENTITY + metadata + messages.sum::<usize>() + package.sum::<usize>()
+}
+
+/// The estimated memory of a value, in bytes. It is not written as JSON, because the feed weighs
+/// each change.
+fn weight_of_value(value: &Value) -> usize {
+    let content: usize = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight_of_value).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, item)| key.len() + weight_of_value(item))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    VALUE + content
 }
 
 /// The changes that are kept.
@@ -159,7 +179,7 @@ impl KeptChanges {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH_BYTES, Batch, FeedChange, KeptChanges, weight_of};
+    use super::{BATCH_BYTES, Batch, FeedChange, KeptChanges, VALUE, weight_of, weight_of_value};
     use serde_json::json;
     use tko_core::{Entity, Facts, Package, Record, Revision, SiteId};
 
@@ -209,6 +229,13 @@ mod tests {
         kept.restart(Revision(20));
         assert_eq!(after(&mut kept, 19), None);
         assert_eq!(after(&mut kept, 20), Some(vec![]));
+    }
+
+    #[test]
+    fn every_value_and_every_text_has_a_weight() {
+        let value = json!({"key": "text", "list": [null, true, 1, "a"], "empty": {}});
+        let texts = "key".len() + "text".len() + "list".len() + "a".len() + "empty".len();
+        assert_eq!(weight_of_value(&value), 8 * VALUE + texts);
     }
 
     #[test]

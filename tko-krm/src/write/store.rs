@@ -8,6 +8,7 @@ use crate::managed::{self, Manager};
 use crate::names::{self, Named};
 use crate::object;
 use crate::read::{WHOLE, alias};
+use crate::resource::GROUP;
 use crate::stored::{NAME, StoredMetadata};
 use serde_json::Value;
 use std::sync::Arc;
@@ -273,11 +274,31 @@ impl Write<'_> {
             return Err(KrmFailure::conflict(self.resource, name, why));
         }
         if bulk.done == 0 {
-            // It changed after it was read, so its new state decides whether it can be approved.
-            let why = "the object has been modified; it is not approved";
-            return Err(KrmFailure::conflict(self.resource, name, why).raced());
+            return Err(self.unapproved(name, live).await);
         }
         self.read_back(name, key).await
+    }
+
+    /// The failure of an approval that had no effect.
+    async fn unapproved(&self, name: &str, live: &Record) -> Box<KrmFailure> {
+        let entity = &live.entity;
+        let want = Want::ROW.with_deleting();
+        match self.request.data.get(&entity.key, want).await {
+            Err(error) => self.failed(name, &error),
+            // It is prepared and not approved, so only the scope of the role excludes it.
+            Ok(now) if now.entity.version == entity.version => {
+                let why = format!(
+                    "{}.{GROUP} {name:?} is forbidden: the caller's role does not cover its approval",
+                    self.resource.plural
+                );
+                KrmFailure::forbidden(why).about(self.resource, name)
+            }
+            // Its new state decides whether it can be approved.
+            Ok(_) => {
+                let why = "the object has been modified; it is not approved";
+                KrmFailure::conflict(self.resource, name, why).raced()
+            }
+        }
     }
 
     async fn read_back(&self, name: &str, key: &Key) -> KrmAnswer<Value> {
@@ -340,12 +361,13 @@ async fn write_changes(
                     && facts.properties == new.properties
                     && facts.triggers == new.triggers
             });
-            if same && metadata.is_none() {
-                return None;
+            if !same {
+                let given = metadata.unwrap_or_else(|| entity.given.clone());
+                let new = new.metadata(given).expect(Expect::At(expect));
+                return Some(data.register_plugin(new).await.map(|_| ()));
             }
-            let given = metadata.unwrap_or_else(|| entity.given.clone());
-            let new = new.metadata(given).expect(Expect::At(expect));
-            return Some(data.register_plugin(new).await.map(|_| ()));
+            // A registration is admitted again, which may refuse what earlier versions stored.
+            None
         }
         Key::Site(id) => {
             let moved = entity.template() != desired.template.as_ref();

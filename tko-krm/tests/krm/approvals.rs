@@ -1,15 +1,16 @@
 //! Approvals through the subresource, while others change the deployment.
 
+use crate::requests::ApiClient;
 use crate::serving::{Serving, package, store};
 use futures_util::FutureExt;
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::{
-    ApiCall, Caller, DataApi, DeploymentId, Guard, Guarded, Key, NewDeployment, Package, Result,
-    Store, Want, deployment_resource,
+    ApiCall, Caller, DataApi, DeploymentId, Guard, Guarded, Key, NewDeployment, Package, Pattern,
+    Result, Scope, Store, Want, deployment_resource,
 };
 use tko_krm::KrmSettings;
 use tko_serve::Access;
@@ -74,5 +75,40 @@ async fn an_approval_that_has_no_effect_does_not_succeed() {
     assert_eq!(status, 422, "{answer}");
     let message = answer["message"].as_str().expect("a message");
     assert!(message.contains("not prepared"), "{message}");
+    serving.stop().await;
+}
+
+/// Restricts approvals to the deployments of another site.
+struct OtherSiteGuard;
+
+impl Guard for OtherSiteGuard {
+    fn check(&self, _: Option<&Caller>, _: ApiCall<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn scopes(&self, _: Option<&Caller>, call: ApiCall<'_>) -> Result<Vec<Arc<Scope>>> {
+        let other = || Arc::new(Scope::new().site(Pattern::literal("other")));
+        let is_approval = matches!(call, ApiCall::Approve(_));
+        Ok(is_approval.then(other).into_iter().collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_that_the_role_does_not_cover_is_forbidden() {
+    let data = store(MemorySettings::default());
+    let new = NewDeployment::new().merge(package("a")).prepared(true);
+    let id = data.create_deployment(new).await.expect("valid");
+    let api = Arc::new(Guarded::new(data.clone(), OtherSiteGuard));
+    let settings = KrmSettings::default();
+    let serving = Serving::through(api, data, 0, settings, Access::new(), None).await;
+    let client = ApiClient::new(&serving);
+    let approval = json!({"status": {"approved": true}});
+    for subresource in ["approval", "status"] {
+        let path = format!("deployments/{id}/{subresource}");
+        let refused = client.patch(&path, "merge-patch+json", &approval).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        let message = refused.message();
+        assert!(message.contains("does not cover"), "{message}");
+    }
     serving.stop().await;
 }

@@ -2,11 +2,17 @@
 
 use crate::requests::{ApiAnswer, ApiClient};
 use crate::serving::{Serving, config_map, package};
+use async_trait::async_trait;
 use serde_json::json;
+use std::sync::Arc;
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    DataApi, Metadata, NewDeployment, NewPlugin, NewSite, NewTemplate, PluginId, PluginType,
-    SiteId, TemplateId,
+    Admission, DataApi, Error, Metadata, NewDeployment, NewPlugin, NewSite, NewTemplate, Package,
+    PluginId, PluginType, Result, SiteId, Store, TemplateId, Violation,
 };
+use tko_krm::KrmSettings;
+use tko_serve::Access;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_object_with_metadata_is_replaced_by_what_was_read() {
@@ -92,5 +98,67 @@ async fn a_deployment_whose_template_is_created_again_is_applied_again() {
     assert_eq!(again.status, 200, "{again:?}");
     let version = |object: &ApiAnswer| object.body["metadata"]["resourceVersion"].clone();
     assert_eq!(version(&again), version(&applied), "nothing changed");
+    serving.stop().await;
+}
+
+/// Admits everything.
+struct AdmitAll;
+
+#[async_trait]
+impl Admission for AdmitAll {
+    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Admits every package, and plugins of the executor `git` only if they name a revision.
+struct AdmitRevisions;
+
+#[async_trait]
+impl Admission for AdmitRevisions {
+    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+        Ok(Vec::new())
+    }
+
+    async fn admit_plugin(&self, plugin: &NewPlugin) -> Result<()> {
+        if plugin.executor == "git" && !plugin.properties.contains_key("revision") {
+            return Err(Error::bad("revision", "is missing"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_of_a_plugin_that_is_no_longer_admitted_can_change() {
+    let clock = Arc::new(SystemClock::new());
+    let memory = Arc::new(Memory::new(clock, MemorySettings::default()));
+    let stored = |admission: Arc<dyn Admission>| {
+        Arc::new(Store::new(
+            memory.clone(),
+            admission,
+            Arc::new(TimeOrderedIds),
+        ))
+    };
+    let id = PluginId::new(PluginType::Catalog, "a").expect("an id");
+    let new = NewPlugin::new(id, "git");
+    let before = stored(Arc::new(AdmitAll));
+    before.register_plugin(new).await.expect("valid");
+    let data = stored(Arc::new(AdmitRevisions));
+    let settings = KrmSettings::default();
+    let serving = Serving::over(data, 0, settings, Access::new(), None).await;
+    let client = ApiClient::new(&serving);
+    let listed = client.get("plugins").await;
+    let name = listed.body["items"][0]["metadata"]["name"].as_str();
+    let path = format!("plugins/{}", name.expect("a name"));
+    let metadata = json!({"metadata": {
+        "labels": {"tier": "front"},
+        "finalizers": ["example.com/keep"],
+    }});
+    let changed = client.patch(&path, "merge-patch+json", &metadata).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(changed.body["metadata"]["labels"]["tier"], "front");
+    let content = json!({"spec": {"arguments": ["other"]}});
+    let refused = client.patch(&path, "merge-patch+json", &content).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
     serving.stop().await;
 }

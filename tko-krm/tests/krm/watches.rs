@@ -438,6 +438,32 @@ impl Guard for UnreadableChange {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_across_a_change_that_cannot_be_read_is_expired_and_continues() {
+    let data = store(MemorySettings::default());
+    let api = Arc::new(Guarded::new(
+        data.clone(),
+        UnreadableChange(Revision(u64::MAX)),
+    ));
+    let settings = KrmSettings::default();
+    let serving = Serving::through(api, data, 0, settings, Access::new(), None).await;
+    for id in ["a", "b", "c"] {
+        register(&serving, id, "a", &[]).await;
+    }
+    let (_, first) = get(&serving, "templates?limit=1").await;
+    register(&serving, "c", "changed", &[]).await;
+    let token = first["metadata"]["continue"].as_str().expect("more");
+    for limit in ["limit=1&", ""] {
+        let (status, failure) = get(&serving, &format!("templates?{limit}continue={token}")).await;
+        assert_eq!((status, &failure["reason"]), (410, &json!("Expired")));
+        let fresh = failure["metadata"]["continue"].as_str().expect("a token");
+        let (status, rest) = get(&serving, &format!("templates?continue={fresh}")).await;
+        assert_eq!(status, 200);
+        assert_eq!(rest["items"].as_array().map(Vec::len), Some(2));
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_cannot_be_read_does_not_stop_the_watches_of_other_entities() {
     let data = store(MemorySettings::default());
     let position = data.feed_position().await.expect("a position");
