@@ -116,7 +116,7 @@ mod tests {
         drop(second);
         cleaner.exclude().expect("it is free");
         let refused = lock().share().expect_err("it is cleaned");
-        assert!(refused.to_string().contains("retry"), "{refused:#}");
+        assert!(format!("{refused:#}").contains("retry"), "{refused:#}");
         cleaner.release().expect("released");
         lock().share().expect("it is free");
     }

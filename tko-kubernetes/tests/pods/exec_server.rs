@@ -144,6 +144,9 @@ async fn serve(stream: TcpStream, behaviour: Behaviour) {
     message.extend(status.to_string().into_bytes());
     let _ = sender.send(Message::binary(message)).await;
     let _ = sender.close().await;
+    // A connection that is closed before everything is read is reset, and the client may lose the
+    // status.
+    while let Some(Ok(_)) = receiver.next().await {}
 }
 
 async fn forward(

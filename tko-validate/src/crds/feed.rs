@@ -77,12 +77,11 @@ impl<'a> CrdFeed<'a> {
             .limit(PAGE)
             .want(Want::PACKAGE);
         let mut first = None;
-        let mut gone = std::mem::take(&mut self.sources);
+        let before = std::mem::take(&mut self.sources);
         loop {
             let page = self.page(&list).await?;
             first.get_or_insert(page.revision);
             for record in &page.items {
-                gone.remove(&record.entity.key);
                 self.learn(record);
             }
             list.after = page.next;
@@ -90,7 +89,8 @@ impl<'a> CrdFeed<'a> {
                 break;
             }
         }
-        for key in gone {
+        // Templates that are gone, and those that define nothing any more.
+        for key in before.difference(&self.sources) {
             self.crds.forget(key.id());
         }
         self.at = first.unwrap_or_default();
