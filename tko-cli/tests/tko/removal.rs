@@ -1,6 +1,7 @@
 //! Deleting: nothing by mistake, and visible until it is finished.
 
 use crate::harness::{CONFIG, Server, filled, sorted, tko};
+use tko_core::{DataApi, NewDeployment, NewTemplate, Package, TemplateId};
 
 /// O2: an empty filter, as an unset variable makes it, never means everything; nor does none.
 #[tokio::test]
@@ -169,6 +170,28 @@ async fn small_things_that_scripts_see() {
         !away.contains("tonic") && away.contains("refused"),
         "{away}"
     );
+}
+
+/// O20: what belongs to a template is cut after a thousand deployments, and that is said.
+#[tokio::test]
+async fn a_template_with_very_many_deployments_says_that_not_all_are_shown() {
+    let server = Server::data().await;
+    let client = server.client();
+    let id = TemplateId::new("many:v1").expect("an id");
+    let new = NewTemplate::new(id.clone(), Package::default());
+    client.register_template(new).await.expect("registered");
+    let new = NewDeployment::new().template(id);
+    for count in [1_000, 1] {
+        let is_first = count == 1_000;
+        for created in client.create_deployments(vec![new.clone(); count]).await {
+            created.expect("created");
+        }
+        for command in ["template show many:v1 -ojson", "template list -ojson"] {
+            let shown = server.tko(command).good().await;
+            let said = shown.stderr.contains("more than 1000 deployments");
+            assert_ne!(said, is_first, "{command}: {}", shown.stderr);
+        }
+    }
 }
 
 /// O13: a reader that stops early, such as `head`, is not a failure of a completion script.
