@@ -4,12 +4,14 @@
 //! remotely, so controllers, frontends and tests run unchanged against either. Packages are whole
 //! here: a deployment's package contains its Deployment resource.
 
+mod approval;
 mod delegate;
 mod guard;
 mod guarded;
 mod requests;
 mod steps;
 
+pub use approval::approve_one;
 pub use guard::{ApiCall, CallKind, Guard};
 pub use guarded::Guarded;
 pub use requests::{
@@ -182,7 +184,7 @@ pub trait DataApi: Send + Sync + 'static {
     async fn purge(&self, select: &Select) -> Result<Bulk>;
 
     /// Approves all matching deployments that are prepared and not approved. Skips those that are
-    /// under a modification.
+    /// under a modification. To approve a single one, see [`approve_one`].
     ///
     /// # Errors
     /// - `BadArgument`: the selection does not select deployments.

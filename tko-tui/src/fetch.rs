@@ -3,13 +3,13 @@
 use crate::window::{Growth, PAGE};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tko_core::api::approve_one;
 use tko_core::change::{ChangeRecord, FeedPosition};
 use tko_core::select::MAX_PAGE;
 use tko_core::view::FilterLine;
 use tko_core::view::{fault, obstacle};
 use tko_core::{
-    Count, Cursor, DataApi, Error, Event, Key, Kind, List, Page, Pattern, Record, Result, Select,
-    Want,
+    Count, Cursor, DataApi, Error, Event, Key, Kind, List, Page, Record, Result, Select, Want,
 };
 use tokio::sync::mpsc;
 
@@ -312,6 +312,18 @@ async fn find(api: &dyn DataApi, keys: Vec<Key>) -> Result<Option<Key>> {
     Ok(None)
 }
 
+/// Approves a deployment. Returns 0 if it is not waiting for approval.
+async fn approve(api: &dyn DataApi, key: &Key) -> Result<u64> {
+    let read = api.get(key, Want::ROW).await?.entity;
+    let is_waiting = read
+        .deployment()
+        .is_some_and(|deployment| deployment.prepared && !deployment.approved);
+    if is_waiting {
+        approve_one(api, &read).await?;
+    }
+    Ok(u64::from(is_waiting))
+}
+
 async fn change(api: &dyn DataApi, verb: ChangeVerb, keys: Vec<Key>) -> FetchReply {
     let (mut done, mut problems) = (0, Vec::new());
     for key in keys {
@@ -321,15 +333,7 @@ async fn change(api: &dyn DataApi, verb: ChangeVerb, keys: Vec<Key>) -> FetchRep
                 let retried = api.retry(&key).await;
                 retried.map(|count| u64::try_from(count).unwrap_or(u64::MAX))
             }
-            ChangeVerb::Approve => {
-                let select = Select::all(key.kind()).id(Pattern::literal(key.id()));
-                api.approve(&select)
-                    .await
-                    .and_then(|bulk| match bulk.skipped.first() {
-                        Some((busy, _)) => Err(Error::Busy(busy.clone())),
-                        None => Ok(bulk.done),
-                    })
-            }
+            ChangeVerb::Approve => approve(api, &key).await,
         };
         match result {
             Ok(0) if verb == ChangeVerb::Retry => {

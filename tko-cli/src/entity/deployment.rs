@@ -10,6 +10,7 @@ use crate::source::SourceArgs;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
+use tko_core::api::approve_one;
 use tko_core::{
     DataApi, DeploymentId, Format, NewDeployment, Pattern, Select, SiteId, TemplateId, Token, Want,
 };
@@ -188,7 +189,7 @@ impl DeploymentCommand {
             Self::Approve { id, filter, all } => {
                 let select = filter.select_to_change()?;
                 if let Some(id) = id {
-                    return approve_one(data, id, select, console).await;
+                    return approve_by_id(data, id, select, console).await;
                 }
                 require_choice(&select, all)?;
                 let approving = data.approve(&select);
@@ -203,7 +204,7 @@ impl DeploymentCommand {
     }
 }
 
-async fn approve_one(
+async fn approve_by_id(
     data: &dyn DataApi,
     id: DeploymentId,
     mut select: Select,
@@ -219,6 +220,11 @@ async fn approve_one(
     }
     if record.entity.deployment().is_some_and(|d| d.approved) {
         console.done(&format!("already approved: {}", key.id()));
+        return Ok(());
+    }
+    if !select.has_filter() {
+        approve_one(data, &record.entity).await?;
+        console.done("approved 1 deployments");
         return Ok(());
     }
     select.ids = vec![Pattern::literal(key.id())];

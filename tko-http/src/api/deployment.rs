@@ -20,8 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tko_core::work::Token;
 use tko_core::{
-    DeploymentId, Error, Format, Key, Kind, NewDeployment, Package, Pattern, Select, SiteId,
-    TemplateId, view,
+    DeploymentId, Error, Format, Key, NewDeployment, Package, SiteId, TemplateId, view,
 };
 use tko_serve::RequestBytes;
 
@@ -276,24 +275,7 @@ pub(crate) async fn approve_one(api: &SharedApi, id: &DeploymentId) -> Result<()
             detail,
         ));
     }
-    let select = Select::all(Kind::Deployment).id(Pattern::literal(id.as_str()));
-    let bulk = api.approve(&select).await?;
-    if let Some((_, reason)) = bulk.skipped.into_iter().next() {
-        return Err(ProblemResponse::new(StatusCode::CONFLICT, "busy", reason));
-    }
-    if bulk.done > 0 {
-        return Ok(());
-    }
-    let now = api.get(&id.into(), tko_core::Want::ROW).await?.entity;
-    if now.deployment().is_some_and(|one| one.approved) {
-        return Ok(());
-    }
-    if now.version == record.entity.version {
-        // It is prepared and not approved, so only the scope of the role excludes it.
-        let why = format!("the caller's role does not cover the approval of deployment {id}");
-        return Err(Error::Forbidden(why).into());
-    }
-    Err(Error::Conflict(vec![id.into()]).into())
+    Ok(tko_core::api::approve_one(&**api, &record.entity).await?)
 }
 
 /// Starts a modification; answers with its token and the package.

@@ -8,15 +8,15 @@ use crate::managed::{self, Manager};
 use crate::names::{self, Named};
 use crate::object;
 use crate::read::{WHOLE, alias};
-use crate::resource::GROUP;
 use crate::stored::{NAME, StoredMetadata};
 use serde_json::Value;
 use std::sync::Arc;
+use tko_core::api::approve_one;
 use tko_core::metadata::RESERVED;
 use tko_core::{
     DataApi, Deployment, DeploymentId, EntityUpdate, Error, Expect, Key, Kind, Metadata,
-    NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PackageUpdate, Pattern, Record,
-    Select, SiteId, TemplateId, Want, deployment_resource,
+    NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PackageUpdate, Record, SiteId,
+    TemplateId, Want, deployment_resource,
 };
 
 /// The changes of an entity.
@@ -266,38 +266,12 @@ impl Write<'_> {
 
     /// Approves a deployment.
     pub(super) async fn store_approval(&self, name: &str, live: &Record) -> KrmAnswer<Value> {
-        let key = &live.entity.key;
-        let select = Select::all(Kind::Deployment).id(Pattern::literal(key.id()));
-        let bulk = self.request.data.approve(&select).await;
-        let bulk = bulk.map_err(|error| self.failed(name, &error))?;
-        if let Some((_, why)) = bulk.skipped.first() {
-            return Err(KrmFailure::conflict(self.resource, name, why));
-        }
-        if bulk.done == 0 {
-            return Err(self.unapproved(name, live).await);
-        }
-        self.read_back(name, key).await
-    }
-
-    /// The failure of an approval that had no effect.
-    async fn unapproved(&self, name: &str, live: &Record) -> Box<KrmFailure> {
         let entity = &live.entity;
-        let want = Want::ROW.with_deleting();
-        match self.request.data.get(&entity.key, want).await {
-            Err(error) => self.failed(name, &error),
-            // It is prepared and not approved, so only the scope of the role excludes it.
-            Ok(now) if now.entity.version == entity.version => {
-                let why = format!(
-                    "{}.{GROUP} {name:?} is forbidden: the caller's role does not cover its approval",
-                    self.resource.plural
-                );
-                KrmFailure::forbidden(why).about(self.resource, name)
-            }
+        match approve_one(&*self.request.data, entity).await {
+            Ok(()) => self.read_back(name, &entity.key).await,
             // Its new state decides whether it can be approved.
-            Ok(_) => {
-                let why = "the object has been modified; it is not approved";
-                KrmFailure::conflict(self.resource, name, why).raced()
-            }
+            Err(error @ Error::Conflict(_)) => Err(self.failed(name, &error).raced()),
+            Err(error) => Err(self.failed(name, &error)),
         }
     }
 

@@ -1,0 +1,40 @@
+//! The approval of a single deployment.
+
+use super::DataApi;
+use crate::entity::{Entity, Want};
+use crate::error::{Error, Result};
+use crate::id::Kind;
+use crate::pattern::Pattern;
+use crate::select::Select;
+
+/// Approves one deployment, which was prepared and not approved when it was read.
+///
+/// [`DataApi::approve`] only counts the deployments that it approved. This function finds out why
+/// it did not approve this one.
+///
+/// # Errors
+/// - `NotFound`: it no longer exists.
+/// - `Busy`: it is under a modification.
+/// - `Conflict`: it has changed since it was read, and is not approved; read it again.
+/// - `Forbidden`: the caller's role does not cover the approval.
+pub async fn approve_one(api: &dyn DataApi, read: &Entity) -> Result<()> {
+    let key = &read.key;
+    let select = Select::all(Kind::Deployment).id(Pattern::literal(key.id()));
+    let bulk = api.approve(&select).await?;
+    if bulk.done > 0 {
+        return Ok(());
+    }
+    if !bulk.skipped.is_empty() {
+        return Err(Error::Busy(key.clone()));
+    }
+    let now = api.get(key, Want::ROW.with_deleting()).await?.entity;
+    if now.deployment().is_some_and(|one| one.approved) {
+        return Ok(());
+    }
+    if now.version == read.version {
+        // It is still prepared and not approved, so only the scope of the role excludes it.
+        let why = format!("the caller's role does not cover the approval of {key}");
+        return Err(Error::Forbidden(why));
+    }
+    Err(Error::Conflict(vec![key.clone()]))
+}
