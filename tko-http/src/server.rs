@@ -31,10 +31,6 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 /// Longest time for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for aborted requests to end. Heavy work of a [`Workshop`] keeps its thread until it is done,
-/// which cannot be aborted, and is not waited for.
-const ABORT_TIME: Duration = Duration::from_secs(1);
-
 /// Time without traffic after which the peer of an HTTP/2 connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -142,17 +138,7 @@ impl HttpServer {
             }
         }
         ending.cancel();
-        tasks.close();
-        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
-            tracing::warn!(?grace, "aborting requests that exceeded the grace period");
-            broken.cancel();
-            if tokio::time::timeout(ABORT_TIME, tasks.wait())
-                .await
-                .is_err()
-            {
-                tracing::warn!("leaving requests whose work cannot be aborted");
-            }
-        }
+        tko_serve::drain(&tasks, grace, &broken).await;
         Ok(())
     }
 

@@ -23,8 +23,7 @@ use crate::connection::Connection;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// Time for aborted requests to end. Heavy work of a [`Workshop`](crate::Workshop) keeps its thread
-/// until it is done, which cannot be aborted, and is not waited for.
+/// Time for aborted requests to end.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
 /// Limits and timeouts of [`serve_http`].
@@ -102,24 +101,27 @@ where
             None => break,
         }
     }
-    tracker.close();
-    if tokio::time::timeout(settings.grace, tracker.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            grace = ?settings.grace,
-            "aborting requests that exceeded the grace period"
-        );
-        broken.cancel();
-        if tokio::time::timeout(ABORT_TIME, tracker.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("leaving requests whose work cannot be aborted");
-        }
-    }
+    drain(&tracker, settings.grace, &broken).await;
     Ok(())
+}
+
+/// Waits until the tasks of all connections have ended, at most for the grace period and a second.
+/// After the grace period it cancels `broken`, the token with which they were
+/// [accepted](crate::accept()).
+///
+/// Heavy work of a [`Workshop`](crate::Workshop) cannot be aborted: it keeps its thread until it is
+/// done, and is not waited for.
+pub async fn drain(tasks: &TaskTracker, grace: Duration, broken: &CancellationToken) {
+    tasks.close();
+    if tokio::time::timeout(grace, tasks.wait()).await.is_ok() {
+        return;
+    }
+    tracing::warn!(?grace, "aborting requests that exceeded the grace period");
+    broken.cancel();
+    let ended = tokio::time::timeout(ABORT_TIME, tasks.wait()).await;
+    if ended.is_err() {
+        tracing::warn!("leaving requests whose work cannot be aborted");
+    }
 }
 
 /// Serves the requests of one connection. After the shutdown, those that have begun are finished.
@@ -199,7 +201,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use tower_service::Service;
 
-    /// Answers when it is told to, in a workshop.
+    /// Works on each request in a workshop until the test sets `end`, and then answers it.
     #[derive(Clone)]
     struct HeavyService {
         workshop: Workshop,

@@ -40,7 +40,7 @@ pub use client_roots::ClientRoots;
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;
 #[cfg(feature = "http")]
-pub use http::{HttpSettings, serve_http};
+pub use http::{HttpSettings, drain, serve_http};
 pub use listen::{Listen, Sockets, Stack};
 pub use refusals::refused_credentials;
 pub use tls::ServerTls;
