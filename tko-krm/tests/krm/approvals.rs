@@ -3,8 +3,7 @@
 use crate::requests::ApiClient;
 use crate::serving::{Serving, package, store};
 use futures_util::FutureExt;
-use reqwest::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tko_backend_memory::{Memory, MemorySettings};
@@ -57,23 +56,12 @@ async fn an_approval_that_has_no_effect_does_not_succeed() {
     let api = Arc::new(Guarded::new(data.clone(), guard));
     let settings = KrmSettings::default();
     let serving = Serving::through(api, data, 0, settings, Access::new(), None).await;
-    // Another test may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let url = format!(
-        "http://{}/apis/tko.nephio.org/v1alpha1/deployments/{id}/status",
-        serving.address
-    );
-    let response = Client::new()
-        .patch(url)
-        .header("content-type", "application/merge-patch+json")
-        .body(r#"{"status":{"approved":true}}"#)
-        .send()
-        .await
-        .expect("it is there");
-    let status = response.status().as_u16();
-    let answer: Value = response.json().await.expect("JSON");
-    assert_eq!(status, 422, "{answer}");
-    let message = answer["message"].as_str().expect("a message");
+    let client = ApiClient::new(&serving);
+    let path = format!("deployments/{id}/status");
+    let approval = json!({"status": {"approved": true}});
+    let refused = client.patch(&path, "merge-patch+json", &approval).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let message = refused.message();
     assert!(message.contains("not prepared"), "{message}");
     serving.stop().await;
 }

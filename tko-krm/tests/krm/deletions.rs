@@ -1,9 +1,10 @@
 //! Deletions of objects that others change between the read and the deletion.
 
+use crate::requests::ApiClient;
 use crate::serving::{Serving, package, store};
 use futures_util::FutureExt;
-use reqwest::{Client, RequestBuilder};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tko_backend_memory::{Memory, MemorySettings};
@@ -57,8 +58,6 @@ async fn serving(ids: &[&str], given: &Metadata, changed: Metadata) -> Serving {
         changed: AtomicBool::new(false),
     };
     let api = Arc::new(Guarded::new(data.clone(), guard));
-    // Another test may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     Serving::through(api, data, 0, KrmSettings::default(), Access::new(), None).await
 }
 
@@ -71,17 +70,6 @@ fn kept_by(finalizers: &[&str], deletion: Option<&str>) -> Metadata {
     Metadata::from([("nephio.org/_kubernetes", stored.to_string())])
 }
 
-fn url(serving: &Serving, rest: &str) -> String {
-    let address = serving.address;
-    format!("http://{address}/apis/tko.nephio.org/v1alpha1/sites{rest}")
-}
-
-async fn sent(request: RequestBuilder) -> (u16, Value) {
-    let response = request.send().await.expect("it is there");
-    let status = response.status().as_u16();
-    (status, response.json().await.expect("JSON"))
-}
-
 async fn exists(serving: &Serving, id: &str) -> bool {
     let key = Key::from(SiteId::new(id).expect("an id"));
     serving.data.get(&key, Want::ROW).await.is_ok()
@@ -91,11 +79,11 @@ async fn exists(serving: &Serving, id: &str) -> bool {
 async fn a_finalizer_that_is_added_during_a_deletion_keeps_the_object() {
     let changed = kept_by(&["example.org/keep"], None);
     let serving = serving(&["lab"], &Metadata::default(), changed).await;
-    let (status, answer) = sent(Client::new().delete(url(&serving, "/lab"))).await;
-    assert_eq!(status, 200, "{answer}");
-    let metadata = &answer["metadata"];
+    let deleted = ApiClient::new(&serving).delete("sites/lab").await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    let metadata = &deleted.body["metadata"];
     assert_eq!(metadata["finalizers"], json!(["example.org/keep"]));
-    assert!(metadata["deletionTimestamp"].is_string(), "{answer}");
+    assert!(metadata["deletionTimestamp"].is_string(), "{deleted:?}");
     assert!(exists(&serving, "lab").await);
     serving.stop().await;
 }
@@ -104,13 +92,15 @@ async fn a_finalizer_that_is_added_during_a_deletion_keeps_the_object() {
 async fn a_precondition_holds_until_the_object_is_deleted() {
     let changed = Metadata::from([("region", "south")]);
     let serving = serving(&["lab"], &Metadata::default(), changed).await;
-    let (_, read) = sent(Client::new().get(url(&serving, "/lab"))).await;
-    let version = &read["metadata"]["resourceVersion"];
-    let options = json!({"preconditions": {"resourceVersion": version}});
-    let delete = Client::new().delete(url(&serving, "/lab")).json(&options);
-    let (status, answer) = sent(delete).await;
-    assert_eq!(status, 409, "{answer}");
-    let message = answer["message"].as_str().expect("a message");
+    let client = ApiClient::new(&serving);
+    let read = client.get("sites/lab").await;
+    let version = &read.body["metadata"]["resourceVersion"];
+    let options = json!({"preconditions": {"resourceVersion": version}}).to_string();
+    let refused = client
+        .send(Method::DELETE, "sites/lab", "application/json", options)
+        .await;
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let message = refused.message();
     assert!(message.contains("Precondition failed"), "{message}");
     assert!(exists(&serving, "lab").await);
     serving.stop().await;
@@ -122,11 +112,11 @@ async fn a_deletion_of_a_collection_leaves_what_is_no_longer_selected() {
     let still = Metadata::from([("region", "south"), ("rack", "1")]);
     for (changed, is_kept) in [(Metadata::default(), true), (still, false)] {
         let serving = serving(&["a", "b"], &south, changed).await;
-        let all = url(&serving, "?labelSelector=region%3Dsouth");
-        let (status, answer) = sent(Client::new().delete(all)).await;
-        assert_eq!(status, 200, "{answer}");
-        let items = answer["items"].as_array().expect("items");
-        assert_eq!(items.len(), if is_kept { 1 } else { 2 }, "{answer}");
+        let client = ApiClient::new(&serving);
+        let deleted = client.delete("sites?labelSelector=region%3Dsouth").await;
+        assert_eq!(deleted.status, 200, "{deleted:?}");
+        let items = deleted.body["items"].as_array().expect("items");
+        assert_eq!(items.len(), if is_kept { 1 } else { 2 }, "{deleted:?}");
         assert_eq!(exists(&serving, "a").await, is_kept);
         assert!(!exists(&serving, "b").await);
         serving.stop().await;
@@ -139,14 +129,12 @@ async fn the_last_finalizer_is_that_of_the_object_that_is_deleted() {
     let given = kept_by(&["example.org/one"], since);
     let changed = kept_by(&["example.org/one", "example.org/two"], since);
     let serving = serving(&["lab"], &given, changed).await;
-    let patch = Client::new()
-        .patch(url(&serving, "/lab"))
-        .header("content-type", "application/json-patch+json")
-        .body(r#"[{"op": "remove", "path": "/metadata/finalizers/0"}]"#);
-    let (status, answer) = sent(patch).await;
-    assert_eq!(status, 200, "{answer}");
-    let left = &answer["metadata"]["finalizers"];
-    assert_eq!(*left, json!(["example.org/two"]), "{answer}");
+    let client = ApiClient::new(&serving);
+    let patch = json!([{"op": "remove", "path": "/metadata/finalizers/0"}]);
+    let patched = client.patch("sites/lab", "json-patch+json", &patch).await;
+    assert_eq!(patched.status, 200, "{patched:?}");
+    let left = &patched.body["metadata"]["finalizers"];
+    assert_eq!(*left, json!(["example.org/two"]), "{patched:?}");
     assert!(exists(&serving, "lab").await);
     serving.stop().await;
 }

@@ -1,7 +1,7 @@
 //! Writes of what was read or written before, and patches of it.
 
 use crate::requests::{ApiAnswer, ApiClient};
-use crate::serving::{Serving, config_map, package};
+use crate::serving::{AdmitMost, Serving, config_map, package};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
@@ -101,16 +101,6 @@ async fn a_deployment_whose_template_is_created_again_is_applied_again() {
     serving.stop().await;
 }
 
-/// Admits everything.
-struct AdmitAll;
-
-#[async_trait]
-impl Admission for AdmitAll {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
-
 /// Admits every package, and plugins of the executor `git` only if they name a revision.
 struct AdmitRevisions;
 
@@ -141,7 +131,7 @@ async fn the_metadata_of_a_plugin_that_is_no_longer_admitted_can_change() {
     };
     let id = PluginId::new(PluginType::Catalog, "a").expect("an id");
     let new = NewPlugin::new(id, "git");
-    let before = stored(Arc::new(AdmitAll));
+    let before = stored(Arc::new(AdmitMost));
     before.register_plugin(new).await.expect("valid");
     let data = stored(Arc::new(AdmitRevisions));
     let settings = KrmSettings::default();

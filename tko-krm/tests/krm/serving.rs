@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Admits packages unless a resource is named `refused`.
-struct AdmitMost;
+pub(crate) struct AdmitMost;
 
 #[async_trait]
 impl Admission for AdmitMost {

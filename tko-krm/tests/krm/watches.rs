@@ -221,23 +221,30 @@ async fn a_watch_begins_with_the_present_objects_and_has_bookmarks() {
     serving.stop().await;
 }
 
+/// Changes a template nine times. A watch that began before gets all changes, and so does one that
+/// begins afterwards at a version that the server no longer keeps: the feed of the store has it.
+async fn nine_changes_reach_old_and_new_watches(serving: &Serving) {
+    register(serving, "a", "0", &[]).await;
+    let mut early = Lines::of(serving, "templates?watch=1").await;
+    early.event().await;
+    for at in 1..10 {
+        register(serving, "a", &at.to_string(), &[]).await;
+    }
+    let mut late = Lines::of(serving, "templates?watch=1&resourceVersion=2").await;
+    for expected in 3..12 {
+        for lines in [&mut early, &mut late] {
+            let (kind, object) = lines.event().await;
+            assert_eq!((kind.as_str(), version(&object)), ("MODIFIED", expected));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_that_are_not_kept_are_expired_within_the_stream() {
     let mut settings = KrmSettings::default();
     settings.kept_changes = 2;
     let serving = Serving::with(settings, Access::new()).await;
-    register(&serving, "a", "0", &[]).await;
-    let mut started = Lines::of(&serving, "templates?watch=1").await;
-    started.event().await;
-    for at in 1..10 {
-        register(&serving, "a", &at.to_string(), &[]).await;
-    }
-    // Older than the memory of the server: the feed of the store still has it.
-    let mut old = Lines::of(&serving, "templates?watch=1&resourceVersion=2").await;
-    for expected in 3..12 {
-        let (kind, object) = old.event().await;
-        assert_eq!((kind.as_str(), version(&object)), ("MODIFIED", expected));
-    }
+    nine_changes_reach_old_and_new_watches(&serving).await;
     let (status, ahead) = get(&serving, "templates?resourceVersion=1000").await;
     assert_eq!((status, &ahead["reason"]), (504, &json!("Timeout")));
     assert_eq!(
@@ -260,19 +267,7 @@ async fn changes_that_take_too_much_memory_are_read_from_the_store() {
     let mut settings = KrmSettings::default();
     settings.kept_bytes = 1;
     let serving = Serving::with(settings, Access::new()).await;
-    register(&serving, "a", "0", &[]).await;
-    let mut started = Lines::of(&serving, "templates?watch=1").await;
-    started.event().await;
-    for at in 1..10 {
-        register(&serving, "a", &at.to_string(), &[]).await;
-    }
-    let mut old = Lines::of(&serving, "templates?watch=1&resourceVersion=2").await;
-    for expected in 3..12 {
-        for lines in [&mut started, &mut old] {
-            let (kind, object) = lines.event().await;
-            assert_eq!((kind.as_str(), version(&object)), ("MODIFIED", expected));
-        }
-    }
+    nine_changes_reach_old_and_new_watches(&serving).await;
     serving.stop().await;
 }
 
