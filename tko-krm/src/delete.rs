@@ -94,8 +94,8 @@ impl DeleteOptions {
         };
         if request.delegated.is_none() && options.finalizer.take().is_some() {
             options.warnings.push(
-                "the propagation policy is Background: there is no garbage collector without a \
-                 cluster before this server, so dependents stay"
+                "the propagation policy is Background: without a cluster in front of this server \
+                 there is no garbage collector, so dependents stay"
                     .to_owned(),
             );
         }

@@ -302,6 +302,22 @@ impl KrmFailure {
         }
     }
 
+    /// An error of reading a change. `expired` is the failure of a client that must list again.
+    pub(crate) fn from_change(error: &Error, expired: Box<Self>) -> Box<Self> {
+        match error {
+            Error::Expired { .. } => expired,
+            // A retry would fail again, whereas a new list does not read the change.
+            Error::Internal { .. } => {
+                tracing::error!(
+                    error = error.chain(),
+                    "cannot read a change for a list or a watch"
+                );
+                expired
+            }
+            error => Self::from_other(error),
+        }
+    }
+
     /// Adds the name of the object to the failure.
     pub(crate) fn about(
         mut self: Box<Self>,

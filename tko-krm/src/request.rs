@@ -18,7 +18,7 @@ pub(crate) struct ApiRequest {
     /// The body; empty for reads.
     pub(crate) body: Bytes,
     pub(crate) caller: Caller,
-    /// The user of the cluster before the server, if there is one.
+    /// The user of the cluster in front of the server, if there is one.
     pub(crate) delegated: Option<DelegatedUser>,
     /// The API on behalf of the caller.
     pub(crate) data: Arc<dyn DataApi>,
@@ -30,7 +30,7 @@ impl ApiRequest {
         negotiate(self.header(&ACCEPT), serves)
     }
 
-    /// Asks the cluster before the server, if there is one, for another permission of the user.
+    /// Asks the cluster in front of the server, if there is one, for another permission of the user.
     pub(crate) async fn authorize(
         &self,
         target: &RouteTarget,

@@ -81,7 +81,7 @@ impl StateReader<'_> {
             for (key, first) in changed {
                 let found = items.binary_search_by(|record| record.entity.key.cmp(&key));
                 let old = before(&**feed.data(), &key, first).await;
-                let old = old.map_err(|error| unreadable(&error, too_old()))?;
+                let old = old.map_err(|error| KrmFailure::from_change(&error, too_old()))?;
                 let old = old.filter(|record| {
                     selector.matches(record) && is_visible(caller, &record.entity)
                 });
@@ -118,19 +118,6 @@ fn expired(revision: Revision, is_continued: bool) -> Box<KrmFailure> {
              {version} is no longer kept; list the current state"
         )
     })
-}
-
-/// The failure of a list that cannot read a change since its revision.
-fn unreadable(error: &Error, expired: Box<KrmFailure>) -> Box<KrmFailure> {
-    match error {
-        Error::Expired { .. } => expired,
-        // Another attempt would fail again, whereas a new list is behind the change.
-        Error::Internal { .. } => {
-            tracing::error!(error = error.chain(), "a list cannot read a change");
-            expired
-        }
-        error => KrmFailure::from_other(error),
-    }
 }
 
 /// The entities of a kind that changed between two revisions, each with the first change.
@@ -173,7 +160,7 @@ async fn changed(
                         note(&change.record.entity.key, change.revision);
                         at = change.revision;
                     }
-                    Err(error) => return Err(unreadable(&error, expired)),
+                    Err(error) => return Err(KrmFailure::from_change(&error, expired)),
                 }
             }
         }

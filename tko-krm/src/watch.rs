@@ -255,7 +255,8 @@ impl Watching {
             WatchStage::Changes => self.send_changes().await,
             WatchStage::Behind(mut changes) => {
                 let next = changes.next().await;
-                let change = next.map_err(|error| expired(&error, self.at))?;
+                let change =
+                    next.map_err(|error| KrmFailure::from_change(&error, too_old(self.at)))?;
                 self.at = change.revision;
                 self.send(&change).await?;
                 if matches!(self.feed.after(self.at), Batch::Behind) {
@@ -354,7 +355,7 @@ impl Watching {
             None
         } else if depends {
             let read = change.before(&**self.feed.data()).await;
-            read.map_err(|error| expired(&error, self.at))?
+            read.map_err(|error| KrmFailure::from_change(&error, too_old(self.at)))?
         } else {
             Some(change.record.clone())
         };
@@ -381,19 +382,7 @@ async fn reach(feed: &WatchFeed, version: u64) -> KrmAnswer<()> {
     )))
 }
 
-/// The failure of a watch that cannot read the changes after this revision.
-fn expired(error: &Error, at: Revision) -> Box<KrmFailure> {
-    match error {
-        Error::Expired { .. } => too_old(at),
-        // Another attempt would fail again, whereas a new list is behind the change.
-        Error::Internal { .. } => {
-            tracing::error!(error = error.chain(), "a watch cannot read a change");
-            too_old(at)
-        }
-        error => KrmFailure::from_other(error),
-    }
-}
-
+/// The failure of a watch after a revision whose changes cannot be read.
 fn too_old(at: Revision) -> Box<KrmFailure> {
     KrmFailure::expired(format!(
         "too old resource version: {}; list again",

@@ -14,8 +14,9 @@ use tko_core::merge::merge;
 use tko_core::{Error, Key, Kind, Package, Record, TemplateId, Want, deployment_resource};
 
 impl Write<'_> {
-    /// Checks that the user of a cluster may approve the deployment, if this package approves it
-    /// (unless it `was_approved`) or says `Auto`, which none of the packages `before` does.
+    /// Checks that the user of a cluster may approve the deployment, if this package needs the
+    /// permission. It does if it approves a deployment that was not approved, or if it says `Auto`
+    /// and none of the packages `before` does.
     pub(super) async fn check_approval(
         &self,
         name: &str,
@@ -29,15 +30,15 @@ impl Write<'_> {
             return Ok(());
         }
         let deployments = ResourceType::of(Kind::Deployment);
-        // A template may have any deployments.
+        // With a template, the package gets into deployments of any name.
         let is_deployment = self.resource.entity == Kind::Deployment;
         let name = if is_deployment { name } else { "" };
         let target = RouteTarget::Subresource(deployments, name.to_owned(), "approval");
         self.request.authorize(&target, "update").await
     }
 
-    /// Checks the same for a new package of an existing object, which `is_applied` if it is merged
-    /// into that of the template.
+    /// Makes the same check for a new package of an existing object. `is_applied` says whether the
+    /// package is merged into that of the template.
     pub(super) async fn check_changed_approval(
         &self,
         name: &str,
@@ -63,7 +64,7 @@ impl Write<'_> {
         }
     }
 
-    /// Checks the same for a package that is merged into that of a template. `present` is the
+    /// Makes the same check for a package that is merged into that of a template. `present` is the
     /// package that the deployment has.
     pub(super) async fn check_merged_approval(
         &self,

@@ -87,7 +87,7 @@ async fn an_approval_by_a_write_of_the_object_needs_the_permission_to_approve() 
     new["metadata"] = json!({"name": "new-one"});
     let refused = edit.post("deployments", &new).await;
     assert_eq!(refused.status, 403, "{refused:?}");
-    // Nor does the package of a template get around it.
+    // The package of a template does not bypass the check.
     new["metadata"] = json!({"name": "approved"});
     let created = edit.post("templates", &new).await;
     assert_eq!(created.status, 201, "{created:?}");
@@ -103,7 +103,7 @@ async fn an_approval_by_a_write_of_the_object_needs_the_permission_to_approve() 
     assert_eq!(done.body["status"]["approved"], true);
     let created = admin.post("deployments", &from_template).await;
     assert_eq!(created.status, 201, "{created:?}");
-    // A write that keeps the approval is no approval.
+    // A write that keeps the approval needs no permission to approve.
     let label = json!({"metadata": {"labels": {"tier": "front"}}});
     let labelled = edit.patch(&path, "merge-patch+json", &label).await;
     assert_eq!(labelled.status, 200, "{labelled:?}");
@@ -155,7 +155,7 @@ async fn an_automatic_approval_needs_the_permission_to_approve() {
         json!({"metadata": {"name": "new-one"}, "spec": {"templateId": "automatic"}});
     let created = edit.post("deployments", &from_template).await;
     assert_eq!(created.status, 201, "{created:?}");
-    // Nor does a write that keeps it need the permission.
+    // A write that keeps the annotation does not need the permission.
     let path = format!("deployments/{id}");
     let done = admin.patch(&path, "merge-patch+json", &spec).await;
     assert_eq!(done.status, 200, "{done:?}");

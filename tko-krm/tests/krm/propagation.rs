@@ -36,7 +36,7 @@ async fn without_a_cluster_nothing_waits_for_a_garbage_collector() {
         assert!(warning.contains("is Background"), "{warning}");
         assert_eq!(client.get("sites/a").await.status, 404, "{policy}");
     }
-    // One that waits already is deleted by another attempt.
+    // The next deletion removes a finalizer of the garbage collector that is already there.
     let kept = json!({"metadata": {"name": "a", "finalizers": ["example.com/a", "orphan"]}});
     client.post("sites", &kept).await;
     let deleted = client.delete("sites/a").await;
