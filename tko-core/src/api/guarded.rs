@@ -138,14 +138,16 @@ impl<D: DataApi + ?Sized> Guarded<D> {
         }
     }
 
-    /// Asks the guard about the topologies in a new package of an entity, if it is a deployment.
+    /// Checks that a new package of an entity adds no topologies, if it is a deployment. The present
+    /// package is read only if the new one has topologies.
     async fn check_topologies(
         &self,
         scopes: &CallScopes,
         key: &Key,
         package: &Package,
     ) -> Result<()> {
-        if !scopes.restricted() || key.kind() != Kind::Deployment {
+        let may_add = key.kind() == Kind::Deployment && scoped::has_topologies(package);
+        if !scopes.restricted() || !may_add {
             return Ok(());
         }
         let want = Want::PACKAGE.with_deleting();
