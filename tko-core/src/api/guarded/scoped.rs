@@ -216,7 +216,7 @@ fn topologies(package: &Package) -> impl Iterator<Item = &Arc<Resource>> {
     resources.filter(|resource| &*resource.gvk().group == TOPOLOGY_GROUP)
 }
 
-/// Whether a package has resources of that group.
+/// Whether a package has [`topologies`].
 pub(super) fn has_topologies(package: &Package) -> bool {
     topologies(package).next().is_some()
 }
