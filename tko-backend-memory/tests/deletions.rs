@@ -1,7 +1,8 @@
 //! Deletions at a version, with a change between their read and their commit.
 
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{BackendCall, Between, CallObserver, CountedIds, ManualClock, Strict};
@@ -14,30 +15,16 @@ use tokio::sync::Notify;
 /// Holds one commit back until it is released.
 #[derive(Default)]
 struct Holding {
-    /// The number of commits up to the one that is held; 0 holds none.
-    upto: Mutex<usize>,
+    /// Whether the next commit is held.
+    holds_next: AtomicBool,
     reached: Notify,
     released: Notify,
-}
-
-impl Holding {
-    fn hold(&self, number: usize) {
-        *self.upto.lock().expect("no panic") = number;
-    }
-
-    /// Counts a commit. Returns whether it is the one that is held.
-    fn is_reached(&self) -> bool {
-        let mut upto = self.upto.lock().expect("no panic");
-        let is_last = *upto == 1;
-        *upto = upto.saturating_sub(1);
-        is_last
-    }
 }
 
 #[async_trait]
 impl CallObserver for Holding {
     async fn before(&self, call: BackendCall) -> Result<()> {
-        if call == BackendCall::Commit && self.is_reached() {
+        if call == BackendCall::Commit && self.holds_next.swap(false, Ordering::Relaxed) {
             self.reached.notify_one();
             self.released.notified().await;
         }
@@ -55,11 +42,11 @@ fn store() -> (HeldStore, Arc<Holding>) {
     (Store::new(backend, Arc::new(Strict), ids), holding)
 }
 
-/// Deletes a template, and changes it before the deletion has made this many commits.
-async fn changed_before_commit(number: usize, store: &HeldStore, holding: &Holding, key: &Key) {
+/// Deletes a template, and changes it before the first commit of the deletion.
+async fn changed_before_commit(store: &HeldStore, holding: &Holding, key: &Key) {
     let record = store.get(key, Want::ROW).await.expect("it is there");
     let read = record.entity.version;
-    holding.hold(number);
+    holding.holds_next.store(true, Ordering::Relaxed);
     let deleting = {
         let (store, key) = (store.clone(), key.clone());
         tokio::spawn(async move { store.delete_at(&key, read).await })
@@ -84,7 +71,7 @@ async fn a_change_before_the_commit_of_a_deletion_keeps_the_entity() {
     let id = TemplateId::new("t").expect("an id");
     let new = NewTemplate::new(id.clone(), Package::default());
     store.register_template(new).await.expect("registered");
-    changed_before_commit(1, &store, &holding, &Key::from(id)).await;
+    changed_before_commit(&store, &holding, &Key::from(id)).await;
 }
 
 /// Because of the modification, the only commit would hide the template.
@@ -99,5 +86,5 @@ async fn a_change_before_a_deletion_is_left_to_a_worker_keeps_the_entity() {
     let ttl = Duration::from_mins(1);
     let edit = store.start_modification(&deployment, ttl).await;
     edit.expect("the key is free");
-    changed_before_commit(1, &store, &holding, &Key::from(id)).await;
+    changed_before_commit(&store, &holding, &Key::from(id)).await;
 }

@@ -341,7 +341,7 @@ impl Committer {
 fn may_be_applied<T>(written: &sqlx::Result<Option<T>>) -> bool {
     match written {
         Ok(written) => written.is_some(),
-        Err(error) => !matches!(SqlFault::of(error), SqlFault::Retry | SqlFault::Taken),
+        Err(error) => !was_not_applied(error),
     }
 }
 

@@ -7,6 +7,16 @@ use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::{Ack, Backend, ChangeSet, Key, Kind, List, Pattern, Put, Require, Select, Want};
 
+/// A store in a new database, and other connections to the database.
+async fn connected() -> (Arc<Postgres>, sqlx::PgPool) {
+    let server = tko_postgres_server::shared();
+    let database = server.create_database().expect("a database");
+    let url = server.url(&database);
+    let store = Postgres::connect(PostgresSettings::new(&url)).await;
+    let pool = sqlx::PgPool::connect(&url).await.expect("a pool");
+    (Arc::new(store.expect("a store")), pool)
+}
+
 /// Waits until this many sessions of the database wait for a lock on entities.
 async fn waiting(pool: &sqlx::PgPool, count: i64) {
     let sessions = "SELECT count(*) FROM pg_locks WHERE NOT granted \
@@ -42,15 +52,7 @@ async fn until(pool: &sqlx::PgPool, query: &'static str, count: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_a_request_stops_its_statement() {
-    let server = tko_postgres_server::shared();
-    let database = server.create_database().expect("a database");
-    let url = server.url(&database);
-    let store = Arc::new(
-        Postgres::connect(PostgresSettings::new(&url))
-            .await
-            .expect("a store"),
-    );
-    let pool = sqlx::PgPool::connect(&url).await.expect("a pool");
+    let (store, pool) = connected().await;
     let mut lock = pool.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE entity IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *lock)
@@ -93,20 +95,12 @@ async fn cancelling_a_request_stops_its_statement() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_a_deletion_withdraws_its_announcement() {
-    let server = tko_postgres_server::shared();
-    let database = server.create_database().expect("a database");
-    let url = server.url(&database);
-    let store = Arc::new(
-        Postgres::connect(PostgresSettings::new(&url))
-            .await
-            .expect("a store"),
-    );
+    let (store, pool) = connected().await;
     let key = Key::new(Kind::Site, "s").expect("a key");
     let new = ChangeSet::new()
         .require(Require::Absent(key.clone()))
         .put(Put::new(key.clone()));
     store.commit(new, Ack::Durable).await.expect("a site");
-    let pool = sqlx::PgPool::connect(&url).await.expect("a pool");
     // A deletion waits for older transactions.
     let mut older = pool.begin().await.expect("a transaction");
     sqlx::query("SELECT FROM entity")

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use tko_core::codec::{CodecError, Stored, decode, encode};
-use tko_core::encoding::MAX_DEPTH;
 use tko_core::{Error, Limits, Package, Result};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_size};
@@ -30,17 +29,6 @@ thread_local! {
     static DECOMPRESSION: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
-/// The limits for values that this program wrote. They are wider than those of input, because a
-/// stored package may need more bytes than the input that it came from, and everything that was
-/// stored must be readable.
-fn limits() -> Limits {
-    Limits::new()
-        .bytes(MAX_BYTES)
-        .depth(MAX_DEPTH)
-        .values(64_000_000)
-        .documents(1_000_000)
-}
-
 /// Encodes a value for storage.
 pub(crate) fn pack<T: Stored>(value: &T) -> Vec<u8> {
     encode(value)
@@ -48,7 +36,7 @@ pub(crate) fn pack<T: Stored>(value: &T) -> Vec<u8> {
 
 /// Decodes a stored value.
 pub(crate) fn unpack<T: Stored>(bytes: &[u8]) -> Result<T> {
-    decode(bytes, &limits())
+    decode(bytes, &Limits::stored().bytes(MAX_BYTES))
         .map_err(|error: CodecError| Error::internal("read a stored row", error))
 }
 
@@ -159,11 +147,10 @@ pub(crate) fn decompress(data: &[u8], dictionary: Option<&BodyDictionary>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        BodyDictionary, FRAME, MAX_BYTES, MAX_DEPTH, compress, decompress, pack_body, unpack_body,
-    };
+    use super::{BodyDictionary, FRAME, MAX_BYTES, compress, decompress, pack_body, unpack_body};
     use serde_json::{Value, json};
     use std::sync::Arc;
+    use tko_core::encoding::MAX_DEPTH;
     use tko_core::{Package, Resource};
 
     #[test]

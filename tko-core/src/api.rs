@@ -164,8 +164,8 @@ pub trait DataApi: Send + Sync + 'static {
     /// Deletes one entity as [`delete`](Self::delete) does, if it still has the version that was
     /// read.
     ///
-    /// No change comes between the check of the version and the deletion: whatever the caller
-    /// decided by is still true when the entity is removed, or hidden.
+    /// The version is checked in the transaction that removes or hides the entity, so no change can
+    /// come in between.
     ///
     /// # Errors
     /// - `NotFound`: it does not exist, or is already being deleted.

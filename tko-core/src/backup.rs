@@ -43,7 +43,7 @@ pub use reader::{BackupFrame, BackupReader};
 pub use restore::{RestoreTarget, restore};
 pub use writer::BackupWriter;
 
-use crate::encoding::{Limits, MAX_DEPTH};
+use crate::encoding::Limits;
 use crate::error::Error;
 
 /// The version of the format that [`BackupWriter`] writes.
@@ -75,17 +75,9 @@ pub struct BackupSize {
     pub bytes: u64,
 }
 
-/// The limits for stored values. They are wider than those of input, because a stored package may
-/// need more bytes than the input that it came from, and everything that was stored must be
-/// readable.
+/// The limits for the content of a frame.
 fn limits() -> Limits {
-    Limits {
-        bytes: MAX_FRAME,
-        depth: MAX_DEPTH,
-        values: 64_000_000,
-        documents: 1_000_000,
-        ..Limits::default()
-    }
+    Limits::stored().bytes(MAX_FRAME)
 }
 
 /// The error of a backup that cannot be read.

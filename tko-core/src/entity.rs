@@ -128,8 +128,8 @@ pub struct Deployment {
     /// Whether it may be placed on its site. Implies `prepared`.
     pub approved: bool,
     /// The site where a scheduler placed it, and the generation that is there. It is recorded before
-    /// the schedulers of the site are called, so that nothing is there unknown; see
-    /// [`Entity::is_scheduled`]. The entity cannot be removed while this is set.
+    /// the schedulers of the site are called, so that no deployment is on a site without a record;
+    /// see [`Entity::is_scheduled`]. The entity cannot be removed while this is set.
     pub placed: Option<(SiteId, Generation)>,
     /// The idempotency key of its creation. At most one deployment has the key, counting those that
     /// are being deleted, so a retried creation finds the deployment it created.

@@ -266,12 +266,12 @@ pub trait Scheduler: Send + Sync + 'static {
     /// Any error is shown in the site's conditions, and the call is retried later.
     async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>>;
 
-    /// Returns those of the given sites of which nothing is left where this scheduler places them,
-    /// as after a change or loss of its target.
+    /// Returns the given sites of which the target of this scheduler has nothing, for example
+    /// because the target was changed or lost.
     ///
     /// A scheduling controller asks its schedulers of every site once after a start, for one page
-    /// of scheduled sites at a time. It schedules the returned sites at once, not when they are due
-    /// next. Answer quickly, and leave out a site if in doubt. By default no site is returned.
+    /// of scheduled sites at a time. It schedules the returned sites at once, not when they are next
+    /// due. Answer quickly, and leave out a site if in doubt. By default no site is returned.
     async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
         let _ = sites;
         Vec::new()

@@ -157,7 +157,8 @@ impl Loader<'_> {
         Some(analysis.documents.len() - 1)
     }
 
-    /// The position of a problem with a whole file: its import, or for the first file itself.
+    /// The position of a problem with a whole file: that of its import; for the first file, the file
+    /// itself.
     fn place(analysis: &mut Analysis<'_>, path: &str, at: SourcePosition) -> SourcePosition {
         if analysis.documents.is_empty() {
             let file = analysis.problems.file(path);

@@ -72,10 +72,10 @@ fn shortened(text: &str, most: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// The path of an entry: `PATH.KEY`. It ends where problems cut it, because the path of each value
-/// below a long key would copy the key.
+/// The path of an entry: `PATH.KEY`. It is cut shortly after the length that problems show, because
+/// the path of each value below a long key would copy the key.
 pub(crate) fn path_within(path: &str, key: &str) -> String {
-    // Longer than problems show, so that they show that it goes on.
+    // Longer than problems show, so that they end it with an ellipsis.
     let most = MOST_PATH + char::MAX.len_utf8();
     let mut path = format!("{path}.{}", &key[..key.floor_char_boundary(most)]);
     path.truncate(path.floor_char_boundary(most));

@@ -17,8 +17,8 @@ use tko_core::Resource;
 
 /// Maximum size in bytes of a compiled pattern. Patterns match in linear time.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
-/// Sizes in bytes as which compiled patterns are counted: the first one that is enough. Small
-/// patterns have tables that are larger than their program.
+/// Sizes in bytes as which compiled patterns are counted: each as the first one that is enough for
+/// it. The first is not smaller, because small patterns have large tables.
 const PATTERN_STEPS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, MAX_PATTERN_BYTES];
 /// Maximum size in bytes of all compiled patterns of a schema. Compiled schemas are kept.
 const MAX_PATTERNS_BYTES: usize = 16 << 20;
@@ -163,7 +163,7 @@ fn check_patterns(document: &Value) -> Result<(), String> {
             }
             left = left.checked_sub(pattern_size(pattern)).ok_or_else(|| {
                 format!(
-                    "its patterns take more than {} MiB of memory; simplify or remove some, such as {}",
+                    "its patterns take more than {} MiB of memory; simplify or remove some, such as \"{}\"",
                     MAX_PATTERNS_BYTES >> 20,
                     cut(pattern)
                 )

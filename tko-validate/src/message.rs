@@ -78,7 +78,10 @@ impl<'a, 'r, R: Fn() -> &'r Value> Explainer<'a, R> {
     /// take long: it compares an unknown name with all that are known.
     fn explain(&mut self, error: &ValidationError<'_>, depth: usize) {
         if self.is_full() {
-            self.found.more += 1;
+            self.found.more += match error.kind() {
+                Kind::AdditionalProperties { unexpected } => unexpected.len(),
+                _ => 1,
+            };
             return;
         }
         let pointer = error.instance_path().as_str();

@@ -213,8 +213,8 @@ impl Schema {
     }
 }
 
-/// Sets its flag when it is dropped. A future whose work goes on in a blocking thread has one: it
-/// is dropped with the future, also after a timeout, but the thread cannot be aborted.
+/// Sets its flag when it is dropped, as with a future that timed out. The blocking thread that
+/// evaluates rules for the future cannot be aborted, but reads the flag.
 #[derive(Default)]
 struct StopRulesOnDrop(Arc<AtomicBool>);
 

@@ -40,7 +40,8 @@ pub(super) struct DeletionGuard {
     /// The number of keys.
     pub(super) count: usize,
     database: Arc<Database>,
-    /// Whether dropping it leaves the announcement, which then expires or is withdrawn already.
+    /// Whether dropping the guard leaves the announcement, because it was withdrawn before or must
+    /// stay until it expires.
     leave: AtomicBool,
 }
 

@@ -75,7 +75,7 @@ purposes! {
     RenewLeases "renew_leases" "renew leases"
     RenewModifications "renew_edits" "renew modifications"
     SettleLeases "settle_leases" "end leases"
-    EndModifications "settle_edits" "give up modifications"
+    EndModifications "settle_edits" "cancel modifications"
     StartModification "modification" "start a modification"
 
     // The feed.

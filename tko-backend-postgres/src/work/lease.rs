@@ -73,7 +73,7 @@ const SETTLE: &str = "finished AS ( \
      SELECT token FROM live";
 
 /// Cancels modifications.
-const GIVE_UP: &str = "entities AS ( \
+const CANCEL: &str = "entities AS ( \
          UPDATE entity e SET edit = NULL, edit_until = NULL FROM live l \
          WHERE e.kind = l.kind AND e.id = l.id), \
      edits AS (DELETE FROM edit USING live l WHERE edit.token = l.token) \
@@ -218,11 +218,22 @@ pub(crate) async fn settle(
         leases.answer(&live, &mut answers);
     }
     if !modifications.uuids.is_empty() {
-        let sql = live_modifications() + GIVE_UP;
-        let purpose = Purpose::EndModifications;
-        let live = live!(database, purpose, modifications, sql);
+        let live = cancel(database, &modifications).await?;
         modifications.answer(&live, &mut answers);
     }
     signal.wake();
     Ok(answers)
+}
+
+/// Cancels open modifications. Returns their tokens.
+async fn cancel(database: &Database, modifications: &TokenBatch) -> Result<HashSet<Uuid>> {
+    let sql = live_modifications() + CANCEL;
+    let purpose = Purpose::EndModifications;
+    Ok(live!(database, purpose, modifications, sql))
+}
+
+/// Cancels one modification, if it is open.
+pub(super) async fn cancel_modification(database: &Database, token: &Token) -> Result<()> {
+    let (_, modifications) = TokenBatch::sorted(std::iter::once(token));
+    cancel(database, &modifications).await.map(|_| ())
 }

@@ -1,7 +1,7 @@
 //! Modifications: exclusive rights to change one package.
 
+use super::lease::cancel_modification;
 use crate::codes::{kind_number, micros};
-use crate::database::Database;
 use crate::metrics::{Instrument, Purpose};
 use crate::read::{EntityReader, get};
 use crate::token::modification_token;
@@ -16,12 +16,6 @@ const START: &str = "WITH opened AS ( \
          WHERE e.kind = $1 AND e.id = $2 AND NOT e.deleting \
          AND (e.edit IS NULL OR e.edit_until <= now_us()) RETURNING e.edit_until) \
      INSERT INTO edit (token, until) SELECT $3, edit_until FROM opened RETURNING until";
-
-/// Cancels a modification.
-const CANCEL: &str = "WITH cancelled AS ( \
-         UPDATE entity SET edit = NULL, edit_until = NULL \
-         WHERE kind = $1 AND id = $2 AND edit = $3) \
-     DELETE FROM edit WHERE token = $3";
 
 /// Starts a modification.
 ///
@@ -45,7 +39,11 @@ pub(crate) async fn start_modification(
     let found = get(reader, std::slice::from_ref(key), want).await;
     if until.is_some() && found.is_err() {
         // Nobody else has its token.
-        cancel(&reader.database, key, uuid).await;
+        let token = modification_token(key, uuid);
+        if let Err(error) = cancel_modification(&reader.database, &token).await {
+            let error = error.chain();
+            tracing::warn!(%key, error, "failed to cancel a modification; it will expire");
+        }
     }
     let record = found?.pop().flatten().filter(|r| !r.entity.deleting);
     match (until, record) {
@@ -56,18 +54,5 @@ pub(crate) async fn start_modification(
         )),
         (None, Some(_)) => Err(Error::Busy(key.clone())),
         (_, None) => Err(Error::not_found(key)),
-    }
-}
-
-async fn cancel(database: &Database, key: &Key, uuid: Uuid) {
-    let cancelled = sqlx::query(CANCEL)
-        .bind(kind_number(key.kind()))
-        .bind(key.id())
-        .bind(uuid)
-        .execute(&database.pool)
-        .measured(&database.metrics, Purpose::EndModifications)
-        .await;
-    if let Err(error) = cancelled {
-        tracing::warn!(%key, %error, "failed to cancel a modification; it will expire");
     }
 }

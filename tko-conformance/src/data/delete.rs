@@ -296,8 +296,8 @@ pub async fn a_deletion_requires_the_version_read(fixture: DataFixture) {
     assert!(kept.is_some(), "its scheduler must remove it first");
 }
 
-/// A deletion at a version that takes several commits requires it of the first only, also if a
-/// modification delays the rest.
+/// A deletion at a version that takes several commits requires the version in the first one only,
+/// even if a modification delays the rest.
 pub async fn a_large_deletion_requires_the_version_once(fixture: DataFixture) {
     many(&fixture, 620).await;
     let read = fixture.row(t("t")).await.version;
@@ -318,7 +318,7 @@ pub async fn a_large_deletion_requires_the_version_once(fixture: DataFixture) {
     is_left_by_all(&fixture, s("s"), 620, from).await;
 }
 
-/// Of a deletion and a concurrent change at the same version, exactly one succeeds.
+/// If a deletion and a change at the same version are concurrent, exactly one succeeds.
 pub async fn a_deletion_and_a_change_exclude_each_other(fixture: DataFixture) {
     for round in 0..50 {
         let read = fixture.site("s", []).await;

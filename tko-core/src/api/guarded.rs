@@ -41,9 +41,10 @@ use std::time::Duration;
 /// guard would refuse it later. To revoke access, also close the connection. A watch within several
 /// scopes does not report that an entity has left all of them.
 ///
-/// Changes are reported if the state after them is covered, or the last one if they are deletions. A
-/// state before a change that is not covered is left out, so a [`ChangeRecord`] without one is not
-/// always a creation. An entity that the scopes do not cover now has no history for the caller.
+/// A change is reported if the scopes cover the state after it; for a deletion, the state before it.
+/// The state before another change is left out if the scopes do not cover it, so a [`ChangeRecord`]
+/// without one is not always a creation. The history of an entity is refused if the scopes do not
+/// cover its current state.
 pub struct Guarded<D: ?Sized> {
     /// The guard, shared with the copies for other callers.
     guard: Arc<dyn Guard>,
@@ -138,14 +139,16 @@ impl<D: DataApi + ?Sized> Guarded<D> {
         }
     }
 
-    /// Asks the guard about the topologies in a new package of an entity, if it is a deployment.
+    /// Checks that a new package of an entity adds no topologies, if it is a deployment. The present
+    /// package is read only if the new one has topologies.
     async fn check_topologies(
         &self,
         scopes: &CallScopes,
         key: &Key,
         package: &Package,
     ) -> Result<()> {
-        if !scopes.restricted() || key.kind() != Kind::Deployment {
+        let may_add = key.kind() == Kind::Deployment && scoped::has_topologies(package);
+        if !scopes.restricted() || !may_add {
             return Ok(());
         }
         let want = Want::PACKAGE.with_deleting();

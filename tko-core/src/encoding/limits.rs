@@ -53,6 +53,19 @@ impl Limits {
         }
     }
 
+    /// The limits for values that a backend or a backup stored: up to 512 MiB and [`MAX_DEPTH`]
+    /// levels.
+    ///
+    /// They are wider than those for inputs, because a stored package may need more bytes than the
+    /// input that it came from, and everything that was stored must be readable.
+    pub const fn stored() -> Self {
+        Self::new()
+            .bytes(512 << 20)
+            .depth(MAX_DEPTH)
+            .values(64_000_000)
+            .documents(1_000_000)
+    }
+
     /// Sets the maximum size of the input in bytes.
     #[must_use]
     pub const fn bytes(mut self, bytes: usize) -> Self {

@@ -270,7 +270,7 @@ fn check_idempotency_key(new: &NewDeployment) -> Result<()> {
         Some((parent, _)) if DeploymentId::new(parent).is_ok() => Err(Error::bad(
             "idempotency key",
             format!(
-                "{key:?} begins with an id and \"|\", as only the keys of children do that preparers \
+                "{key:?} begins with an id and \"|\", which is reserved for the children that preparers \
                  create; choose another key"
             ),
         )),

@@ -137,9 +137,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Clears the relations of all referrers, then deletes the row, unless a scheduler holds it.
     /// Returns whether it is gone.
     ///
-    /// `expect` is the version that the row must have. The first commit decides the deletion, under
-    /// the condition that the row has this version; it then becomes `None`, because the row that was
-    /// marked has another one.
+    /// `expect` is the version that the row must have at the first commit, which decides the
+    /// deletion. That commit sets `expect` to `None`, because marking the row changes its version.
     ///
     /// `found` is the row, if it was read just before. Each round reads the row and clears one page
     /// of referrers. The first round marks the row as `deleting`, unless that round already removes

@@ -234,7 +234,7 @@ async fn o2_a_selection_without_filter_changes_nothing_unless_all_is_meant() {
     let client = serving.client();
     fleet(&client, "a", 2).await;
     let mut data = DataClient::new(serving.channel());
-    // What is being deleted comes on top: that is no filter.
+    // `deleting` only adds entities, so it is not a filter.
     for deleting in [false, true] {
         let select = wire::Select {
             kind: wire::Kind::Deployment.into(),

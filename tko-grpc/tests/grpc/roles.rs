@@ -205,15 +205,27 @@ async fn forbidden<T: std::fmt::Debug>(call: impl Future<Output = Result<T>>) ->
     error.to_string()
 }
 
+/// Registers sites with empty packages.
+async fn register_sites(admin: &impl DataApi, sites: &[&str]) {
+    for site in sites {
+        let new = NewSite::new(id::<SiteId>(site), Package::default());
+        admin.register_site(new).await.expect("all rights");
+    }
+}
+
+/// Creates several deployments in one call. Returns the kind of the error of each.
+async fn refusals(api: &impl DataApi, new: Vec<NewDeployment>) -> Vec<Option<ErrorKind>> {
+    let created = api.create_deployments(new).await.into_iter();
+    let refused = created.map(|created| created.err().map(|error| error.kind()));
+    refused.collect()
+}
+
 #[tokio::test]
 async fn a_restricted_role_covers_only_what_matches() {
     let serving = serving().await;
     let client = |role: &str| serving.client_with(settings(None, Some(role)));
     let (admin, south, ci) = (client("admin"), client("south"), client("ci"));
-    for site in ["south/a", "north/a"] {
-        let new = NewSite::new(id::<SiteId>(site), Package::default());
-        admin.register_site(new).await.expect("all rights");
-    }
+    register_sites(&admin, &["south/a", "north/a"]).await;
     admin
         .register_template(template("nf"))
         .await
@@ -310,10 +322,7 @@ async fn a_restricted_role_creates_no_children_of_others() {
     let serving = serving().await;
     let client = |role: &str| serving.client_with(settings(None, Some(role)));
     let (admin, south) = (client("admin"), client("south"));
-    for site in ["south/a", "north/a"] {
-        let new = NewSite::new(id::<SiteId>(site), Package::default());
-        admin.register_site(new).await.expect("all rights");
-    }
+    register_sites(&admin, &["south/a", "north/a"]).await;
     let at = |site: &str| NewDeployment::new().site(id::<SiteId>(site));
     let north = admin.create_deployment(at("north/a")).await;
     let north = north.expect("all rights");
@@ -324,14 +333,8 @@ async fn a_restricted_role_creates_no_children_of_others() {
     forbidden(south.create_deployment(child_of(&north))).await;
     let created = south.create_deployment(child_of(&own)).await;
     created.expect("both are covered");
-    let batch = vec![child_of(&north), child_of(&own)];
-    let kinds: Vec<Option<ErrorKind>> = south
-        .create_deployments(batch)
-        .await
-        .into_iter()
-        .map(|created| created.err().map(|error| error.kind()))
-        .collect();
-    assert_eq!(kinds, [Some(ErrorKind::Forbidden), None]);
+    let refused = refusals(&south, vec![child_of(&north), child_of(&own)]).await;
+    assert_eq!(refused, [Some(ErrorKind::Forbidden), None]);
     let missing = south.create_deployment(child_of(&id("none"))).await;
     let missing = missing.expect_err("it does not exist");
     assert_eq!(missing.kind(), ErrorKind::BadArgument, "{missing}");
@@ -352,8 +355,7 @@ async fn a_role_restricted_by_site_adds_no_topologies() {
     let serving = serving().await;
     let client = |role: &str| serving.client_with(settings(None, Some(role)));
     let (admin, south) = (client("admin"), client("south"));
-    let new = NewSite::new(id::<SiteId>("south/a"), Package::default());
-    admin.register_site(new).await.expect("all rights");
+    register_sites(&admin, &["south/a"]).await;
     let placement = |on_leave: &str| {
         let yaml =
             "apiVersion: topology.nephio.org/v1alpha1\nkind: Placement\nmetadata: {name: p}\n";
@@ -365,12 +367,8 @@ async fn a_role_restricted_by_site_adds_no_topologies() {
     let with = || own().merge(placement("Keep"));
     let refused = forbidden(south.create_deployment(with())).await;
     assert!(refused.contains("Placement p"), "{refused}");
-    let results = south.create_deployments(vec![with(), own()]).await;
-    let kinds: Vec<Option<ErrorKind>> = results
-        .into_iter()
-        .map(|created| created.err().map(|error| error.kind()))
-        .collect();
-    assert_eq!(kinds, [Some(ErrorKind::Forbidden), None]);
+    let refused = refusals(&south, vec![with(), own()]).await;
+    assert_eq!(refused, [Some(ErrorKind::Forbidden), None]);
     let created = client("operator").create_deployment(with()).await;
     created.expect("not restricted");
 
@@ -424,10 +422,7 @@ async fn a_restricted_role_sees_exactly_the_covered_part_of_a_history() {
     let serving = serving().await;
     let client = |role: &str| serving.client_with(settings(None, Some(role)));
     let (admin, south) = (client("admin"), client("south"));
-    for site in ["south/a", "north/a"] {
-        let new = NewSite::new(id::<SiteId>(site), Package::default());
-        admin.register_site(new).await.expect("all rights");
-    }
+    register_sites(&admin, &["south/a", "north/a"]).await;
     let new = NewDeployment::new().site(id::<SiteId>("north/a"));
     let moving = admin.create_deployment(new).await.expect("all rights");
     let key = Key::from(&moving);

@@ -122,6 +122,12 @@ fn unknown_properties_over_the_limit_are_only_counted() {
     let resource: Value = (0..20_000).map(|n| (format!("{n:x>64}"), n)).collect();
     let found = findings(&schema, &resource, 3);
     assert_eq!((found.list.len(), found.more), (3, 19_997));
+
+    // Also those of a value for which there is no room at all.
+    let schema = json!({"items": {"properties": {"a": {}}, "additionalProperties": false}});
+    let resource = json!([{"b": 1, "c": 2, "d": 3}, {"b": 1, "c": 2, "d": 3}]);
+    let found = findings(&schema, &resource, 2);
+    assert_eq!((found.list.len(), found.more), (2, 4));
 }
 
 #[test]

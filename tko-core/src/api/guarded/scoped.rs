@@ -216,6 +216,11 @@ fn topologies(package: &Package) -> impl Iterator<Item = &Arc<Resource>> {
     resources.filter(|resource| &*resource.gvk().group == TOPOLOGY_GROUP)
 }
 
+/// Whether a package has [`topologies`].
+pub(super) fn has_topologies(package: &Package) -> bool {
+    topologies(package).next().is_some()
+}
+
 /// Adds the result of one bulk call to another.
 pub(super) fn add(bulk: &mut Bulk, more: Bulk) {
     bulk.done += more.done;
