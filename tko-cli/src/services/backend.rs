@@ -313,7 +313,7 @@ impl BackendArgs {
     }
 }
 
-/// What the log says before everything is deleted.
+/// The warning in the log before everything is deleted.
 const CLEANING: &str = "deleting everything in the backend, as --backend-clean says";
 
 /// The number of checks for other processes, and the time between them.
