@@ -1,8 +1,8 @@
 //! The flags that choose the storage backend, and the backend made from them.
 
 use super::data_folder::{DataFolder, data_folder, file_in};
-use super::file_lock::SqliteLock;
 use super::metrics::Exporter;
+use super::sqlite_lock::SqliteLock;
 use super::time;
 use anyhow::Context;
 use clap::Args;
