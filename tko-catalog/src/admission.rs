@@ -3,9 +3,10 @@
 
 use crate::catalog::directory::local_path;
 use crate::catalog::entry::CatalogEntry;
-use crate::catalog::{self, git, oci};
+use crate::catalog::{CATALOG_EXECUTORS, git, oci};
+use crate::executor::check_executor;
 use crate::http::web_url;
-use crate::inventory::{self, entry::InventoryEntry};
+use crate::inventory::{INVENTORY_EXECUTORS, entry::InventoryEntry};
 use crate::properties::{Properties, check_reference};
 use crate::settings::CatalogSettings;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ const REFERENCES: [&str; 5] = ["token", "secret", "ca", "key", "hosts"];
 /// Checks a catalog or an inventory before it is stored. Plugins of other types pass.
 ///
 /// A data service calls it in its [`Admission`](tko_core::Admission). It reads no secret, no file
-/// and no network; that a controller reads no local files is found by the sync.
+/// and no network. A path is admitted, because only the controller knows whether it may read local
+/// files; if not, the sync reports it.
 ///
 /// # Errors
 /// `BadArgument`: a property is missing, unknown or not valid, contains a secret, or does not suit
@@ -43,10 +45,10 @@ pub fn check_plugin(new: &NewPlugin) -> Result<()> {
     let entity = Entity::new(new.id.clone(), Facts::Plugin(Arc::new(facts)));
     let settings = CatalogSettings::default().with_local(true);
     if plugin_type == PluginType::Catalog {
-        catalog::check_executor(&new.executor)?;
+        check_executor(&new.executor, "a catalog", &CATALOG_EXECUTORS)?;
         CatalogEntry::read(&entity, &settings)?;
     } else {
-        inventory::check_executor(&new.executor)?;
+        check_executor(&new.executor, "an inventory", &INVENTORY_EXECUTORS)?;
         InventoryEntry::read(&entity, &settings)?;
     }
     check_address(&new.executor, properties, &settings)

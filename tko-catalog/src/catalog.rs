@@ -19,11 +19,12 @@ pub(crate) mod offer;
 mod place;
 pub(crate) mod sync;
 
+use crate::executor::unknown_executor;
 use crate::settings::CatalogSettings;
 use entry::CatalogEntry;
 pub use oci::oci_file;
 use offer::CatalogSource;
-use tko_core::{Error, Result};
+use tko_core::Result;
 
 /// The executors of catalogs.
 pub const CATALOG_EXECUTORS: [&str; 4] = ["directory", "git", "http", "oci"];
@@ -60,27 +61,8 @@ pub(crate) async fn source(
         "git" => Box::new(git::GitCatalog::new(entry, settings).await?),
         "http" => Box::new(http::HttpCatalog::new(entry, settings).await?),
         "oci" => Box::new(oci::OciCatalog::new(entry, settings).await?),
-        other => return Err(unknown_executor(other)),
+        other => return Err(unknown_executor(other, "a catalog", &CATALOG_EXECUTORS)),
     })
-}
-
-/// Refuses an executor that [`source`] does not know.
-///
-/// # Errors
-/// `BadArgument`: there is no such executor.
-pub(crate) fn check_executor(name: &str) -> Result<()> {
-    if CATALOG_EXECUTORS.contains(&name) {
-        return Ok(());
-    }
-    Err(unknown_executor(name))
-}
-
-fn unknown_executor(name: &str) -> Error {
-    let why = format!(
-        "unknown executor {name:?} of a catalog; expected {}",
-        CATALOG_EXECUTORS.join(", ")
-    );
-    Error::bad("executor", why)
 }
 
 #[cfg(test)]

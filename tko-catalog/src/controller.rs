@@ -95,6 +95,7 @@ impl CatalogController {
         let mut follower = tokio::spawn(follow(self.data.clone(), self.clock.clone(), sender));
         let context = Arc::new(SyncContext {
             data: self.data,
+            clock: self.clock.clone(),
             settings: self.settings,
             metrics: self.metrics,
         });

@@ -19,10 +19,11 @@ mod mapping;
 mod netbox;
 pub(crate) mod sync;
 
+use crate::executor::unknown_executor;
 use crate::settings::CatalogSettings;
 use entry::InventoryEntry;
 use item::InventorySource;
-use tko_core::{Error, Result};
+use tko_core::Result;
 
 /// The executors of inventories.
 pub const INVENTORY_EXECUTORS: [&str; 6] = [
@@ -49,25 +50,9 @@ pub(crate) async fn source(
         "kubernetes" => Box::new(kubernetes::KubernetesInventory::new(entry, settings).await?),
         "netbox" => Box::new(netbox::NetboxInventory::new(entry, settings).await?),
         "command" => Box::new(command::CommandInventory::new(entry, settings)?),
-        other => return Err(unknown_executor(other)),
+        other => {
+            let known = &INVENTORY_EXECUTORS;
+            return Err(unknown_executor(other, "an inventory", known));
+        }
     })
-}
-
-/// Refuses an executor that [`source`] does not know.
-///
-/// # Errors
-/// `BadArgument`: there is no such executor.
-pub(crate) fn check_executor(name: &str) -> Result<()> {
-    if INVENTORY_EXECUTORS.contains(&name) {
-        return Ok(());
-    }
-    Err(unknown_executor(name))
-}
-
-fn unknown_executor(name: &str) -> Error {
-    let why = format!(
-        "unknown executor {name:?} of an inventory; expected {}",
-        INVENTORY_EXECUTORS.join(", ")
-    );
-    Error::bad("executor", why)
 }

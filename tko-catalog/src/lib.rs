@@ -4,6 +4,7 @@
 mod admission;
 mod catalog;
 mod controller;
+mod executor;
 pub mod export;
 mod follow;
 mod http;

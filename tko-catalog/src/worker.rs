@@ -11,12 +11,10 @@ use crate::metrics::CatalogMetrics;
 use crate::provenance::{SYNC_ACCEPTED, SYNC_DONE, SYNC_REQUESTED};
 use crate::report::{SyncReport, failure};
 use crate::settings::CatalogSettings;
-use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_core::{Condition, Entity, EntityUpdate, Error, Result, Timestamp, Want, WorkerApi};
-use tko_worker::panic_message;
+use tko_core::{Clock, Condition, Entity, EntityUpdate, Error, Result, Timestamp, Want, WorkerApi};
+use tko_worker::{CallFailure, guarded};
 
 /// Maximum number of attempts to write the answer to a request if there are conflicts.
 const ANSWER_TRIES: usize = 3;
@@ -24,6 +22,7 @@ const ANSWER_TRIES: usize = 3;
 /// The parts that all syncs of a controller share.
 pub(crate) struct SyncContext {
     pub(crate) data: Arc<dyn WorkerApi>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: CatalogSettings,
     pub(crate) metrics: CatalogMetrics,
 }
@@ -46,21 +45,15 @@ impl EntryWorker {
         let (kind, name) = labels(&entity.key);
         let begun = Instant::now();
         let limit = context.settings.timeout;
-        let run = AssertUnwindSafe(self.run(context, entity)).catch_unwind();
-        let ended = tokio::time::timeout(limit, run).await;
+        let ended = guarded(&*context.clock, limit, self.run(context, entity)).await;
         let synced = match ended {
-            Ok(Ok(synced)) => synced,
-            Ok(Err(panic)) => {
+            Ok(synced) => synced,
+            Err(cause @ CallFailure::Panicked(_)) => {
                 // The state that it left behind may be broken.
                 *self = Self::default();
-                let message = panic_message(&*panic);
-                let why = format!("the controller panicked, which is a bug: {message}");
-                Err(Error::internal("sync", why))
+                Err(Error::internal("sync", cause))
             }
-            Err(elapsed) => {
-                let action = format!("sync within {limit:?}");
-                Err(Error::unavailable(action, elapsed))
-            }
+            Err(cause) => Err(Error::unavailable("sync", cause)),
         };
         let took = begun.elapsed();
         let (conditions, next) = match &synced {

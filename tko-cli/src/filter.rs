@@ -62,7 +62,7 @@ fn deployment_state() -> impl TypedValueParser<Value = DeploymentState> {
         .try_map(|word| word.parse::<DeploymentState>())
 }
 
-/// What a listing keeps of what its filters select.
+/// The state that a listing is restricted to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StateFilter {
     Deployment(DeploymentState),
@@ -86,7 +86,7 @@ impl DeploymentListArgs {
 }
 
 impl StateFilter {
-    /// Restricts a selection so that it has everything in this state.
+    /// Restricts a selection so that it still has all entities in this state, and fewer others.
     pub(crate) fn narrow(self, select: &mut Select) {
         match self {
             Self::Deployment(state) => state.narrow(select),

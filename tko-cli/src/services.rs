@@ -2,12 +2,12 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `admission` | validation of large packages, apart from the threads that serve everybody |
+//! | `admission` | validation of large packages on separate threads; the check of catalogs and inventories |
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
 //! | `backend`, `data`, `controllers`, `clusters`, `charts`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `pods`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `catalog` | catalogs and inventories: flags, and their controller |
 //! | `web` | the flags of HTTP, and its server |
-//! | `data_folder`, `file_lock`, `backend_command` | the folder for data, its lock and that of a SQLite file; `tko backend` |
+//! | `data_folder`, `sqlite_lock`, `backend_command` | the folder for data, its lock and that of a SQLite file; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
 //! | `task_group`, `signals` | groups of tasks and their end |
 
@@ -23,7 +23,6 @@ pub(crate) mod controllers;
 pub(crate) mod data;
 mod data_folder;
 mod door_metrics;
-mod file_lock;
 pub(crate) mod functions;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;
@@ -36,6 +35,7 @@ mod probes;
 mod results;
 mod schema_locations;
 pub(crate) mod signals;
+mod sqlite_lock;
 pub(crate) mod start;
 mod task_group;
 pub(crate) mod web;

@@ -113,7 +113,6 @@ pub(crate) async fn run_program(
         source,
     };
     list.mark();
-    // The semaphore is never closed.
     let _place = process::place().await;
     let document = blocking(name, move || list.encode()).await?;
     let channel = Channel::open(LogChannel::Fifo)

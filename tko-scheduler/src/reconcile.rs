@@ -147,10 +147,10 @@ impl SiteReconciliation<'_> {
         let step = report.succeeded(conditions, outcome);
         let end = self.finish(report.site, step).await?;
         if next.is_some() && is_retry {
-            // `Done` turns this enqueue into new work: due at once, without attempts, and ending as
-            // `Yield`. If the site were enqueued after `Done`, and that failed, it would never
-            // resync. Only after the report: a report that conflicts is to be retried later, not at
-            // once.
+            // The site is scheduled once more at once: `Done` turns this enqueue into new work,
+            // which has no attempts and so can end as `Yield`. The enqueue must come before `Done`:
+            // if it failed after `Done`, the site would never resync. It must come after the
+            // report: a report that conflicts would otherwise be retried without a pause.
             self.enqueue().await?;
         }
         tracing::debug!(
@@ -214,12 +214,8 @@ impl SiteReconciliation<'_> {
     /// was read before its deletion, its schedulers were not called for it. Then the worker ends
     /// the claim, and the work that the deletion enqueued makes the last call.
     async fn finish(&self, site: &Record, mut step: ScheduleStep) -> Result<Option<Outcome>> {
-        let is_done = step.settle == Some(Outcome::Done);
-        let end = if is_done && !site.entity.deleting {
-            step.settle.take()
-        } else {
-            None
-        };
+        let settle = &mut step.settle;
+        let end = settle.take_if(|end| *end == Outcome::Done && !site.entity.deleting);
         self.commit(step).await?;
         Ok(end)
     }

@@ -4,7 +4,7 @@ mod tree;
 mod world;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -51,10 +51,56 @@ fn with_remote(root: &Path, remote: &Path) -> Manifests {
     Manifests::git(root, settings)
 }
 
-fn bare(root: &Path) -> std::path::PathBuf {
+fn bare(root: &Path) -> PathBuf {
     let path = root.join("remote.git");
     git(root, &["init", "-q", "--bare", "-b", "main", "remote.git"]);
     path
+}
+
+/// The file of a resource `config` of the deployment `d1` of the site `a`.
+const FILE: &str = "a/d1/030-configmap-core-config.yaml";
+
+/// A repository whose first commit is on a remote, and a clone of another person.
+struct SharedRepository {
+    remote: PathBuf,
+    ours: PathBuf,
+    theirs: PathBuf,
+    manifests: Manifests,
+    /// The call that made the first commit.
+    call: Call,
+}
+
+impl SharedRepository {
+    async fn new(root: &Path) -> Self {
+        let remote = bare(root);
+        let (ours, theirs) = (root.join("ours"), root.join("theirs"));
+        let manifests = with_remote(&ours, &remote);
+        let call = Call::of("a").with("d1", vec![config("one")]);
+        call.fence(1).make(&manifests).await.expect("pushed");
+        assert_eq!(log(&remote), ["site a: 1 added"]);
+        let url = remote.to_str().expect("text");
+        git(root, &["clone", "-q", url, "theirs"]);
+        Self {
+            remote,
+            ours,
+            theirs,
+            manifests,
+            call,
+        }
+    }
+
+    /// Pushes files of the other person.
+    fn push_theirs(&self, contents: &[(&str, &str)]) {
+        for (name, content) in contents {
+            let path = self.theirs.join(name);
+            let folder = path.parent().expect("a folder");
+            fs::create_dir_all(folder).expect("made");
+            fs::write(path, content).expect("written");
+        }
+        git(&self.theirs, &["add", "-A"]);
+        git(&self.theirs, &["commit", "-q", "-m", "by hand"]);
+        git(&self.theirs, &["push", "-q"]);
+    }
 }
 
 #[tokio::test]
@@ -282,49 +328,34 @@ async fn an_existing_repository_keeps_foreign_files() {
 #[tokio::test]
 async fn commits_are_pushed_and_commits_of_others_merged() {
     let root = TempDir::new().expect("a directory");
-    let (ours, theirs) = (root.path().join("ours"), root.path().join("theirs"));
-    let remote = bare(root.path());
-    let manifests = with_remote(&ours, &remote);
-    let call = Call::of("a").with("d1", vec![config("one")]);
-    call.fence(1).make(&manifests).await.expect("pushed");
-    assert_eq!(log(&remote), ["site a: 1 added"]);
-
-    let url = remote.to_str().expect("text");
-    git(root.path(), &["clone", "-q", url, "theirs"]);
-    fs::write(theirs.join("flux.yaml"), "of others").expect("written");
-    // And changes to TKO's files.
-    fs::write(
-        theirs.join("a/d1/030-configmap-core-config.yaml"),
-        "meddled",
-    )
-    .expect("written");
-    git(&theirs, &["add", "-A"]);
-    git(&theirs, &["commit", "-q", "-m", "by hand"]);
-    git(&theirs, &["push", "-q"]);
+    let shared = SharedRepository::new(root.path()).await;
+    let remote = &shared.remote;
+    shared.push_theirs(&[
+        ("flux.yaml", "of others"),
+        // And changes to TKO's files.
+        (FILE, "meddled"),
+    ]);
 
     let call = Call::of("a").with("d1", vec![config("new")]);
-    call.fence(2).make(&manifests).await.expect("pushed");
-    let there = git(&remote, &["ls-tree", "-r", "--name-only", "main"]);
+    call.fence(2).make(&shared.manifests).await.expect("pushed");
+    let there = git(remote, &["ls-tree", "-r", "--name-only", "main"]);
     assert_eq!(
         there,
         "a/.tko\na/d1/030-configmap-core-config.yaml\nflux.yaml\n"
     );
-    let text = git(
-        &remote,
-        &["show", "main:a/d1/030-configmap-core-config.yaml"],
-    );
+    let text = git(remote, &["show", &format!("main:{FILE}")]);
     assert!(text.contains("text: new"), "{text}");
-    assert_eq!(files(&ours)["flux.yaml"], "of others");
+    assert_eq!(files(&shared.ours)["flux.yaml"], "of others");
 
     // A new machine starts from the remote.
     let fresh = root.path().join("fresh");
     let call = Call::of("b").with("d2", vec![config("two")]);
     call.fence(3)
-        .make(&with_remote(&fresh, &remote))
+        .make(&with_remote(&fresh, remote))
         .await
         .expect("pushed");
     assert_eq!(
-        log(&remote).last().map(String::as_str),
+        log(remote).last().map(String::as_str),
         Some("site b: 1 added")
     );
     assert_eq!(paths(&fresh).len(), 3);
@@ -366,39 +397,30 @@ async fn an_interrupted_merge_is_aborted() {
 #[tokio::test]
 async fn the_remains_of_a_killed_merge_do_not_prevent_the_next_one() {
     let root = TempDir::new().expect("a directory");
-    let (ours, theirs) = (root.path().join("ours"), root.path().join("theirs"));
-    let remote = bare(root.path());
-    let manifests = with_remote(&ours, &remote);
-    let call = Call::of("a").with("d1", vec![config("one")]);
-    call.fence(1).make(&manifests).await.expect("pushed");
-
-    let url = remote.to_str().expect("text");
-    git(root.path(), &["clone", "-q", url, "theirs"]);
-    fs::write(theirs.join(".gitattributes"), "*.last filter=kill\n").expect("written");
-    fs::create_dir(theirs.join("flux")).expect("made");
-    fs::write(theirs.join("flux/flux.yaml"), "of others").expect("written");
-    let file = "a/d1/030-configmap-core-config.yaml";
-    fs::write(theirs.join(file), "meddled").expect("written");
-    fs::write(theirs.join("z.last"), "of others").expect("written");
-    git(&theirs, &["add", "-A"]);
-    git(&theirs, &["commit", "-q", "-m", "by hand"]);
-    git(&theirs, &["push", "-q"]);
+    let shared = SharedRepository::new(root.path()).await;
+    shared.push_theirs(&[
+        (".gitattributes", "*.last filter=kill\n"),
+        ("flux/flux.yaml", "of others"),
+        (FILE, "meddled"),
+        ("z.last", "of others"),
+    ]);
 
     // Git is killed when it writes the last file.
-    git(&ours, &["config", "filter.kill.smudge", "kill -9 $PPID"]);
-    let call = call.with("d2", vec![config("two")]);
-    call.fence(2).make(&manifests).await.expect_err("killed");
+    let (ours, manifests) = (&shared.ours, &shared.manifests);
+    git(ours, &["config", "filter.kill.smudge", "kill -9 $PPID"]);
+    let call = shared.call.clone().with("d2", vec![config("two")]);
+    call.fence(2).make(manifests).await.expect_err("killed");
     assert!(ours.join("flux/flux.yaml").exists());
-    git(&ours, &["config", "--unset", "filter.kill.smudge"]);
+    git(ours, &["config", "--unset", "filter.kill.smudge"]);
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let lock = ours.join(".git/index.lock");
     let lock = fs::File::options().write(true).open(lock).expect("there");
     lock.set_modified(old).expect("set");
 
-    call.fence(3).make(&manifests).await.expect("pushed");
-    assert_eq!(files(&ours)["flux/flux.yaml"], "of others");
-    assert_eq!(git(&ours, &["status", "--porcelain"]), "");
-    let there = git(&remote, &["ls-tree", "-r", "--name-only", "main"]);
+    call.fence(3).make(manifests).await.expect("pushed");
+    assert_eq!(files(ours)["flux/flux.yaml"], "of others");
+    assert_eq!(git(ours, &["status", "--porcelain"]), "");
+    let there = git(&shared.remote, &["ls-tree", "-r", "--name-only", "main"]);
     assert_eq!(
         there,
         ".gitattributes\na/.tko\na/d1/030-configmap-core-config.yaml\n\

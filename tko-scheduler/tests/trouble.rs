@@ -112,6 +112,8 @@ async fn a_site_that_recovers_resyncs_whichever_commit_fails() {
         tokio::time::sleep(Duration::from_secs(250)).await;
         let times = world.recorder.take().len();
         assert!(times >= 2, "{passing}: resynced {times} times");
+        let left = faulty.0.load(Ordering::Relaxed);
+        assert_eq!(left, FailedCommit::NEVER, "{passing}: a commit failed");
         world.stop().await;
     }
 }

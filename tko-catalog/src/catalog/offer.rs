@@ -111,7 +111,7 @@ impl<'a> OfferList<'a> {
     /// Adds the template of a content. Without a version, the version is the short digest or commit,
     /// and the alias follows it.
     pub(crate) fn add(&mut self, content: &SourceContent<'_>) {
-        let item = self.item(content.folder);
+        let item = self.path(content.folder);
         if let Err(error) = check_path(content.folder) {
             self.listing.problems.push(SyncProblem::of(item, &error));
             return;
@@ -121,12 +121,12 @@ impl<'a> OfferList<'a> {
             None => versioned(content.folder),
         };
         if let Some((path, version)) = found {
-            self.offer(&item, path, version, false, content);
+            self.offer(item, path, version, false, content);
         } else {
             let version = content.commit.unwrap_or_else(|| short(content.digest));
-            self.offer(&item, content.folder, version, false, content);
+            self.offer(item, content.folder, version, false, content);
             if !content.alias.is_empty() {
-                self.offer(&item, content.folder, content.alias, true, content);
+                self.offer(item, content.folder, content.alias, true, content);
             }
         }
     }
@@ -135,23 +135,17 @@ impl<'a> OfferList<'a> {
     /// [`SourceContent`].
     pub(crate) fn add_unread(&mut self, folder: &str, version: Option<&str>, problem: SyncProblem) {
         self.listing.problems.push(problem);
+        let path = self.path(folder);
         if let Some(version) = version {
-            let path = self.path(folder);
             // Without a valid id there is no template.
             let id = self.entry.id.id(&self.entry.name, path, version);
             self.listing.unread.ids.extend(id);
         } else {
-            let item = self.item(folder);
-            self.listing.unread.paths.insert(item);
+            self.listing.unread.paths.insert(path.to_owned());
         }
     }
 
-    /// The path of a package within the source, for people.
-    fn item(&self, folder: &str) -> String {
-        self.path(folder).to_owned()
-    }
-
-    /// The path of a package in its id: the name of the catalog for its root.
+    /// The path of a package in its id and in problems: the name of the catalog for its root.
     fn path<'p>(&self, folder: &'p str) -> &'p str
     where
         'a: 'p,

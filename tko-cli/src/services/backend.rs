@@ -1,8 +1,8 @@
 //! The flags that choose the storage backend, and the backend made from them.
 
 use super::data_folder::{DataFolder, data_folder, file_in};
-use super::file_lock::SqliteLock;
 use super::metrics::Exporter;
+use super::sqlite_lock::SqliteLock;
 use super::time;
 use anyhow::Context;
 use clap::Args;
@@ -313,7 +313,7 @@ impl BackendArgs {
     }
 }
 
-/// What the log says before everything is deleted.
+/// The warning in the log before everything is deleted.
 const CLEANING: &str = "deleting everything in the backend, as --backend-clean says";
 
 /// The number of checks for other processes, and the time between them.

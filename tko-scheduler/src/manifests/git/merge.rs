@@ -3,14 +3,17 @@
 use super::super::blocking::blocking;
 use super::command::GitCommand;
 use super::repository::{REMOTE_REF, Repository, head};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tko_core::{Error, Result};
 
-/// File that marks a merge in progress as TKO's. It holds the [`MergedFiles`].
+/// File that marks a merge in progress as TKO's. It contains the [`MergedFiles`] in JSON.
 const MERGING: &str = "merging";
 
 /// The files that a merge may write, and that can be restored without loss if it is interrupted.
+#[derive(Default, Deserialize, Serialize)]
 struct MergedFiles {
     /// The commit before the merge.
     head: String,
@@ -61,35 +64,6 @@ impl MergedFiles {
             }
         }
         Ok(files)
-    }
-
-    /// The content of the mark: the commit and both lists, separated by NUL. Each file is ended by
-    /// NUL, too, so an empty part ends a list.
-    fn encode(&self) -> String {
-        let mut text = self.head.clone();
-        for files in [&self.added, &self.changed] {
-            text.push('\0');
-            for file in files {
-                text.push_str(file);
-                text.push('\0');
-            }
-        }
-        text
-    }
-
-    /// Parses the content of a mark. A text of another form has no files.
-    fn decode(text: &str) -> Self {
-        let mut parts = text.split('\0');
-        let head = parts.next().unwrap_or_default().to_owned();
-        let mut list = || -> Vec<String> {
-            let files = parts.by_ref().take_while(|file| !file.is_empty());
-            files.map(str::to_owned).collect()
-        };
-        Self {
-            head,
-            added: list(),
-            changed: list(),
-        }
     }
 
     /// Restores the files in the index and the work tree.
@@ -143,7 +117,7 @@ impl Repository {
         let files = MergedFiles::find(command).await?;
         let mark = self.own.join(MERGING);
         let failed = |error| Error::unavailable(format!("write {}", mark.display()), error);
-        tokio::fs::write(&mark, files.encode())
+        tokio::fs::write(&mark, json!(files).to_string())
             .await
             .map_err(failed)?;
         let arguments = [
@@ -182,7 +156,9 @@ impl Repository {
             let read = tokio::fs::read_to_string(&mark).await;
             let text = read
                 .map_err(|error| Error::unavailable(format!("read {}", mark.display()), error))?;
-            MergedFiles::decode(&text).restore(command).await?;
+            // In a file that a loss of power damaged, there is nothing to restore.
+            let files: MergedFiles = serde_json::from_str(&text).unwrap_or_default();
+            files.restore(command).await?;
         }
         let removed = tokio::fs::remove_file(&mark).await;
         removed.map_err(|error| Error::unavailable(format!("remove {}", mark.display()), error))
