@@ -48,10 +48,18 @@ impl EntryWorker {
         let ended = guarded(&*context.clock, limit, self.run(context, entity)).await;
         let synced = match ended {
             Ok(synced) => synced,
-            Err(cause @ CallFailure::Panicked(_)) => {
+            Err(CallFailure::Panicked(message)) => {
                 // The state that it left behind may be broken.
                 *self = Self::default();
-                Err(Error::internal("sync", cause))
+                let why = format!("the controller panicked, which is a bug in TKO: {message}");
+                Err(Error::internal("sync", why))
+            }
+            Err(CallFailure::TimedOut(limit)) => {
+                let why = format!(
+                    "did not finish within {limit:?} and was stopped; raise --catalog-timeout if it \
+                     needs longer"
+                );
+                Err(Error::unavailable("sync", why))
             }
             Err(cause) => Err(Error::unavailable("sync", cause)),
         };

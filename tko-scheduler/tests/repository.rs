@@ -392,6 +392,15 @@ async fn an_interrupted_merge_is_aborted() {
     assert_eq!(log(root), ["site a: 1 added"; 3]);
     assert!(!root.join(".git/MERGE_HEAD").exists());
     assert_eq!(git(root, &["status", "--porcelain"]), "");
+    // A mark that a loss of power damaged prevents no write.
+    let call = call.with("d4", vec![config("four")]);
+    let mark = root.join(".git/tko/merging");
+    fs::write(&mark, [0xff, 0]).expect("written");
+    call.fence(4)
+        .make(&repository(root))
+        .await
+        .expect("committed");
+    assert!(!mark.exists());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tko_core::Resource;
 /// Maximum size in bytes of a compiled pattern. Patterns match in linear time.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 /// Sizes in bytes as which compiled patterns are counted: each as the first one that is enough for
-/// it. The first is not smaller, because small patterns have large tables.
+/// it. The smallest step is 16 KiB, because even a small pattern has tables of about that size.
 const PATTERN_STEPS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, MAX_PATTERN_BYTES];
 /// Maximum size in bytes of all compiled patterns of a schema. Compiled schemas are kept.
 const MAX_PATTERNS_BYTES: usize = 16 << 20;

@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use tko_core::api::approve_one;
 use tko_core::{
-    DataApi, DeploymentId, Format, NewDeployment, Pattern, Select, SiteId, TemplateId, Token, Want,
+    DataApi, DeploymentId, Format, List, NewDeployment, Pattern, Select, SiteId, TemplateId, Token,
+    Want,
 };
 
 /// The file that `mod start --url DIR` writes.
@@ -222,14 +223,13 @@ async fn approve_by_id(
         console.done(&format!("already approved: {}", key.id()));
         return Ok(());
     }
-    if !select.has_filter() {
-        approve_one(data, &record.entity).await?;
-        console.done("approved 1 deployments");
-        return Ok(());
-    }
     select.ids = vec![Pattern::literal(key.id())];
-    let bulk = data.approve(&select).await?;
-    report(&bulk, "approved", select.kind, console)
+    let matching = data.list(&List::new(select)).await?.items;
+    if !matching.is_empty() {
+        approve_one(data, &record.entity).await?;
+    }
+    console.done(&format!("approved {} deployments", matching.len()));
+    Ok(())
 }
 
 /// Names a refused duration after the flag, not after the field of the API.

@@ -112,12 +112,28 @@ async fn prepared_deployments_are_approved_by_id_or_by_filter() {
         .await;
     assert_eq!(list.column("deploymentId"), sorted(ids[..2].to_vec()));
 
-    for _ in 0..3 {
-        server
-            .tko("deployment create nf/smf:v1 -s japan/1 --prepared")
-            .good()
-            .await;
+    let mut id = String::new();
+    for _ in 0..4 {
+        let create = server.tko("deployment create nf/smf:v1 -s japan/1 --prepared");
+        id = create.good().await.line().to_owned();
     }
+    let by_both = |site: &str| server.tko(&format!("deployment approve {id} --site-id {site}"));
+    let elsewhere = by_both("india/*").good().await;
+    assert_eq!(elsewhere.stderr, "approved 0 deployments\n");
+    let modify = server.tko(&format!("deployment mod start {id}"));
+    let started = modify.good().await;
+    let (token, _) = started.text().split_once('\n').expect("a token first");
+    for approve in [
+        by_both("japan/*"),
+        server.tko(&format!("deployment approve {id}")),
+    ] {
+        let busy = approve.bad(4).await;
+        assert!(busy.contains("modif"), "{busy}");
+    }
+    let cancel = server.tko(&format!("deployment mod cancel {token}"));
+    cancel.good().await;
+    let approved = by_both("japan/*").good().await;
+    assert_eq!(approved.stderr, "approved 1 deployments\n");
     let approved = server
         .tko("deployment approve --template-id nf/upf:*")
         .good()

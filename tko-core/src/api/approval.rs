@@ -10,12 +10,14 @@ use crate::select::Select;
 /// Approves one deployment, which was prepared and not approved when it was read.
 ///
 /// [`DataApi::approve`] only counts the deployments that it approved. This function finds out why
-/// it did not approve this one.
+/// it did not approve this one. It does not require the version that was read: a deployment that
+/// was edited and prepared again meanwhile is approved as it is then.
 ///
 /// # Errors
-/// - `NotFound`: it no longer exists.
-/// - `Busy`: it is under a modification.
-/// - `Conflict`: it has changed since it was read, and is not approved; read it again.
+/// - `NotFound`: it no longer exists, or is being deleted.
+/// - `Busy`: it is under a modification, or keeps changing.
+/// - `Conflict`: it changed after it was read, and cannot be approved any more; read it again.
+/// - `BadArgument`: it was not prepared when it was read.
 /// - `Forbidden`: the caller's role does not cover the approval.
 pub async fn approve_one(api: &dyn DataApi, read: &Entity) -> Result<()> {
     let key = &read.key;
@@ -27,11 +29,15 @@ pub async fn approve_one(api: &dyn DataApi, read: &Entity) -> Result<()> {
     if !bulk.skipped.is_empty() {
         return Err(Error::Busy(key.clone()));
     }
-    let now = api.get(key, Want::ROW.with_deleting()).await?.entity;
+    let now = api.get(key, Want::ROW).await?.entity;
     if now.deployment().is_some_and(|one| one.approved) {
         return Ok(());
     }
     if now.version == read.version {
+        if now.deployment().is_none_or(|one| !one.prepared) {
+            let why = format!("{key} is not prepared yet; approve it when it is");
+            return Err(Error::bad("id", why));
+        }
         // It is still prepared and not approved, so only the scope of the role excludes it.
         let why = format!("the caller's role does not cover the approval of {key}");
         return Err(Error::Forbidden(why));

@@ -8,6 +8,7 @@ use crate::managed::{self, Manager};
 use crate::names::{self, Named};
 use crate::object;
 use crate::read::{WHOLE, alias};
+use crate::resource::GROUP;
 use crate::stored::{NAME, StoredMetadata};
 use serde_json::Value;
 use std::sync::Arc;
@@ -270,7 +271,16 @@ impl Write<'_> {
         match approve_one(&*self.request.data, entity).await {
             Ok(()) => self.read_back(name, &entity.key).await,
             // Its new state decides whether it can be approved.
-            Err(error @ Error::Conflict(_)) => Err(self.failed(name, &error).raced()),
+            Err(error @ (Error::Conflict(_) | Error::NotFound(_))) => {
+                Err(self.failed(name, &error).raced())
+            }
+            Err(Error::Forbidden(_)) => {
+                let plural = self.resource.plural;
+                let why = format!(
+                    "{plural}.{GROUP} {name:?} is forbidden: the caller's role does not cover its approval"
+                );
+                Err(KrmFailure::forbidden(why).about(self.resource, name))
+            }
             Err(error) => Err(self.failed(name, &error)),
         }
     }

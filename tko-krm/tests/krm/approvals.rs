@@ -97,6 +97,11 @@ async fn an_approval_that_the_role_does_not_cover_is_forbidden() {
         assert_eq!(refused.status, 403, "{refused:?}");
         let message = refused.message();
         assert!(message.contains("does not cover"), "{message}");
+        assert_eq!(
+            refused.body["details"]["name"],
+            id.to_string(),
+            "{refused:?}"
+        );
     }
     serving.stop().await;
 }

@@ -13,7 +13,7 @@ use tko_core::{Error, Result};
 const MERGING: &str = "merging";
 
 /// The files that a merge may write, and that can be restored without loss if it is interrupted.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct MergedFiles {
     /// The commit before the merge.
     head: String,
@@ -153,12 +153,19 @@ impl Repository {
         if self.git.join("MERGE_HEAD").exists() {
             command.run(&["merge", "--abort"]).await?;
         } else {
-            let read = tokio::fs::read_to_string(&mark).await;
-            let text = read
+            let read = tokio::fs::read(&mark).await;
+            let content = read
                 .map_err(|error| Error::unavailable(format!("read {}", mark.display()), error))?;
-            // In a file that a loss of power damaged, there is nothing to restore.
-            let files: MergedFiles = serde_json::from_str(&text).unwrap_or_default();
-            files.restore(command).await?;
+            match serde_json::from_slice::<MergedFiles>(&content) {
+                Ok(files) => files.restore(command).await?,
+                // A loss of power damaged it.
+                Err(error) => tracing::warn!(
+                    path = %mark.display(),
+                    %error,
+                    "cannot read which files an interrupted merge may have written; if Git refuses \
+                     the next merge because of such files, restore or remove them"
+                ),
+            }
         }
         let removed = tokio::fs::remove_file(&mark).await;
         removed.map_err(|error| Error::unavailable(format!("remove {}", mark.display()), error))
