@@ -18,13 +18,13 @@ fn store() -> Arc<MemoryStore> {
     Arc::new(Store::new(Arc::new(memory), Arc::new(Strict), ids))
 }
 
-async fn created(store: &MemoryStore, is_prepared: bool) -> Entity {
+async fn created(store: &MemoryStore, is_prepared: bool) -> Arc<Entity> {
     let new = NewDeployment::new().prepared(is_prepared);
     let id = store.create_deployment(new).await.expect("valid");
     read(store, &Key::from(&id)).await
 }
 
-async fn read(store: &MemoryStore, key: &Key) -> Entity {
+async fn read(store: &MemoryStore, key: &Key) -> Arc<Entity> {
     store.get(key, Want::ROW).await.expect("it exists").entity
 }
 
