@@ -54,7 +54,7 @@ async fn a_prepared_deployment_is_approved() {
         // The second call finds that it is approved.
         approve_one(&*store, &entity).await.expect("approved");
     }
-    assert!(is_approved(&read(&store, &entity.key).await));
+    assert!(is_approved(&*read(&store, &entity.key).await));
 }
 
 #[tokio::test]
@@ -123,5 +123,5 @@ async fn a_role_that_does_not_cover_it_forbids_the_approval() {
     let guarded = Guarded::new(store.clone(), OneSiteGuard);
     let error = refusal(&guarded, &entity).await;
     assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
-    assert!(!is_approved(&read(&store, &entity.key).await));
+    assert!(!is_approved(&*read(&store, &entity.key).await));
 }
