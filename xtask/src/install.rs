@@ -41,7 +41,7 @@ fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result
     }
     let rights = match rights(machine) {
         Ok(rights) => rights,
-        Err(why) => bail!(by_hand(needs, why)),
+        Err(why) => bail!(by_hand(machine, needs, why)),
     };
     let act = |command: &[&[&str]]| machine.act(&[&[rights], command].concat().concat());
     let (folder, file) = SETTINGS;
@@ -56,7 +56,7 @@ fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result
             "mkdir -p {folder} && set -C && echo 'create_main_cluster = false' > {folder}/{file}"
         );
         if let Err(error) = act(&[&["sh", "-c", &write]]) {
-            bail!(by_hand(needs, &error));
+            bail!(by_hand(machine, needs, &error));
         }
     }
     if needs.contains(&Need::Ssh) && machine.names("/etc/ssh").is_empty() {
@@ -66,13 +66,12 @@ fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result
         )?;
         let write = format!("mkdir -p /etc/ssh && touch {NO_SSH}");
         if let Err(error) = act(&[&["sh", "-c", &write]]) {
-            bail!(by_hand(needs, &error));
+            bail!(by_hand(machine, needs, &error));
         }
     }
     let packages: Vec<&str> = needs
         .iter()
-        .flat_map(|need| need.packages())
-        .copied()
+        .flat_map(|need| need.packages(machine))
         .collect();
     let install = [&APT_GET, &INSTALL, &*packages];
     writeln!(out, "installing with apt-get: {}", packages.join(" "))?;
@@ -84,13 +83,14 @@ fn install(machine: &dyn Machine, needs: &[Need], out: &mut dyn Write) -> Result
         writeln!(out, "installing with apt-get: {}", packages.join(" "))?;
         if let Err(error) = act(&install) {
             let why = updated.err().map_or_else(String::new, |why| why + "\n") + &error;
-            bail!(by_hand(needs, &why));
+            bail!(by_hand(machine, needs, &why));
         }
     }
     let mut still = missing(machine);
     still.retain(|need| needs.contains(need));
     if !still.is_empty() {
         bail!(by_hand(
+            machine,
             &still,
             "apt-get installed its packages, but these are still missing"
         ));
@@ -116,10 +116,10 @@ fn rights(machine: &dyn Machine) -> Result<&'static [&'static str], &'static str
 }
 
 /// The error for a user who has to install the programs.
-fn by_hand(needs: &[Need], why: &str) -> String {
+fn by_hand(machine: &dyn Machine, needs: &[Need], why: &str) -> String {
     let mut lines = vec!["the tests need programs that this machine lacks:".to_owned()];
     lines.extend(needs.iter().map(|need| {
-        let packages = need.packages().join(" and ");
+        let packages = need.packages(machine).join(" and ");
         format!("  {need}, for {}: install {packages}", need.tests())
     }));
     lines.push(format!("could not install them: {why}"));
@@ -168,6 +168,19 @@ mod tests {
             machine.did(),
             [format!("{APT} install -y --no-install-recommends git")]
         );
+    }
+
+    #[test]
+    fn a_node_from_elsewhere_stays() {
+        let browser = ("chromium --version", "Chromium 142.0\n");
+        let machine = root().without(browser.0).acting(
+            "install -y --no-install-recommends chromium",
+            0,
+            &[browser],
+        );
+        let (said, ended) = provided(&machine);
+        assert_eq!(ended, Ok(()));
+        assert_eq!(said, ["installing with apt-get: chromium"]);
     }
 
     #[test]

@@ -13,6 +13,9 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// that only shows its version.
 const SSH: &str = "test -x /usr/sbin/sshd && ssh -V";
 
+/// The programs that drive the web dashboard, and the Debian package of each.
+const BROWSER: [(&str, &str); 3] = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
+
 /// A program that tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -56,15 +59,20 @@ impl Need {
         }
     }
 
-    /// The Debian packages that contain it.
-    pub(crate) fn packages(self) -> &'static [&'static str] {
+    /// The Debian packages that contain what the machine lacks of it.
+    pub(crate) fn packages(self, machine: &dyn Machine) -> Vec<&'static str> {
         match self {
-            Self::Python => &["python3", "python3-venv"],
-            Self::Git => &["git"],
-            Self::Postgres => &["postgresql"],
-            Self::Browser => &["chromium", "nodejs", "npm"],
-            Self::Ssh => &["openssh-server", "openssh-client"],
-            Self::Terminal => &["tmux", "jq"],
+            Self::Python => vec!["python3", "python3-venv"],
+            Self::Git => vec!["git"],
+            Self::Postgres => vec!["postgresql"],
+            // Debian's npm conflicts with a Node from elsewhere, which contains another npm.
+            Self::Browser => BROWSER
+                .into_iter()
+                .filter(|(program, _)| machine.ask(program, &["--version"]).is_none())
+                .map(|(_, package)| package)
+                .collect(),
+            Self::Ssh => vec!["openssh-server", "openssh-client"],
+            Self::Terminal => vec!["tmux", "jq"],
         }
     }
 
@@ -90,9 +98,7 @@ impl Need {
                 .is_some(),
             Self::Git => machine.ask("git", &["--version"]).is_some(),
             Self::Postgres => postgres(machine).is_some(),
-            Self::Browser => ["chromium", "node", "npm"]
-                .iter()
-                .all(|program| machine.ask(program, &["--version"]).is_some()),
+            Self::Browser => self.packages(machine).is_empty(),
             Self::Ssh => machine.ask("sh", &["-c", SSH]).is_some(),
             Self::Terminal => [("tmux", "-V"), ("jq", "--version")]
                 .iter()
