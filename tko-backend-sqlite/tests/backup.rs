@@ -1,16 +1,18 @@
 //! Backups: written while the store is in use, and restored exactly.
 
+use async_trait::async_trait;
 use futures_util::StreamExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_backend_sqlite::{Sqlite, SqliteSettings};
-use tko_core::backup::{BackupReader, RestoreTarget, export, restore};
+use tko_conformance::{BackendCall, Between, CallObserver};
+use tko_core::backup::{BackupFrame, BackupReader, RestoreTarget, export, restore};
 use tko_core::codec::encode;
 use tko_core::system::SystemClock;
 use tko_core::{
-    Ack, Backend, ChangeSet, ClaimRequest, Condition, Error, ErrorKind, Generation, Key, Kind,
-    List, Metadata, Package, Put, Record, Revision, Select, Stage, Want,
+    Ack, Backend, ChangeSet, ClaimRequest, Condition, Error, ErrorKind, Facts, Generation, Key,
+    Kind, List, Metadata, Package, Put, Record, Result, Revision, Select, Stage, Want,
 };
 
 async fn open(path: &Path) -> Arc<Sqlite> {
@@ -152,4 +154,84 @@ async fn a_backup_under_writes_shows_one_state() {
         .await
         .expect("in time")
         .expect("no panic");
+}
+
+fn deployment(id: &str) -> Key {
+    Key::new(Kind::Deployment, id).expect("an id")
+}
+
+/// A deployment with an idempotency key.
+fn put_deployment(id: &str, idempotency_key: &str, text: &str) -> ChangeSet {
+    let mut put = Put::new(deployment(id));
+    put.metadata = Metadata::from_iter([("text", text)]);
+    if let Facts::Deployment(facts) = &mut put.facts {
+        facts.idempotency_key = Some(idempotency_key.into());
+    }
+    ChangeSet::new().put(put)
+}
+
+/// Makes changes once, after the first page with deployments was read.
+#[derive(Default)]
+struct ChangingMeanwhile(Mutex<Option<(Arc<dyn Backend>, Vec<ChangeSet>)>>);
+
+#[async_trait]
+impl CallObserver for ChangingMeanwhile {
+    async fn after(&self, call: BackendCall, items: usize) -> Result<()> {
+        if call != BackendCall::List || items == 0 {
+            return Ok(());
+        }
+        let changes = self.0.lock().expect("no panic").take();
+        if let Some((backend, sets)) = changes {
+            for set in sets {
+                backend.commit(set, Ack::Durable).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// While a backup is written, a deployment is deleted, and another with a smaller id gets its
+/// idempotency key. One more changes several times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_has_the_last_states_of_changes_after_all_deletions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder.path().join("one.db")).await;
+    for set in [
+        put_deployment("c", "of c", "0"),
+        put_deployment("z", "key", "0"),
+    ] {
+        store.commit(set, Ack::Durable).await.expect("put");
+    }
+    let store = Arc::into_inner(store).expect("nobody else has it");
+    let changing = Arc::new(ChangingMeanwhile::default());
+    let backend: Arc<dyn Backend> = Arc::new(Between::new(store, changing.clone()));
+    let changes = vec![
+        put_deployment("c", "of c", "1"),
+        ChangeSet::new().delete(deployment("z")),
+        put_deployment("a", "key", "0"),
+        put_deployment("c", "of c", "2"),
+    ];
+    *changing.0.lock().expect("no panic") = Some((backend.clone(), changes));
+    let bytes = export(backend, Vec::new()).await.expect("a backup").0;
+
+    let mut reader = BackupReader::new(&bytes[..]).expect("a backup");
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame().expect("sound") {
+        frames.push(match frame {
+            BackupFrame::Entity(Record { entity, .. }) => {
+                let text = entity.metadata.get("text").unwrap_or_default();
+                format!("{} {text}", entity.key.id())
+            }
+            BackupFrame::Deleted(key) => format!("{} deleted", key.id()),
+        });
+    }
+    assert_eq!(frames, ["c 0", "z 0", "z deleted", "a 0", "c 2"]);
+
+    let other = open(&folder.path().join("other.db")).await;
+    let mut reader = BackupReader::new(&bytes[..]).expect("a backup");
+    restore(&mut reader, &*other).await.expect("restored");
+    let keys = ["a", "c", "z"].map(deployment);
+    let found = other.get(&keys, Want::ROW).await.expect("read");
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [true, true, false]);
 }

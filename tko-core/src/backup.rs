@@ -25,7 +25,8 @@
 //!
 //! The head comes first, the end last, and nothing after it. The package of an entity is in a frame
 //! before it, with at most 255 other packages in between. A later entity replaces an earlier one
-//! with the same key: it changed while the backup was written.
+//! with the same key: it changed while the backup was written. Entities that were deleted meanwhile
+//! come before the later states of others, so that their idempotency keys are free for those.
 //!
 //! A reader does not trust the bytes. Frames have at most 512 MiB, values stay within the limits of
 //! the codec, every entity must have its package, and without a correct end frame a backup is

@@ -7,8 +7,9 @@
 use crate::change::Put;
 use crate::entity::{Condition, Facts};
 use crate::error::{Error, Result};
-use crate::metadata::{Metadata, RESERVED};
+use crate::metadata::{Metadata, PRIVATE, RESERVED};
 use crate::package::Package;
+use crate::subscription::is_subscription;
 use serde_json::Value;
 
 /// Longest metadata key, in bytes.
@@ -24,8 +25,12 @@ pub const MAX_METADATA_KEYS: usize = 1_000;
 /// TKO writes itself.
 pub const MAX_METADATA: usize = 256 << 10;
 
-/// Maximum number of bytes of the metadata that TKO writes itself, such as subscriptions.
+/// Maximum number of bytes of the metadata that TKO writes itself, such as subscriptions; and of the
+/// [private](PRIVATE) ones of one entity.
 pub const MAX_RESERVED_METADATA: usize = 2 << 20;
+
+/// Maximum number of [private](PRIVATE) metadata keys of one entity.
+pub const MAX_PRIVATE_METADATA_KEYS: usize = 16;
 
 /// Maximum number of bytes of a package, as compact JSON.
 pub const MAX_PACKAGE: usize = 16 << 20;
@@ -54,7 +59,8 @@ pub const MAX_PROGRESS: usize = 1 << 20;
 /// # Errors
 /// [`BadArgument`](Error::BadArgument): a limit is exceeded; names the limit and the entity's part.
 pub(crate) fn check(put: &Put) -> Result<()> {
-    for metadata in [&put.given, &put.inherited, &put.metadata] {
+    check_given(&put.given)?;
+    for metadata in [&put.inherited, &put.metadata] {
         check_metadata(metadata)?;
     }
     if let Some(body) = &put.body {
@@ -88,21 +94,72 @@ pub(crate) fn check_package(package: &Package) -> Result<()> {
     within("package", "bytes of JSON", package.size(), MAX_PACKAGE)
 }
 
-/// Checks keys, values, their number and their sum.
-fn check_metadata(metadata: &Metadata) -> Result<()> {
-    // Most metadata are far below every limit, and an upper bound of their size is found in
-    // constant time.
-    if metadata.size() <= MAX_METADATA_KEY && metadata.len() <= MAX_METADATA_KEYS {
+/// Checks the metadata that a client gives: keys, values, their number and their sum.
+///
+/// A reserved key counts as any other, because TKO did not write it. Subscriptions are refused: the
+/// deployment would be prepared again at every change that they name. [Private](PRIVATE) keys have
+/// their own limits, because no index has them.
+fn check_given(metadata: &Metadata) -> Result<()> {
+    let is_reserved = |key: &str| key.starts_with(RESERVED);
+    if is_small(metadata) && !metadata.keys().any(is_reserved) {
         return Ok(());
     }
-    let (mut keys, mut sum, mut reserved) = (0, 0, 0);
+    let mut sums = MetadataSums::default();
+    let (mut private_keys, mut private_bytes) = (0, 0);
     for (key, value) in metadata {
         within("metadata key", "bytes", key.len(), MAX_METADATA_KEY)?;
-        let size = key.len() + value.len();
-        if key.starts_with(RESERVED) {
-            reserved += size;
-            continue;
+        if is_subscription(key) {
+            let message = format!("{key:?} is written by TKO itself; leave it out");
+            return Err(Error::bad("metadata", message));
         }
+        if key.starts_with(PRIVATE) {
+            private_keys += 1;
+            private_bytes += key.len() + value.len();
+        } else {
+            sums.add(key, value)?;
+        }
+    }
+    sums.check()?;
+    let max = MAX_PRIVATE_METADATA_KEYS;
+    within("private metadata", "keys", private_keys, max)?;
+    let max = MAX_RESERVED_METADATA;
+    within("private metadata", "bytes", private_bytes, max)
+}
+
+/// Checks metadata that TKO has put together: keys, values, their number and their sum.
+fn check_metadata(metadata: &Metadata) -> Result<()> {
+    if is_small(metadata) {
+        return Ok(());
+    }
+    let (mut sums, mut reserved) = (MetadataSums::default(), 0);
+    for (key, value) in metadata {
+        within("metadata key", "bytes", key.len(), MAX_METADATA_KEY)?;
+        if key.starts_with(RESERVED) {
+            reserved += key.len() + value.len();
+        } else {
+            sums.add(key, value)?;
+        }
+    }
+    sums.check()?;
+    within("subscriptions", "bytes", reserved, MAX_RESERVED_METADATA)
+}
+
+/// Whether metadata are far below every limit, as most are. An upper bound of their size is found in
+/// constant time.
+fn is_small(metadata: &Metadata) -> bool {
+    metadata.size() <= MAX_METADATA_KEY && metadata.len() <= MAX_METADATA_KEYS
+}
+
+/// The number and size of the metadata that count towards the limits of an entity.
+#[derive(Default)]
+struct MetadataSums {
+    keys: usize,
+    bytes: usize,
+}
+
+impl MetadataSums {
+    /// Counts one pair, and checks its value.
+    fn add(&mut self, key: &str, value: &str) -> Result<()> {
         if value.len() > MAX_METADATA_VALUE {
             return Err(Error::bad(
                 "metadata",
@@ -113,12 +170,15 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
                 ),
             ));
         }
-        keys += 1;
-        sum += size;
+        self.keys += 1;
+        self.bytes += key.len() + value.len();
+        Ok(())
     }
-    within("metadata", "keys", keys, MAX_METADATA_KEYS)?;
-    within("metadata", "bytes", sum, MAX_METADATA)?;
-    within("subscriptions", "bytes", reserved, MAX_RESERVED_METADATA)
+
+    fn check(&self) -> Result<()> {
+        within("metadata", "keys", self.keys, MAX_METADATA_KEYS)?;
+        within("metadata", "bytes", self.bytes, MAX_METADATA)
+    }
 }
 
 /// Checks a key that was gathered from a package, and the number of keys that were gathered so far.
@@ -126,9 +186,17 @@ fn check_metadata(metadata: &Metadata) -> Result<()> {
 /// Their values are not checked here, because each has its own text in the package.
 ///
 /// # Errors
-/// [`BadArgument`](Error::BadArgument): the key is too long, or there are too many.
+/// [`BadArgument`](Error::BadArgument): the key is too long or reserved, or there are too many.
 pub(crate) fn check_gathered(key: &str, keys: usize) -> Result<()> {
     within("metadata key", "bytes", key.len(), MAX_METADATA_KEY)?;
+    if key.starts_with(RESERVED) {
+        return Err(Error::bad(
+            "metadata",
+            format!(
+                "keys that begin with {RESERVED:?} are reserved: give the resource another kind"
+            ),
+        ));
+    }
     if keys > MAX_METADATA_KEYS {
         return Err(Error::bad(
             "metadata",
@@ -188,7 +256,8 @@ fn within(argument: &'static str, unit: &str, found: usize, max: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::{
-        MAX_CONDITION_MESSAGE, MAX_METADATA_KEYS, MAX_METADATA_VALUE, MAX_PACKAGE, bounded, check,
+        MAX_CONDITION_MESSAGE, MAX_METADATA_KEYS, MAX_METADATA_VALUE, MAX_PACKAGE,
+        MAX_PRIVATE_METADATA_KEYS, bounded, check,
     };
     use crate::change::Put;
     use crate::entity::Condition;
@@ -206,35 +275,63 @@ mod tests {
 
     #[test]
     fn s1_s15_metadata_are_limited_by_value_number_and_sum() {
-        let many = |count: usize, value: &str| -> Metadata {
-            (0..count).map(|n| (format!("k{n}"), value)).collect()
-        };
-        let value = |length: usize| Metadata::from_iter([("k", "v".repeat(length))]);
-        for (metadata, reason) in [
-            (value(MAX_METADATA_VALUE), None),
-            (
-                value(34 << 20),
-                Some("the value of \"k\" has 35651584 bytes"),
-            ),
-            (many(MAX_METADATA_KEYS, "v"), None),
-            (many(200_000, "v"), Some("200000 keys")),
-            (
-                many(100, &"v".repeat(10_000)),
-                Some("bytes; at most 262144"),
-            ),
-            (
-                Metadata::from_iter([("k".repeat(2_000), "v")]),
-                Some("metadata key"),
-            ),
-        ] {
-            match (check(&site(metadata)), reason) {
-                (Ok(()), None) => {}
-                (Err(error), Some(reason)) => {
-                    assert!(error.to_string().contains(reason), "{error}");
-                }
-                (result, reason) => panic!("{result:?} in place of {reason:?}"),
+        // Clients get no other limits by keys that TKO reserves for itself.
+        for prefix in ["", "nephio.org/"] {
+            let many = |count: usize, value: &str| -> Metadata {
+                let key = |n: usize| format!("{prefix}k{n}");
+                (0..count).map(|n| (key(n), value)).collect()
+            };
+            let one =
+                |key: &str, value: &str| Metadata::from_iter([(format!("{prefix}{key}"), value)]);
+            let value = |length: usize| one("k", &"v".repeat(length));
+            let long = format!("the value of \"{prefix}k\" has 35651584 bytes");
+            for (metadata, reason) in [
+                (value(MAX_METADATA_VALUE), None),
+                (value(34 << 20), Some(long.as_str())),
+                (many(MAX_METADATA_KEYS, "v"), None),
+                (many(200_000, "v"), Some("200000 keys")),
+                (
+                    many(100, &"v".repeat(10_000)),
+                    Some("bytes; at most 262144"),
+                ),
+                (one(&"k".repeat(2_000), "v"), Some("metadata key")),
+            ] {
+                assert_checked(&site(metadata), reason);
             }
         }
+    }
+
+    fn assert_checked(put: &Put, reason: Option<&str>) {
+        match (check(put), reason) {
+            (Ok(()), None) => {}
+            (Err(error), Some(reason)) => {
+                assert!(error.to_string().contains(reason), "{error}");
+            }
+            (result, reason) => panic!("{result:?} in place of {reason:?}"),
+        }
+    }
+
+    #[test]
+    fn clients_give_no_subscriptions_and_few_private_keys() {
+        let private = |count: usize, length: usize| -> Metadata {
+            let value = "v".repeat(length);
+            let key = |n: usize| format!("nephio.org/_{n}");
+            (0..count).map(|n| (key(n), value.as_str())).collect()
+        };
+        let subscription = Metadata::from_iter([("nephio.org/waits-for/site/a", "")]);
+        let tracks = Metadata::from_iter([("nephio.org/tracks/site", "x")]);
+        for (metadata, reason) in [
+            (private(MAX_PRIVATE_METADATA_KEYS, 100_000), None),
+            (private(MAX_PRIVATE_METADATA_KEYS + 1, 1), Some("17 keys")),
+            (private(1, 3 << 20), Some("private metadata")),
+            (subscription.clone(), Some("written by TKO itself")),
+            (tracks, Some("written by TKO itself")),
+        ] {
+            assert_checked(&site(metadata), reason);
+        }
+        let mut put = site(Metadata::default());
+        put.metadata = subscription;
+        assert_checked(&put, None);
     }
 
     #[test]

@@ -317,6 +317,22 @@ fn gathering_stops_at_the_limits_on_keys() {
 }
 
 #[test]
+fn no_reserved_keys_are_gathered() {
+    let gathered = |kind: &str| {
+        let resource = json!({
+            "apiVersion": "metadata.nephio.org/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": "a"},
+            "spec": {"x": "v"},
+        });
+        Metadata::gather(&package([resource]))
+    };
+    let error = gathered("nephio.org/waits-for/site/a").expect_err("reserved");
+    assert!(message(&error).contains("are reserved"), "{error}");
+    assert!(gathered("nephio.orga").is_ok());
+}
+
+#[test]
 fn a_package_of_very_many_resources_merges_in_reasonable_work() {
     // Twenty thousand onto twenty thousand: each with each would be 400 million comparisons.
     let many = |spec: Value| {

@@ -119,6 +119,8 @@ pub enum ApiCall<'a> {
     Changes,
     /// [`WorkerApi::claim`](super::WorkerApi::claim).
     Claim(&'a ClaimRequest),
+    /// [`WorkerApi::list_all`](super::WorkerApi::list_all); each of its listings is a [`List`](Self::List), too.
+    ListAll(&'a [List]),
     /// [`WorkerApi::renew`](super::WorkerApi::renew).
     Renew(&'a [Token]),
     /// [`WorkerApi::settle`](super::WorkerApi::settle).
@@ -180,6 +182,7 @@ impl ApiCall<'_> {
             Self::History(_) => "history",
             Self::Changes => "changes",
             Self::Claim(_) => "claim",
+            Self::ListAll(_) => "list_all",
             Self::Renew(_) => "renew",
             Self::Settle(_) => "settle",
             Self::Enqueue(_) => "enqueue",
@@ -213,6 +216,7 @@ impl ApiCall<'_> {
             | Self::FeedPosition
             | Self::Changes
             | Self::Claim(_)
+            | Self::ListAll(_)
             | Self::Renew(_)
             | Self::Settle(_)
             | Self::Enqueue(_)
@@ -278,6 +282,7 @@ impl ApiCall<'_> {
             | Self::CancelModification(_)
             | Self::Retry(_) => CallKind::Write,
             Self::Claim(_)
+            | Self::ListAll(_)
             | Self::Renew(_)
             | Self::Settle(_)
             | Self::Enqueue(_)

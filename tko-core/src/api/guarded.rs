@@ -513,8 +513,11 @@ impl<D: WorkerApi + ?Sized> WorkerApi for Guarded<D> {
         Ok(claimed)
     }
 
-    /// Asks the guard about each listing.
+    /// Asks the guard about the call, and then about each listing.
+    ///
+    /// Those who may only list must not make the store read very many pages at the same time.
     async fn list_all(&self, lists: &[List]) -> Result<Vec<Page>> {
+        self.check_whole(ApiCall::ListAll(lists))?;
         try_join_all(lists.iter().map(|list| self.list(list))).await
     }
 

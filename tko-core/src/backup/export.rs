@@ -2,10 +2,13 @@
 
 use super::{BackupSize, BackupWriter};
 use crate::backend::Backend;
-use crate::entity::{Record, Want};
+use crate::change::ChangeRecord;
+use crate::entity::Want;
 use crate::error::{Error, Result};
 use crate::id::{Key, Kind};
+use crate::revision::Revision;
 use crate::select::{List, Select};
+use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -43,25 +46,62 @@ pub async fn export<W: Write>(backend: Arc<dyn Backend>, out: W) -> Result<(W, B
         }
     }
     let end = backend.feed_position().await?;
-    let mut changed: BTreeMap<Key, Option<Record>> = BTreeMap::new();
     if end.revision > start.revision {
-        let mut feed = backend.tail(start.revision, Want::PACKAGE);
-        loop {
-            let change = feed.next().await.ok_or_else(|| {
-                Error::unavailable("write the backup", "the feed of changes ended")
-            })??;
-            let is_last = change.revision >= end.revision;
-            changed.insert(change.key, change.after);
-            if is_last {
-                break;
-            }
-        }
-    }
-    for (key, record) in changed {
-        match record {
-            Some(record) => writer.entity(&record)?,
-            None => writer.deleted(&key)?,
-        }
+        write_changed(&*backend, start.revision, end.revision, &mut writer).await?;
     }
     writer.finish()
+}
+
+/// Writes the entities that changed after `start`, in their states at `end`.
+///
+/// The feed is read twice, because the packages of all these entities may not fit into memory: only
+/// rows first, to find the last change of each entity, then packages, one change at a time.
+///
+/// Deleted entities come first. Their idempotency keys are then free when the next holders are
+/// restored; otherwise, those would be left out.
+async fn write_changed<W: Write>(
+    backend: &dyn Backend,
+    start: Revision,
+    end: Revision,
+    writer: &mut BackupWriter<W>,
+) -> Result<()> {
+    let last = last_changes(backend, start, end).await?;
+    for (key, _) in last.iter().filter(|(_, revision)| revision.is_none()) {
+        writer.deleted(key)?;
+    }
+    let mut left = last.values().flatten().count();
+    let mut feed = backend.tail(start, Want::PACKAGE);
+    while left > 0 {
+        let change = next_change(&mut feed).await?;
+        let is_last = last.get(&change.key) == Some(&Some(change.revision));
+        if let Some(record) = change.after.filter(|_| is_last) {
+            writer.entity(&record)?;
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+/// The revision of the last change of each entity after `start` and up to `end`; `None` if that
+/// change deleted it.
+async fn last_changes(
+    backend: &dyn Backend,
+    start: Revision,
+    end: Revision,
+) -> Result<BTreeMap<Key, Option<Revision>>> {
+    let mut last = BTreeMap::new();
+    let mut feed = backend.tail(start, Want::ROW);
+    loop {
+        let change = next_change(&mut feed).await?;
+        let revision = change.revision;
+        last.insert(change.key, change.after.map(|_| revision));
+        if revision >= end {
+            return Ok(last);
+        }
+    }
+}
+
+async fn next_change(feed: &mut BoxStream<'static, Result<ChangeRecord>>) -> Result<ChangeRecord> {
+    let ended = || Error::unavailable("write the backup", "the feed of changes ended");
+    feed.next().await.ok_or_else(ended)?
 }

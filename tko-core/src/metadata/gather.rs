@@ -32,8 +32,8 @@ impl Metadata {
     /// ```
     ///
     /// # Errors
-    /// [`BadArgument`](crate::Error::BadArgument): a key is longer than [`MAX_METADATA_KEY`], or
-    /// there are more than [`MAX_METADATA_KEYS`].
+    /// [`BadArgument`](crate::Error::BadArgument): a key is longer than [`MAX_METADATA_KEY`] or begins
+    /// with [`RESERVED`](super::RESERVED), or there are more than [`MAX_METADATA_KEYS`].
     ///
     /// [`MAX_METADATA_KEY`]: crate::limits::MAX_METADATA_KEY
     /// [`MAX_METADATA_KEYS`]: crate::limits::MAX_METADATA_KEYS

@@ -51,6 +51,7 @@ pub const PERMISSIONS: &[Permission] = &[
     row("purge", &[Kind::Deployment], OPERATORS),
     row("purge", AUTHORED, AUTHORS),
     row("claim", &[], WORKERS),
+    row("list_all", &[], WORKERS),
     row("renew", &[], WORKERS),
     row("settle", &[], WORKERS),
     row("enqueue", &[], WORKERS),

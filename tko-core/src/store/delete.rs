@@ -146,10 +146,14 @@ impl<B: Backend + ?Sized> Store<B> {
     /// referrers are listed from the start. Cleared referrers are not found again, unless they are
     /// still placed on the site.
     ///
+    /// The limit of attempts is per chunk that clears a relation, because a long deletion meets many
+    /// conflicts: after [`TAKEOVER`], a worker clears the same referrers. Once the row is marked and
+    /// its work enqueued, the worker finishes what contention prevents here.
+    ///
     /// # Errors
     /// - `Busy`: the entity or one of its referrers is under a modification; names that one.
     /// - `Conflict`, `NotFound`: the row is not as `expect` requires, or the rows kept changing for
-    ///   all attempts.
+    ///   all attempts, and no work that would finish the deletion was enqueued by this call.
     /// - As [`Backend::commit`].
     async fn clear_and_delete(
         &self,
@@ -160,6 +164,7 @@ impl<B: Backend + ?Sized> Store<B> {
     ) -> Result<bool> {
         let mut walk = Referrers::of(key);
         let mut tries = 0;
+        let mut is_enqueued = false;
         loop {
             let record = match found.take() {
                 Some(record) => record,
@@ -198,10 +203,19 @@ impl<B: Backend + ?Sized> Store<B> {
             }
             match self.commit(draft, Ack::Numbered).await {
                 Ok(_) if !more => return Ok(!held),
-                Ok(_) => *expect = None,
+                Ok(_) => {
+                    *expect = None;
+                    is_enqueued = by != DeletedBy::Worker;
+                    if std::mem::take(&mut walk.cleared) {
+                        tries = 0;
+                    }
+                }
                 Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) if tries < TRIES => {
                     tries += 1;
                     walk = Referrers::of(key);
+                }
+                Err(Error::Conflict(_) | Error::NotFound(Subject::Entity(_))) if is_enqueued => {
+                    return Ok(false);
                 }
                 Err(error) => return Err(error),
             }
@@ -271,6 +285,7 @@ impl<B: Backend + ?Sized> Store<B> {
             let entity = &record.entity;
             let (facts, placed) = detached(entity, key);
             walk.placed |= placed;
+            walk.cleared |= facts != entity.facts;
             let key = entity.key.clone();
             draft.require(Require::At(key, entity.version));
             let put = Put {
@@ -303,6 +318,9 @@ struct Referrers {
     after: Option<Cursor>,
     /// Whether a deployment among those listed so far is still placed on the deleted site.
     placed: bool,
+    /// Whether the last chunk clears a relation. Deployments that are still placed on the deleted
+    /// site are listed by each walk, although nothing is left to clear.
+    cleared: bool,
 }
 
 impl Referrers {
@@ -335,6 +353,7 @@ impl Referrers {
             left,
             after: None,
             placed: false,
+            cleared: false,
         }
     }
 

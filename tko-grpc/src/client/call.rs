@@ -27,7 +27,7 @@ impl Client {
         answer(action, time, call(self.data.clone(), request)).await
     }
 
-    /// Makes a call that works on all matching entities, once, with a longer timeout.
+    /// Makes a call that may work on very many entities, once, with a longer timeout.
     pub(super) async fn bulk<Q, A, F>(
         &self,
         action: &'static str,

@@ -34,12 +34,15 @@ fn bulk(answer: wire::BulkResponse) -> Result<Bulk> {
 
 impl Client {
     /// Deletes an entity, at the version `expect` if there is one.
+    ///
+    /// It has the time of a bulk call, because the server clears the relations of all entities that
+    /// refer to it.
     async fn delete_entity(&self, of: &Key, expect: Option<Version>) -> Result<()> {
         let request = wire::DeleteRequest {
             key: Some(key(of)),
             expect: expect.map(|version| version.0),
         };
-        self.write(
+        self.bulk(
             "delete an entity",
             request,
             |mut data, request| async move { data.delete(request).await },

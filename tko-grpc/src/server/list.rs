@@ -1,7 +1,7 @@
 //! Listings and histories as streams of messages of bounded size.
 
 use super::oversize::{MARGIN, skip};
-use super::pages::pages;
+use super::pages::{MAX_WITH_PACKAGES, pages};
 use crate::proto::v1alpha2 as wire;
 use crate::wire::change::pack_change;
 use crate::wire::entity::{pack_record, unpack_want};
@@ -37,10 +37,13 @@ pub(super) fn messages(
     request: &wire::ListRequest,
     max: usize,
 ) -> Result<impl Stream<Item = Result<wire::ListResponse>> + Send + 'static> {
-    let list = unpack_list(request)?;
+    let mut list = unpack_list(request)?;
     let one_page = request.one_page;
     let limit = (request.limit > 0).then_some(request.limit);
     let pages = if one_page {
+        if list.want.package {
+            list.limit = list.most().min(MAX_WITH_PACKAGES);
+        }
         stream::once(async move { api.list(&list).await }).left_stream()
     } else {
         pages(api, list, limit).right_stream()
@@ -66,10 +69,12 @@ fn unpack_list(request: &wire::ListRequest) -> Result<List> {
         .want(unpack_want(request.want)))
 }
 
-/// The first pages of several listings, as many as fit into one message.
+/// The first pages of several listings, as many as fit into one message of at most `max` bytes;
+/// none, if the first page alone exceeds this.
 pub(super) async fn first_pages(
     api: Arc<dyn WorkerApi>,
     request: &wire::ListPagesRequest,
+    max: usize,
 ) -> Result<wire::ListPagesResponse> {
     if request.lists.len() > MAX_LISTS {
         return Err(Error::bad(
@@ -81,8 +86,8 @@ pub(super) async fn first_pages(
         ));
     }
     if request.lists.is_empty() {
-        // Even then, only workers may make the call.
-        api.settle(&[]).await?;
+        // Even then, the guard is asked whether the caller may make the call.
+        api.list_all(&[]).await?;
     }
     let lists = request.lists.iter().map(|list| {
         let list = unpack_list(list)?;
@@ -90,27 +95,42 @@ pub(super) async fn first_pages(
         Ok(list.limit(most))
     });
     let lists: Vec<List> = lists.collect::<Result<_>>()?;
+    // A page with packages can be as large as several messages.
+    let has_packages = lists.iter().any(|list| list.want.package);
+    let at_once = if has_packages { 1 } else { LISTS };
     let mut table = Packer::default();
-    let mut pages = Vec::with_capacity(lists.len());
-    for some in lists.chunks(LISTS) {
+    let mut packed = Vec::with_capacity(lists.len());
+    let mut read: Vec<Page> = Vec::with_capacity(lists.len());
+    'groups: for some in lists.chunks(at_once) {
         if table.bytes() >= MESSAGE {
             break;
         }
         for page in api.list_all(some).await? {
-            let records = page.items.iter();
-            pages.push(wire::list_pages_response::Page {
-                records: records
-                    .map(|record| pack_record(record, &mut table))
-                    .collect(),
-                revision: page.revision.0,
-                next: page.next.map(|cursor| key(&cursor.0)),
-            });
+            packed.push(pack_page(&page, &mut table));
+            if table.bytes().saturating_add(MARGIN) > max {
+                // Pack only the pages before this one.
+                table = Packer::default();
+                packed.clear();
+                packed.extend(read.iter().map(|page| pack_page(page, &mut table)));
+                break 'groups;
+            }
+            read.push(page);
         }
     }
     Ok(wire::ListPagesResponse {
         packages: table.finish(),
-        pages,
+        pages: packed,
     })
+}
+
+/// Adds the packages of a page to the table of its message.
+fn pack_page(page: &Page, table: &mut Packer) -> wire::list_pages_response::Page {
+    let records = page.items.iter();
+    wire::list_pages_response::Page {
+        records: records.map(|record| pack_record(record, table)).collect(),
+        revision: page.revision.0,
+        next: page.next.as_ref().map(|cursor| key(&cursor.0)),
+    }
 }
 
 /// The messages of one page, encoded as the client accepts them.

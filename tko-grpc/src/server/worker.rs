@@ -229,7 +229,7 @@ impl controller_server::Controller for WorkerService {
     ) -> Result<Response<wire::ListPagesResponse>, Status> {
         self.0
             .answer(request, |api, request| async move {
-                first_pages(api, &request).await
+                first_pages(api, &request, self.0.settings.max_message).await
             })
             .await
     }

@@ -2,7 +2,7 @@
 
 use crate::serving::{Serving, fleet};
 use prost_types::Duration;
-use tko_core::DataApi;
+use tko_core::{DataApi, Key, Kind, List, Select, TemplateId, Want, WorkerApi};
 use tko_grpc::client;
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::controller_client::ControllerClient;
@@ -230,15 +230,15 @@ async fn messages_over_the_limit_are_refused_and_name_it() {
     assert!(error.to_string().contains("100000"), "{error}");
 }
 
-#[tokio::test]
-async fn a_page_of_packages_may_be_larger_than_any_message() {
+/// A server and a client whose messages have at most 1.5 MB, and templates of 1 MB.
+async fn serving_large_templates(count: usize) -> (Serving, client::Client) {
     let mut settings = ServerSettings::default();
     settings.max_message = 1_500_000;
     let serving = Serving::with(settings, Access::default()).await;
     let mut mine = client::ClientSettings::default();
     mine.max_message = 1_500_000;
     let client = serving.client_with(mine);
-    for number in 0..5 {
+    for number in 0..count {
         let mut new = crate::serving::template(&format!("t{number}"));
         new.package = crate::serving::package(&format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{n: '{number}', x: {}}}\n",
@@ -249,16 +249,66 @@ async fn a_page_of_packages_may_be_larger_than_any_message() {
             .await
             .expect("below the limit");
     }
-    let page = client
-        .list(
-            &tko_core::List::new(tko_core::Select::all(tko_core::Kind::Template))
-                .limit(0)
-                .want(tko_core::Want::PACKAGE),
-        )
-        .await
-        .expect("a page of 5 MB");
+    (serving, client)
+}
+
+#[tokio::test]
+async fn a_page_of_packages_may_be_larger_than_any_message() {
+    let (_serving, client) = serving_large_templates(5).await;
+    let list = List::new(Select::all(Kind::Template)).limit(0);
+    let page = client.list(&list.want(Want::PACKAGE)).await;
+    let page = page.expect("a page of 5 MB");
     assert_eq!(page.items.len(), 5);
     assert!(page.items.iter().all(|record| record.package.is_some()));
+}
+
+#[tokio::test]
+async fn several_pages_of_packages_may_be_larger_than_any_message() {
+    let (_serving, client) = serving_large_templates(2).await;
+    let all = List::new(Select::all(Kind::Template)).want(Want::PACKAGE);
+    let second = all.clone().after(tko_core::Cursor(template_key("t0")));
+    let pages = client.list_all(&[second.clone(), all, second]).await;
+    let pages = pages.expect("each page is read");
+    let sizes: Vec<usize> = pages.iter().map(|page| page.items.len()).collect();
+    assert_eq!(sizes, [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_page_with_packages_has_at_most_a_hundred_records() {
+    let serving = Serving::start().await;
+    let client = serving.client();
+    fleet(&client, "a", 101).await;
+    let rows = List::new(Select::all(Kind::Deployment)).limit(0);
+    let packages = rows.clone().want(Want::PACKAGE);
+    let page = client.list(&rows).await.expect("a page");
+    assert_eq!((page.items.len(), page.next), (101, None));
+    let page = client.list(&packages).await.expect("a page");
+    assert_eq!(page.items.len(), 100);
+    assert!(page.next.is_some());
+    let rest = client.list(&packages.after(page.next)).await;
+    let rest = rest.expect("the last page");
+    assert_eq!((rest.items.len(), rest.next), (1, None));
+}
+
+/// The server may have to clear the relations of very many entities.
+#[tokio::test]
+async fn a_deletion_has_the_time_of_a_bulk_call() {
+    let serving = Serving::start().await;
+    let registered = crate::serving::template("a");
+    let client = serving.client();
+    client.register_template(registered).await.expect("sound");
+    let mut settings = client::ClientSettings::default();
+    settings.timeout = std::time::Duration::ZERO;
+    settings.tries = 1;
+    let hasty = serving.client_with(settings);
+    let key = template_key("a");
+    let read = hasty.get(&key, Want::ROW).await;
+    assert!(read.is_err(), "it has no time: {read:?}");
+    hasty.delete(&key).await.expect("it has an hour");
+}
+
+fn template_key(id: &str) -> Key {
+    Key::from(TemplateId::new(id).expect("an id"))
 }
 
 #[tokio::test]

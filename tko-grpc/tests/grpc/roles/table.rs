@@ -256,6 +256,12 @@ pub(super) fn versioned() -> Vec<Row> {
     );
     row("Controller", "CommitSteps", vec![], WORKERS);
     row("Controller", "ListPages", vec![], WORKERS);
+    let list = wire::ListRequest {
+        select: Some(select(Kind::Template)),
+        ..Default::default()
+    };
+    let request = wire::ListPagesRequest { lists: vec![list] };
+    row("Controller", "ListPages", request.encode_to_vec(), WORKERS);
     let request = wire::ReportRequest {
         key: Some(key(Kind::Site)),
         ..Default::default()
