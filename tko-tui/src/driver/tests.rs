@@ -1,13 +1,15 @@
 //! Keys, mouse, and storms of changes, over a store in memory.
 
 use super::FRAME;
-use crate::action::{MenuPage, ScreenPlace};
+use crate::action::{MenuPage, ScreenAction, ScreenPlace};
+use crate::fetch::{FetchReply, FetchRequest};
 use crate::fixture::{TestDashboard, TestStore};
-use crate::state::{FeedLink, ScreenView};
+use crate::state::{FeedLink, ListView, Screen, ScreenView};
+use crate::text::TimeZoneOffset;
 use ratatui::crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use tko_core::{
-    Ack, Backend, ChangeSet, DataApi, DeploymentId, Facts, Kind, NewSite, NewTemplate, Package,
-    Put, SiteId, TemplateId,
+    Ack, Backend, ChangeSet, DataApi, DeploymentId, Entity, Event, Facts, Kind, NewSite,
+    NewTemplate, Package, Page, Put, Record, Revision, SiteId, TemplateId,
 };
 use tokio::time::Instant;
 
@@ -204,17 +206,73 @@ async fn many_deployments_cost_a_screenful_of_requests() {
     dashboard.until("d00000").await;
 }
 
+fn site(id: &str) -> Record {
+    let id = SiteId::new(id).expect("an id");
+    Record::new(Entity::new(id, Facts::site(None, None)))
+}
+
+/// The list of sites after these events and then a page of revision 10 with the sites `gone` and
+/// `stays`. The page was requested before the events.
+fn sites_after(events: Vec<Event>) -> ListView {
+    let mut screen = Screen::new(TimeZoneOffset::default(), Vec::new());
+    let requests = screen.act(ScreenAction::Menu(MenuPage::List(Kind::Site)));
+    let [FetchRequest::Page { ticket, growth, .. }] = requests[..] else {
+        panic!("not a request for a page: {requests:?}");
+    };
+    screen.receive(FetchReply::Events(events));
+    let page = Page::new(Revision(10), vec![site("gone"), site("stays")]);
+    screen.receive(FetchReply::Page {
+        ticket,
+        growth,
+        page: Ok(page),
+    });
+    let ScreenView::List(list) = screen.view else {
+        panic!("not a list");
+    };
+    *list
+}
+
+fn put(revision: u64, id: &str) -> Event {
+    Event::Put {
+        revision: Revision(revision),
+        record: site(id),
+        entered: true,
+    }
+}
+
+#[test]
+fn a_page_does_not_undo_later_events_that_came_before_it() {
+    let list = sites_after(vec![
+        // The page has this change, and it was deleted again.
+        put(9, "old"),
+        Event::Gone {
+            revision: Revision(11),
+            before: site("gone"),
+        },
+        put(12, "new"),
+    ]);
+    let rows = list.window.rows().iter().map(|row| row.key.id());
+    assert_eq!(rows.collect::<Vec<_>>(), ["new", "stays"]);
+    assert!(!list.is_stale);
+}
+
+#[test]
+fn a_page_is_read_again_after_more_events_than_are_kept() {
+    let list = sites_after((0..5_000).map(|number| put(11 + number, "new")).collect());
+    assert!(list.is_stale);
+}
+
 #[tokio::test]
 async fn a_lost_connection_is_said_and_healed() {
     let store = TestStore::filled().await;
     let mut dashboard = TestDashboard::start(&store, 80, 24).await;
-    let lost = crate::fetch::FetchReply::Lost("could not watch: refused".to_owned());
+    let lost = FetchReply::Lost("could not watch: refused".to_owned());
     dashboard.driver.receive(lost);
     dashboard.until("disconnected").await;
     dashboard.until("could not watch: refused").await;
     dashboard
         .driver
-        .receive(crate::fetch::FetchReply::Connected { anew: false });
+        .receive(FetchReply::Connected { anew: false });
     dashboard.until("● live").await;
     assert_eq!(dashboard.driver.screen.link, FeedLink::Live);
     let id = TemplateId::new("nf/new:v1").expect("an id");
