@@ -25,8 +25,8 @@ pub(crate) async fn admit(
 ) -> Response {
     match authenticate(&context, request.headers(), request.extensions().get()).await {
         Ok(caller) => {
-            // Taken after the authentication: strangers wait in there, and must not use up the
-            // permits of callers.
+            // Taken after the authentication: requests with wrong credentials wait there, and must
+            // not use up the permits of callers.
             let Ok(_permit) = context.requests.try_acquire() else {
                 return busy("the server works on too many requests; retry later").into_response();
             };

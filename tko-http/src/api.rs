@@ -22,7 +22,6 @@ pub(crate) use selection::{Preview, awaiting_approval};
 
 use crate::context::{ApiCaller, SharedContext};
 use crate::problem::{HttpResult, ProblemResponse};
-use axum::body::HttpBody;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -173,23 +172,16 @@ pub(crate) async fn body_within(
     most: usize,
     body: axum::body::Body,
 ) -> Result<Bytes, ProblemResponse> {
-    let too_large = || {
-        ProblemResponse::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            format!("the body is larger than {most} bytes, or was cut off"),
-        )
-    };
-    // A body whose length is known is refused before it is read.
-    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > most) {
-        return Err(too_large());
-    }
     axum::body::to_bytes(body, most).await.map_err(|error| {
         tracing::debug!(%error, "cannot read the body of a request");
         if BudgetExhausted::caused(&error) {
             return crate::access::busy(&BudgetExhausted.to_string());
         }
-        too_large()
+        ProblemResponse::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            format!("the body is larger than {most} bytes, or was cut off"),
+        )
     })
 }
 

@@ -211,9 +211,9 @@ fn site(id: &str) -> Record {
     Record::new(Entity::new(id, Facts::site(None, None)))
 }
 
-/// The list of sites after these events and then a page of revision 10 with the sites `gone` and
-/// `stays`. The page was requested before the events.
-fn sites_after(events: Vec<Event>) -> ListView {
+/// A screen with the list of sites. Its page was requested first; then these events arrived, and
+/// then the page, of revision 10 with the sites `gone` and `stays`.
+fn screen_after(events: Vec<Event>) -> Screen {
     let mut screen = Screen::new(TimeZoneOffset::default(), Vec::new());
     let requests = screen.act(ScreenAction::Menu(MenuPage::List(Kind::Site)));
     let [FetchRequest::Page { ticket, growth, .. }] = requests[..] else {
@@ -226,10 +226,21 @@ fn sites_after(events: Vec<Event>) -> ListView {
         growth,
         page: Ok(page),
     });
-    let ScreenView::List(list) = screen.view else {
+    screen
+}
+
+fn shown_list(screen: &Screen) -> &ListView {
+    let ScreenView::List(list) = &screen.view else {
         panic!("not a list");
     };
-    *list
+    list
+}
+
+fn gone(revision: u64) -> Event {
+    Event::Gone {
+        revision: Revision(revision),
+        before: site("gone"),
+    }
 }
 
 fn put(revision: u64, id: &str) -> Event {
@@ -242,24 +253,37 @@ fn put(revision: u64, id: &str) -> Event {
 
 #[test]
 fn a_page_does_not_undo_later_events_that_came_before_it() {
-    let list = sites_after(vec![
-        // The page has this change, and it was deleted again.
-        put(9, "old"),
-        Event::Gone {
-            revision: Revision(11),
-            before: site("gone"),
-        },
-        put(12, "new"),
-    ]);
+    // The page is later than the first event: `old` was deleted before it was read.
+    let screen = screen_after(vec![put(9, "old"), gone(11), put(12, "new")]);
+    let list = shown_list(&screen);
     let rows = list.window.rows().iter().map(|row| row.key.id());
     assert_eq!(rows.collect::<Vec<_>>(), ["new", "stays"]);
     assert!(!list.is_stale);
 }
 
 #[test]
+fn an_entity_that_is_deleted_while_it_is_read_is_read_again() {
+    let mut screen = screen_after(Vec::new());
+    let requests = screen.act(ScreenAction::Open);
+    let [FetchRequest::Detail { ticket, .. }] = requests[..] else {
+        panic!("not a request for an entity: {requests:?}");
+    };
+    screen.receive(FetchReply::Events(vec![gone(11)]));
+    screen.receive(FetchReply::Detail {
+        ticket,
+        record: Box::new(Ok(site("gone"))),
+    });
+    let ScreenView::Detail(detail) = &screen.view else {
+        panic!("not the page of an entity");
+    };
+    assert!(detail.is_stale);
+}
+
+#[test]
 fn a_page_is_read_again_after_more_events_than_are_kept() {
-    let list = sites_after((0..5_000).map(|number| put(11 + number, "new")).collect());
-    assert!(list.is_stale);
+    let events = (0..5_000).map(|number| put(11 + number, "new"));
+    let screen = screen_after(events.collect());
+    assert!(shown_list(&screen).is_stale);
 }
 
 #[tokio::test]
