@@ -16,7 +16,8 @@ use tko_serve::{Credentials, Peer, RequestBytes};
 pub(crate) const TOKEN_COOKIE: &str = "tko-token";
 
 /// Authenticates each request, and inserts its [`Caller`] into the extensions. A browser that asks
-/// for a page without credentials is sent to the sign-in page.
+/// for a page without credentials is sent to the sign-in page. Requests beyond the limit are
+/// refused.
 pub(crate) async fn admit(
     State(context): State<SharedContext>,
     mut request: Request,
@@ -24,6 +25,11 @@ pub(crate) async fn admit(
 ) -> Response {
     match authenticate(&context, request.headers(), request.extensions().get()).await {
         Ok(caller) => {
+            // Taken after the authentication: requests with wrong credentials wait there, and must
+            // not use up the permits of callers.
+            let Ok(_permit) = context.requests.try_acquire() else {
+                return busy("the server works on too many requests; retry later").into_response();
+            };
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -67,16 +73,30 @@ fn is_page(request: &Request) -> bool {
         && crate::media::accepts(request.headers(), "text/html")
 }
 
-/// Refuses requests beyond the limit, and ends those whose response takes too long to begin. Until
-/// then, the bytes of bodies count against the connection's budget.
+/// Limits the requests that need no credentials and can wait: for their body, or for the delay
+/// after wrong credentials. They have permits of their own, so that they do not keep callers out.
+pub(crate) async fn limit_strangers(
+    State(context): State<SharedContext>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method().is_safe() {
+        // Pages and files without credentials are answered at once.
+        return next.run(request).await;
+    }
+    let Ok(_permit) = context.strangers.try_acquire() else {
+        return busy("too many others are signing in; retry later").into_response();
+    };
+    next.run(request).await
+}
+
+/// Ends requests whose response takes too long to begin. Until then, the bytes of bodies count
+/// against the connection's budget.
 pub(crate) async fn limit(
     State(context): State<SharedContext>,
     request: Request,
     next: Next,
 ) -> Response {
-    let Ok(_permit) = context.requests.clone().try_acquire_owned() else {
-        return busy("the server works on too many requests; retry later").into_response();
-    };
     let (bytes, mut request) = RequestBytes::of(request);
     request.extensions_mut().insert(bytes.clone());
     let responding = next.run(request.map(axum::body::Body::new));

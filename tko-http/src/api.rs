@@ -164,7 +164,14 @@ pub(crate) async fn body(
     context: &SharedContext,
     body: axum::body::Body,
 ) -> Result<Bytes, ProblemResponse> {
-    let most = context.settings.max_body;
+    body_within(context.settings.max_body, body).await
+}
+
+/// Reads the body of a request, up to this number of bytes.
+pub(crate) async fn body_within(
+    most: usize,
+    body: axum::body::Body,
+) -> Result<Bytes, ProblemResponse> {
     axum::body::to_bytes(body, most).await.map_err(|error| {
         tracing::debug!(%error, "cannot read the body of a request");
         if BudgetExhausted::caused(&error) {

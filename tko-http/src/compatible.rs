@@ -70,7 +70,7 @@ async fn list(
     let rows = found
         .map(move |record| row(api.clone(), record, most))
         .buffered(LOOKUPS);
-    streamed(rows, Framing::Array).await
+    streamed(&context.streamed_lists, rows, Framing::Array).await
 }
 
 async fn row(api: Arc<dyn DataApi>, record: Result<Record>, most: usize) -> Result<Value> {

@@ -29,10 +29,14 @@ pub(crate) struct HttpContext {
     pub(crate) insecure: bool,
     /// Whether connections use TLS, so that cookies can be restricted to it.
     pub(crate) tls: bool,
-    /// Permits for requests in progress.
-    pub(crate) requests: Arc<Semaphore>,
+    /// Permits for requests of authenticated callers in progress.
+    pub(crate) requests: Semaphore,
+    /// Permits for requests without credentials that can wait.
+    pub(crate) strangers: Semaphore,
     /// Permits for watches.
     pub(crate) watches: Arc<Semaphore>,
+    /// Permits for streamed lists, until their last byte.
+    pub(crate) streamed_lists: Arc<Semaphore>,
     /// The threads that decode large packages.
     pub(crate) workshop: Workshop,
     pub(crate) feeds: Arc<Feeds>,

@@ -1,5 +1,6 @@
 //! Streams of records: whole listings, page by page, without collecting them.
 
+use crate::access::busy;
 use crate::problem::ProblemResponse;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use std::pin::Pin;
 use std::sync::Arc;
 use tko_core::{DataApi, List, Record, Result};
+use tokio::sync::Semaphore;
 
 /// The records of a listing.
 pub(crate) fn records(
@@ -30,19 +32,26 @@ pub(crate) enum Framing {
     Lines,
 }
 
-/// Streams values as they are read.
+/// Streams values as they are read. The body keeps one of the permits, because it holds a page of
+/// values for as long as its client takes to read it.
 ///
 /// An error of the first value becomes a problem. A later one breaks the connection, so that no
 /// client mistakes a part for the whole.
 pub(crate) async fn streamed(
+    permits: &Arc<Semaphore>,
     values: impl Stream<Item = Result<Value>> + Send + 'static,
     framing: Framing,
 ) -> Result<Response, ProblemResponse> {
+    let permit = permits.clone().try_acquire_owned().map_err(|_| {
+        busy("the server streams too many lists; retry later, or read the list page by page")
+    })?;
     let mut values: Pin<Box<dyn Stream<Item = Result<Value>> + Send>> = Box::pin(values);
     let first = values.next().await.transpose()?;
     let chunks = stream::iter(first.map(Ok)).chain(values).ready_chunks(256);
     let mut is_first = true;
     let body = chunks.map(move |chunk| -> Result<Bytes> {
+        // The permit lives as long as the body.
+        let _ = &permit;
         let mut text = String::new();
         for value in chunk {
             let value = value?;
@@ -81,4 +90,29 @@ pub(crate) async fn streamed(
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(media));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Framing, streamed};
+    use futures_util::{StreamExt, stream};
+    use http::StatusCode;
+    use serde_json::json;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_list_keeps_its_permit_until_its_body_is_dropped() {
+        let permits = Arc::new(Semaphore::new(1));
+        for framing in [Framing::Lines, Framing::Array] {
+            let values = || stream::iter([Ok(json!(1))]).chain(stream::pending());
+            let first = streamed(&permits, values(), framing).await;
+            let first = first.expect("a permit is left");
+            let refused = streamed(&permits, values(), framing).await;
+            let refused = refused.expect_err("no permit is left");
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+            drop(first);
+            assert_eq!(permits.available_permits(), 1, "{framing:?}");
+        }
+    }
 }

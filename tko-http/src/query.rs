@@ -33,7 +33,8 @@ impl ApiQuery {
     fn from_uri(uri: &Uri) -> Result<Self, ProblemResponse> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ProblemResponse::bad(format!("malformed query: {error}")))?;
-        Self::checked(pairs, MAX_PARAMETERS)
+        check_count(pairs.len(), MAX_PARAMETERS)?;
+        Self::checked(pairs)
     }
 
     /// Reads the fields of a form.
@@ -41,23 +42,18 @@ impl ApiQuery {
         // A form has the syntax of a query.
         let pairs = body
             .split(|byte| *byte == b'&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let mut parts = pair.splitn(2, |byte| *byte == b'=');
-                let mut part = || decoded(parts.next().unwrap_or_default());
-                Ok((part()?, part()?))
-            });
-        Self::checked(pairs.collect::<Result<_, ProblemResponse>>()?, MAX_FIELDS)
+            .filter(|pair| !pair.is_empty());
+        // Counted before any is decoded: a pair takes many times the memory of its text.
+        check_count(pairs.clone().count(), MAX_FIELDS)?;
+        let pairs = pairs.map(|pair| {
+            let mut parts = pair.splitn(2, |byte| *byte == b'=');
+            let mut part = || decoded(parts.next().unwrap_or_default());
+            Ok((part()?, part()?))
+        });
+        Self::checked(pairs.collect::<Result<_, ProblemResponse>>()?)
     }
 
-    fn checked(pairs: Vec<(String, String)>, most: usize) -> Result<Self, ProblemResponse> {
-        if pairs.len() > most {
-            let detail = format!(
-                "there are {} parameters; at most {most} are allowed",
-                pairs.len()
-            );
-            return Err(ProblemResponse::bad(detail));
-        }
+    fn checked(pairs: Vec<(String, String)>) -> Result<Self, ProblemResponse> {
         if pairs.iter().any(|(_, value)| value.contains('\0')) {
             return Err(ProblemResponse::bad(
                 "a parameter contains the character NUL",
@@ -219,6 +215,15 @@ impl ApiQuery {
     }
 }
 
+/// Refuses too many parameters.
+fn check_count(count: usize, most: usize) -> Result<(), ProblemResponse> {
+    if count > most {
+        let detail = format!("there are {count} parameters; at most {most} are allowed");
+        return Err(ProblemResponse::bad(detail));
+    }
+    Ok(())
+}
+
 /// Decodes a part of a form: `+` is a space, `%` begins two hexadecimal digits.
 fn decoded(part: &[u8]) -> Result<String, ProblemResponse> {
     let mut bytes = Vec::with_capacity(part.len());
@@ -280,7 +285,7 @@ pub(crate) fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::ApiQuery;
+    use super::{ApiQuery, MAX_FIELDS};
     use tko_core::Kind;
 
     fn query(pairs: &[(&str, &str)]) -> ApiQuery {
@@ -301,6 +306,20 @@ mod tests {
         assert_eq!(select.metadata["a"].as_str(), "b*");
         assert_eq!((select.prepared, select.approved), (Some(true), None));
         assert!(query.end().is_ok());
+    }
+
+    #[test]
+    fn the_fields_of_a_form_are_counted_before_they_are_decoded() {
+        let most = "a=b&".repeat(MAX_FIELDS);
+        assert!(ApiQuery::from_form(most.as_bytes()).is_ok());
+        // Decoding the last field would fail.
+        let more = format!("{most}&&%zz");
+        let refused = ApiQuery::from_form(more.as_bytes()).expect_err("too many");
+        assert!(
+            refused.detail().contains("4097 parameters"),
+            "{}",
+            refused.detail()
+        );
     }
 
     #[test]

@@ -37,6 +37,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Maximum number of headers of one request.
 const MAX_HEADERS: usize = 100;
 
+/// Maximum number of requests without credentials that wait at once. Their bodies have at most
+/// 16 KiB, so that together they use a small part of the bytes of requests in flight.
+const MAX_STRANGERS: usize = 1_024;
+
 /// Serves an API as JSON over HTTP, and as a web dashboard.
 pub struct HttpServer {
     api: Arc<dyn DataApi>,
@@ -163,8 +167,10 @@ impl HttpServer {
         let context: SharedContext = Arc::new(HttpContext {
             authentication: self.access.authenticator(),
             tls: self.access.tls.is_some(),
-            requests: Arc::new(Semaphore::new(self.settings.max_requests)),
+            requests: Semaphore::new(self.settings.max_requests),
+            strangers: Semaphore::new(MAX_STRANGERS),
             watches: Arc::new(Semaphore::new(self.settings.max_watches)),
+            streamed_lists: Arc::new(Semaphore::new(self.settings.max_streamed_lists)),
             workshop: Workshop::default(),
             api: self.api,
             admission: self.admission,
@@ -178,6 +184,8 @@ impl HttpServer {
         let compressed = DefaultPredicate::new()
             .and(NotForContentType::const_new("text/event-stream"))
             .and(NotForContentType::const_new(crate::media::NDJSON));
+        let public = dashboard::public_routes()
+            .layer(from_fn_with_state(context.clone(), access::limit_strangers));
         // The last layer sees a request first.
         Router::new()
             .merge(compatible::routes())
@@ -185,7 +193,7 @@ impl HttpServer {
             .merge(dashboard::routes())
             .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(context.clone(), access::admit))
-            .merge(dashboard::public_routes())
+            .merge(public)
             .fallback(not_found)
             .layer(DefaultBodyLimit::max(context.settings.max_body))
             .layer(from_fn_with_state(context.clone(), access::limit))

@@ -18,11 +18,14 @@ pub struct HttpServerSettings {
     pub max_body: usize,
     /// Maximum size of the header of a request in bytes. Default: 32 KiB.
     pub max_header: usize,
-    /// Maximum number of requests in progress at once, not counting watches; further ones are
-    /// refused with 503. Default: 512.
+    /// Maximum number of requests of authenticated callers in progress at once, not counting
+    /// watches; further ones are refused with 503. Default: 512.
     pub max_requests: usize,
     /// Maximum number of watches at once, including those of dashboards. Default: 2,000.
     pub max_watches: usize,
+    /// Maximum number of lists at once that are streamed whole rather than page by page, each
+    /// until its client has read it; further ones are refused with 503. Default: 256.
+    pub max_streamed_lists: usize,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000.
     pub max_connections: usize,
     /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
@@ -61,6 +64,7 @@ impl Default for HttpServerSettings {
             max_header: 32 << 10,
             max_requests: 512,
             max_watches: 2_000,
+            max_streamed_lists: 256,
             max_connections: 10_000,
             max_bytes_per_connection: 128 << 20,
             max_bytes: 512 << 20,

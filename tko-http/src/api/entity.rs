@@ -1,6 +1,6 @@
 //! List, get, put and delete entities of any kind, and their history.
 
-use super::{PathKey, PathKind, body, json_body};
+use super::{PathKey, PathKind, body, body_within, json_body};
 use crate::context::{ApiCaller, SharedContext};
 use crate::listing::{Framing, records, streamed};
 use crate::media::{self, NDJSON, Precondition, with_etag};
@@ -61,7 +61,7 @@ pub(super) async fn list(
         let found = records(caller.api, list)
             .try_filter(move |record| std::future::ready(matching(record)))
             .map_ok(|record| shown(&record));
-        return streamed(found, Framing::Lines).await;
+        return streamed(&context.streamed_lists, found, Framing::Lines).await;
     }
     list.limit = query.number("limit")?.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_PAGE).contains(&list.limit) {
@@ -143,6 +143,10 @@ fn has_package(kind: Kind) -> Result<(), ProblemResponse> {
     Ok(())
 }
 
+/// Maximum size of the body that describes a plugin, in bytes. A plugin has at most 256 KiB; JSON
+/// can escape its texts.
+const MAX_PLUGIN_BODY: usize = 1 << 20;
+
 /// The body that describes a plugin.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -181,7 +185,11 @@ pub(super) async fn put(
         Some(Precondition::At(version)) => Expect::At(version),
         Some(Precondition::Exists) => Expect::At(api.get(&key, Want::ROW).await?.entity.version),
     };
-    let content = body(&context, content).await?;
+    let mut most = context.settings.max_body;
+    if key.kind() == Kind::Plugin {
+        most = most.min(MAX_PLUGIN_BODY);
+    }
+    let content = body_within(most, content).await?;
     let version = match key {
         Key::Template(id) => {
             let metadata = query.metadata()?;

@@ -1,12 +1,18 @@
 //! Input of an attacker.
 
 use crate::harness::{TIME, TestServer, answer, sent, store};
+use async_trait::async_trait;
 use reqwest::{RequestBuilder, StatusCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tko_core::caller::ADMIN;
+use tko_core::{Caller, DataApi, Metadata, NewSite, Package, Result, SiteId};
 use tko_http::HttpServerSettings;
-use tko_serve::Access;
+use tko_serve::{Access, Authenticate, Credentials};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
@@ -210,6 +216,120 @@ async fn s5_unfinished_bodies_share_a_budget_that_comes_back() {
     answer(server.get("/api/v1/templates/t"), StatusCode::OK).await;
     drop(first);
     until(put(), StatusCode::OK).await;
+}
+
+/// Admits the token `right`. Other credentials wait, as they do after many refusals.
+struct SlowRefusals {
+    /// A permit for each request that waits.
+    waiting: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Authenticate for SlowRefusals {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
+        if credentials.bearer() == Some("right") {
+            return Caller::new("known")?.role(ADMIN);
+        }
+        self.waiting.add_permits(1);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn s5_strangers_who_wait_do_not_keep_callers_out() {
+    let waiting = Arc::new(Semaphore::new(0));
+    let authentication = SlowRefusals {
+        waiting: waiting.clone(),
+    };
+    let access = Access::new().authentication(Arc::new(authentication));
+    let mut settings = HttpServerSettings::default();
+    settings.max_requests = 1;
+    let server = TestServer::with(store(), settings, access, 0).await;
+    let mut strangers = JoinSet::new();
+    for _ in 0..3 {
+        let call = server.get("/api/v1/about").bearer_auth("wrong");
+        let sign_in = server.post("/sign-in").body("token=wrong");
+        for request in [call, sign_in] {
+            strangers.spawn(async move { request.send().await });
+        }
+    }
+    let all = tokio::time::timeout(TIME, waiting.acquire_many(6)).await;
+    let _all = all.expect("in time").expect("it is open");
+    let right = server.get("/api/v1/about").bearer_auth("right");
+    answer(right, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn s5_requests_beyond_the_limit_are_refused() {
+    let mut settings = HttpServerSettings::default();
+    settings.max_requests = 1;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    let mut first = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    let head = "PUT /api/v1/templates/t HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\
+                expect: 100-continue\r\n\r\n";
+    first.write_all(head.as_bytes()).await.expect("it is open");
+    // The server says so when it waits for the body.
+    let mut go_on = *b"HTTP/1.1 100";
+    first.read_exact(&mut go_on).await.expect("a status");
+    assert_eq!(&go_on, b"HTTP/1.1 100");
+    let about = || server.get("/api/v1/about");
+    let problem = answer(about(), StatusCode::SERVICE_UNAVAILABLE).await;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("too many requests"), "{problem}");
+    drop(first);
+    until(about(), StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn s5_streamed_lists_are_limited_until_they_are_read() {
+    let mut settings = HttpServerSettings::default();
+    settings.max_streamed_lists = 1;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    // 24 MB, more than the buffers of a connection hold.
+    let value = "x".repeat(15_000);
+    let pairs = (0..16).map(|key| (format!("key-{key}"), value.clone()));
+    let metadata: Metadata = pairs.collect();
+    for number in 0..100 {
+        let id = SiteId::new(&format!("site-{number}")).expect("an id");
+        let new = NewSite::new(id, Package::default()).metadata(metadata.clone());
+        server.store.register_site(new).await.expect("registered");
+    }
+    let lines = || {
+        let list = server.get("/api/v1/sites");
+        list.header("accept", "application/x-ndjson")
+    };
+    let first = sent(lines(), StatusCode::OK).await;
+    for list in [lines(), server.get("/api/site/list")] {
+        let problem = answer(list, StatusCode::SERVICE_UNAVAILABLE).await;
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("too many lists"), "{problem}");
+    }
+    answer(server.get("/api/v1/sites?limit=1"), StatusCode::OK).await;
+    drop(first);
+    until(lines(), StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn s5_the_body_of_a_plugin_is_small() {
+    let server = TestServer::start().await;
+    let head = "PUT /api/v1/plugins/prepare%7Cgateway HTTP/1.1\r\nhost: localhost\r\n\
+                content-type: application/json\r\ncontent-length: 2000000\r\n\r\n";
+    // One byte beyond the limit; the rest never comes.
+    let body = " ".repeat((1 << 20) + 1);
+    let answer = raw(&server, format!("{head}{body}").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn s5_a_form_of_too_many_fields_is_refused() {
+    let server = TestServer::start().await;
+    let check = server.post("/deployments/d1/check");
+    let form = format!("{}%zz", "=&".repeat(5_000));
+    let refused = sent(check.body(form), StatusCode::BAD_REQUEST).await;
+    let page = refused.text().await.expect("a page");
+    assert!(page.contains("5001 parameters"), "{page}");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Keys, mouse, and storms of changes, over a store in memory.
 
 use super::FRAME;
-use crate::action::{MenuPage, ScreenPlace};
+use crate::action::{MenuPage, ScreenAction, ScreenPlace};
+use crate::fetch::{FetchReply, FetchRequest};
 use crate::fixture::{TestDashboard, TestStore};
-use crate::state::{FeedLink, ScreenView};
+use crate::state::{FeedLink, ListView, Screen, ScreenView};
+use crate::text::TimeZoneOffset;
 use ratatui::crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use tko_core::{
-    Ack, Backend, ChangeSet, DataApi, DeploymentId, Facts, Kind, NewSite, NewTemplate, Package,
-    Put, SiteId, TemplateId,
+    Ack, Backend, ChangeSet, DataApi, DeploymentId, Entity, Event, Facts, Kind, NewSite,
+    NewTemplate, Package, Page, Put, Record, Revision, SiteId, TemplateId,
 };
 use tokio::time::Instant;
 
@@ -204,17 +206,97 @@ async fn many_deployments_cost_a_screenful_of_requests() {
     dashboard.until("d00000").await;
 }
 
+fn site(id: &str) -> Record {
+    let id = SiteId::new(id).expect("an id");
+    Record::new(Entity::new(id, Facts::site(None, None)))
+}
+
+/// A screen with the list of sites. Its page was requested first; then these events arrived, and
+/// then the page, of revision 10 with the sites `gone` and `stays`.
+fn screen_after(events: Vec<Event>) -> Screen {
+    let mut screen = Screen::new(TimeZoneOffset::default(), Vec::new());
+    let requests = screen.act(ScreenAction::Menu(MenuPage::List(Kind::Site)));
+    let [FetchRequest::Page { ticket, growth, .. }] = requests[..] else {
+        panic!("not a request for a page: {requests:?}");
+    };
+    screen.receive(FetchReply::Events(events));
+    let page = Page::new(Revision(10), vec![site("gone"), site("stays")]);
+    screen.receive(FetchReply::Page {
+        ticket,
+        growth,
+        page: Ok(page),
+    });
+    screen
+}
+
+fn shown_list(screen: &Screen) -> &ListView {
+    let ScreenView::List(list) = &screen.view else {
+        panic!("not a list");
+    };
+    list
+}
+
+fn gone(revision: u64) -> Event {
+    Event::Gone {
+        revision: Revision(revision),
+        before: site("gone"),
+    }
+}
+
+fn put(revision: u64, id: &str) -> Event {
+    Event::Put {
+        revision: Revision(revision),
+        record: site(id),
+        entered: true,
+    }
+}
+
+#[test]
+fn a_page_does_not_undo_later_events_that_came_before_it() {
+    // The page is later than the first event: `old` was deleted before it was read.
+    let screen = screen_after(vec![put(9, "old"), gone(11), put(12, "new")]);
+    let list = shown_list(&screen);
+    let rows = list.window.rows().iter().map(|row| row.key.id());
+    assert_eq!(rows.collect::<Vec<_>>(), ["new", "stays"]);
+    assert!(!list.is_stale);
+}
+
+#[test]
+fn an_entity_that_is_deleted_while_it_is_read_is_read_again() {
+    let mut screen = screen_after(Vec::new());
+    let requests = screen.act(ScreenAction::Open);
+    let [FetchRequest::Detail { ticket, .. }] = requests[..] else {
+        panic!("not a request for an entity: {requests:?}");
+    };
+    screen.receive(FetchReply::Events(vec![gone(11)]));
+    screen.receive(FetchReply::Detail {
+        ticket,
+        record: Box::new(Ok(site("gone"))),
+    });
+    let ScreenView::Detail(detail) = &screen.view else {
+        panic!("not the page of an entity");
+    };
+    assert!(detail.is_stale);
+}
+
+#[test]
+fn a_page_is_read_again_after_more_events_than_are_kept() {
+    let events = (0..5_000).map(|number| put(11 + number, "new"));
+    let screen = screen_after(events.collect());
+    assert!(shown_list(&screen).is_stale);
+}
+
 #[tokio::test]
 async fn a_lost_connection_is_said_and_healed() {
     let store = TestStore::filled().await;
     let mut dashboard = TestDashboard::start(&store, 80, 24).await;
-    let lost = crate::fetch::FetchReply::Lost("could not watch: refused".to_owned());
+    let lost = FetchReply::Lost("could not watch: refused".to_owned());
     dashboard.driver.receive(lost);
     dashboard.until("disconnected").await;
     dashboard.until("could not watch: refused").await;
     dashboard
         .driver
-        .receive(crate::fetch::FetchReply::Connected { anew: false });
+        .receive(FetchReply::Connected { anew: false });
     dashboard.until("● live").await;
     assert_eq!(dashboard.driver.screen.link, FeedLink::Live);
     let id = TemplateId::new("nf/new:v1").expect("an id");

@@ -140,7 +140,11 @@ impl DetailView {
         for event in events {
             match event {
                 Event::Put { record, .. } if record.entity.key == self.key => self.is_stale = true,
-                Event::Gone { before, .. } if before.entity.key == self.key => self.is_gone = true,
+                Event::Gone { before, .. } if before.entity.key == self.key => {
+                    self.is_gone = true;
+                    // A record that is being read may be of a revision before the deletion.
+                    self.is_stale |= self.is_loading;
+                }
                 _ => {}
             }
         }

@@ -20,6 +20,9 @@ const MAX_METADATA: usize = 8;
 /// Maximum number of requests that fill the screen without a further action: pages may be short.
 const MAX_FILLS: u8 = 4;
 
+/// Maximum number of events that are kept while a page is read.
+const MAX_KEPT: usize = 4_096;
+
 /// The list of a kind.
 #[derive(Debug)]
 pub(crate) struct ListView {
@@ -41,6 +44,9 @@ pub(crate) struct ListView {
     pub(crate) is_loading: bool,
     pub(crate) is_stale: bool,
     pub(crate) problem: Option<String>,
+    /// The events since a page was requested. The page may be of a revision before them, although
+    /// it arrives after them.
+    kept: Vec<Event>,
     pub(super) ticket: u64,
     fills: u8,
     zone: TimeZoneOffset,
@@ -134,6 +140,7 @@ impl ListView {
             is_loading: false,
             is_stale: false,
             problem: None,
+            kept: Vec::new(),
             ticket: 0,
             fills: 0,
             zone: TimeZoneOffset::default(),
@@ -163,6 +170,7 @@ impl ListView {
 
     pub(super) fn load(&mut self, ticket: u64) -> FetchRequest {
         (self.ticket, self.is_loading, self.is_stale, self.fills) = (ticket, true, false, 0);
+        self.kept.clear();
         FetchRequest::Page {
             ticket,
             growth: None,
@@ -193,6 +201,7 @@ impl ListView {
         self.fills += 1;
         let after = self.window.cursor(growth);
         (self.ticket, self.is_loading) = (ticket, true);
+        self.kept.clear();
         Some(FetchRequest::Page {
             ticket,
             growth: Some(growth),
@@ -203,6 +212,7 @@ impl ListView {
 
     pub(super) fn receive(&mut self, growth: Option<Growth>, page: Result<Page>, body: usize) {
         self.is_loading = false;
+        let mut kept = std::mem::take(&mut self.kept);
         let page = match page {
             Ok(page) => page,
             Err(error) => {
@@ -213,13 +223,39 @@ impl ListView {
             }
         };
         self.problem = None;
+        kept.retain(|event| event.revision() > page.revision);
         self.change(body, |window| match growth {
             Some(growth) => window.grow(growth, page),
             None => window.reload(page),
         });
+        self.apply(&kept, body);
     }
 
     pub(super) fn receive_events(&mut self, events: &[Event], body: usize) {
+        if self.is_loading {
+            self.keep(events);
+        }
+        self.apply(events, body);
+    }
+
+    /// Keeps events for the page that is being read.
+    fn keep(&mut self, events: &[Event]) {
+        let kind = self.kind;
+        let is_of_kind = |event: &&Event| match event {
+            Event::Put { record, .. } => record.entity.key.kind() == kind,
+            Event::Gone { before, .. } => before.entity.key.kind() == kind,
+            _ => false,
+        };
+        self.kept.extend(events.iter().filter(is_of_kind).cloned());
+        if self.kept.len() > MAX_KEPT {
+            // Without them, the page has to be read once more.
+            self.kept.clear();
+            self.is_stale = true;
+        }
+    }
+
+    /// Changes the rows as the events say.
+    fn apply(&mut self, events: &[Event], body: usize) {
         let mut is_stale = false;
         let (filter, kind) = (&self.filter, self.kind);
         let mut window = std::mem::take(&mut self.window);
