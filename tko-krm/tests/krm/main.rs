@@ -2,6 +2,7 @@
 
 mod aggregated;
 mod approvals;
+mod browsers;
 mod deletions;
 mod gitops;
 mod health;
