@@ -89,6 +89,9 @@ impl KrmService {
                     settings.kept_changes,
                     settings.kept_bytes,
                 )),
+                streams: Arc::new(Semaphore::new(
+                    settings.max_watches.clamp(1, Semaphore::MAX_PERMITS),
+                )),
                 settings,
                 shutdown,
             }),

@@ -13,5 +13,6 @@ mod propagation;
 mod repeated;
 mod requests;
 mod serving;
+mod streams;
 mod watches;
 mod writes;
