@@ -8,19 +8,16 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    COOKIE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    COOKIE, HeaderValue, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use std::net::IpAddr;
+use tko_serve::{BrowserRefusal, check_browser};
 
 /// The content security policy: everything comes from the server itself, nothing is inline, and no
 /// page can be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Adds the headers that every response has.
 pub(crate) async fn headers(request: Request, next: Next) -> Response {
@@ -69,15 +66,10 @@ pub(crate) async fn guard(
         };
         return with_cors(response, &origin);
     }
-    if let Err(refused) = check_host(&context, headers).and_then(|()| {
-        let is_read = request.method().is_safe();
-        if is_read {
-            Ok(())
-        } else {
-            check_origin(headers)
-        }
-    }) {
-        return refused.into_response();
+    let is_local = !context.insecure && context.authentication.admits_anyone();
+    let checked = check_browser(request.method(), request.uri(), headers, is_local);
+    if let Err(refusal) = checked {
+        return refused(&refusal).into_response();
     }
     next.run(request).await
 }
@@ -102,63 +94,17 @@ fn with_cors(mut response: Response, origin: &str) -> Response {
     response
 }
 
-/// A page of another site, or a page whose host name was rebound to this address, may not write.
-fn check_origin(headers: &HeaderMap) -> Result<(), ProblemResponse> {
-    let refused = || {
-        ProblemResponse::new(
-            StatusCode::FORBIDDEN,
+/// The answer to a request that a page of another site made a browser send.
+fn refused(refusal: &BrowserRefusal) -> ProblemResponse {
+    let (kind, remedy) = if *refusal == BrowserRefusal::CrossOrigin {
+        (
             "cross-origin",
-            "a page of another origin may not change anything here; name its origin in the \
-             server's settings to allow it",
+            "; name its origin in the server's settings to allow it",
         )
-    };
-    if let Some(site) = headers.get(SEC_FETCH_SITE) {
-        return match site.as_bytes() {
-            b"same-origin" | b"none" => Ok(()),
-            _ => Err(refused()),
-        };
-    }
-    let Some(origin) = headers.get(ORIGIN) else {
-        // Not a browser: browsers send one of the two with every request that can change anything.
-        return Ok(());
-    };
-    let origin = origin.to_str().map_err(|_| refused())?;
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let of_origin = origin.split_once("://").map(|(_, host)| host);
-    if of_origin.is_some() && of_origin == host {
-        Ok(())
     } else {
-        Err(refused())
-    }
-}
-
-/// A server that admits every caller trusts only loopback. A web page can reach it there under its
-/// own host name (DNS rebinding), so only addresses and `localhost` are accepted as the host.
-fn check_host(context: &SharedContext, headers: &HeaderMap) -> Result<(), ProblemResponse> {
-    if context.insecure || !context.authentication.admits_anyone() {
-        return Ok(());
-    }
-    let Some(host) = headers.get(HOST) else {
-        return Ok(());
+        ("misdirected", "")
     };
-    let host = host.to_str().unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
-    let is_local = name == "localhost" || name.ends_with(".localhost");
-    if is_local || name.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    Err(ProblemResponse::new(
-        StatusCode::MISDIRECTED_REQUEST,
-        "misdirected",
-        format!(
-            "this server is for its own machine and does not answer to the host {host:?}; use \
-             localhost, or configure TLS and authentication"
-        ),
-    ))
+    ProblemResponse::new(refusal.status(), kind, format!("{refusal}{remedy}"))
 }
 
 /// The value of a cookie.
@@ -175,7 +121,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 
 #[cfg(test)]
 mod tests {
-    use super::{check_origin, cookie};
+    use super::cookie;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -186,30 +132,6 @@ mod tests {
                 (HeaderName::from_static(name), value)
             })
             .collect()
-    }
-
-    #[test]
-    fn only_this_origin_and_programs_may_write() {
-        let host = ("host", "localhost:50051");
-        for (more, allowed) in [
-            (vec![], true),
-            (vec![("sec-fetch-site", "same-origin")], true),
-            (vec![("sec-fetch-site", "cross-site")], false),
-            (vec![("sec-fetch-site", "same-site")], false),
-            (vec![("origin", "http://localhost:50051")], true),
-            (vec![("origin", "http://evil.example")], false),
-            (vec![("origin", "null")], false),
-            (
-                vec![
-                    ("sec-fetch-site", "cross-site"),
-                    ("origin", "http://localhost:50051"),
-                ],
-                false,
-            ),
-        ] {
-            let headers = headers(&[&[host], &more[..]].concat());
-            assert_eq!(check_origin(&headers).is_ok(), allowed, "{more:?}");
-        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::failure::StatusCause;
 use crate::names::{self, Named, named};
+use crate::object::SCHEDULED_FINALIZER;
 use crate::resource::ResourceType;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,39 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// Maximum number of finalizers, and of owners.
 const MAX_LIST: usize = 256;
+
+/// Checks how many annotations, finalizers and owners an object has, before more is done with them.
+pub(crate) fn check_amounts(object: &Value) -> Vec<StatusCause> {
+    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    let mut causes = Vec::new();
+    let annotations = metadata.get("annotations").and_then(Value::as_object);
+    let bytes: usize = annotations
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum();
+    if bytes > MAX_ANNOTATIONS {
+        causes.push(StatusCause::invalid(
+            "metadata.annotations",
+            format!("have {bytes} bytes; at most {MAX_ANNOTATIONS} are allowed"),
+        ));
+    }
+    for list in ["finalizers", "ownerReferences"] {
+        let items = metadata.get(list).and_then(Value::as_array);
+        let items = items.into_iter().flatten();
+        // This finalizer is shown, but not stored.
+        let count = items
+            .filter(|item| item.as_str() != Some(SCHEDULED_FINALIZER))
+            .count();
+        if count > MAX_LIST {
+            causes.push(StatusCause::invalid(
+                format!("metadata.{list}"),
+                format!("are {count}; at most {MAX_LIST} are allowed"),
+            ));
+        }
+    }
+    causes
+}
 
 /// The desired state of an entity, from an object.
 #[derive(Debug)]
@@ -52,7 +86,10 @@ impl Desired {
         key: Option<&Key>,
         object: &Value,
     ) -> Result<Self, Vec<StatusCause>> {
-        let mut causes = Vec::new();
+        let mut causes = check_amounts(object);
+        if !causes.is_empty() {
+            return Err(causes);
+        }
         let metadata = object.get("metadata").unwrap_or(&Value::Null);
         let spec = object.get("spec").unwrap_or(&Value::Null);
         let labels = names::from_labels(&texts(metadata, "labels"));
@@ -157,9 +194,7 @@ fn id<T>(
 }
 
 fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<StatusCause>) {
-    let mut size = 0;
-    for (key, value) in annotations {
-        size += key.len() + value.len();
+    for key in annotations.keys() {
         if !names::is_label_key(key) {
             causes.push(StatusCause::invalid(
                 "metadata.annotations",
@@ -167,23 +202,10 @@ fn check_annotations(annotations: &BTreeMap<String, String>, causes: &mut Vec<St
             ));
         }
     }
-    if size > MAX_ANNOTATIONS {
-        causes.push(StatusCause::invalid(
-            "metadata.annotations",
-            format!("have {size} bytes; at most {MAX_ANNOTATIONS} are allowed"),
-        ));
-    }
 }
 
 fn check_finalizers(finalizers: &[String], causes: &mut Vec<StatusCause>) {
     let mut refuse = |why: String| causes.push(StatusCause::invalid("metadata.finalizers", why));
-    if finalizers.len() > MAX_LIST {
-        refuse(format!(
-            "are {}; at most {MAX_LIST} are allowed",
-            finalizers.len()
-        ));
-        return;
-    }
     let mut seen = BTreeSet::new();
     for finalizer in finalizers {
         if !names::is_label_key(finalizer) {
@@ -202,12 +224,6 @@ fn owners(metadata: &Value, causes: &mut Vec<StatusCause>) -> Vec<Map<String, Va
         .flatten()
         .filter_map(|item| item.as_object().cloned())
         .collect();
-    if owners.len() > MAX_LIST {
-        causes.push(StatusCause::invalid(
-            "metadata.ownerReferences",
-            format!("are {}; at most {MAX_LIST} are allowed", owners.len()),
-        ));
-    }
     for (at, owner) in owners.iter().enumerate() {
         for key in ["apiVersion", "kind", "name", "uid"] {
             let given = owner.get(key).and_then(Value::as_str);

@@ -4,6 +4,7 @@ use crate::resource::{GROUP, ResourceType};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use tko_core::{Error, ErrorKind};
+use tko_serve::BrowserRefusal;
 
 /// Seconds after which a client should retry when the server is busy.
 const RETRY_SECONDS: u32 = 1;
@@ -82,6 +83,18 @@ impl KrmFailure {
 
     pub(crate) fn forbidden(message: impl Into<String>) -> Box<Self> {
         Box::new(Self::new(403, "Forbidden", message))
+    }
+
+    /// A page of another origin made a browser send the request.
+    pub(crate) fn foreign_page(refusal: &BrowserRefusal) -> Box<Self> {
+        let code = refusal.status().as_u16();
+        let reason = if *refusal == BrowserRefusal::CrossOrigin {
+            "Forbidden"
+        } else {
+            // Kubernetes has no reason for the status 421.
+            "MisdirectedRequest"
+        };
+        Box::new(Self::new(code, reason, refusal.to_string()))
     }
 
     /// The path is not served.

@@ -17,6 +17,7 @@ mod managed;
 mod names;
 mod object;
 mod openapi;
+mod page;
 mod patch;
 mod query;
 mod read;

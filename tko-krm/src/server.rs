@@ -72,7 +72,8 @@ impl KrmServer {
         if !is_delegated {
             self.access.check(&addresses)?;
         }
-        if !is_delegated && self.access.is_open(&addresses) {
+        let is_open = self.access.is_open(&addresses);
+        if !is_delegated && is_open {
             tracing::warn!(
                 ?addresses,
                 "serving the Kubernetes API to the network without TLS or without authentication"
@@ -89,7 +90,14 @@ impl KrmServer {
         http.accept.max_bytes = self.settings.max_bytes;
         http.grace = self.settings.grace;
         let (gate, _following) = match self.cluster {
-            None => (Gate::Local(self.access.authenticator()), None),
+            None => {
+                let authentication = self.access.authenticator();
+                let gate = Gate::Local {
+                    authentication,
+                    is_open,
+                };
+                (gate, None)
+            }
             Some(reviews) => {
                 let delegation = Arc::new(Delegation::new(reviews, self.clock.clone()));
                 let following = tokio::spawn(delegation.start().await?);

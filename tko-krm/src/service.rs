@@ -22,7 +22,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{Caller, Clock, ContentHash, DataApi, Error, Ids};
 use tko_serve::{
-    Authenticate, BudgetExhausted, Credentials, Peer, RequestBytes, Workshop, package_weight,
+    Authenticate, BudgetExhausted, Credentials, Peer, RequestBytes, Workshop, check_browser,
+    package_weight,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,11 @@ const AUDIT_ID: &str = "audit-id";
 /// How requests are authenticated and authorized.
 pub(crate) enum Gate {
     /// Every authenticated caller; the data service knows the roles.
-    Local(Arc<dyn Authenticate>),
+    Local {
+        authentication: Arc<dyn Authenticate>,
+        /// Whether the server is open to the network without TLS or authentication.
+        is_open: bool,
+    },
     /// The cluster authenticates and authorizes every request.
     Cluster(Arc<Delegation>),
 }
@@ -84,6 +89,9 @@ impl KrmService {
                     settings.kept_changes,
                     settings.kept_bytes,
                 )),
+                streams: Arc::new(Semaphore::new(
+                    settings.max_watches.clamp(1, Semaphore::MAX_PERMITS),
+                )),
                 settings,
                 shutdown,
             }),
@@ -126,7 +134,13 @@ impl KrmService {
         let verb = target.verb(&head.method, &query)?;
         let peer = head.extensions.get::<Peer>();
         let (caller, delegated) = match &self.gate {
-            Gate::Local(authentication) => {
+            Gate::Local {
+                authentication,
+                is_open,
+            } => {
+                let is_local = !*is_open && authentication.admits_anyone();
+                check_browser(&head.method, &head.uri, &head.headers, is_local)
+                    .map_err(|refusal| KrmFailure::foreign_page(&refusal))?;
                 let caller = authenticate(&**authentication, &head.headers, peer).await?;
                 (caller, None)
             }

@@ -11,9 +11,13 @@ pub const DOOR: &str = "kubernetes";
 pub struct KrmSettings {
     /// Maximum size of the body of a request, in bytes. Default: 16 MiB.
     pub max_body: usize,
-    /// Maximum number of requests in flight, not counting watches; further ones are answered with
-    /// 429. Default: 400.
+    /// Maximum number of requests in flight, not counting watches and the sending of answers; further
+    /// ones are answered with 429. Default: 400.
     pub max_requests: usize,
+    /// Maximum number of watches, and of lists without a limit that are being sent; further ones are
+    /// answered with 429. Each takes about 1 MiB of memory while its client does not read, more if a
+    /// single object is larger. Default: 2,000.
+    pub max_watches: usize,
     /// Maximum number of connections. Default: 10,000.
     pub max_connections: usize,
     /// Maximum number of bytes of requests in flight on one connection. Default: 128 MiB.
@@ -42,6 +46,7 @@ impl Default for KrmSettings {
         Self {
             max_body: 16 << 20,
             max_requests: 400,
+            max_watches: 2_000,
             max_connections: 10_000,
             max_bytes_per_connection: 128 << 20,
             max_bytes: 512 << 20,

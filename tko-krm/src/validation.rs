@@ -1,6 +1,7 @@
 //! Field validation: unknown fields and wrong types of an object.
 
 use crate::body::FieldValidation;
+use crate::desired::check_amounts;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::object::{MAX_DEPTH, depth};
 use crate::resource::{API_VERSION, ResourceType};
@@ -17,8 +18,8 @@ struct Faults {
     types: Vec<String>,
 }
 
-/// Checks the type of an object, its depth and its fields. Returns warnings about unknown fields,
-/// and removes these.
+/// Checks the type of an object, its depth, its fields, and how much metadata it has. Returns
+/// warnings about unknown fields, and removes these.
 pub(crate) fn check(
     resource: &'static ResourceType,
     object: &mut Value,
@@ -53,6 +54,11 @@ pub(crate) fn check(
             resource.name,
             faults.types.join(", ")
         )));
+    }
+    let amounts = check_amounts(object);
+    if !amounts.is_empty() {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(KrmFailure::invalid(resource, name, amounts));
     }
     match validation {
         FieldValidation::Strict if !faults.unknown.is_empty() => {
@@ -139,7 +145,7 @@ fn join(path: &str, key: &str) -> String {
 mod tests {
     use super::check;
     use crate::body::FieldValidation;
-    use crate::object::MAX_DEPTH;
+    use crate::object::{MAX_DEPTH, SCHEDULED_FINALIZER};
     use crate::resource::ResourceType;
     use serde_json::{Value, json};
     use tko_core::Kind;
@@ -177,6 +183,42 @@ mod tests {
             let mut object = wrong.clone();
             let refused = check(resource, &mut object, FieldValidation::Ignore);
             assert!(refused.is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn objects_with_too_much_metadata_are_refused_before_more_is_done_with_it() {
+        let resource = ResourceType::of(Kind::Site);
+        let finalizers = |count: usize| -> Vec<Value> {
+            let names = (0..count).map(|at| format!("example.com/f{at}"));
+            names.map(Value::String).collect()
+        };
+        let owners = |count: usize| -> Vec<Value> {
+            let uids = (0..count).map(|at| at.to_string());
+            uids.map(|uid| json!({"uid": uid})).collect()
+        };
+        let annotation = |bytes: usize| json!({"a": "x".repeat(bytes)});
+        let mut deleting = finalizers(256);
+        deleting.push(SCHEDULED_FINALIZER.into());
+        for (field, value, fits) in [
+            ("finalizers", json!(finalizers(256)), true),
+            ("finalizers", json!(deleting), true),
+            ("finalizers", json!(finalizers(257)), false),
+            ("ownerReferences", json!(owners(256)), true),
+            ("ownerReferences", json!(owners(257)), false),
+            ("annotations", annotation((256 << 10) - 1), true),
+            ("annotations", annotation(256 << 10), false),
+        ] {
+            let mut object = json!({"metadata": {field: value}});
+            match check(resource, &mut object, FieldValidation::Ignore) {
+                Ok(_) => assert!(fits, "{field}"),
+                Err(failure) => {
+                    let status = failure.to_status();
+                    assert!(!fits && status["code"] == 422, "{field}: {status}");
+                    let cause = &status["details"]["causes"][0]["field"];
+                    assert_eq!(*cause, format!("metadata.{field}"));
+                }
+            }
         }
     }
 

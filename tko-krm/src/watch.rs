@@ -7,6 +7,7 @@ use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::{Batch, DenseChanges, FeedChange, WatchFeed};
 use crate::object;
+use crate::page::PageBound;
 use crate::query::Query;
 use crate::read::{WHOLE, include};
 use crate::reply::{self, Reply};
@@ -25,6 +26,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Caller, Cursor, Error, Record, Revision, Select};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// How long a watch waits for a resource version that the server has not reached. Then the client
@@ -33,9 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long before its end a watch sends the last bookmark.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
-
-/// Number of objects that are read at once.
-const PAGE: usize = 500;
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +119,7 @@ pub(crate) async fn watch(
         options.selector = options.selector.with_name(name);
     }
     let include = include(&request.query)?;
+    let permit = context.stream_permit()?;
     check_permission(&request, resource).await?;
     let length = options.timeout.unwrap_or_else(|| {
         // Randomized, so that not all watches end at the same time.
@@ -144,10 +144,12 @@ pub(crate) async fn watch(
         at: Revision(0),
         stage: WatchStage::Begin,
         pending: VecDeque::new(),
+        bound: PageBound::default(),
         next_bookmark: Instant::now() + context.settings.bookmark,
         last_bookmark: (length > LAST_BOOKMARK).then(|| Instant::now() + length - LAST_BOOKMARK),
         options,
         writer,
+        _permit: permit,
     };
     let frames = stream::unfold(watching, |mut watching| async move {
         let frame = watching.next().await?;
@@ -204,7 +206,12 @@ struct Watching {
     /// Every change up to this revision was sent.
     at: Revision,
     stage: WatchStage,
+    /// Events that the client has not taken yet.
     pending: VecDeque<Bytes>,
+    /// The bound of the pages of current objects.
+    bound: PageBound,
+    /// Counts the watch until it ends.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Watching {
@@ -276,17 +283,22 @@ impl Watching {
             selector: &self.options.selector,
             want: WHOLE,
         };
-        let page = reader.page(Some(revision), after, PAGE).await;
+        let page = reader
+            .page(Some(revision), after, self.bound.objects())
+            .await;
         let page = page.map_err(|failure| match failure.code {
             410 => too_old(revision),
             _ => failure,
         })?;
-        for record in &page.items {
+        let (writer, pending) = (&mut self.writer, &mut self.pending);
+        let next = self.bound.write(page, |record| {
             let version = record.revision.unwrap_or_default();
-            self.pending
-                .push_back(self.writer.record("ADDED", record, version));
-        }
-        if let Some(next) = page.next {
+            let event = writer.record("ADDED", record, version);
+            let bytes = event.len();
+            pending.push_back(event);
+            bytes
+        });
+        if let Some(next) = next {
             self.stage = WatchStage::Objects(revision, Some(next));
             return Ok(());
         }

@@ -6,6 +6,8 @@ mod access;
 mod authenticate;
 mod bearer_tokens;
 #[cfg(feature = "http")]
+mod browser;
+#[cfg(feature = "http")]
 mod budgeted_body;
 mod byte_budget;
 mod callers;
@@ -30,6 +32,8 @@ pub use access::Access;
 pub use async_trait::async_trait;
 pub use authenticate::{AUTHENTICATION_TIMEOUT, Anyone, Authenticate, FirstOf, authenticate};
 pub use bearer_tokens::BearerTokens;
+#[cfg(feature = "http")]
+pub use browser::{BrowserRefusal, check_browser};
 #[cfg(feature = "http")]
 pub use budgeted_body::{BudgetExhausted, BudgetedBody, RequestBytes};
 pub use byte_budget::{ByteBudget, ByteGrant, FRAME_BYTES};

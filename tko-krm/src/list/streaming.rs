@@ -3,8 +3,9 @@
 use super::{ListedForm, continued, partial_list};
 use crate::accept::Representation;
 use crate::context::KrmContext;
-use crate::failure::{KrmAnswer, KrmFailure};
+use crate::failure::KrmAnswer;
 use crate::object;
+use crate::page::PageBound;
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
@@ -17,9 +18,7 @@ use futures_util::stream;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use tko_core::{BoxError, Cursor, Revision, Want};
-
-/// Number of objects that are read at once.
-const PAGE: usize = 500;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A list of which a part is written.
 struct Writing {
@@ -34,6 +33,9 @@ struct Writing {
     /// Whether an object was written, after which a comma is needed.
     has_items: bool,
     is_done: bool,
+    bound: PageBound,
+    /// Counts the list until it is sent.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Writing {
@@ -45,25 +47,27 @@ impl Writing {
             selector: &self.selector,
             want: self.want,
         };
-        reader.page(self.at, self.after.clone(), PAGE).await
+        let objects = self.bound.objects();
+        reader.page(self.at, self.after.clone(), objects).await
     }
 
     /// Writes the objects of a page, and the end of the list after the last one.
-    fn write(&mut self, page: StatePage, into: &mut BytesMut) -> Result<(), BoxError> {
-        for record in &page.items {
-            if std::mem::replace(&mut self.has_items, true) {
+    fn write(&mut self, page: StatePage, into: &mut BytesMut) {
+        self.at = Some(page.revision);
+        let (form, context, has_items) = (self.form, &self.context, &mut self.has_items);
+        self.after = self.bound.write(page, |record| {
+            if std::mem::replace(has_items, true) {
                 into.put_u8(b',');
             }
-            let item = self.form.item(&self.context, record);
-            serde_json::to_writer(into.writer(), &item)?;
-        }
-        self.at = Some(page.revision);
-        self.after = page.next;
+            // A JSON value can always be written.
+            let item = serde_json::to_vec(&form.item(context, record)).unwrap_or_default();
+            into.put_slice(&item);
+            item.len()
+        });
         if self.after.is_none() {
             into.put_slice(b"]}");
             self.is_done = true;
         }
-        Ok(())
     }
 }
 
@@ -76,6 +80,7 @@ pub(super) async fn all(
     form: ListedForm,
     (at, after): (Option<Revision>, Option<Cursor>),
 ) -> KrmAnswer<Reply> {
+    let permit = context.stream_permit()?;
     let mut writing = Writing {
         context,
         request,
@@ -86,6 +91,8 @@ pub(super) async fn all(
         after,
         has_items: false,
         is_done: false,
+        bound: PageBound::default(),
+        _permit: permit,
     };
     // A failure of the first page is an ordinary answer; a later one breaks the connection.
     let first = writing.page().await;
@@ -101,12 +108,11 @@ pub(super) async fn all(
         ),
         Representation::Table(meta) => table::table(meta, resource.entity, metadata.into(), true),
     };
-    let internal = |error: BoxError| KrmFailure::internal(error.to_string());
     // The list of items is the last field, and empty.
     let head = head.to_string();
     let mut start = BytesMut::new();
     start.put_slice(head.strip_suffix("]}").unwrap_or(&head).as_bytes());
-    writing.write(first, &mut start).map_err(internal)?;
+    writing.write(first, &mut start);
     let rest = stream::try_unfold(writing, |mut writing| async move {
         if writing.is_done {
             return Ok(None);
@@ -116,7 +122,7 @@ pub(super) async fn all(
             BoxError::from("the list cannot be read to its end; start again")
         })?;
         let mut bytes = BytesMut::new();
-        writing.write(page, &mut bytes)?;
+        writing.write(page, &mut bytes);
         Ok::<_, BoxError>(Some((bytes.freeze(), writing)))
     });
     let start = stream::iter([Ok::<Bytes, BoxError>(start.freeze())]);

@@ -4,6 +4,7 @@ use super::set::FieldSet;
 use super::typed::{compare, fields, merge, remove};
 use super::{Manager, ManagerOperation, trimmed};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Maximum number of managers that update; the fields of older ones are combined under one name.
 const MAX_UPDATE_MANAGERS: usize = 10;
@@ -105,10 +106,12 @@ pub(crate) fn apply(
         .find(|manager| manager.is(name, ManagerOperation::Apply))
         .map(|manager| manager.fields.clone())
         .unwrap_or_default();
-    let others = managers
-        .iter()
-        .filter(|manager| !manager.is(name, ManagerOperation::Apply))
-        .fold(FieldSet::default(), |all, one| all.union(&one.fields));
+    let mut others = FieldSet::default();
+    for manager in &managers {
+        if !manager.is(name, ManagerOperation::Apply) {
+            others.extend(&manager.fields);
+        }
+    }
     let left_out = had.difference(&wanted).difference(&others);
     let kept = others.union(&wanted);
     let object = remove(&merged, &left_out, &kept, schema);
@@ -167,7 +170,7 @@ pub(crate) fn recorded(text: &str, schema: &Value) -> FieldSet {
 }
 
 /// Combines the fields of the oldest managers that update under one name, if there are too many.
-fn capped(mut managers: Vec<Manager>) -> Vec<Manager> {
+fn capped(managers: Vec<Manager>) -> Vec<Manager> {
     let mut updating: Vec<usize> = (0..managers.len())
         .filter(|at| managers[*at].operation == ManagerOperation::Update)
         .collect();
@@ -176,25 +179,24 @@ fn capped(mut managers: Vec<Manager>) -> Vec<Manager> {
     }
     updating.sort_by(|one, other| managers[*one].time.cmp(&managers[*other].time));
     let surplus = updating.len() - MAX_UPDATE_MANAGERS + 1;
-    let mut old: Vec<usize> = updating.into_iter().take(surplus).collect();
-    old.sort_unstable();
-    let time = old
-        .iter()
-        .map(|at| managers[*at].time.clone())
-        .max()
-        .unwrap_or_default();
-    let mut ancient = FieldSet::default();
-    for at in old.into_iter().rev() {
-        ancient = ancient.union(&managers.remove(at).fields);
+    let old: BTreeSet<usize> = updating.into_iter().take(surplus).collect();
+    let mut ancient = Manager {
+        name: ANCIENT.to_owned(),
+        operation: ManagerOperation::Update,
+        time: String::new(),
+        fields: FieldSet::default(),
+    };
+    let mut kept = Vec::new();
+    for (at, manager) in managers.into_iter().enumerate() {
+        if !old.contains(&at) {
+            kept.push(manager);
+            continue;
+        }
+        ancient.fields.extend(&manager.fields);
+        if manager.time > ancient.time {
+            ancient.time = manager.time;
+        }
     }
-    managers.insert(
-        0,
-        Manager {
-            name: ANCIENT.to_owned(),
-            operation: ManagerOperation::Update,
-            time,
-            fields: ancient,
-        },
-    );
-    managers
+    kept.insert(0, ancient);
+    kept
 }

@@ -93,15 +93,17 @@ impl FieldSet {
     /// The paths that are in either set.
     pub(crate) fn union(&self, other: &Self) -> Self {
         let mut union = self.clone();
-        union.members.extend(other.members.iter().cloned());
-        for (element, child) in &other.children {
-            let merged = match union.children.get(element) {
-                Some(own) => own.union(child),
-                None => child.clone(),
-            };
-            union.children.insert(element.clone(), merged);
-        }
+        union.extend(other);
         union
+    }
+
+    /// Adds the paths of another set.
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.members.extend(other.members.iter().cloned());
+        for (element, child) in &other.children {
+            let own = self.children.entry(element.clone()).or_default();
+            own.extend(child);
+        }
     }
 
     /// The paths that are in this set and not in the other.

@@ -176,6 +176,76 @@ fn lists_merge_by_their_types() {
 }
 
 #[test]
+fn of_equal_items_of_a_list_the_first_counts() {
+    let owner = |uid: &str, name: &str| json!({"name": name, "uid": uid});
+    let config = |owners: Value| json!({"metadata": {"ownerReferences": owners}});
+    let present = json!([owner("1", "a"), owner("1", "b"), owner("2", "c")]);
+    let mut live = Live {
+        object: Some(config(present)),
+        managers: Vec::new(),
+    };
+    let applied = json!([owner("3", "d"), owner("3", "e"), owner("1", "f")]);
+    live.apply("a", true, &config(applied)).expect("forced");
+    let object = live.object.expect("applied");
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    let names = owners.into_iter().flatten().map(|owner| &owner["name"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["f", "b", "c", "e"]);
+}
+
+/// This takes minutes if each field is compared with every other one.
+#[test]
+fn objects_with_very_many_fields_are_compared_and_merged() {
+    const COUNT: usize = 20_000;
+    let object = |from: usize| {
+        let names: Vec<String> = (from..from + COUNT).map(|at| format!("f{at}")).collect();
+        let annotations = names.iter().map(|name| (name.clone(), json!("")));
+        let annotations: serde_json::Map<_, _> = annotations.collect();
+        let owners: Vec<Value> = names.iter().map(|uid| json!({"uid": uid})).collect();
+        json!({"metadata": {
+            "annotations": annotations, "finalizers": names, "ownerReferences": owners,
+        }})
+    };
+    let mut live = Live::default();
+    live.update("a", &object(0));
+    live.update("b", &object(COUNT / 2));
+    live.apply("c", true, &object(COUNT)).expect("forced");
+    let object = live.object.expect("applied");
+    for list in ["finalizers", "ownerReferences"] {
+        let items = object["metadata"][list].as_array();
+        assert_eq!(items.map(Vec::len), Some(COUNT + COUNT / 2), "{list}");
+    }
+    let annotations = object["metadata"]["annotations"].as_object();
+    assert_eq!(
+        annotations.map(serde_json::Map::len),
+        Some(COUNT + COUNT / 2)
+    );
+}
+
+/// This takes minutes if the combined fields are copied for each manager.
+#[test]
+fn very_many_managers_are_put_together() {
+    let entry = |at: usize| {
+        let (name, time, field) = (format!("m{at}"), format!("{at:06}"), format!("f:l{at}"));
+        json!({
+            "manager": name,
+            "operation": "Update",
+            "time": time,
+            "fieldsV1": {"f:metadata": {"f:labels": {field: {}}}},
+        })
+    };
+    let entries: Vec<Value> = (0..50_000).map(entry).collect();
+    let mut live = Live {
+        object: None,
+        managers: parse(&entries),
+    };
+    live.update("last", &plugin(&json!({"x": "1"}), &json!({})));
+    assert_eq!(live.managers.len(), 10);
+    let ancient = &live.managers[0];
+    assert_eq!(ancient.name, "ancient-changes");
+    assert_eq!(ancient.fields.paths().len(), 49_992);
+}
+
+#[test]
 fn older_managers_are_put_together() {
     let mut live = Live::default();
     for at in 0..15 {

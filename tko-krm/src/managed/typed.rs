@@ -2,6 +2,8 @@
 
 use super::set::{FieldSet, PathElement};
 use serde_json::{Map, Value};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a value is divided into fields.
 enum Shape<'a> {
@@ -139,16 +141,23 @@ fn compare_at(
         }
         return;
     };
+    // Both can have very many parts, so each is looked up. Of equal ones, the first counts.
+    let old: BTreeMap<&PathElement, &Value> = before
+        .iter()
+        .rev()
+        .map(|(element, value, _)| (element, *value))
+        .collect();
+    let kept: BTreeSet<&PathElement> = after.iter().map(|(element, ..)| element).collect();
     for (element, value, schema) in &after {
         path.push(element.clone());
-        match before.iter().find(|(other, ..)| other == element) {
-            Some((_, old, _)) => compare_at(old, value, schema, path, found),
+        match old.get(element) {
+            Some(old) => compare_at(old, value, schema, path, found),
             None => insert_all(&mut found.written, path, value, schema),
         }
         path.pop();
     }
     for (element, value, schema) in &before {
-        if !after.iter().any(|(other, ..)| other == element) {
+        if !kept.contains(element) {
             path.push(element.clone());
             insert_all(&mut found.removed, path, value, schema);
             path.pop();
@@ -183,22 +192,35 @@ pub(super) fn merge(live: &Value, applied: &Value, schema: &Value) -> Value {
         }
         (Shape::Keyed(keys, schema), Value::Array(live), Value::Array(applied)) => {
             let mut merged = live.clone();
+            let mut places = BTreeMap::new();
+            for (place, item) in live.iter().enumerate() {
+                if let Some(key) = key_of(item, &keys) {
+                    places.entry(key).or_insert(place);
+                }
+            }
             for item in applied {
-                let key = key_of(item, &keys);
-                let place = merged
-                    .iter_mut()
-                    .find(|live| key.is_some() && key_of(live, &keys) == key);
-                match place {
-                    Some(place) => *place = merge(place, item, schema),
-                    None => merged.push(item.clone()),
+                let Some(key) = key_of(item, &keys) else {
+                    merged.push(item.clone());
+                    continue;
+                };
+                match places.entry(key) {
+                    Entry::Occupied(place) => {
+                        let place = &mut merged[*place.get()];
+                        *place = merge(place, item, schema);
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(merged.len());
+                        merged.push(item.clone());
+                    }
                 }
             }
             Value::Array(merged)
         }
         (Shape::Set, Value::Array(live), Value::Array(applied)) => {
             let mut merged = live.clone();
+            let mut present: BTreeSet<PathElement> = live.iter().map(value_of).collect();
             for item in applied {
-                if !merged.contains(item) {
+                if present.insert(value_of(item)) {
                     merged.push(item.clone());
                 }
             }

@@ -2,6 +2,7 @@
 
 mod aggregated;
 mod approvals;
+mod browsers;
 mod deletions;
 mod gitops;
 mod health;
@@ -12,5 +13,6 @@ mod propagation;
 mod repeated;
 mod requests;
 mod serving;
+mod streams;
 mod watches;
 mod writes;

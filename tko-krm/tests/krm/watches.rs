@@ -1,6 +1,6 @@
 //! Lists and watches over HTTP, as informers use them.
 
-use crate::serving::{Serving, package, store};
+use crate::serving::{Serving, config_map, package, store};
 use futures_util::StreamExt;
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tko_backend_memory::MemorySettings;
 use tko_core::{
-    ApiCall, Caller, DataApi, Error, Guard, Guarded, Key, Metadata, NewSite, NewTemplate, Result,
-    Revision, SiteId, TemplateId,
+    ApiCall, Caller, DataApi, Error, Guard, Guarded, Key, Metadata, NewSite, NewTemplate, Package,
+    Result, Revision, SiteId, TemplateId,
 };
 use tko_krm::KrmSettings;
 use tko_serve::Access;
@@ -218,6 +218,29 @@ async fn a_watch_begins_with_the_present_objects_and_has_bookmarks() {
     let mut ends = Lines::of(&serving, "plugins?watch=1&timeoutSeconds=1").await;
     assert_eq!(ends.event().await.0, "ADDED");
     assert!(ends.next().await.is_none(), "the watch ends in time");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_objects_are_sent_in_several_pages_each_once_and_in_order() {
+    let serving = Serving::start().await;
+    for at in 0..30 {
+        let mut resource = config_map("a");
+        resource["data"]["greeting"] = "x".repeat(200_000).into();
+        let package = Package::from_values([resource]).expect("a resource");
+        let id = TemplateId::new(&format!("t{at:02}")).expect("an id");
+        let new = NewTemplate::new(id, package);
+        serving.data.register_template(new).await.expect("valid");
+    }
+    let query = "templates?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+                 &allowWatchBookmarks=true";
+    let mut lines = Lines::of(&serving, query).await;
+    for at in 0..30 {
+        let (kind, object) = lines.event().await;
+        assert_eq!(kind, "ADDED");
+        assert_eq!(object["metadata"]["name"], format!("t{at:02}"));
+    }
+    assert_eq!(lines.event().await.0, "BOOKMARK");
     serving.stop().await;
 }
 
