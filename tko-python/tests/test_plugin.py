@@ -115,6 +115,21 @@ def test_a_preparer_changes_its_package(answer):
     assert "d1: " in log
 
 
+@pytest.mark.parametrize("namespaces", [("a", "b"), ("b", "a"), (None, "a"), ("a", None)])
+def test_ports_of_one_name_are_told_apart_by_their_namespaces(answer, namespaces):
+    ports = [port(mtu=9000) | {"metadata": {"name": "n3"} | ({"namespace": n} if n else {})} for n in namespaces]
+    # The first one is the target.
+    answer, _ = answer(POOL, *ports)
+    assert answer.get("error") is None
+    assert ["vlan" in resource["spec"] for resource in answer["package"][1:]] == [True, False]
+
+
+def test_a_target_can_be_named_with_its_namespace():
+    ports = [port() | {"metadata": {"name": "n3", "namespace": n}} for n in ("a", "b")]
+    result = testing.run(str(PLUGINS / "prepare.py"), package=[POOL, *ports], target=("Port", "b/n3")).check()
+    assert ["vlan" in resource["spec"] for resource in list(result.package)[1:]] == [False, True]
+
+
 def test_not_yet_says_what_it_waits_for(answer):
     answer, log = answer(port())
     assert answer == {"prepared": False}
