@@ -24,8 +24,10 @@ def find_target(package, target):
     """Returns the resource to prepare."""
     for resource in package:
         version = resource["apiVersion"].rpartition("/")[2]
-        found = (group(resource), version, resource["kind"], resource["metadata"]["name"])
-        if found == (target["group"], target["version"], target["kind"], target["name"]):
+        name = (resource["metadata"].get("namespace"), resource["metadata"]["name"])
+        found = (group(resource), version, resource["kind"], *name)
+        wanted = (target["group"], target["version"], target["kind"], target.get("namespace"), target["name"])
+        if found == wanted:
             return resource
     raise LookupError(f"{target['kind']} {target['name']} is not in the package")
 

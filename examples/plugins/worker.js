@@ -14,8 +14,9 @@ function send(kind, number, body = "") {
 function prepare(call) {
   const target = call.targetResourceIdentifier;
   for (const resource of call.deploymentPackage) {
-    if (resource.kind === target.kind && resource.metadata.name === target.name) {
-      resource.metadata.annotations = { ...resource.metadata.annotations, "nephio.org/prepared": "true" };
+    const { name, namespace, annotations } = resource.metadata;
+    if (resource.kind === target.kind && name === target.name && namespace === target.namespace) {
+      resource.metadata.annotations = { ...annotations, "nephio.org/prepared": "true" };
     }
   }
   return { prepared: true, package: call.deploymentPackage };

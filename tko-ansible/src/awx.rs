@@ -3,7 +3,8 @@
 //! A change of a site is one job, no matter how often and by how many processes the scheduler is
 //! called: every job carries the site and the identity of the change in its extra variables. The
 //! newest job of the site shows what was done last. So a controller that starts again finds the job
-//! that another one launched, and follows it to its end.
+//! that another one launched, and follows it to its end. A job of an earlier change that still runs
+//! is cancelled and ends before the next one is launched.
 //!
 //! The API is the one of the AWX API reference: `job_templates`, `inventories`, `jobs`.
 
@@ -13,7 +14,7 @@ mod job;
 pub(crate) use self::job::tail;
 
 use self::client::{AwxClient, Login};
-use self::job::Job;
+use self::job::{Job, NewestJob};
 use crate::change::SiteChange;
 use crate::executor::AnsibleSettings;
 use async_trait::async_trait;
@@ -153,10 +154,22 @@ impl Scheduler for AwxScheduler {
         let client = self.client().await?;
         let template = client.one("job_templates", &plugin.template).await?;
         let found = match Job::newest(&client, template, &change).await? {
-            Some(newest) => newest,
+            NewestJob::Usable(job) => Some(job),
+            NewestJob::Ended => None,
+            NewestJob::Earlier(job) => {
+                // If both ran at the same time, the earlier state could be the last one of the site.
+                tracing::info!(
+                    plugin = plugin.id,
+                    site = change.site,
+                    job = job.url,
+                    "waiting for the end of the job of an earlier change"
+                );
+                job.stop(&client, self.settings.poll).await?;
+                None
+            }
             // Jobs of many other sites have displaced it since; the site's condition names its last
             // job.
-            None => match call.site.entity.condition(AUTOMATED) {
+            NewestJob::Missing => match call.site.entity.condition(AUTOMATED) {
                 Some(last) => Job::named(&client, &last.message, &change).await?,
                 None => None,
             },

@@ -56,6 +56,14 @@ pub trait Validator: Send + Sync + 'static {
         target: &Identifier,
         complete: bool,
     ) -> Result<Vec<Violation>>;
+
+    /// Whether every call ends within a time limit of its own, as calls of plugins do. By default it
+    /// does not.
+    ///
+    /// The admission then sets no time limit, because a call may first wait for a free process.
+    fn limits_itself(&self) -> bool {
+        false
+    }
 }
 
 /// The arguments of [`Preparer::prepare`].
@@ -178,6 +186,14 @@ pub trait Preparer: Send + Sync + 'static {
     fn is_passive(&self) -> bool {
         false
     }
+
+    /// Whether every call ends within a time limit of its own, as calls of plugins do. By default it
+    /// does not.
+    ///
+    /// The controller then sets no time limit, because a call may first wait for a free process.
+    fn limits_itself(&self) -> bool {
+        false
+    }
 }
 
 /// The arguments of [`Scheduler::schedule`].
@@ -275,6 +291,14 @@ pub trait Scheduler: Send + Sync + 'static {
     async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
         let _ = sites;
         Vec::new()
+    }
+
+    /// Whether every call ends within a time limit of its own, as calls of plugins do. By default it
+    /// does not.
+    ///
+    /// The controller then sets no time limit, because a call may first wait for a free process.
+    fn limits_itself(&self) -> bool {
+        false
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Target {
     version: String,
     kind: String,
     name: String,
+    /// Absent if the resource has none: packages may have resources of one name in several.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace: String,
 }
 
 /// The part of the input that depends on the plugin's type.
@@ -97,6 +100,7 @@ impl From<Option<&Identifier>> for Target {
             version: target.gvk.version.to_string(),
             kind: target.gvk.kind.to_string(),
             name: target.name.to_string(),
+            namespace: target.namespace.as_deref().unwrap_or_default().to_owned(),
         })
     }
 }

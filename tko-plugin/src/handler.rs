@@ -149,6 +149,10 @@ impl<C: CallRunner> Preparer for PluginHandler<C> {
             }
         }
     }
+
+    fn limits_itself(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -180,6 +184,10 @@ impl<C: CallRunner> Validator for PluginHandler<C> {
             .map(|message| Violation::new(message).resource(target.clone()));
         Ok(violations.collect())
     }
+
+    fn limits_itself(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -205,6 +213,10 @@ impl<C: CallRunner> Scheduler for PluginHandler<C> {
             .and_then(said)
             .map_err(|failure| self.failed("schedule", key, failure))?;
         Ok(Vec::new())
+    }
+
+    fn limits_itself(&self) -> bool {
+        true
     }
 }
 

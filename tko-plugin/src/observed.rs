@@ -126,6 +126,10 @@ impl Preparer for ObservedHandler<dyn Preparer> {
     fn is_passive(&self) -> bool {
         self.inner.is_passive()
     }
+
+    fn limits_itself(&self) -> bool {
+        self.inner.limits_itself()
+    }
 }
 
 #[async_trait]
@@ -146,6 +150,10 @@ impl Validator for ObservedHandler<dyn Validator> {
         })
         .await
     }
+
+    fn limits_itself(&self) -> bool {
+        self.inner.limits_itself()
+    }
 }
 
 #[async_trait]
@@ -163,5 +171,9 @@ impl Scheduler for ObservedHandler<dyn Scheduler> {
 
     async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
         self.inner.lost_sites(sites).await
+    }
+
+    fn limits_itself(&self) -> bool {
+        self.inner.limits_itself()
     }
 }

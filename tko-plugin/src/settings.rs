@@ -45,8 +45,8 @@ pub struct CommandSettings {
 
 /// Time limits of a call by plugin type, from the start of its process.
 ///
-/// A caller should wait slightly longer than this limit: the timeout error contains the end of the
-/// program's stderr.
+/// Handlers [limit their calls](tko_core::Preparer::limits_itself), so a caller sets no limit: a call
+/// may first wait for a process. The timeout error contains the end of the program's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Default: 30 s.

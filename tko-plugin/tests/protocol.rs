@@ -39,7 +39,7 @@ async fn the_input_names_the_data_api_and_the_log_channel() {
     );
     assert_eq!(
         seen["targetResourceIdentifier"],
-        json!({"group": "k8s.cni.cncf.io", "version": "v1", "kind": "NetworkAttachmentDefinition", "name": "n3"})
+        json!({"group": "k8s.cni.cncf.io", "version": "v1", "kind": "NetworkAttachmentDefinition", "name": "n3", "namespace": "upf"})
     );
     let listener: std::net::SocketAddr = "[::]:50050".parse().expect("an address");
     settings.grpc = Some(Grpc::from(listener));

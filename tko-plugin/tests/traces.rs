@@ -254,6 +254,7 @@ async fn other_executors_can_be_observed() {
         let observed = ObservedExecutor::new(NativeExecutor(has_failed), metrics.clone());
         assert!(observed.scheduler(&plugin).is_err());
         let preparer = observed.preparer(&plugin).expect("a preparer");
+        assert!(!preparer.limits_itself());
         let answer = fixture.call(&*preparer, &deployment).await;
         assert_eq!(answer.is_err(), has_failed);
         let trace = traces.take();

@@ -5,7 +5,11 @@ mod fixture;
 use fixture::{Fixture, example, network, plugin, target};
 use serde_json::{Value, json};
 use std::fs;
-use tko_core::{Answer, Error, Gvk, Identifier, Package, PluginType, Record, Violation};
+use std::sync::Arc;
+use tko_core::{Answer, Error, Executor, Gvk, Identifier, Package, PluginType, Record, Violation};
+use tko_plugin::{
+    CommandExecutor, CommandSettings, ObservedExecutor, WorkerExecutor, WorkerPoolSettings,
+};
 
 fn parameters() -> Value {
     json!({
@@ -186,4 +190,36 @@ async fn a_site_read_without_packages_is_not_scheduled_as_an_empty_one() {
         .schedule(&[&plugin("echo.py")], &site, &[], &[])
         .await;
     assert!(matches!(error, Err(Error::Internal { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn plugins_limit_their_calls_themselves() {
+    let settings = CommandSettings::default();
+    let command = Fixture::with(settings.clone());
+    let worker = Fixture::workers(settings.clone(), WorkerPoolSettings::default());
+    let metrics = settings.metrics.clone();
+    let observed: [Arc<dyn Executor>; 2] = [
+        Arc::new(ObservedExecutor::new(
+            CommandExecutor::new(settings.clone()),
+            metrics.clone(),
+        )),
+        Arc::new(ObservedExecutor::new(
+            WorkerExecutor::new(settings),
+            metrics,
+        )),
+    ];
+    for (fixture, observed) in [command, worker].iter().zip(observed) {
+        for executor in [&fixture.executor, &observed] {
+            let plugin = fixture.plugin(PluginType::Prepare, &["a"]).await;
+            let preparer = executor.preparer(&plugin).expect("a preparer");
+            let plugin = fixture.plugin(PluginType::Validate, &["a"]).await;
+            let validator = executor.validator(&plugin).expect("a validator");
+            let plugin = fixture.plugin(PluginType::Schedule, &["a"]).await;
+            let scheduler = executor.scheduler(&plugin).expect("a scheduler");
+            // A controller's limit would include the time in which a call waits for a process.
+            assert!(preparer.limits_itself());
+            assert!(validator.limits_itself());
+            assert!(scheduler.limits_itself());
+        }
+    }
 }

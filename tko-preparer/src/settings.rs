@@ -10,7 +10,8 @@ use tko_worker::WorkerSettings;
 pub struct PrepareSettings {
     /// Name, concurrency, lease and grace period. Default: `preparer`, 64 deployments at a time.
     pub worker: WorkerSettings,
-    /// Time limit of one call of one preparer. Default: 30 s.
+    /// Time limit of one call of one preparer, unless it [limits
+    /// itself](tko_core::Preparer::limits_itself). Default: 30 s.
     pub timeout: Duration,
     /// Interval at which all deployments that wait for a selection, or follow one, are enqueued
     /// even if no event arrived. This repairs missed events. Default: 10 min.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::fmt::{self, Formatter};
+use std::sync::Arc;
 use tko_core::encoding::{self, Dialect, Format, Limits};
 use tko_core::{Gvk, Identifier, Package};
 
@@ -157,7 +158,9 @@ impl DecodedCall {
         let part = |key: &str| target.get(key).and_then(Value::as_str).unwrap_or_default();
         let target = (!part("kind").is_empty()).then(|| {
             let gvk = Gvk::new(part("group"), part("version"), part("kind"));
-            Identifier::new(gvk, part("name"))
+            let namespace = part("namespace");
+            let namespace: Option<Arc<str>> = (!namespace.is_empty()).then(|| namespace.into());
+            Identifier::new(gvk, part("name")).namespace(namespace)
         });
         let own = call
             .deployment_package

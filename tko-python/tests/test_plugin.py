@@ -115,6 +115,21 @@ def test_a_preparer_changes_its_package(answer):
     assert "d1: " in log
 
 
+@pytest.mark.parametrize("namespaces", [("a", "b"), ("b", "a"), (None, "a"), ("a", None)])
+def test_ports_of_one_name_are_told_apart_by_their_namespaces(answer, namespaces):
+    ports = [port(mtu=9000) | {"metadata": {"name": "n3"} | ({"namespace": n} if n else {})} for n in namespaces]
+    # The first one is the target.
+    answer, _ = answer(POOL, *ports)
+    assert answer.get("error") is None
+    assert ["vlan" in resource["spec"] for resource in answer["package"][1:]] == [True, False]
+
+
+def test_a_target_can_be_named_with_its_namespace():
+    ports = [port() | {"metadata": {"name": "n3", "namespace": n}} for n in ("a", "b")]
+    result = testing.run(str(PLUGINS / "prepare.py"), package=[POOL, *ports], target=("Port", "b/n3")).check()
+    assert ["vlan" in resource["spec"] for resource in list(result.package)[1:]] == [False, True]
+
+
 def test_not_yet_says_what_it_waits_for(answer):
     answer, log = answer(port())
     assert answer == {"prepared": False}
@@ -196,6 +211,43 @@ def test_a_scheduler_sees_the_packages():
     )
     assert result.check().errors == []
     assert result.stderr == "apply 1 and 1 to n3\ndelete 1\n"
+
+
+KUBECTL = """#!/bin/sh
+input=$(cat)
+if printf '%s\\n' "$input" | grep -q '^apiVersion: .*nephio.org'; then
+    echo 'no matches for kind "Deployment"' >&2
+    exit 1
+fi
+printf '%s\\n' "$input" | sed -n "s/^kind: /$1 $2 /p" >> "$(dirname "$0")/log"
+"""
+
+
+def test_the_scheduler_of_the_guide_removes_and_applies(tmp_path, monkeypatch):
+    guide = pathlib.Path(__file__).parent.parent.parent / "docs" / "plugins.md"
+    blocks = guide.read_text("utf-8").split("```python\n")
+    [script] = [block.partition("```")[0] for block in blocks if "# cluster.py\n" in block]
+    plugin, program = tmp_path / "cluster.py", tmp_path / "kubectl"
+    plugin.write_text(script)
+    program.write_text(KUBECTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    own = {"apiVersion": "deployment.nephio.org/v1alpha1", "kind": "Deployment", "metadata": {"name": "deployment"}}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "a"}}
+    testing.run(
+        str(plugin),
+        type="schedule",
+        package=[port(context="edge")],
+        deployments={"d1": [own, pod, namespace]},
+        removed_deployments={"d2": [own, pod, namespace]},
+    ).check()
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "delete --context=edge Pod",
+        "delete --context=edge Namespace",
+        "apply --context=edge Namespace",
+        "apply --context=edge Pod",
+    ]
 
 
 def test_functions_of_a_call_need_a_call():

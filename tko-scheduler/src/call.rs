@@ -56,7 +56,8 @@ impl SchedulerCall<'_> {
                 .removed(&deployments.removed)
                 .reports(reports),
         );
-        match guarded(&*context.clock, context.settings.timeout, call).await {
+        let limit = (!scheduler.limits_itself()).then_some(context.settings.timeout);
+        match guarded(&*context.clock, limit, call).await {
             Ok(answer) => answer.map_err(|error| failed(&error.chain())),
             Err(failure) => Err(failed(&failure.to_string())),
         }

@@ -9,7 +9,8 @@ use tko_worker::WorkerSettings;
 pub struct ScheduleSettings {
     /// Name, concurrency, lease and grace period. Default: `scheduler`, 16 sites at a time.
     pub worker: WorkerSettings,
-    /// Time limit of one call of one scheduler. Default: 5 min.
+    /// Time limit of one call of one scheduler, unless it [limits
+    /// itself](tko_core::Scheduler::limits_itself). Default: 5 min.
     pub timeout: Duration,
     /// Interval after which a site is scheduled again even if nothing changed. This repairs drift.
     /// Each site takes up to a tenth less, so that sites spread out. Zero means never. Default: 10

@@ -465,6 +465,33 @@ async fn a_failed_push_is_repeated_with_the_next_write() {
     );
 }
 
+/// Lets a minute pass at once. Programs of Git that run need the real time.
+async fn a_minute_later() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_remote_that_lost_commits_gets_them_again() {
+    let root = TempDir::new().expect("a directory");
+    let remote = bare(root.path());
+    let manifests = with_remote(&root.path().join("ours"), &remote);
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    call.fence(1).make(&manifests).await.expect("pushed");
+    fs::remove_dir_all(&remote).expect("removed");
+    a_minute_later().await;
+    for fence in 2..4 {
+        let error = call.fence(fence).make(&manifests).await;
+        let error = error.expect_err("nowhere to push to").chain();
+        assert!(error.contains("run git push"), "{error}");
+    }
+    bare(root.path());
+    a_minute_later().await;
+    call.fence(4).make(&manifests).await.expect("pushed");
+    assert_eq!(log(&remote), ["site a: 1 added"]);
+}
+
 #[tokio::test]
 async fn a_missing_git_is_reported_with_a_remedy() {
     let root = TempDir::new().expect("a directory");

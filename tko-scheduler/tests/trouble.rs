@@ -155,6 +155,35 @@ impl Scheduler for Bad {
     }
 }
 
+/// Waits for 30 s before each site, and limits itself.
+struct WaitingScheduler;
+
+#[async_trait]
+impl Scheduler for WaitingScheduler {
+    async fn schedule(&self, _: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        Ok(Vec::new())
+    }
+
+    fn limits_itself(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduler_that_limits_itself_may_wait_for_longer_than_the_time_limit() {
+    let mut world = World::new();
+    world.site("a").await;
+    let waiting: Arc<dyn Scheduler> = Arc::new(WaitingScheduler);
+    let registry = Registry::new().with_everywhere("waiting", waiting);
+    let settings = ScheduleSettings::default().with_timeout(Duration::from_secs(20));
+    world.start(registry, settings);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let (status, _, message) = world.condition(key("a")).await.expect("reported");
+    assert_eq!(status, Some(true), "{message}");
+    world.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_exceeds_the_lease_is_made_once() {
     let mut world = World::new();

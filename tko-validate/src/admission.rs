@@ -73,7 +73,8 @@ impl Validation {
         self
     }
 
-    /// Sets the time limit for each validator and resource. Default: [`VALIDATOR_TIME`].
+    /// Sets the time limit for each validator and resource. Default: [`VALIDATOR_TIME`]. A validator
+    /// that [limits itself](Validator::limits_itself) has its own.
     #[must_use]
     pub fn with_time(mut self, time: Duration) -> Self {
         self.time = time;
@@ -96,14 +97,16 @@ impl Validation {
         if parts.is_empty() {
             return match &self.default {
                 DefaultValidator::Schemas(schemas) => {
-                    let room = room.load(Ordering::Relaxed);
+                    let (room, limit) = (room.load(Ordering::Relaxed), Some(self.time));
                     let verdict = schemas.verdict_within(package, resource, complete, room);
-                    let (verdict, more) = self.within_time("schema", target, verdict).await?;
+                    let (verdict, more) =
+                        self.within_time("schema", target, limit, verdict).await?;
                     Ok((verdict.violations, more))
                 }
                 DefaultValidator::Other(other) => {
+                    let limit = self.limit(&**other);
                     let call = other.validate(package, target, complete);
-                    Ok((self.within_time("schema", target, call).await?, 0))
+                    Ok((self.within_time("schema", target, limit, call).await?, 0))
                 }
             };
         }
@@ -124,10 +127,16 @@ impl Validation {
                     reason.as_ref(),
                 )
             })?;
+            let limit = self.limit(&*validator);
             let call = validator.validate(package, target, complete);
-            violations.extend(self.within_time(&name, target, call).await?);
+            violations.extend(self.within_time(&name, target, limit, call).await?);
         }
         Ok((violations, 0))
+    }
+
+    /// The time limit of a validator's call; `None` if the validator limits itself.
+    fn limit(&self, validator: &dyn Validator) -> Option<Duration> {
+        (!validator.limits_itself()).then_some(self.time)
     }
 
     /// Awaits the call of a validator; a panic or a timeout is an error.
@@ -135,19 +144,25 @@ impl Validation {
         &self,
         name: &str,
         target: &Identifier,
+        limit: Option<Duration>,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let call = AssertUnwindSafe(call).catch_unwind();
-        match timeout(self.time, call).await {
-            Ok(Ok(result)) => result.map_err(told),
-            Ok(Err(panic)) => Err(Error::internal(
+        let ended = match limit {
+            None => call.await,
+            Some(limit) => timeout(limit, call).await.map_err(|_| {
+                told(Error::unavailable(
+                    format!("validate {target} with validator {name}"),
+                    format!("it exceeded its time limit of {limit:?}"),
+                ))
+            })?,
+        };
+        match ended {
+            Ok(result) => result.map_err(told),
+            Err(panic) => Err(Error::internal(
                 format!("validate {target}: validator {name} panicked"),
                 words(&*panic),
             )),
-            Err(_) => Err(told(Error::unavailable(
-                format!("validate {target} with validator {name}"),
-                format!("it exceeded its time limit of {:?}", self.time),
-            ))),
         }
     }
 }

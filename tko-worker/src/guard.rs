@@ -21,7 +21,7 @@ pub enum CallFailure {
 }
 
 /// Awaits a call for at most `limit`, and catches its panics. The call is dropped when its time is
-/// over.
+/// over. `None` sets no limit, for a call that ends by itself.
 ///
 /// # Errors
 ///
@@ -42,18 +42,19 @@ pub enum CallFailure {
 /// ```
 pub async fn guarded<T>(
     clock: &dyn Clock,
-    limit: Duration,
+    limit: impl Into<Option<Duration>>,
     call: impl Future<Output = T>,
 ) -> Result<T, CallFailure> {
     // The panicked call is dropped, so nothing observes its own broken state.
     let call = pin!(AssertUnwindSafe(call).catch_unwind());
-    match select(call, clock.sleep(limit)).await {
-        Either::Left((Ok(value), _)) => Ok(value),
-        Either::Left((Err(panic), _)) => {
-            Err(CallFailure::Panicked(panic_message(&*panic).to_owned()))
-        }
-        Either::Right(_) => Err(CallFailure::TimedOut(limit)),
-    }
+    let ended = match limit.into() {
+        None => call.await,
+        Some(limit) => match select(call, clock.sleep(limit)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(_) => return Err(CallFailure::TimedOut(limit)),
+        },
+    };
+    ended.map_err(|panic| CallFailure::Panicked(panic_message(&*panic).to_owned()))
 }
 
 /// The message of a panic, as text.

@@ -26,23 +26,34 @@ pub(crate) struct Job {
     pub url: String,
 }
 
+/// The newest job of a site, for a change that is to be made.
+#[derive(Clone, Debug)]
+pub(crate) enum NewestJob {
+    /// It stands for the change: it has succeeded, or has not ended.
+    Usable(Job),
+    /// It stands for another change, and has not ended.
+    Earlier(Job),
+    /// It has ended: it has failed, or stands for another change.
+    Ended,
+    /// No job on the searched pages belongs to the site.
+    Missing,
+}
+
 impl Job {
     fn new(client: &AwxClient, id: i64) -> Self {
         let url = client.page(&format!("jobs/playbook/{id}"));
         Self { id, url }
     }
 
-    /// The newest job of the site. The outer `None`: no job on the searched pages belongs to the
-    /// site. The inner `None`: the newest job stands for another change, or has failed.
+    /// The newest job of the site.
     ///
     /// # Errors
     /// As requests to AWX.
-    #[allow(clippy::option_option)] // No job, and a job of no use, are two answers.
     pub(crate) async fn newest(
         client: &AwxClient,
         template: i64,
         change: &SiteChange,
-    ) -> Result<Option<Option<Self>>> {
+    ) -> Result<NewestJob> {
         let path = format!("job_templates/{template}/jobs/");
         for page in 1..=MOST_PAGES {
             let page = page.to_string();
@@ -59,19 +70,25 @@ impl Job {
                     continue;
                 }
                 let same = variables.get(CHANGE).and_then(Value::as_str) == Some(&change.change);
-                let failed = matches!(
-                    job["status"].as_str(),
-                    Some("failed" | "error" | "canceled") | None
-                );
-                let id = job["id"].as_i64();
-                let usable = id.filter(|_| same && !failed);
-                return Ok(Some(usable.map(|id| Self::new(client, id))));
+                let status = job["status"].as_str();
+                let Some(id) = job["id"].as_i64() else {
+                    return Ok(NewestJob::Ended);
+                };
+                let job = Self::new(client, id);
+                let has_ended = status.is_none_or(is_final);
+                return Ok(if same && (!has_ended || status == Some("successful")) {
+                    NewestJob::Usable(job)
+                } else if has_ended {
+                    NewestJob::Ended
+                } else {
+                    NewestJob::Earlier(job)
+                });
             }
             if answer["next"].is_null() {
                 break;
             }
         }
-        Ok(None)
+        Ok(NewestJob::Missing)
     }
 
     /// The job that a message names, as [`follow`](Self::follow) writes it, if it stands for this
@@ -152,20 +169,51 @@ impl Job {
         let mut guard = CancelJobOnDrop {
             job: Some((self.clone(), client.clone())),
         };
+        let ended = self.ended(client, first).await;
+        // The job has ended; or AWX is unavailable, and the job continues.
+        guard.job = None;
+        let job = ended?;
+        let lines = self.last_lines(client).await;
+        let text = |name: &str| job[name].as_str().unwrap_or_default();
+        let status = text("status");
+        if status == "successful" {
+            let message = format!("{}: successful\n{lines}", self.url);
+            return Ok(message.trim_end().to_owned());
+        }
+        let (explained, why) = (text("job_explanation"), text("result_traceback"));
+        let why = format!("{status} {explained} {why}");
+        let message = format!("{}\n{lines}", why.trim());
+        Err(Error::internal(
+            format!("finish {}", self.url),
+            message.trim_end().to_owned(),
+        ))
+    }
+
+    /// Cancels the job and waits until it has ended. A job that cannot be cancelled is waited for.
+    ///
+    /// # Errors
+    /// As requests to AWX. A job that no longer exists has ended.
+    pub(crate) async fn stop(&self, client: &AwxClient, first: Duration) -> Result<()> {
+        self.cancel(client).await;
+        match self.ended(client, first).await {
+            Err(error) if error.kind() == ErrorKind::BadArgument => Ok(()),
+            ended => ended.map(|_| ()),
+        }
+    }
+
+    /// Waits for the end of the job, and returns it as AWX shows it. `first` is the first pause
+    /// between two requests; pauses grow to ten times this.
+    ///
+    /// # Errors
+    /// As requests to AWX; `Unavailable` only after many of them.
+    async fn ended(&self, client: &AwxClient, first: Duration) -> Result<Value> {
         let (mut pause, mut failures) = (first, 0);
-        let ended = loop {
+        loop {
             match client.get(&format!("jobs/{}/", self.id), &[]).await {
                 Ok(job) => {
                     failures = 0;
-                    let status = job["status"].as_str().unwrap_or_default().to_owned();
-                    match status.as_str() {
-                        "successful" => break Ok(()),
-                        "failed" | "error" | "canceled" => {
-                            let why = job["result_traceback"].as_str().unwrap_or_default();
-                            let explained = job["job_explanation"].as_str().unwrap_or_default();
-                            break Err(format!("{status} {explained} {why}").trim().to_owned());
-                        }
-                        _ => {}
+                    if job["status"].as_str().is_some_and(is_final) {
+                        return Ok(job);
                     }
                 }
                 Err(error)
@@ -173,27 +221,10 @@ impl Job {
                 {
                     failures += 1;
                 }
-                Err(error) => {
-                    guard.job = None;
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(first * 10);
-        };
-        guard.job = None;
-        let lines = self.last_lines(client).await;
-        match ended {
-            Ok(()) => Ok(format!("{}: successful\n{lines}", self.url)
-                .trim_end()
-                .to_owned()),
-            Err(why) => {
-                let message = format!("{why}\n{lines}");
-                Err(Error::internal(
-                    format!("finish {}", self.url),
-                    message.trim_end().to_owned(),
-                ))
-            }
         }
     }
 
@@ -217,6 +248,11 @@ impl Job {
             }
         }
     }
+}
+
+/// Whether a job with this status has ended.
+fn is_final(status: &str) -> bool {
+    matches!(status, "successful" | "failed" | "error" | "canceled")
 }
 
 /// The last non-empty lines of a text, for people to read.

@@ -1,6 +1,6 @@
 //! Jobs of AWX: one for each change, followed, found again, cancelled.
 
-use crate::awx_server::{AwxServer, AwxState};
+use crate::awx_server::{AwxServer, AwxState, ServedJob};
 use crate::world::{deployment, schedule, scheduler, site};
 use serde_json::json;
 use std::sync::Arc;
@@ -171,6 +171,33 @@ async fn a_call_that_ends_early_cancels_its_job() {
         .await
         .expect("it is cancelled");
     assert_eq!(server.with(|state| state.cancelled.clone()), [100]);
+}
+
+#[tokio::test]
+async fn a_job_of_an_earlier_change_ends_before_the_next_one_is_launched() {
+    let server = AwxServer::start(&["successful"]).await;
+    server.with(|state| {
+        state.stopping = 3;
+        state.jobs.push(ServedJob {
+            id: 100,
+            status: "running".to_owned(),
+            variables: json!({"tko_site": "edge", "tko_change": "x"}),
+            inventory: json!(3),
+        });
+    });
+    let awx = plugin(&server).unwrap();
+    let conditions = schedule(&*awx, &site("edge", "a"), &[], 1).await.unwrap();
+    let message = &conditions[0].message;
+    assert!(
+        message.contains("/jobs/playbook/101: successful"),
+        "{message}"
+    );
+    server.with(|state| {
+        assert_eq!(state.cancelled, [100]);
+        assert_eq!((state.stopping, state.overlaps), (0, 0));
+        let statuses: Vec<&str> = state.jobs.iter().map(|job| &*job.status).collect();
+        assert_eq!(statuses, ["canceled", "successful"]);
+    });
 }
 
 #[tokio::test]

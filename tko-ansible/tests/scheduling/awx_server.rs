@@ -25,6 +25,10 @@ pub(crate) struct ServedJob {
 pub(crate) struct AwxState {
     pub(crate) jobs: Vec<ServedJob>,
     pub(crate) cancelled: Vec<i64>,
+    /// How many more requests for a cancelled job show that it runs.
+    pub(crate) stopping: usize,
+    /// How many jobs were launched while another one of their site ran.
+    pub(crate) overlaps: usize,
     /// Statuses that requests for a job get, in order; the last stays.
     pub(crate) statuses: Vec<&'static str>,
     /// How many times a job was asked for.
@@ -201,6 +205,14 @@ async fn launch(
     assert_eq!(id, 7, "the template named deploy");
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     let mut state = state.0.lock().expect("no test panicked");
+    let site = &body["extra_vars"]["tko_site"];
+    let is_active = |job: &ServedJob| matches!(&*job.status, "pending" | "waiting" | "running");
+    let mut of_site = state
+        .jobs
+        .iter()
+        .filter(|job| job.variables["tko_site"] == *site);
+    let overlaps = of_site.any(is_active);
+    state.overlaps += usize::from(overlaps);
     let number = 100 + i64::try_from(state.jobs.len()).expect("few jobs");
     state.jobs.push(ServedJob {
         id: number,
@@ -226,9 +238,17 @@ async fn job(state: Shared, headers: HeaderMap, Path(id): Path<i64>) -> Response
         return refusal;
     }
     let mut state = state.0.lock().expect("no test panicked");
-    let asked = state.asked.min(state.statuses.len() - 1);
-    let status = state.statuses[asked];
-    state.asked += 1;
+    let is_cancelled = state.cancelled.contains(&id);
+    let status = if is_cancelled && state.stopping > 0 {
+        state.stopping -= 1;
+        "running"
+    } else if is_cancelled {
+        "canceled"
+    } else {
+        let asked = state.asked.min(state.statuses.len() - 1);
+        state.asked += 1;
+        state.statuses[asked]
+    };
     if status == "gone" {
         state.jobs.retain(|job| job.id != id);
     }

@@ -112,4 +112,8 @@ impl Preparer for KptPlugin {
         let function = self.function.identity().await?;
         Some(ContentHash::of(&json!([self.id, function, self.inputs])))
     }
+
+    fn limits_itself(&self) -> bool {
+        true
+    }
 }

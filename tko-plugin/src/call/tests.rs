@@ -11,6 +11,16 @@ fn decode(text: &str) -> Result<PluginAnswer, String> {
 }
 
 #[test]
+fn a_target_has_its_namespace() {
+    let target = Identifier::new(Gvk::new("g.example", "v1", "Net"), "n3");
+    let target = Target::from(Some(&target.namespace(Arc::<str>::from("upf"))));
+    assert_eq!(
+        serde_json::to_value(target).expect("encodes"),
+        json!({"group": "g.example", "version": "v1", "kind": "Net", "name": "n3", "namespace": "upf"})
+    );
+}
+
+#[test]
 fn a_call_has_exactly_the_keys_of_the_protocol() {
     let resource = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     let package = PackageResources(Package::from_values([resource.clone()]).expect("a package"));

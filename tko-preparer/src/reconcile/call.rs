@@ -196,10 +196,11 @@ impl PrepareSession<'_> {
         })
     }
 
-    /// One call, within its time limit. The error completes "preparer NAME failed: …".
+    /// One call, within its time limit unless it limits itself. The error completes "preparer NAME
+    /// failed: …".
     async fn ask(&self, preparer: &dyn Preparer, call: PrepareCall<'_>) -> Result<Answer, String> {
         let (deployment, resource) = (&self.id, call.target);
-        let limit = self.context.settings.timeout;
+        let limit = (!preparer.limits_itself()).then_some(self.context.settings.timeout);
         match guarded(&*self.context.clock, limit, self.prepared(preparer, call)).await {
             Ok(Ok(Answer::Done { effects, .. } | Answer::More { effects, .. }))
                 if effects.len() > MAX_EFFECTS =>

@@ -251,6 +251,18 @@ async fn an_incomplete_package_lists_every_violation_and_continues_once_correcte
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preparer_that_limits_itself_may_wait_for_longer_than_the_time_limit() {
+    let w = world();
+    let settings = PrepareSettings::default().with_timeout(Duration::from_secs(2));
+    let _running = w.start_with(registry(), settings);
+    let id = w.deploy(vec![part("Queues", "q")]).await;
+    let took = w.until_prepared(&id).await;
+    assert!(took >= Duration::from_secs(99), "{took:?}");
+    // Its only call was enough.
+    assert!(took < Duration::from_secs(110), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_back_off_write_nothing_and_delay_no_other_deployment() {
     let w = world();
     let running = w.start();

@@ -24,7 +24,7 @@ pub(crate) fn registry() -> Registry<dyn Preparer> {
 pub(crate) fn added_to(registry: Registry<dyn Preparer>) -> Registry<dyn Preparer> {
     let kinds = [
         "Marks", "Fails", "Panics", "Hangs", "Slow", "Spawns", "Forever", "Idle", "Bad", "Waits",
-        "Asks", "Vanishes", "Flood", "Stuck", "Extra",
+        "Asks", "Vanishes", "Flood", "Stuck", "Extra", "Queues",
     ];
     kinds.into_iter().fold(registry, |registry, kind| {
         let name = kind.to_lowercase();
@@ -59,7 +59,7 @@ impl Preparer for Does {
             "Fails" => Err(Error::bad("poison", "never works")),
             "Panics" => panic!("out of order"),
             "Hangs" => std::future::pending().await,
-            "Slow" => {
+            "Slow" | "Queues" => {
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 Ok(done(marked(&call)))
             }
@@ -120,6 +120,10 @@ impl Preparer for Does {
             }),
             _ => Ok(done(marked(&call))),
         }
+    }
+
+    fn limits_itself(&self) -> bool {
+        self.0 == "Queues"
     }
 }
 

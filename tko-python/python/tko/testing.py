@@ -81,12 +81,13 @@ def read_package(source: PackageSource) -> Package:
 
 
 def find_target(package: Package, target: tuple[str, str] | None) -> dict[str, str]:
-    """The protocol's identifier of the resource with this kind and name; by default of the first."""
+    """The protocol's identifier of the resource with this kind and name, or NAMESPACE/NAME; by default of the first."""
     for resource in package:
-        if target is None or (resource["kind"], resource["metadata"]["name"]) == target:
+        name, namespace = resource["metadata"]["name"], resource["metadata"].get("namespace") or ""
+        if target is None or target in ((resource["kind"], name), (resource["kind"], f"{namespace}/{name}")):
             gvk = GVK(resource=resource)
-            name = resource["metadata"]["name"]
-            return {"group": gvk.group, "version": gvk.version, "kind": gvk.kind, "name": name}
+            found = {"group": gvk.group, "version": gvk.version, "kind": gvk.kind, "name": name}
+            return found | ({"namespace": namespace} if namespace else {})
     raise LookupError(f"the package has no resource {target}")
 
 

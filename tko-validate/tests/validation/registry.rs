@@ -19,6 +19,8 @@ enum Does {
     Fail,
     Panic,
     Hang,
+    /// Limits itself, and waits for 100 s before that.
+    Wait,
 }
 
 #[async_trait]
@@ -42,7 +44,15 @@ impl Validator for Does {
             Self::Fail => Err(Error::unavailable("ask", "nobody answers")),
             Self::Panic => panic!("out of paper"),
             Self::Hang => std::future::pending().await,
+            Self::Wait => {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                Ok(Vec::new())
+            }
         }
+    }
+
+    fn limits_itself(&self) -> bool {
+        matches!(self, Self::Wait)
     }
 }
 
@@ -112,6 +122,14 @@ async fn the_time_that_a_validator_has_can_be_set() {
     let before = tokio::time::Instant::now();
     assert!(admit(&validation, FOO).await.is_err());
     assert_eq!(before.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_validator_that_limits_itself_may_wait_for_longer_than_the_time_limit() {
+    let validation = registered(&[Does::Wait]).with_time(Duration::from_secs(2));
+    let before = tokio::time::Instant::now();
+    assert!(admit(&validation, FOO).await.expect("judged").is_empty());
+    assert_eq!(before.elapsed().as_secs(), 100);
 }
 
 #[tokio::test]

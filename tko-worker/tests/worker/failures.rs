@@ -98,3 +98,16 @@ async fn a_guarded_call_ends_with_its_time_limit() {
     let words = CallFailure::TimedOut(limit).to_string();
     assert!(words.starts_with("did not finish within 20s"), "{words}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guarded_call_without_a_time_limit_is_caught_when_it_panics() {
+    let clock = SystemClock::new();
+    let none: Option<Duration> = None;
+    let slow = async {
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        7
+    };
+    assert_eq!(guarded(&clock, none, slow).await, Ok(7));
+    let panicked: Result<(), _> = guarded(&clock, none, async { panic!("no port") }).await;
+    assert_eq!(panicked, Err(CallFailure::Panicked("no port".to_owned())));
+}

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tko_core::{
     Deployment, DeploymentId, Dialect, Entity, Facts, Format, Gvk, Identifier, Key, Limits,
     Package, Plugin, PluginType, Record, SiteId, encoding,
@@ -184,9 +185,11 @@ fn input(plugin_type: PluginType, mut call: Value) -> anyhow::Result<DryInput> {
     let [group, version, kind] = ["group", "version", "kind"].map(|key| text(wire, key));
     let gvk = Gvk::new(&group, &version, &kind);
     let name = text(wire, "name");
-    // The protocol has no namespace; an empty name is no target.
+    let namespace = text(wire, "namespace");
+    let namespace: Option<Arc<str>> = (!namespace.is_empty()).then(|| namespace.into());
+    // An empty name is no target.
     let has_target = !name.is_empty();
-    let target = Identifier::new(gvk, &name);
+    let target = Identifier::new(gvk, &name).namespace(namespace);
     let target = match package.resolve(&target)? {
         Some(resource) => resource.identifier().clone(),
         None => target,
@@ -266,4 +269,32 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DryInput, input};
+    use serde_json::json;
+    use tko_core::PluginType;
+
+    #[test]
+    fn a_recorded_target_has_its_namespace() {
+        let port = |namespace: &str| {
+            json!({
+                "apiVersion": "example.org/v1",
+                "kind": "Port",
+                "metadata": {"name": "n3", "namespace": namespace},
+            })
+        };
+        let call = json!({
+            "targetResourceIdentifier":
+                {"group": "example.org", "version": "v1", "kind": "Port", "name": "n3", "namespace": "b"},
+            "package": [port("a"), port("b")],
+        });
+        let input = input(PluginType::Validate, call).expect("a recorded call");
+        let DryInput::Validate { target, .. } = input else {
+            panic!("a call of a validator");
+        };
+        assert_eq!(target.namespace.as_deref(), Some("b"));
+    }
 }

@@ -2,21 +2,52 @@
 
 use super::command::GitCommand;
 use super::repository::{Repository, fetch, head};
+use std::time::Duration;
 use tko_core::{Error, Result};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Maximum number of pushes in a row that others may overtake.
 const MAX_ATTEMPTS: u32 = 5;
 
+/// Age from which the result of a push is not trusted: the remote may have been created again, or
+/// restored from a backup.
+const MAX_AGE: Duration = Duration::from_mins(1);
+
 /// Pushes the commits of a repository. One push includes the commits of several sites.
 #[derive(Default)]
 pub(super) struct Pusher {
-    /// The last commit that is known to be pushed; locked during a push.
-    pushed: Mutex<Option<String>>,
+    /// The last commit that was pushed; locked during a push.
+    pushed: Mutex<Option<PushedCommit>>,
+}
+
+/// A commit that the remote got.
+struct PushedCommit {
+    id: String,
+    /// When it was last pushed, or when that failed.
+    checked: Instant,
+    /// Why it could not be pushed again.
+    failure: Option<String>,
+}
+
+impl PushedCommit {
+    /// The result of pushing a commit, if it is known and recent.
+    ///
+    /// Failures are kept, too: during an outage of the remote, not every site waits for a push.
+    fn result(&self, commit: &str, remote: &str) -> Option<Result<()>> {
+        if self.id != commit || self.checked.elapsed() >= MAX_AGE {
+            return None;
+        }
+        Some(match &self.failure {
+            None => Ok(()),
+            Some(why) => Err(Error::unavailable(format!("push to {remote}"), why.clone())),
+        })
+    }
 }
 
 impl Pusher {
-    /// Brings the remote to the last local commit or a later one.
+    /// Brings the remote to the last local commit or a later one. A commit that was pushed is pushed
+    /// again after a while, because the remote may have lost it.
     ///
     /// # Errors
     ///
@@ -32,32 +63,56 @@ impl Pusher {
             let Some(ours) = head(command).await? else {
                 return Ok(());
             };
-            if pushed.as_ref() == Some(&ours) {
-                return Ok(());
+            let known = pushed.as_ref().and_then(|last| last.result(&ours, remote));
+            if let Some(result) = known {
+                return result;
             }
             let branch = branch(repository).await?;
-            let refspec = format!("{ours}:refs/heads/{branch}");
-            let arguments = ["push", "--porcelain", "--", remote, &refspec];
-            let output = command.ask(&arguments, "").await?;
-            if output.success {
-                *pushed = Some(ours);
-                return Ok(());
+            match push_once(command, remote, &ours, &branch).await {
+                Ok(true) => {
+                    *pushed = Some(PushedCommit {
+                        id: ours,
+                        checked: Instant::now(),
+                        failure: None,
+                    });
+                    return Ok(());
+                }
+                Ok(false) => merge(command, repository, remote, &branch).await?,
+                Err(error) => {
+                    if let Some(last) = pushed.as_mut()
+                        && last.id == ours
+                    {
+                        last.checked = Instant::now();
+                        last.failure = Some(error.chain());
+                    }
+                    return Err(error);
+                }
             }
-            // A line that starts with `!` is a refused reference; the brackets show which side
-            // refused it.
-            let outdated = output
-                .stdout
-                .lines()
-                .any(|line| line.starts_with('!') && line.contains("[rejected]"));
-            if !outdated {
-                return Err(command.failed(&arguments, &output));
-            }
-            merge(command, repository, remote, &branch).await?;
         }
         Err(Error::unavailable(
             format!("push to {remote}"),
             "others push there all the time",
         ))
+    }
+}
+
+/// Pushes a commit. Returns false if the remote has commits that are to be merged first.
+async fn push_once(command: &GitCommand, remote: &str, commit: &str, branch: &str) -> Result<bool> {
+    let refspec = format!("{commit}:refs/heads/{branch}");
+    let arguments = ["push", "--porcelain", "--", remote, &refspec];
+    let output = command.ask(&arguments, "").await?;
+    if output.success {
+        return Ok(true);
+    }
+    // A line that starts with `!` is a refused reference; the brackets show which side refused it.
+    let outdated = output
+        .stdout
+        .lines()
+        .any(|line| line.starts_with('!') && line.contains("[rejected]"));
+    if outdated {
+        Ok(false)
+    } else {
+        Err(command.failed(&arguments, &output))
     }
 }
 
