@@ -20,8 +20,9 @@ use std::sync::Arc;
 use tko_core::view::FilterLine;
 use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
 
-/// Maximum number of entities that are picked one by one.
-const MAX_PICKED: usize = 2_000;
+/// Maximum number of entities that are picked one by one: the rows that a page keeps, and those of
+/// the last page that it loads.
+const MAX_PICKED: usize = 2_100;
 
 /// Maximum number of entities of one action by state or reason, which are found by searching.
 const MAX_SEARCHED: usize = 10_000;
