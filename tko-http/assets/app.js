@@ -57,9 +57,16 @@
     while (at) { const next = at.nextSibling; at.remove(); at = next; }
   };
   const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+  // Pages of a browser that is not signed in lead to the sign-in, and from there back to this page.
+  const signedOut = new Error("signed out");
+  const signIn = () => {
+    // An edit would lose its text. It can be saved after a sign-in elsewhere.
+    if (document.querySelector("textarea[data-check]")) state("signed out: sign in in another tab", "off");
+    else location.assign("/sign-in?next=" + encodeURIComponent(location.pathname + location.search));
+  };
   const fetched = async (url) => {
     const response = await fetch(url, { headers: { accept: "text/html" }, cache: "no-store" });
-    if (response.redirected && new URL(response.url).pathname === "/sign-in") location.assign(response.url);
+    if (response.redirected && new URL(response.url).pathname === "/sign-in") { signIn(); throw signedOut; }
     if (!response.ok) throw new Error(String(response.status));
     return parse(await response.text());
   };
@@ -88,7 +95,9 @@
   };
   let stale = false;
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && stale) { stale = false; all(); }
+    if (document.hidden) return;
+    if (stale) { stale = false; all(); }
+    later(0); // the rows that changed meanwhile
   });
 
   // ---- lists: rows that changed, in place -----------------------------------------------------
@@ -99,13 +108,25 @@
   let elsewhere = 0, rowTimer = 0;
   const isWhole = () => body && !document.querySelector("[data-more]") && !grown && body.rows.length < 200;
   let grown = false;
+  const later = (wait) => {
+    if (keys.size && !rowTimer && !document.hidden) rowTimer = setTimeout(rows, wait);
+  };
+  const every = () => { for (const row of body.rows) keys.add(row.id.slice(4)); };
   const rows = async () => {
-    rowTimer = 0;
-    const wanted = [...keys].slice(0, 100);
-    keys.clear();
-    const query = wanted.map((key) => "key=" + encodeURIComponent(key)).join("&");
+    // As many as the server looks up at once, and as an address has room for.
+    const wanted = [];
+    let query = "";
+    for (const key of keys) {
+      const part = "&key=" + encodeURIComponent(key);
+      if (wanted.length && (wanted.length >= 100 || query.length + part.length > 8000)) break;
+      wanted.push(key);
+      query += part;
+    }
+    // A row that changes from now on is asked for once more.
+    for (const key of wanted) keys.delete(key);
+    let wait = 300;
     try {
-      const fresh = await fetched(list.dataset.rows + "&" + query);
+      const fresh = await fetched(list.dataset.rows + query);
       for (const key of wanted) {
         const row = document.getElementById("row-" + key);
         const other = fresh.getElementById("row-" + key);
@@ -114,7 +135,12 @@
         if (other) morphRow(row, other); else row.classList.add("gone");
       }
       ages();
-    } catch { /* as above */ }
+    } catch {
+      for (const key of wanted) keys.add(key);
+      wait = 2000;
+    }
+    rowTimer = 0;
+    later(wait);
   };
   const morphRow = (row, other) => {
     const box = row.querySelector("input[type=checkbox]");
@@ -124,13 +150,12 @@
     if (now) now.checked = isPicked;
   };
   const changed = (data) => {
-    if (!list) { soon(); return; }
-    if (isWhole()) { soon(); return; }
+    if (!list || isWhole()) { soon(); return; }
     for (const id of data.ids) {
       if (document.getElementById("row-" + id)) keys.add(id); else elsewhere += 1;
     }
-    if (data.more) elsewhere += data.more;
-    if (keys.size && !rowTimer && !document.hidden) rowTimer = setTimeout(rows, 300);
+    if (data.more) { elsewhere += data.more; every(); } // not named: they can be any rows
+    later(300);
     if (elsewhere && outside) {
       outside.textContent = elsewhere.toLocaleString("en") + " changes outside these rows";
       outside.hidden = false;
@@ -138,8 +163,8 @@
   };
   const all = () => {
     if (list && !isWhole()) {
-      for (const row of [...body.rows].slice(0, 100)) keys.add(row.id.slice(4));
-      if (!rowTimer) rowTimer = setTimeout(rows, 0);
+      every();
+      later(0);
     } else if (document.querySelector("[data-live]")) {
       last = 0;
       soon();
@@ -159,14 +184,20 @@
         if (shown && shown.textContent !== count) shown.textContent = count;
       }
       if (wasOff) { wasOff = false; all(); }
+      if (data.revision && document.querySelector("[data-counting]")) soon();
     });
     events.addEventListener("changed", (event) => changed(JSON.parse(event.data)));
     events.onerror = () => {
       wasOff = true;
       state("disconnected, reconnecting", "off");
-      // A browser gives up after an answer that is not a stream, for example from a proxy.
-      if (events.readyState === EventSource.CLOSED) { events.close(); setTimeout(follow, 2000); }
+      if (events.readyState === EventSource.CLOSED) refused();
     };
+  };
+  // A browser gives up after an answer that is not a stream: from a proxy, or because it is signed
+  // out. A page of this server tells which, and leads to the sign-in.
+  const refused = async () => {
+    try { await fetched("/about"); } catch (error) { if (error === signedOut) return; }
+    setTimeout(follow, 2000);
   };
   if (scope && live) follow();
 

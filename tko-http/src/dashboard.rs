@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `overview`, `lists`, `deployment`, `entity`, `topology`, `activity`, `about` | the pages |
-//! | `confirm`, `edit`, `retry`, `sign_in` | the actions |
+//! | `confirm`, `result`, `edit`, `retry`, `sign_in` | the actions |
 //! | `events` | the events that an open page receives |
 //! | `shell` | what every page shows around its content |
 //! | `html`, `yaml`, `diff`, `package`, `reason` | how things are shown |
@@ -27,6 +27,7 @@ mod overview;
 mod package;
 mod page;
 mod reason;
+mod result;
 mod retry;
 mod rows;
 mod shell;
@@ -69,8 +70,14 @@ pub(crate) fn routes() -> Router<SharedContext> {
         .route("/plugins/{id}", get(entity::page))
         .route("/{collection}", get(lists::page))
         .route("/rows/{collection}", get(lists::changed_rows))
-        .route("/confirm/{collection}", get(confirm::ask))
-        .route("/apply/{collection}", post(confirm::apply))
+        .route(
+            "/confirm/{collection}",
+            get(confirm::ask).post(confirm::ask_form),
+        )
+        .route(
+            "/apply/{collection}",
+            get(confirm::to_list).post(confirm::apply),
+        )
         .layer(from_fn(page::problems_as_pages))
 }
 

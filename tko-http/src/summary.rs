@@ -25,8 +25,9 @@ const MAX_REASONS: usize = 10_000;
 /// Maximum number of plugins whose names are searched in a text.
 const MAX_NAMED: usize = 1_000;
 
-/// Maximum number of sites with trouble that are kept with their message.
-const MAX_TROUBLED: usize = 1_000;
+/// Maximum number of sites with trouble whose message is kept. Sites beyond it are counted without
+/// their message, which can have many kilobytes.
+const MAX_MESSAGES: usize = 1_000;
 
 /// Counts of all entities, by state and relation.
 #[derive(Default)]
@@ -39,7 +40,10 @@ pub(crate) struct Tally {
     reasons: HashMap<Arc<str>, ReasonCount>,
     templates: HashSet<TemplateId>,
     sites: HashMap<SiteId, Metadata>,
+    /// Every site that needs attention.
     troubled: BTreeMap<SiteId, Trouble>,
+    /// How many of them have a message.
+    messages: usize,
     plugins: HashSet<Arc<str>>,
     attention: AttentionIndex,
     rates: Rates,
@@ -135,7 +139,8 @@ pub(crate) struct ReasonCount {
 /// The condition of a site that needs attention.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
-    pub(crate) message: String,
+    /// The message; `None` if too many others are kept.
+    pub(crate) message: Option<String>,
     pub(crate) since: Timestamp,
 }
 
@@ -148,6 +153,7 @@ impl Tally {
             Kind::Site => {
                 self.sites.clear();
                 self.troubled.clear();
+                self.messages = 0;
             }
             Kind::Deployment => {
                 self.deployments.clear();
@@ -205,20 +211,27 @@ impl Tally {
     }
 
     fn put_site(&mut self, id: &SiteId, entity: &Entity) {
-        self.troubled.remove(id);
+        self.forget_trouble(id);
         if entity.deleting {
             self.sites.remove(id);
             return;
         }
         self.sites.insert(id.clone(), entity.metadata.clone());
-        if let Some(condition) = fault(entity)
-            && self.troubled.len() < MAX_TROUBLED
-        {
+        if let Some(condition) = fault(entity) {
+            let has_room = self.messages < MAX_MESSAGES;
+            self.messages += usize::from(has_room);
             let trouble = Trouble {
-                message: condition.message.clone(),
+                message: has_room.then(|| condition.message.clone()),
                 since: condition.since,
             };
             self.troubled.insert(id.clone(), trouble);
+        }
+    }
+
+    fn forget_trouble(&mut self, id: &SiteId) {
+        let trouble = self.troubled.remove(id);
+        if trouble.is_some_and(|trouble| trouble.message.is_some()) {
+            self.messages -= 1;
         }
     }
 
@@ -318,7 +331,7 @@ impl Tally {
             Key::Plugin(id) => _ = self.plugins.remove(id.as_str()),
             Key::Site(id) => {
                 self.sites.remove(id);
-                self.troubled.remove(id);
+                self.forget_trouble(id);
             }
             Key::Deployment(id) => {
                 let hash = self.hash(id.as_str());
@@ -463,7 +476,7 @@ impl Tally {
         named.min_by_key(|(id, at, _)| (*at, id.clone()))
     }
 
-    /// Sites that need attention, and how many there are (at most 1,000).
+    /// The number of sites that need attention, and the first of them.
     pub(crate) fn troubled(&self, most: usize) -> (usize, Vec<(SiteId, Trouble)>) {
         let shown = self.troubled.iter().take(most);
         let shown = shown

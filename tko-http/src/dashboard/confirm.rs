@@ -20,11 +20,16 @@ use std::sync::Arc;
 use tko_core::view::FilterLine;
 use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
 
-/// Maximum number of entities that are picked one by one.
-const MAX_PICKED: usize = 2_000;
+/// Maximum number of entities that are picked one by one: the rows that a page keeps, and those of
+/// the last page that it loads.
+const MAX_PICKED: usize = 2_100;
 
 /// Maximum number of entities of one action by state or reason, which are found by searching.
 const MAX_SEARCHED: usize = 10_000;
+
+/// The hint after a search that stopped at [`MAX_SEARCHED`].
+pub(super) const MAY_BE_MORE: &str =
+    "There may be more: at most 10,000 are changed at once. Repeat it for the rest.";
 
 /// Number of entities of one action that are changed at the same time.
 const AT_ONCE: usize = 16;
@@ -51,7 +56,7 @@ struct ConfirmPage {
 
 /// A bulk action.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum BulkAction {
+pub(super) enum BulkAction {
     Approve,
     Delete,
 }
@@ -65,21 +70,37 @@ impl BulkAction {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Approve => "approve",
             Self::Delete => "delete",
         }
     }
+
+    /// The word for what was done.
+    pub(super) fn past(self) -> &'static str {
+        match self {
+            Self::Approve => "approved",
+            Self::Delete => "deleted",
+        }
+    }
 }
 
 /// The entities of an action.
-struct BulkTarget {
-    kind: Kind,
-    action: BulkAction,
+pub(super) struct BulkTarget {
+    pub(super) kind: Kind,
+    pub(super) action: BulkAction,
     picked: Vec<Key>,
-    q: String,
+    /// The filter as text.
+    pub(super) q: String,
     filter: FilterLine,
+}
+
+/// Entities that are changed one by one.
+struct BulkKeys {
+    keys: Vec<Key>,
+    /// Whether the search for them stopped before it had seen everything.
+    may_be_more: bool,
 }
 
 impl BulkTarget {
@@ -124,19 +145,26 @@ impl BulkTarget {
         }
     }
 
+    /// The path of the list in the navigation.
+    pub(super) fn active(&self) -> &'static str {
+        match self.kind {
+            Kind::Deployment => "/deployments",
+            Kind::Site => "/sites",
+            Kind::Template => "/templates",
+            Kind::Plugin => "/plugins",
+        }
+    }
+
     /// The number of entities concerned, and the first ids.
     async fn preview(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Preview> {
-        let found: Vec<Key> = if !self.picked.is_empty() {
-            self.picked.clone()
-        } else if self.filter.is_scanned() {
-            self.searched(context, caller).await?
-        } else {
+        let Some(found) = self.keys(context, caller).await? else {
             return Preview::of(&*caller.api, &self.select()).await;
         };
         Ok(Preview {
-            count: u64::try_from(found.len()).unwrap_or(u64::MAX),
-            more: false,
+            count: u64::try_from(found.keys.len()).unwrap_or(u64::MAX),
+            more: found.may_be_more,
             first: found
+                .keys
                 .iter()
                 .take(SHOWN)
                 .map(|key| key.id().to_owned())
@@ -144,34 +172,48 @@ impl BulkTarget {
         })
     }
 
-    /// The entities that a search finds.
-    async fn searched(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Vec<Key>> {
-        let mut found = Vec::new();
+    /// The entities that are changed one by one: those that were picked, or that a search finds.
+    /// `None` if the API itself evaluates the filter.
+    async fn keys(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Option<BulkKeys>> {
+        if !self.picked.is_empty() {
+            return Ok(Some(BulkKeys {
+                keys: self.picked.clone(),
+                may_be_more: false,
+            }));
+        }
+        if !self.filter.is_scanned() {
+            return Ok(None);
+        }
+        self.searched(context, caller).await.map(Some)
+    }
+
+    /// The entities that a search finds, at most [`MAX_SEARCHED`].
+    async fn searched(&self, context: &SharedContext, caller: &ApiCaller) -> Result<BulkKeys> {
+        let mut keys = Vec::new();
         let mut list = List::new(self.select());
         loop {
             let page = crate::scan::page(context, caller, list.clone(), &self.filter).await?;
-            found.extend(page.items.iter().map(|record| record.entity.key.clone()));
-            if page.next.is_none() || found.len() >= MAX_SEARCHED {
-                found.truncate(MAX_SEARCHED);
-                return Ok(found);
+            keys.extend(page.items.iter().map(|record| record.entity.key.clone()));
+            if page.next.is_none() || keys.len() >= MAX_SEARCHED {
+                let may_be_more = page.next.is_some() || keys.len() > MAX_SEARCHED;
+                keys.truncate(MAX_SEARCHED);
+                return Ok(BulkKeys { keys, may_be_more });
             }
             list.after = page.next;
         }
     }
 
-    async fn apply(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Bulk> {
+    /// Changes the entities. Also returns whether there may be more.
+    async fn apply(&self, context: &SharedContext, caller: &ApiCaller) -> Result<(Bulk, bool)> {
         let api = &caller.api;
-        let keys = if !self.picked.is_empty() {
-            self.picked.clone()
-        } else if self.filter.is_scanned() {
-            self.searched(context, caller).await?
-        } else {
-            return match self.action {
-                BulkAction::Approve => api.approve(&self.select()).await,
-                BulkAction::Delete => api.purge(&self.select()).await,
+        let Some(found) = self.keys(context, caller).await? else {
+            let bulk = match self.action {
+                BulkAction::Approve => api.approve(&self.select()).await?,
+                BulkAction::Delete => api.purge(&self.select()).await?,
             };
+            return Ok((bulk, false));
         };
-        let changes = keys.into_iter().map(|key| async move {
+        let changes = found.keys.into_iter().map(|key| async move {
             let done = self.change(api, &key).await;
             (key, done)
         });
@@ -183,7 +225,7 @@ impl BulkTarget {
                 Err(problem) => bulk.skipped.push((key, problem.detail().to_owned())),
             }
         }
-        Ok(bulk)
+        Ok((bulk, found.may_be_more))
     }
 
     /// Changes one entity.
@@ -203,18 +245,54 @@ fn gone(error: Error) -> Result<()> {
     }
 }
 
-/// Asks for confirmation of a bulk action.
+/// The word for a number of entities of a kind.
+pub(super) fn things(kind: Kind, count: u64) -> &'static str {
+    if count == 1 {
+        kind.as_str()
+    } else {
+        plural(kind)
+    }
+}
+
+/// Asks for confirmation of a bulk action that a link names.
 pub(super) async fn ask(
+    name: Path<String>,
+    State(context): State<SharedContext>,
+    caller: ApiCaller,
+    query: ApiQuery,
+) -> PageResult {
+    // The address of a question that was asked for by a form.
+    if query.clone().end().is_ok() {
+        return to_list(name).await;
+    }
+    asked(&context, &caller, &name, query).await
+}
+
+/// Asks for confirmation of a bulk action that a form names: an address has no room for many ids.
+pub(super) async fn ask_form(
     Path(name): Path<String>,
     State(context): State<SharedContext>,
     caller: ApiCaller,
+    body: Bytes,
+) -> PageResult {
+    asked(&context, &caller, &name, ApiQuery::from_form(&body)?).await
+}
+
+async fn asked(
+    context: &SharedContext,
+    caller: &ApiCaller,
+    name: &str,
     mut query: ApiQuery,
 ) -> PageResult {
-    let kind = collection(&name)?;
-    let target = BulkTarget::take(kind, &mut query)?;
+    let target = BulkTarget::take(collection(name)?, &mut query)?;
     query.end()?;
-    let preview = target.preview(&context, &caller).await?;
-    question(&context, &caller, &target, preview, None).await
+    let preview = target.preview(context, caller).await?;
+    question(context, caller, &target, preview, None).await
+}
+
+/// Leads from the address of a form to the list, for example after a sign-in.
+pub(super) async fn to_list(Path(name): Path<String>) -> PageResult {
+    go_to(&format!("/{}", plural(collection(&name)?)))
 }
 
 async fn question(
@@ -225,23 +303,19 @@ async fn question(
     notice: Option<Notice>,
 ) -> PageResult {
     let (verb, name) = (target.action.as_str(), plural(target.kind));
-    let active = match target.kind {
-        Kind::Deployment => "/deployments",
-        Kind::Site => "/sites",
-        Kind::Template => "/templates",
-        Kind::Plugin => "/plugins",
-    };
     let count = preview.count;
-    let at_least = if preview.more { "at least " } else { "" };
-    let things = if count == 1 {
-        target.kind.as_str()
+    // A search that stopped is limited to what it found; the API changes everything that matches.
+    let is_limited = preview.more && target.filter.is_scanned();
+    let at_least = if preview.more && !is_limited {
+        "At least "
     } else {
-        name
+        ""
     };
+    let things = things(target.kind, count);
     let title = format!("{}{} {things}", verb[..1].to_uppercase(), &verb[1..]);
-    let mut shell = Shell::new(context, caller, title.clone(), active, "none").await?;
+    let mut shell = Shell::new(context, caller, title.clone(), target.active(), "none").await?;
     shell.notice = notice;
-    let question = match (count, target.action) {
+    let mut question = match (count, target.action) {
         (0, BulkAction::Approve) => "Nothing here waits for approval.".to_owned(),
         (0, BulkAction::Delete) => "Nothing matches.".to_owned(),
         (1, BulkAction::Delete) => {
@@ -253,12 +327,21 @@ async fn question(
         ),
         (1, BulkAction::Approve) => "It will be placed on its site.".to_owned(),
         (_, BulkAction::Approve) => {
+            let except = if target.picked.is_empty() {
+                ""
+            } else {
+                ", except those that are not prepared"
+            };
             format!(
-                "{at_least}{} {things} will be placed on their sites.",
+                "{at_least}{} {things} will be placed on their sites{except}.",
                 number(count)
             )
         }
     };
+    if is_limited {
+        question.push(' ');
+        question.push_str(MAY_BE_MORE);
+    }
     let mut hidden = vec![
         ("action", verb.to_owned()),
         ("q", target.q.clone()),
@@ -313,19 +396,14 @@ pub(super) async fn apply(
         let notice = Some(Notice { text, bad: true });
         return question(&context, &caller, &target, preview, notice).await;
     }
-    let bulk = if let [key] = &target.picked[..] {
+    let (bulk, may_be_more) = if let [key] = &target.picked[..] {
         // The page of its error says more than the number of entities that were skipped.
         target.change(&caller.api, key).await?;
-        Bulk::new(1)
+        (Bulk::new(1), false)
     } else {
         target.apply(&context, &caller).await?
     };
-    let (done, skipped) = (bulk.done, bulk.skipped.len());
-    let verb = target.action.as_str();
-    let q = encoded(&target.q);
-    go_to(&format!(
-        "/{name}?q={q}&done={verb}&count={done}&skipped={skipped}"
-    ))
+    super::result::page(&context, &caller, &target, &bulk, may_be_more).await
 }
 
 /// Approves the deployment of a page.

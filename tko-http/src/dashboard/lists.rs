@@ -3,7 +3,7 @@
 use super::html::{number, short};
 use super::page::{PageResult, rendered};
 use super::rows::{ListRow, Shown, columns, row};
-use super::shell::{Notice, Shell};
+use super::shell::Shell;
 use super::sorted::latest;
 use super::{encoded, heading};
 use crate::api::{collection, plural};
@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use futures_util::{StreamExt, stream};
 use tko_core::view::{DeploymentState, FilterLine};
-use tko_core::{Cursor, Error, Key, Kind, List, Record, Result, Want};
+use tko_core::{Cursor, Entity, Error, Key, Kind, List, Record, Result, Want};
 
 /// Number of rows in one page.
 const ROWS: usize = 100;
@@ -118,11 +118,7 @@ pub(super) async fn page(
     let q = query.text("q")?.unwrap_or_default();
     let cursor = query.text("cursor")?;
     let sort = ListSort::take(&mut query)?;
-    let done = (
-        query.text("done")?,
-        query.number::<u64>("count")?,
-        query.number::<u64>("skipped")?,
-    );
+    let notice = super::result::notice(&mut query)?;
     query.end()?;
     let active = match kind {
         Kind::Deployment => "/deployments",
@@ -132,7 +128,7 @@ pub(super) async fn page(
     };
     let name = plural(kind);
     let mut shell = Shell::new(&context, &caller, heading(kind), active, name).await?;
-    shell.notice = notice(done.0.as_deref(), done.1, done.2);
+    shell.notice = notice;
     let (filter, problem) = match FilterLine::parse(kind, &q) {
         Ok(filter) => (filter, None),
         Err(error) => (FilterLine::all(kind), Some(error.to_string())),
@@ -209,25 +205,6 @@ pub(super) async fn page(
     })
 }
 
-/// The message after a bulk action.
-fn notice(done: Option<&str>, count: Option<u64>, skipped: Option<u64>) -> Option<Notice> {
-    let verb = match done? {
-        "approve" => "approved",
-        "delete" => "deleted",
-        _ => return None,
-    };
-    let skipped = skipped.unwrap_or(0);
-    let mut text = format!("{} {verb}", number(count.unwrap_or(0)));
-    if skipped > 0 {
-        text.push_str("; left as they are, because they are in use: ");
-        text.push_str(&number(skipped));
-    }
-    Some(Notice {
-        text,
-        bad: skipped > 0,
-    })
-}
-
 /// The states of deployments as links.
 fn chips(
     context: &SharedContext,
@@ -295,17 +272,25 @@ pub(super) async fn changed_rows(
         .buffered(LOOKUPS)
         .collect()
         .await;
-    let rows = records.iter().filter_map(|record| record.as_ref().ok());
-    let rows = rows.filter(|record| {
-        let is_shown = filter.state == Some(DeploymentState::Deleting) || !record.entity.deleting;
-        let mut select = filter.select.clone();
-        select.deleting = true;
-        is_shown && filter.fits(&record.entity) && select.matches(&record.entity)
-    });
+    let mut select = filter.select.clone();
+    select.deleting = true;
+    let is_shown = |entity: &Entity| {
+        let is_there = filter.state == Some(DeploymentState::Deleting) || !entity.deleting;
+        is_there && filter.fits(entity) && select.matches(entity)
+    };
+    let mut rows = Vec::new();
+    for record in records {
+        match record {
+            Ok(record) if is_shown(&record.entity) => {
+                rows.push(row(&context, &record.entity, shown));
+            }
+            Ok(_) | Err(Error::NotFound(_) | Error::Forbidden(_)) => {}
+            // The row may still be there, so the page asks again.
+            Err(error) => return Err(error.into()),
+        }
+    }
     rendered(&RowsPage {
-        rows: rows
-            .map(|record| row(&context, &record.entity, shown))
-            .collect(),
+        rows,
         can_change: super::shell::Rights::of(&caller.caller).may_change(kind),
     })
 }

@@ -11,13 +11,16 @@ use crate::query::ApiQuery;
 use crate::summary::StateCounts;
 use askama::Template;
 use axum::extract::State;
-use tko_core::Key;
 use tko_core::view::{DeploymentState, quoted_filter};
+use tko_core::{Key, Timestamp};
 
 /// Maximum number of reasons, sites and plugins that are shown.
 const REASONS: usize = 10;
 const TROUBLED: usize = 8;
 const PLUGINS: usize = 5;
+
+/// The text for a site whose message is not kept.
+const OTHER_TROUBLE: &str = "its page says what is wrong";
 
 /// Number of changes that are shown.
 const ACTIVITY: usize = 8;
@@ -26,17 +29,26 @@ const ACTIVITY: usize = 8;
 #[template(path = "overview.html")]
 struct OverviewPage {
     shell: Shell,
+    /// Absent for a caller who may read only some entities, because these are about all of them.
+    numbers: Option<OverviewNumbers>,
+    /// Shown without the numbers if there are none.
+    states: Vec<StateLink>,
+    activity: Vec<ActivityRow>,
+}
+
+/// What is known of all entities.
+struct OverviewNumbers {
+    counts: StateCounts,
     total: String,
+    /// Whether everything was counted, so that an empty list means that there is nothing.
     complete: bool,
     bar: Html,
-    states: Vec<StateLink>,
     reasons: Vec<ReasonRow>,
     chart: Html,
     prepared_rate: String,
     placed_rate: String,
     troubled: Vec<TroubledRow>,
-    more_troubled: usize,
-    activity: Vec<ActivityRow>,
+    more_troubled: Option<String>,
     plugins: Vec<PluginRow>,
 }
 
@@ -105,12 +117,32 @@ pub(super) async fn page(
     query: ApiQuery,
 ) -> PageResult {
     query.end()?;
-    let shell = Shell::new(&context, &caller, "Overview", "/", "all").await?;
-    let now = shell.now;
-    let activity = latest(&caller, ACTIVITY, now).await;
-    if caller.scopes().is_some() {
-        return restricted(shell, activity);
-    }
+    let mut shell = Shell::new(&context, &caller, "Overview", "/", "all").await?;
+    let activity = latest(&caller, ACTIVITY, shell.now).await;
+    let numbers = if caller.scopes().is_none() {
+        Some(counted(&context, shell.now))
+    } else {
+        shell.notice = Some(Notice {
+            text: "You see a part of this installation; the numbers of all of it are not shown. \
+                   The lists have what is yours."
+                .to_owned(),
+            bad: false,
+        });
+        None
+    };
+    let counts = numbers
+        .as_ref()
+        .map_or_else(StateCounts::default, |numbers| numbers.counts);
+    rendered(&OverviewPage {
+        states: state_links(&counts, ""),
+        shell,
+        numbers,
+        activity,
+    })
+}
+
+/// What is known of all entities. Must not be shown to a caller who may read only some of them.
+fn counted(context: &SharedContext, now: Timestamp) -> OverviewNumbers {
     let tally = context.feeds.tally();
     let counts = tally.states();
     let rates = tally.rates().until(now);
@@ -151,7 +183,9 @@ pub(super) async fn page(
             TroubledRow {
                 waiting: number(counts.total() - placed),
                 since: age(trouble.since, now),
-                text: visible(&trouble.message),
+                text: trouble
+                    .message
+                    .map_or_else(|| OTHER_TROUBLE.to_owned(), |message| visible(&message)),
                 href: path(&Key::from(&id)),
                 id: id.to_string(),
             }
@@ -166,47 +200,18 @@ pub(super) async fn page(
             count: number(count),
             text: visible(&text),
         });
-    let page = OverviewPage {
+    let more = u64::try_from(all_troubled.saturating_sub(troubled.len())).unwrap_or(u64::MAX);
+    OverviewNumbers {
+        counts,
         total: number(counts.total()),
         complete: tally.revision().is_some(),
         bar: bar(&counts, "bar"),
-        states: state_links(&counts, ""),
         chart: chart(&rates),
         prepared_rate: rate(|rate| rate.0),
         placed_rate: rate(|rate| rate.1),
-        more_troubled: all_troubled.saturating_sub(troubled.len()),
+        more_troubled: (more > 0).then(|| number(more)),
         plugins: plugins.collect(),
-        shell,
         reasons,
         troubled,
-        activity,
-    };
-    drop(tally);
-    rendered(&page)
-}
-
-/// The overview of a caller who may read only some entities: without the counts of all.
-fn restricted(mut shell: Shell, activity: Vec<ActivityRow>) -> PageResult {
-    shell.notice = Some(Notice {
-        text: "You see a part of this installation; the numbers of all of it are not shown. The \
-               lists have what is yours."
-            .to_owned(),
-        bad: false,
-    });
-    let none = StateCounts::default();
-    rendered(&OverviewPage {
-        shell,
-        total: String::new(),
-        complete: true,
-        bar: bar(&none, "bar"),
-        states: state_links(&none, ""),
-        reasons: Vec::new(),
-        chart: chart(&[]),
-        prepared_rate: "–".to_owned(),
-        placed_rate: "–".to_owned(),
-        troubled: Vec::new(),
-        more_troubled: 0,
-        activity,
-        plugins: Vec::new(),
-    })
+    }
 }

@@ -1,4 +1,4 @@
-use super::Tally;
+use super::{MAX_MESSAGES, Tally};
 use tko_core::deployment_resource::DeploymentResource;
 use tko_core::view::DeploymentState;
 use tko_core::{
@@ -64,6 +64,38 @@ fn deployments_are_counted_by_metadata_of_their_sites() {
     tally.put(&deployment("a", |d| d), true);
     assert_eq!(tally.by_site_metadata("region")["south"].total(), 1);
     assert!(tally.by_site_metadata("tier").is_empty());
+}
+
+#[test]
+fn every_site_with_trouble_is_counted_even_without_its_message() {
+    let site = |number: usize| {
+        let id = SiteId::new(&format!("lab/{number:05}")).expect("an id");
+        Entity::new(id, Facts::site(None, None))
+    };
+    let failing = |number: usize| {
+        let condition = Condition::new("Scheduled", false, "Failed", "no route", Generation(1));
+        site(number).conditions(vec![condition])
+    };
+    let mut tally = Tally::default();
+    for number in 0..MAX_MESSAGES + 2 {
+        tally.put(&failing(number), true);
+    }
+    let (count, first) = tally.troubled(1);
+    assert_eq!(count, MAX_MESSAGES + 2);
+    assert_eq!(first[0].1.message.as_deref(), Some("no route"));
+    // Those with a message are repaired; the others still need attention.
+    for number in 0..MAX_MESSAGES {
+        tally.put(&site(number), true);
+    }
+    let (count, shown) = tally.troubled(8);
+    assert_eq!((count, shown.len()), (2, 2));
+    assert!(shown.iter().all(|(_, trouble)| trouble.message.is_none()));
+    // There is room for messages again.
+    tally.put(&failing(MAX_MESSAGES), true);
+    let (_, shown) = tally.troubled(8);
+    assert_eq!(shown[0].1.message.as_deref(), Some("no route"));
+    tally.remove(&site(MAX_MESSAGES));
+    assert_eq!((tally.troubled(8).0, tally.messages), (1, 0));
 }
 
 #[test]

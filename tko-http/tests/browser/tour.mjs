@@ -238,6 +238,46 @@ try {
   assert.match(await page.locator("#facts").textContent(), /<script>alert\(1\)<\/script>/);
   assert.match(await page.locator("#facts").textContent(), /\\u\{202e\}/);
 
+  at("rows that change while the page is hidden");
+  const many = 150; // more than are asked for at once
+  const waitingCount = async () => (await api("GET", "/api/v1/summary")).deployments.waiting;
+  const waitingBefore = await waitingCount();
+  for (let number = 0; number < many; number += 1) {
+    const id = "000" + String(number).padStart(3, "0"); // before all others
+    await api("POST", `/api/v1/deployments?id=${id}&template=nf/free5gc/upf:v1.4.0&prepared=true`);
+  }
+  await until("all are counted", async () => (await waitingCount()) === waitingBefore + many);
+  await page.goto(url + "/deployments");
+  await isLive(page);
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  await until("more rows than changed", async () => (await page.locator("tbody tr").count()) > many);
+  const waitingRows = page.locator('tr[id^="row-000"] .s.waiting');
+  assert.equal(await waitingRows.count(), many);
+  const hide = (isHidden) => page.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { configurable: true, value });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+  const outside = () => page.locator("#outside").textContent();
+  await hide(true);
+  const before = await outside();
+  assert.equal((await api("POST", "/api/v1/deployments:approve?id=000*")).done, many);
+  // Events come in order: with this one, the page has those of the rows, too.
+  await api("POST", "/api/v1/deployments?template=nf/free5gc/upf:v1.4.0");
+  await until("a change outside the rows", async () => (await outside()) !== before);
+  assert.equal(await waitingRows.count(), many, "a hidden page asks for no rows");
+  page.quiet = true; // the browser logs the request that fails
+  let failures = 1;
+  await page.route(/\/rows\//, (route) => {
+    if (failures === 0) return route.continue();
+    failures -= 1;
+    return route.abort();
+  });
+  await hide(false);
+  await until("every row is up to date", async () => (await waitingRows.count()) === 0);
+  assert.equal(failures, 0);
+  await page.unroute(/\/rows\//);
+  page.quiet = false;
+
   at("a restart heals");
   await page.goto(url + "/");
   await isLive(page);
@@ -274,6 +314,16 @@ try {
   await guest.getByRole("button", { name: "Sign in" }).click();
   await guest.goto(closedUrl + "/deployments/" + topology);
   assert.equal(await guest.getByRole("button", { name: "Edit" }).count(), 1);
+
+  at("a token that is no longer accepted");
+  guest.quiet = true; // the browser logs the refusal
+  await guest.route(/\/events\?/, async (route) => {
+    await guest.context().clearCookies();
+    await route.fulfill({ status: 401, contentType: "application/problem+json", body: "{}" });
+  });
+  await guest.goto(closedUrl + "/sites?q=lab/*", { waitUntil: "commit" });
+  await guest.waitForURL(/\/sign-in\?next=/);
+  assert.equal(new URL(guest.url()).searchParams.get("next"), "/sites?q=lab/*");
 
   at("pages that do not exist");
   page.quiet = true;

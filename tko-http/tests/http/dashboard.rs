@@ -2,6 +2,7 @@
 
 use crate::harness::{CONFIG, TestServer, sent};
 use reqwest::StatusCode;
+use tko_core::{DataApi, DeploymentId, NewDeployment};
 
 async fn page(server: &TestServer, path: &str) -> String {
     let request = server.get(path).header("accept", "text/html");
@@ -111,7 +112,8 @@ async fn actions_ask_first_and_count_again() {
         .to_str()
         .expect("text")
         .to_owned();
-    assert!(to.contains("done=approve&count=2&skipped=0"), "{to}");
+    assert!(to.ends_with("&done=approve&count=2"), "{to}");
+    assert!(page(&server, &to).await.contains("2 approved"));
     let approved = server.get(&format!("/api/v1/deployments/{first}"));
     let approved: serde_json::Value = sent(approved, StatusCode::OK)
         .await
@@ -130,6 +132,98 @@ fn post(server: &TestServer, path: &str, form: String) -> reqwest::RequestBuilde
         .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "text/html")
         .body(form)
+}
+
+/// Creates deployments that wait for approval: `d00000`, `d00001` and so on.
+async fn create_waiting(server: &TestServer, count: usize) {
+    let new = |number: usize| {
+        let id = DeploymentId::new(&format!("d{number:05}")).expect("an id");
+        NewDeployment::new().id(id).prepared(true)
+    };
+    for first in (0..count).step_by(1_000) {
+        let numbers = first..count.min(first + 1_000);
+        let created = server.store.create_deployments(numbers.map(new).collect());
+        assert!(created.await.iter().all(Result::is_ok));
+    }
+}
+
+/// Posts a form and returns the page.
+async fn posted(server: &TestServer, path: &str, form: String) -> String {
+    let response = sent(post(server, path, form), StatusCode::OK).await;
+    response.text().await.expect("a page")
+}
+
+#[tokio::test]
+async fn many_picked_rows_are_confirmed_and_approved() {
+    let server = TestServer::start().await;
+    create_waiting(&server, 300).await;
+    let list = page(&server, "/deployments").await;
+    let form = "<form method=\"post\" action=\"/confirm/deployments\"";
+    assert!(list.contains(form), "{list}");
+    // All that match, then those that are picked.
+    let filter = "action=approve&q=--state+waiting".to_owned();
+    let question = posted(&server, "/confirm/deployments", filter).await;
+    assert!(question.contains("Approve 300 deployments"), "{question}");
+    let ids: Vec<String> = (0..300).map(|id| format!("&id=d{id:05}")).collect();
+    let picked = format!("action=approve&q={}", ids.concat());
+    let question = posted(&server, "/confirm/deployments", picked.clone()).await;
+    assert!(question.contains("Approve 300 deployments"), "{question}");
+    assert!(question.contains("value=\"d00299\""), "{question}");
+    let apply = post(&server, "/apply/deployments", format!("{picked}&count=300"));
+    let done = sent(apply, StatusCode::SEE_OTHER).await;
+    assert_eq!(
+        done.headers()["location"],
+        "/deployments?q=&done=approve&count=300"
+    );
+    // The addresses of forms lead to the list.
+    for path in ["/confirm/deployments", "/apply/deployments"] {
+        let list = sent(server.get(path), StatusCode::SEE_OTHER).await;
+        assert_eq!(list.headers()["location"], "/deployments", "{path}");
+    }
+    let cross = post(&server, "/confirm/deployments", picked);
+    let cross = cross.header("sec-fetch-site", "cross-site");
+    sent(cross, StatusCode::FORBIDDEN).await;
+}
+
+#[tokio::test]
+async fn what_an_action_leaves_unchanged_is_shown_with_the_reason() {
+    let server = TestServer::start().await;
+    server.register("/api/v1/templates/t", CONFIG).await;
+    let waiting = server.create("template=t&prepared=true").await;
+    let (one, other) = (
+        server.create("template=t").await,
+        server.create("template=t").await,
+    );
+    let form = format!("action=approve&q=&id={waiting}&id={one}&id={other}");
+    let question = posted(&server, "/confirm/deployments", form.clone()).await;
+    assert!(
+        question.contains("except those that are not prepared"),
+        "{question}"
+    );
+    let result = posted(&server, "/apply/deployments", format!("{form}&count=3")).await;
+    assert!(
+        result.contains("1 deployment approved, 2 unchanged"),
+        "{result}"
+    );
+    for id in [&one, &other] {
+        let reason = format!("deployment {id} is not prepared yet");
+        assert!(result.contains(&reason), "{reason}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_on_very_many_says_that_there_may_be_more() {
+    let server = TestServer::start().await;
+    create_waiting(&server, 10_001).await;
+    let more = "There may be more: at most 10,000 are changed at once. Repeat it for the rest.";
+    let question = "/confirm/deployments?action=delete&q=--state%20waiting";
+    let question = page(&server, question).await;
+    assert!(question.contains("Delete 10,000 deployments"), "{question}");
+    assert!(question.contains(more), "{question}");
+    // Where it leads after the deletion.
+    let done = "/deployments?q=&done=delete&count=10000&more=true";
+    let done = page(&server, done).await;
+    assert!(done.contains(&format!("10,000 deleted. {more}")), "{done}");
 }
 
 #[tokio::test]

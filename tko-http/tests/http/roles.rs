@@ -6,7 +6,8 @@ use reqwest::{Method, StatusCode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tko_core::{
-    Caller, CallerRole, DataApi, Error, Guarded, Key, Kind, NewDeployment, Result, RoleGuard, Token,
+    Caller, CallerRole, DataApi, Error, Guarded, Key, Kind, NewDeployment, Pattern, Result,
+    RoleGuard, Scope, Token,
 };
 use tko_http::HttpServerSettings;
 use tko_serve::{Access, Authenticate, Credentials};
@@ -16,7 +17,7 @@ const READERS: &[CallerRole] = &[Viewer, Operator, Author, Worker, Admin];
 const OPERATORS: &[CallerRole] = &[Operator, Admin];
 const AUTHORS: &[CallerRole] = &[Author, Admin];
 
-/// Names the caller after its token, which is also its role.
+/// Names the caller after its token, which is also its role; `india` is an operator there only.
 struct ByRole;
 
 #[async_trait]
@@ -25,6 +26,10 @@ impl Authenticate for ByRole {
         match credentials.bearer() {
             None => Err(Error::Unauthenticated("send a role".to_owned())),
             Some("nobody") => Caller::new("nobody"),
+            Some("india") => {
+                let sites = Pattern::id("india/**").expect("a pattern");
+                Caller::new("india")?.role_within("operator", Scope::new().site(sites))
+            }
             Some(role) => Caller::new(role)?.role(role),
         }
     }
@@ -129,6 +134,39 @@ async fn a_page_without_the_role_for_its_action_is_forbidden() {
             .header("content-type", "application/x-www-form-urlencoded")
             .body("action=delete&q=&id=lab&count=1");
         sent(delete, status).await;
+    }
+}
+
+#[tokio::test]
+async fn the_overview_says_nothing_about_all_to_a_restricted_caller() {
+    let server = by_role().await;
+    let overview = async |role: &str| {
+        let get = server.get("/").bearer_auth(role);
+        let page = sent(get.header("accept", "text/html"), StatusCode::OK).await;
+        page.text().await.expect("a page")
+    };
+    let parts = [
+        "<b>0</b>",
+        "id=\"reasons\"",
+        "id=\"work\"",
+        "id=\"troubled\"",
+    ];
+    let all = overview("viewer").await;
+    for part in parts {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    let restricted = overview("india").await;
+    for part in parts {
+        assert!(!restricted.contains(part), "{part}: {restricted}");
+    }
+    for claim in ["All sites are well", "Nothing is in the way"] {
+        assert!(!restricted.contains(claim), "{claim}: {restricted}");
+    }
+    for part in [
+        "You see a part of this installation",
+        "/deployments?q=--state%20failing",
+    ] {
+        assert!(restricted.contains(part), "{part}: {restricted}");
     }
 }
 

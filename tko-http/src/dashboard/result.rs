@@ -1,0 +1,113 @@
+//! The result of a bulk action: a message above the list, or a page with the entities that were
+//! left unchanged, and why.
+
+use super::confirm::{BulkTarget, MAY_BE_MORE, things};
+use super::html::{number, visible};
+use super::page::{PageResult, go_to, rendered};
+use super::shell::{Notice, Shell};
+use super::{encoded, path};
+use crate::api::plural;
+use crate::context::{ApiCaller, SharedContext};
+use crate::query::ApiQuery;
+use askama::Template;
+use tko_core::api::MAX_SKIPPED;
+use tko_core::{Bulk, Key, Result};
+
+/// Maximum number of unchanged entities that the page shows.
+const SHOWN: usize = 100;
+
+#[derive(Template)]
+#[template(path = "result.html")]
+struct ResultPage {
+    shell: Shell,
+    heading: String,
+    kind: &'static str,
+    skipped: Vec<SkippedRow>,
+    more: Option<String>,
+    back: String,
+}
+
+/// An entity that was left unchanged.
+struct SkippedRow {
+    href: String,
+    id: String,
+    reason: String,
+}
+
+impl SkippedRow {
+    fn new((key, reason): &(Key, String)) -> Self {
+        Self {
+            href: path(key),
+            id: key.id().to_owned(),
+            reason: visible(reason),
+        }
+    }
+}
+
+/// Shows the list with a message, or the entities that were left unchanged. `may_be_more`: the
+/// action stopped before it had seen everything that matches.
+pub(super) async fn page(
+    context: &SharedContext,
+    caller: &ApiCaller,
+    target: &BulkTarget,
+    bulk: &Bulk,
+    may_be_more: bool,
+) -> PageResult {
+    let name = plural(target.kind);
+    let list = format!("/{name}?q={}", encoded(&target.q));
+    if bulk.skipped.is_empty() {
+        let more = if may_be_more { "&more=true" } else { "" };
+        let action = target.action.as_str();
+        return go_to(&format!("{list}&done={action}&count={}{more}", bulk.done));
+    }
+    let unchanged = u64::try_from(bulk.skipped.len()).unwrap_or(u64::MAX);
+    // The API does not report more than this.
+    let or_more = if bulk.skipped.len() == MAX_SKIPPED {
+        " or more"
+    } else {
+        ""
+    };
+    let heading = format!(
+        "{} {} {}, {}{or_more} unchanged",
+        number(bulk.done),
+        things(target.kind, bulk.done),
+        target.action.past(),
+        number(unchanged)
+    );
+    let mut shell = Shell::new(context, caller, heading.clone(), target.active(), "none").await?;
+    shell.notice = may_be_more.then(|| Notice {
+        text: MAY_BE_MORE.to_owned(),
+        bad: true,
+    });
+    let rows = bulk.skipped.iter().take(SHOWN).map(SkippedRow::new);
+    let rest = bulk.skipped.len().saturating_sub(SHOWN);
+    rendered(&ResultPage {
+        shell,
+        heading,
+        kind: target.kind.as_str(),
+        skipped: rows.collect(),
+        more: (rest > 0).then(|| number(u64::try_from(rest).unwrap_or(u64::MAX))),
+        back: list,
+    })
+}
+
+/// The message above the list after an action that changed everything, from the address.
+pub(super) fn notice(query: &mut ApiQuery) -> Result<Option<Notice>> {
+    let done = query.text("done")?;
+    let count = query.number::<u64>("count")?.unwrap_or(0);
+    let may_be_more = query.boolean("more")?.unwrap_or(false);
+    let past = match done.as_deref() {
+        Some("approve") => "approved",
+        Some("delete") => "deleted",
+        _ => return Ok(None),
+    };
+    let mut text = format!("{} {past}", number(count));
+    if may_be_more {
+        text.push_str(". ");
+        text.push_str(MAY_BE_MORE);
+    }
+    Ok(Some(Notice {
+        text,
+        bad: may_be_more,
+    }))
+}
