@@ -22,8 +22,9 @@ use tokio::sync::watch;
 
 pub(crate) use recent::SharedChanges;
 
-/// Maximum number of changes that a feed reads at once.
-const BATCH: i64 = 256;
+/// Maximum number of changes that a feed reads at once, without packages and with them. Packages may
+/// be large, and a change has two.
+const BATCHES: [usize; 2] = [256, 32];
 
 /// The columns of a change `c`, with the row after it: `before` of the entity's next change, or the
 /// current row.
@@ -122,8 +123,7 @@ async fn changes_after(
     package: bool,
 ) -> Result<Vec<ChangeRecord>> {
     let mut recent = shared.recent[usize::from(package)].lock().await;
-    let most = usize::try_from(BATCH).unwrap_or(usize::MAX);
-    if let Some(changes) = recent.after(after, most) {
+    if let Some(changes) = recent.after(after, BATCHES[usize::from(package)]) {
         // They may be older than what the file keeps.
         let position = position(shared).await?;
         return if after < position.oldest || after > position.revision {
@@ -171,7 +171,7 @@ async fn read_after(
         "WHERE c.revision > $1 ORDER BY c.revision LIMIT $2"
     ))
     .bind(from)
-    .bind(BATCH)
+    .bind(signed(BATCHES[usize::from(package)] as u64))
     .fetch_all(&mut *snapshot)
     .await
     .map_err(&fault)?;

@@ -9,11 +9,14 @@ use crate::content::Content;
 use crate::database::Database;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tko_core::{ChangeRecord, Result, Revision};
+use tko_core::{ChangeRecord, Package, Result, Revision};
 
-/// Maximum number of cached changes. For changes with packages, which may be large, the limit is
-/// one batch.
+/// Maximum number of cached changes. For changes with packages, the limit is one batch.
 const CACHED: usize = 2_048;
+
+/// Maximum size of the packages of all cached changes, in bytes of compact JSON. The last change is
+/// cached even if it is larger.
+const CACHED_BYTES: usize = 32 << 20;
 
 /// The limit of changes that are returned at once.
 const BATCH: usize = 256;
@@ -34,6 +37,8 @@ struct ChangeCache {
     /// The revision before the first change.
     start: u64,
     changes: VecDeque<ChangeRecord>,
+    /// The size of their packages, in bytes of compact JSON.
+    bytes: usize,
 }
 
 impl ChangeCache {
@@ -55,13 +60,32 @@ impl ChangeCache {
     fn add(&mut self, after: u64, changes: &[ChangeRecord], most: usize) {
         if after != self.end() {
             self.changes.clear();
+            self.bytes = 0;
             self.start = after;
         }
-        self.changes.extend(changes.iter().cloned());
-        let excess = self.changes.len().saturating_sub(most);
-        self.changes.drain(..excess);
-        self.start += excess as u64;
+        for change in changes {
+            self.bytes += package_bytes(change);
+            self.changes.push_back(change.clone());
+            self.drop_excess(most);
+        }
     }
+
+    fn drop_excess(&mut self, most: usize) {
+        while self.changes.len() > most || (self.changes.len() > 1 && self.bytes > CACHED_BYTES) {
+            let Some(oldest) = self.changes.pop_front() else {
+                return;
+            };
+            self.bytes -= package_bytes(&oldest);
+            self.start += 1;
+        }
+    }
+}
+
+/// The size of the packages before and after a change, in bytes of compact JSON.
+fn package_bytes(change: &ChangeRecord) -> usize {
+    let states = [&change.before, &change.after].into_iter().flatten();
+    let packages = states.filter_map(|state| state.package.as_ref());
+    packages.map(Package::size).sum()
 }
 
 impl RecentChanges {
@@ -116,8 +140,9 @@ impl RecentChanges {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, CACHED, ChangeCache, ChangeRecord, Revision};
-    use tko_core::{DeploymentId, Key, Timestamp};
+    use super::{BATCH, CACHED, CACHED_BYTES, ChangeCache, ChangeRecord, Revision};
+    use serde_json::json;
+    use tko_core::{DeploymentId, Entity, Facts, Key, Kind, Package, Record, Timestamp};
 
     fn changes(revisions: std::ops::RangeInclusive<u64>) -> Vec<ChangeRecord> {
         let key = Key::Deployment(DeploymentId::new("a").expect("an id"));
@@ -130,6 +155,27 @@ mod tests {
             )
         };
         revisions.map(change).collect()
+    }
+
+    /// A package of this size, or a little more.
+    fn package(bytes: usize) -> Package {
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
+            "data": {"text": "x".repeat(bytes)}});
+        Package::from_values([value]).expect("a package")
+    }
+
+    /// A change whose states before and after it have this package.
+    fn change_with_packages(revision: u64, package: &Package) -> ChangeRecord {
+        let key = Key::new(Kind::Site, "s").expect("an id");
+        let facts = Facts::Site {
+            template: None,
+            origin: None,
+        };
+        let state = Record::new(Entity::new(key.clone(), facts)).package(package.clone());
+        let revision = Revision(revision);
+        ChangeRecord::new(revision, revision, Timestamp(0), key)
+            .before(state.clone())
+            .after(state)
     }
 
     fn cached(cache: &ChangeCache, after: u64) -> Option<Vec<u64>> {
@@ -164,5 +210,29 @@ mod tests {
         assert_eq!(cached(&cache, first - 1), None);
         let batch = cached(&cache, first).expect("it is cached");
         assert_eq!((batch.len(), batch[0]), (BATCH, first + 1));
+    }
+
+    #[test]
+    fn large_packages_leave_room_for_fewer_changes() {
+        let mut cache = ChangeCache::default();
+        // Three changes fit, but not four.
+        let small = package(CACHED_BYTES / 8);
+        for revision in 1..=10 {
+            let change = change_with_packages(revision, &small);
+            cache.add(revision - 1, &[change], BATCH);
+            assert!(cache.bytes <= CACHED_BYTES, "{} bytes", cache.bytes);
+        }
+        assert_eq!(cached(&cache, 6), None);
+        assert_eq!(cached(&cache, 7), Some(vec![8, 9, 10]));
+        // One that is too large is cached alone.
+        let large = package(CACHED_BYTES / 2);
+        cache.add(10, &[change_with_packages(11, &large)], BATCH);
+        assert_eq!(
+            (cached(&cache, 9), cached(&cache, 10)),
+            (None, Some(vec![11]))
+        );
+        // A gap discards the size together with the changes.
+        cache.add(20, &changes(21..=22), BATCH);
+        assert_eq!(cache.bytes, 0);
     }
 }
