@@ -22,6 +22,8 @@ pub struct PostgresSettings {
     /// and a call for a free connection. Default: 30 seconds.
     pub connection_timeout: Duration,
     /// The server cancels statements that take longer. Default: 30 seconds.
+    ///
+    /// A deletion waits for older transactions for at most this time, and at most 10 seconds.
     pub statement_timeout: Duration,
     /// Minimum number of recent changes to keep, for watchers and for history. Default: 100,000.
     pub history: u64,

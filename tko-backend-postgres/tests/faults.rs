@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
+use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Ack, Backend, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Package, Require,
-    Revision, Want,
+    Ack, Admission, Backend, ChangeSet, DataApi, DeploymentId, Error, ErrorKind, Facts, Key, Kind,
+    Package, Require, Result, Revision, Select, Store, Violation, Want,
 };
 use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, shared};
 use writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
@@ -225,6 +226,50 @@ async fn locked_rows_are_unavailable() {
     let there = read(&store, &key).await.expect("it is there");
     assert_eq!(count(&there), 3);
     exact_feed(&store).await;
+    pool.close().await;
+}
+
+struct AdmitsAnything;
+
+#[async_trait::async_trait]
+impl Admission for AdmitsAnything {
+    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
+        Ok(Vec::new())
+    }
+}
+
+/// An older transaction may have checked a reference, to any entity. A purge says so once, instead of
+/// skipping one entity after another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_ends_at_an_older_transaction() {
+    let server = shared();
+    let database = server.create_database().expect("a database");
+    let mut settings = PostgresSettings::new(server.url(&database));
+    // A deletion does not wait longer.
+    settings.statement_timeout = Duration::from_secs(1);
+    let backend = Postgres::connect(settings).await.expect("a store");
+    let backend: Arc<dyn Backend> = Arc::new(backend);
+    for number in 0..3 {
+        let key = site(&format!("s{number}"));
+        let new = set(Require::Absent(key.clone()), put(&key, a_site(), 0));
+        backend.commit(new, Ack::Durable).await.expect("a site");
+    }
+    let store = Store::new(backend, Arc::new(AdmitsAnything), Arc::new(TimeOrderedIds));
+    let pool = sqlx::PgPool::connect(&server.url(&database)).await;
+    let pool = pool.expect("a connection");
+    let mut older = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM entity")
+        .execute(&mut *older)
+        .await
+        .expect("read");
+    let all = Select::all(Kind::Site);
+    let refused = store.purge(&all).await.expect_err("it would wait");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.contains("pg_stat_activity"), "{text}");
+    older.rollback().await.expect("it ends");
+    let purged = store.purge(&all).await.expect("nothing is in the way");
+    assert_eq!(purged.done, 3, "{purged:?}");
     pool.close().await;
 }
 

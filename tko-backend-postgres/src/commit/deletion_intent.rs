@@ -25,7 +25,8 @@ use uuid::Uuid;
 /// How long a guard lasts if its process dies.
 const LIFETIME: Duration = Duration::from_secs(20);
 
-/// How long to wait for other guards, and for older transactions.
+/// How long to wait for other guards and for older transactions, unless the time limit of a statement
+/// is shorter.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The time between two polls.
@@ -50,7 +51,9 @@ impl DeletionGuard {
     /// there are none.
     ///
     /// # Errors
-    /// `Busy`: another client is deleting one of them, or an old transaction does not end.
+    /// - `Busy`: another client is deleting one of them.
+    /// - `Unavailable`: an older transaction does not end. That is no property of one entity: the
+    ///   deletion of any other would wait for it, too.
     pub(super) async fn acquire(database: &Arc<Database>, set: &ChangeSet) -> Result<Option<Self>> {
         let keys: BTreeSet<&Key> = set
             .require
@@ -69,23 +72,30 @@ impl DeletionGuard {
             database: database.clone(),
             leave: AtomicBool::new(false),
         };
-        let end = Instant::now() + PATIENCE;
-        let acquired = guard.take(&keys, end).await;
-        let acquired = match acquired {
-            Ok(true) => dialect::older_transactions_ended(database, end, POLL).await,
-            other => other,
+        let end = Instant::now() + PATIENCE.min(database.settings.statement_timeout);
+        let acquired = match guard.take(&keys, end).await {
+            Ok(true) => guard.await_older_transactions(end).await,
+            Ok(false) => Err(Error::Busy(first.clone())),
+            Err(error) => Err(error),
         };
-        match acquired {
-            Ok(true) => Ok(Some(guard)),
-            Ok(false) => {
-                guard.release().await;
-                Err(Error::Busy(first.clone()))
-            }
-            Err(error) => {
-                guard.release().await;
-                Err(error)
-            }
+        if let Err(error) = acquired {
+            guard.release().await;
+            return Err(error);
         }
+        Ok(Some(guard))
+    }
+
+    /// Waits until no transaction can commit a reference that it checked before the announcement.
+    async fn await_older_transactions(&self, end: Instant) -> Result<()> {
+        if dialect::older_transactions_ended(&self.database, end, POLL).await? {
+            return Ok(());
+        }
+        // Callers see the action, but not the source.
+        Err(Error::unavailable(
+            "delete entities: a transaction that began earlier is still open in the database; find \
+             it in pg_stat_activity and end it",
+            "the deletion waited for it in vain",
+        ))
     }
 
     async fn take(&self, keys: &BTreeSet<&Key>, end: Instant) -> Result<bool> {
