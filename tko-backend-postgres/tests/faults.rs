@@ -15,8 +15,8 @@ use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Ack, Admission, Backend, ChangeSet, DataApi, DeploymentId, Error, ErrorKind, Facts, Key, Kind,
-    Package, Require, Result, Revision, Select, Store, Violation, Want,
+    Ack, Admission, Backend, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Kind, Package,
+    Require, Result, Revision, Select, Store, Violation, Want,
 };
 use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, shared};
 use writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
@@ -242,6 +242,7 @@ impl Admission for AdmitsAnything {
 /// skipping one entity after another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_ends_at_an_older_transaction() {
+    use tko_core::DataApi;
     let server = shared();
     let database = server.create_database().expect("a database");
     let mut settings = PostgresSettings::new(server.url(&database));

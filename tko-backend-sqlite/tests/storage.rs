@@ -7,7 +7,7 @@ use tko_backend_sqlite::{Sqlite, SqliteSettings};
 use tko_core::system::SystemClock;
 use tko_core::{
     Ack, Backend, Change, ChangeSet, Deployment, DeploymentId, Facts, Generation, Key, Kind, List,
-    Package, Put, Require, Select, TemplateId, Want, codec, deployment_resource,
+    Metadata, Package, Put, Require, Select, TemplateId, Want, codec, deployment_resource,
 };
 
 async fn open(path: &Path) -> Sqlite {
@@ -125,6 +125,51 @@ async fn packages_of_one_template_take_little_space() {
     drop(store);
     let report = open(&path).await.check(false).await.expect("it is checked");
     assert_eq!(report.left(), 100, "{report:?}");
+}
+
+/// Damage on the first and on the last page of a large index is found, and repaired.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn superfluous_entries_of_the_index_are_found_on_every_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tko.db");
+    let store = open(&path).await;
+    commit(&store, register()).await;
+    // More than one page of values, and more than one page of rows with the same value.
+    let mut set = deploy(0..600);
+    for change in &mut set.changes {
+        if let Change::Put(put) = change {
+            put.metadata = Metadata::from_iter([("own", put.key.id().to_owned())]);
+        }
+    }
+    commit(&store, set).await;
+    let mut raw = raw(&path).await;
+    for damage in [
+        // The first value, of another row; and two ids that no row has, behind all others.
+        "INSERT INTO posting SELECT num, 'd0001' FROM term WHERE value = CAST('d0000' AS BLOB)",
+        "INSERT INTO posting SELECT num, 'x' FROM term WHERE value = CAST('d0599' AS BLOB)",
+        "INSERT INTO posting SELECT num, 'y' FROM term WHERE facet = 1 AND kind = 2",
+    ] {
+        let done = raw.execute(damage).await.expect("the statement works");
+        assert_eq!(done.rows_affected(), 1, "{damage}");
+    }
+    let report = store.check(false).await.expect("it is checked");
+    assert_eq!(report.left(), 3, "{report:?}");
+    assert_eq!(report.findings[0].examples, ["d0001", "x", "y"]);
+    let report = store.check(true).await.expect("it is repaired");
+    assert_eq!(report.left(), 0, "{report:?}");
+    assert_eq!(report.findings[0].repaired, 3, "{report:?}");
+    // A value that is missing does not hide one that is superfluous.
+    for damage in [
+        "DELETE FROM posting WHERE id = 'd0003' AND term IN (SELECT num FROM term WHERE facet = 0)",
+        "INSERT INTO posting SELECT num, 'z' FROM term WHERE facet = 1 AND kind = 2",
+    ] {
+        raw.execute(damage).await.expect("the statement works");
+    }
+    let report = store.check(false).await.expect("it is checked");
+    assert_eq!(report.left(), 2, "{report:?}");
+    store.check(true).await.expect("it is repaired");
+    let report = store.check(false).await.expect("it is checked");
+    assert!(report.findings.is_empty(), "{report:?}");
 }
 
 /// What one process deletes, another one does not use.

@@ -43,7 +43,7 @@ pub(super) async fn check(
 ) -> Result<()> {
     let fault = parts.file.fault("check the file");
     let mut uses: HashMap<ContentHash, i64> = HashMap::new();
-    let (mut after, mut values) = ((-1_i64, String::new()), 0_u64);
+    let (mut after, mut indexed) = ((-1_i64, String::new()), 0_u64);
     loop {
         let rows = sqlx::query(
             "SELECT kind, id, data FROM entity WHERE (kind, id) > ($1, $2) \
@@ -76,7 +76,7 @@ pub(super) async fn check(
                 _ => findings.add(SqliteCheckProblem::Row, id.to_owned(), false),
             }
         }
-        values += index(connection, &records, repair, findings)
+        indexed += index(connection, &records, repair, findings)
             .await
             .map_err(&fault)?;
         holders(connection, &records, repair, findings)
@@ -89,7 +89,7 @@ pub(super) async fn check(
             *uses.entry(record.entity.body).or_default() += 1;
         }
     }
-    superfluous(connection, values, repair, findings)
+    superfluous(connection, indexed, repair, findings)
         .await
         .map_err(&fault)?;
     let replaced = sqlx::query(
@@ -110,7 +110,7 @@ pub(super) async fn check(
         .map_err(&fault)
 }
 
-/// Compares the values of rows with the index. Returns how many values the rows have.
+/// Compares the values of rows with the index. Returns how many of them the index has now.
 async fn index(
     connection: &mut SqliteConnection,
     records: &[Record],
@@ -133,15 +133,16 @@ async fn index(
                 .place(value)
                 .end();
         }
-        total += terms.len() as u64;
         let (arena, rows) = (arena.into_bytes(), rows.into_text());
         let found: i64 = sqlx::query_scalar(COUNT_TERMS)
             .bind(arena.clone())
             .bind(rows.clone())
             .fetch_one(&mut *connection)
             .await?;
-        if unsigned(found) != terms.len() as u64 {
+        let mut found = unsigned(found);
+        if found != terms.len() as u64 {
             if repair {
+                found = terms.len() as u64;
                 sqlx::query(ADD_TERMS)
                     .bind(arena)
                     .bind(rows)
@@ -150,61 +151,124 @@ async fn index(
             }
             findings.add(SqliteCheckProblem::Index, key.to_string(), repair);
         }
+        total += found;
     }
     Ok(total)
 }
 
-/// Finds entries of the index that no row has. By now all values of rows are in the index, or were
-/// reported as missing. So such entries exist only if there are more entries than values.
+/// A value of the index.
+struct IndexedValue {
+    number: i64,
+    kind: i64,
+    facet: i64,
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl IndexedValue {
+    /// Whether the row with this id exists, and has the value.
+    async fn is_of(
+        &self,
+        connection: &mut SqliteConnection,
+        id: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let data: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT data FROM entity WHERE kind = $1 AND id = $2")
+                .bind(self.kind)
+                .bind(id.to_owned())
+                .fetch_optional(connection)
+                .await?;
+        let record = data.and_then(|data| unpack::<Record>(&data).ok());
+        Ok(record.is_some_and(|record| {
+            terms(&record.entity).iter().any(|term| {
+                term.facet as i64 == self.facet
+                    && term.name.as_bytes() == self.name
+                    && term.value.as_bytes() == self.value
+            })
+        }))
+    }
+}
+
+/// Finds entries of the index that no row has, page by page: an index may be larger than the memory.
+/// The rows have `indexed` entries, so the search ends once it has found all others.
 async fn superfluous(
     connection: &mut SqliteConnection,
-    values: u64,
+    indexed: u64,
     repair: bool,
     findings: &mut SqliteFindings,
 ) -> Result<(), sqlx::Error> {
     let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM posting")
         .fetch_one(&mut *connection)
         .await?;
-    if unsigned(entries) <= values {
-        return Ok(());
-    }
-    let rows = sqlx::query(
-        "SELECT t.kind, t.facet, t.name, t.value, t.num, p.id FROM term t \
-         CROSS JOIN posting p ON p.term = t.num",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in rows {
-        let (kind, facet, term): (i64, i64, i64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(4)?);
-        let (name, value): (&[u8], &[u8]) = (row.try_get(2)?, row.try_get(3)?);
-        let id: &str = row.try_get(5)?;
-        let data: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT data FROM entity WHERE kind = $1 AND id = $2")
-                .bind(kind)
-                .bind(id.to_owned())
-                .fetch_optional(&mut *connection)
-                .await?;
-        let record = data.and_then(|data| unpack::<Record>(&data).ok());
-        let has = record.is_some_and(|record| {
-            terms(&record.entity).iter().any(|term| {
-                term.facet as i64 == facet
-                    && term.name.as_bytes() == name
-                    && term.value.as_bytes() == value
-            })
-        });
-        if !has {
-            if repair {
-                sqlx::query("DELETE FROM posting WHERE term = $1 AND id = $2")
-                    .bind(term)
-                    .bind(id.to_owned())
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            findings.add(SqliteCheckProblem::Index, id.to_owned(), repair);
+    let mut left = unsigned(entries).saturating_sub(indexed);
+    let mut after = (-1_i64, -1_i64, Vec::<u8>::new(), Vec::<u8>::new());
+    while left > 0 {
+        let rows = sqlx::query(
+            "SELECT num, kind, facet, name, value FROM term \
+             WHERE (kind, facet, name, value) > ($1, $2, $3, $4) \
+             ORDER BY kind, facet, name, value LIMIT $5",
+        )
+        .bind(after.0)
+        .bind(after.1)
+        .bind(after.2.clone())
+        .bind(after.3.clone())
+        .bind(PAGE)
+        .fetch_all(&mut *connection)
+        .await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in &rows {
+            let value = IndexedValue {
+                number: row.try_get(0)?,
+                kind: row.try_get(1)?,
+                facet: row.try_get(2)?,
+                name: row.try_get(3)?,
+                value: row.try_get(4)?,
+            };
+            left -= superfluous_of(connection, &value, left, repair, findings).await?;
+            after = (value.kind, value.facet, value.name, value.value);
         }
     }
     Ok(())
+}
+
+/// Finds entries of one value that no row has, at most `most`. Returns how many.
+async fn superfluous_of(
+    connection: &mut SqliteConnection,
+    value: &IndexedValue,
+    most: u64,
+    repair: bool,
+    findings: &mut SqliteFindings,
+) -> Result<u64, sqlx::Error> {
+    let (mut after, mut found) = (String::new(), 0);
+    while found < most {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM posting WHERE term = $1 AND id > $2 ORDER BY id LIMIT $3",
+        )
+        .bind(value.number)
+        .bind(after.clone())
+        .bind(PAGE)
+        .fetch_all(&mut *connection)
+        .await?;
+        let Some(last) = ids.last() else { break };
+        after.clone_from(last);
+        for id in ids {
+            if found == most || value.is_of(connection, &id).await? {
+                continue;
+            }
+            found += 1;
+            if repair {
+                sqlx::query("DELETE FROM posting WHERE term = $1 AND id = $2")
+                    .bind(value.number)
+                    .bind(id.clone())
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            findings.add(SqliteCheckProblem::Index, id, repair);
+        }
+    }
+    Ok(found)
 }
 
 /// Compares idempotency keys with their index.
