@@ -100,22 +100,22 @@ type Kinds = Arc<HashMap<String, ServedKind>>;
 #[derive(Default)]
 pub(crate) struct KindCache {
     versions: Mutex<HashMap<(String, String), Kinds>>,
-    /// The preferred version of each group.
-    preferred: Mutex<HashMap<String, String>>,
+    /// The served versions of each group, the preferred one first.
+    groups: Mutex<HashMap<String, Arc<Vec<String>>>>,
 }
 
 impl KindCache {
     /// Forgets the kinds of a group, because some were added or removed.
     pub(crate) fn forget_group(&self, group: &str) {
         locked(&self.versions).retain(|(of, _), _| of != group);
-        locked(&self.preferred).remove(group);
+        locked(&self.groups).remove(group);
     }
 
     /// Forgets everything.
     pub(crate) fn forget(&self) {
-        let (mut versions, mut preferred) = (locked(&self.versions), locked(&self.preferred));
+        let (mut versions, mut groups) = (locked(&self.versions), locked(&self.groups));
         versions.clear();
-        preferred.clear();
+        groups.clear();
     }
 }
 
@@ -152,7 +152,9 @@ impl ClusterClient {
         Ok(found)
     }
 
-    /// A kind in the version that the cluster prefers; `None` if the cluster does not serve it.
+    /// A kind in the first version that serves it, in the order in which the cluster prefers them:
+    /// the preferred version of a group need not have all of its kinds. `None` if no version serves
+    /// it; the cluster was asked for that, because a caller takes the objects of the kind as gone.
     pub(crate) async fn preferred_kind(
         &self,
         of: &GroupKind,
@@ -163,20 +165,55 @@ impl ClusterClient {
         if !is_name(&of.group) {
             return Ok(None);
         }
-        let known = locked(&self.kinds.preferred).get(&of.group).cloned();
-        let preferred = if let Some(known) = known {
-            known
-        } else {
-            let Some(group) = self.get(&format!("/apis/{}", of.group)).await? else {
-                return Ok(None);
-            };
-            let preferred = group.pointer("/preferredVersion/version");
-            let preferred = preferred.and_then(Value::as_str).unwrap_or_default();
-            locked(&self.kinds.preferred).insert(of.group.clone(), preferred.to_owned());
-            preferred.to_owned()
+        let known = locked(&self.kinds.groups).get(&of.group).cloned();
+        if let Some(versions) = known {
+            let found = self.kind_of_versions(of, &versions).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        // The kind may have been defined since these versions were read.
+        self.kinds.forget_group(&of.group);
+        let Some(group) = self.get(&format!("/apis/{}", of.group)).await? else {
+            return Ok(None);
         };
-        self.kind(&of.group, &preferred, &of.kind).await
+        let versions = Arc::new(versions(&group));
+        locked(&self.kinds.groups).insert(of.group.clone(), versions.clone());
+        self.kind_of_versions(of, &versions).await
     }
+
+    async fn kind_of_versions(
+        &self,
+        of: &GroupKind,
+        versions: &[String],
+    ) -> Result<Option<ServedKind>, RequestFailure> {
+        for version in versions {
+            let found = self.kind(&of.group, version, &of.kind).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The versions of a group, the preferred one first.
+fn versions(group: &Value) -> Vec<String> {
+    let preferred = group.pointer("/preferredVersion/version");
+    let all = group.get("versions").and_then(Value::as_array);
+    let all = all.map(Vec::as_slice).unwrap_or_default().iter();
+    let mut versions: Vec<String> = Vec::new();
+    for version in preferred
+        .into_iter()
+        .chain(all.filter_map(|one| one.get("version")))
+    {
+        if let Some(version) = version.as_str()
+            && !versions.iter().any(|known| known == version)
+        {
+            versions.push(version.to_owned());
+        }
+    }
+    versions
 }
 
 fn served(base: &str, list: &Value) -> HashMap<String, ServedKind> {
@@ -200,8 +237,127 @@ fn served(base: &str, list: &Value) -> HashMap<String, ServedKind> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GroupKind, is_name, served};
-    use serde_json::json;
+    use super::{GroupKind, is_name, locked, served, versions};
+    use crate::client::ClusterClient;
+    use crate::kubeconfig::connect;
+    use crate::limit::RequestLimit;
+    use kube::Config;
+    use serde_json::{Value, json};
+    use std::collections::HashMap;
+    use std::net::Ipv4Addr;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// The documents of discovery that a cluster has, by path.
+    type Documents = Arc<Mutex<HashMap<&'static str, Value>>>;
+
+    /// Answers one request, and closes the connection.
+    async fn answer(stream: TcpStream, documents: &Documents) {
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let read = stream.read_line(&mut head).await;
+            if !read.is_ok_and(|read| read > 0) {
+                return;
+            }
+        }
+        let path = head.split(' ').nth(1).expect("a path");
+        let found = locked(documents).get(path).cloned();
+        let status = if found.is_some() {
+            "200 OK"
+        } else {
+            "404 Not Found"
+        };
+        let body = found.unwrap_or_default().to_string();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let written = stream.write_all(answer.as_bytes()).await;
+        written.expect("the client reads");
+    }
+
+    /// A client of a cluster that has these documents alone.
+    async fn client_of(documents: Documents) -> ClusterClient {
+        // Another test of this process may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                answer(stream, &documents).await;
+            }
+        });
+        let mut config = Config::new(format!("http://{address}").parse().expect("a URL"));
+        // This machine may trust no authority.
+        config.root_cert = Some(Vec::new());
+        let limit = Duration::from_secs(30);
+        let client = connect(config, limit).await.expect("a client");
+        let requests = Arc::new(RequestLimit::new(4, 1_000));
+        ClusterClient::new(
+            client,
+            "default".to_owned(),
+            requests,
+            limit,
+            Arc::default(),
+        )
+    }
+
+    fn kinds(kind: &str, plural: &str) -> Value {
+        json!({"resources": [{"name": plural, "kind": kind, "namespaced": true}]})
+    }
+
+    #[tokio::test]
+    async fn a_kind_may_be_served_outside_the_preferred_version() {
+        let group = json!({
+            "preferredVersion": {"version": "v1"},
+            "versions": [{"version": "v1alpha1"}, {"version": "v1"}],
+        });
+        let documents: Documents = Arc::new(Mutex::new(HashMap::from([
+            ("/apis/x.example", group),
+            ("/apis/x.example/v1", kinds("Slice", "slices")),
+            ("/apis/x.example/v1alpha1", kinds("Route", "routes")),
+        ])));
+        let client = client_of(documents.clone()).await;
+        let path = async |kind: &str| {
+            let of = GroupKind {
+                group: "x.example".to_owned(),
+                kind: kind.to_owned(),
+            };
+            let found = client.preferred_kind(&of).await.expect("it answers");
+            found.map(|served| served.path(None, None))
+        };
+        assert_eq!(
+            path("Slice").await.as_deref(),
+            Some("/apis/x.example/v1/slices")
+        );
+        assert_eq!(
+            path("Route").await.as_deref(),
+            Some("/apis/x.example/v1alpha1/routes")
+        );
+        assert_eq!(path("Policy").await, None);
+        // Versions that are remembered do not hide a kind that is defined later.
+        let later = kinds("Policy", "policies");
+        locked(&documents).insert("/apis/x.example/v1", later);
+        assert_eq!(
+            path("Policy").await.as_deref(),
+            Some("/apis/x.example/v1/policies")
+        );
+    }
+
+    #[test]
+    fn the_preferred_version_comes_first_and_once() {
+        let group = json!({
+            "preferredVersion": {"version": "v1"},
+            "versions": [{"version": "v2alpha1"}, {"version": "v1"}, {"version": "v1beta1"}],
+        });
+        assert_eq!(versions(&group), ["v1", "v2alpha1", "v1beta1"]);
+        assert!(versions(&json!({})).is_empty());
+    }
 
     #[test]
     fn subresources_are_no_kinds_and_paths_have_namespaces_where_they_belong() {

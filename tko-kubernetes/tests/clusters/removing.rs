@@ -1,7 +1,7 @@
 //! What is removed, and what is not.
 
 use crate::world::{
-    World, custom, definition, deleting, deployment, map, site, site_with, workload,
+    World, custom, definition, definition_in, deleting, deployment, map, site, site_with, workload,
 };
 use serde_json::json;
 
@@ -85,6 +85,36 @@ async fn what_is_gone_from_the_packages_is_gone_from_the_cluster() {
         .schedule(&other, &deleting(&site), &[], &first[1..])
         .await
         .expect("idempotent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
+async fn a_kind_outside_the_preferred_version_of_its_group_is_pruned() {
+    let world = World::start().await;
+    let site = site("a", "admin.yaml");
+    let mut route = custom("Route", "a");
+    route["apiVersion"] = json!("x.example/v1alpha1");
+    // The cluster prefers v1, which has no routes.
+    let definitions = vec![
+        definition("Slice"),
+        definition_in("v1alpha1", "Route"),
+        custom("Slice", "a"),
+    ];
+    let wanted = [
+        deployment("definitions", definitions),
+        deployment("smf", vec![route]),
+    ];
+    world
+        .schedule(&world.scheduler(), &site, &wanted, &[])
+        .await
+        .expect("applied");
+    assert!(world.object("routes.x.example a").await.is_some());
+    world
+        .schedule(&world.scheduler(), &site, &wanted[..1], &wanted[1..])
+        .await
+        .expect("pruned");
+    assert!(world.object("routes.x.example a").await.is_none());
+    assert!(world.object("slices.x.example a").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -248,6 +248,13 @@ pub(crate) fn definition(kind: &str) -> Value {
     })
 }
 
+/// The definition of a kind that only one version of the group `x.example` serves.
+pub(crate) fn definition_in(version: &str, kind: &str) -> Value {
+    let mut definition = definition(kind);
+    definition["spec"]["versions"][0]["name"] = json!(version);
+    definition
+}
+
 /// A custom resource of the group `x.example`.
 pub(crate) fn custom(kind: &str, name: &str) -> Value {
     json!({
