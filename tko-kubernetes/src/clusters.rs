@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tko_core::{Error, Result, error::chain};
+use tko_core::system::SystemClock;
+use tko_core::{Clock, Error, Result, Timestamp, error::chain};
 
 /// Maximum number of sites whose clients are kept.
 const MAX_SITES: usize = 4_096;
@@ -31,6 +32,8 @@ pub(crate) struct SiteCluster {
     pub(crate) watches: Arc<SiteWatches>,
     /// The hash of the credentials.
     credentials: [u8; 32],
+    /// The time at which the certificate of an `exec` program expires.
+    valid_until: Option<Timestamp>,
 }
 
 /// The credentials of a cluster, not connected yet.
@@ -50,6 +53,7 @@ pub(crate) struct Clusters {
     watches: Arc<WatchLimits>,
     /// Limits by the address of the cluster, which several sites may share.
     limits: Mutex<HashMap<String, Arc<RequestLimit>>>,
+    clock: SystemClock,
 }
 
 impl Clusters {
@@ -62,6 +66,7 @@ impl Clusters {
             infrastructure: Mutex::default(),
             watches: Arc::new(WatchLimits::new(None, 0)),
             limits: Mutex::default(),
+            clock: SystemClock::new(),
         }
     }
 
@@ -142,6 +147,7 @@ impl Clusters {
         })?;
         let hash = hash_of(&bytes, context.as_deref());
         let config = of_file(path, context).await?;
+        let hash = hash_with_certificates(hash, &config).await;
         Ok(ClusterCredentials { config, hash })
     }
 
@@ -209,6 +215,8 @@ impl Clusters {
         let limit = self.limit(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
         let client = connect(config, self.settings.request_timeout).await?;
+        let valid_until = client.valid_until().as_ref();
+        let valid_until = valid_until.map(|until| Timestamp(until.as_microsecond()));
         let made = SiteCluster {
             client: Arc::new(ClusterClient::new(
                 client,
@@ -220,6 +228,7 @@ impl Clusters {
             memory: Arc::default(),
             watches: Arc::new(SiteWatches::new(self.watches.clone(), site)),
             credentials: hash,
+            valid_until,
         };
         // Another call may have connected meanwhile, and its state is in use.
         if let Some(known) = self.known(site, &hash) {
@@ -231,10 +240,14 @@ impl Clusters {
         Ok(made)
     }
 
-    /// The cluster that is kept for a site, if its credentials are the same.
+    /// The cluster that is kept for a site, if its credentials are the same and have not expired.
     fn known(&self, site: &str, hash: &[u8; 32]) -> Option<SiteCluster> {
+        let now = self.clock.now();
         let sites = locked(&self.sites);
-        let known = sites.get(site).filter(|known| known.credentials == *hash);
+        let known = sites.get(site).filter(|known| {
+            let is_valid = known.valid_until.is_none_or(|until| now < until);
+            is_valid && known.credentials == *hash
+        });
         known.cloned()
     }
 
@@ -286,6 +299,30 @@ fn hash_of(text: &[u8], context: Option<&str>) -> [u8; 32] {
     hasher.finalize().into()
 }
 
+/// Adds the certificates and keys that a kubeconfig names as files. A client reads them only once;
+/// it reads a file with a token again by itself.
+async fn hash_with_certificates(hash: [u8; 32], config: &Config) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(bytes.len().to_be_bytes());
+        hasher.update(bytes);
+    };
+    add(&hash);
+    for authority in config.root_cert.iter().flatten() {
+        add(authority);
+    }
+    let user = &config.auth_info;
+    for path in [&user.client_certificate, &user.client_key] {
+        let bytes = match path {
+            // The client reports a file that cannot be read.
+            Some(path) => tokio::fs::read(path).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        add(&bytes);
+    }
+    hasher.finalize().into()
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -296,6 +333,10 @@ mod tests {
     use crate::settings::KubernetesSettings;
     use kube::Config;
     use std::sync::Arc;
+    use tko_core::Timestamp;
+    use tko_kubernetes_server::Authority;
+
+    const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n- name: a\n  context: {cluster: a, user: a}\nclusters:\n- name: a\n  cluster: {server: 'https://127.0.0.1:1', certificate-authority: ca.crt}\nusers:\n- name: a\n  user: {client-certificate: edge.crt, client-key: edge.key}\n";
 
     async fn connected(clusters: &Clusters, site: &str) -> SiteCluster {
         let url = "https://127.0.0.1:1".parse().expect("a URL");
@@ -328,5 +369,48 @@ mod tests {
             new.any(|new| Arc::ptr_eq(&new.watches, &old.watches))
         };
         assert_eq!(made.iter().filter(is_kept).count(), 3);
+    }
+
+    #[tokio::test]
+    async fn renewed_certificates_are_used_by_the_next_call() {
+        // Another test of this process may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        };
+        let authority = Authority::new("test-ca");
+        let renew = || {
+            let issued = authority.client("edge", &[]);
+            write("edge.crt", &issued.certificate);
+            write("edge.key", &issued.key);
+        };
+        write("edge.yaml", KUBECONFIG);
+        write("ca.crt", &authority.pem());
+        renew();
+        let clusters = Clusters::new(Arc::new(KubernetesSettings::default()), Arc::default());
+        let path = folder.path().join("edge.yaml");
+        let call = async || {
+            let credentials = clusters.file(&path, None).await;
+            let credentials = credentials.unwrap_or_else(|error| panic!("{}", error.chain()));
+            let cluster = clusters.connected("edge", credentials).await;
+            cluster
+                .unwrap_or_else(|error| panic!("{}", error.chain()))
+                .client
+        };
+        let first = call().await;
+        assert!(Arc::ptr_eq(&first, &call().await), "nothing changed");
+        renew();
+        let second = call().await;
+        assert!(!Arc::ptr_eq(&first, &second), "a new client certificate");
+        write("ca.crt", &Authority::new("another-ca").pem());
+        let third = call().await;
+        assert!(!Arc::ptr_eq(&second, &third), "another authority");
+        assert!(Arc::ptr_eq(&third, &call().await), "nothing changed");
+        if let Some(kept) = locked(&clusters.sites).get_mut("edge") {
+            kept.valid_until = Some(Timestamp(1));
+        }
+        let fourth = call().await;
+        assert!(!Arc::ptr_eq(&third, &fourth), "the credentials expired");
     }
 }
