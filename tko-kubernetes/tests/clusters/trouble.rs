@@ -3,6 +3,7 @@
 use crate::world::{World, custom, definition, deployment, map, site, site_with, workload};
 use serde_json::json;
 use tko_kubernetes::KubernetesScheduler;
+use tko_kubernetes_server::{ApiServer, Authority};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
@@ -285,4 +286,28 @@ async fn kubeconfigs_are_read_from_where_the_operator_said() {
         .await
         .expect("applied");
     assert!(world.object("configmap settings").await.is_some());
+
+    // A client certificate in a file of its own, which is replaced while the kubeconfig stays.
+    let write = |name: &str, text: &str| {
+        std::fs::write(world.folder.path().join(name), text).expect("a folder");
+    };
+    let issue = |authority: &Authority| {
+        let issued = authority.client("admin", &["system:masters"]);
+        write("edge.crt", &issued.certificate);
+        write("edge.key", &issued.key);
+    };
+    let token = format!("token: {}", ApiServer::token("admin"));
+    let certificate = "client-certificate: edge.crt\n    client-key: edge.key";
+    write("edge.yaml", &admin.replace(&token, certificate));
+    let by_file = site("b", "edge.yaml");
+    let own = [deployment("upf", vec![map(None, "own", "1")])];
+    let applied = async || world.schedule(&scheduler, &by_file, &own, &[]).await;
+    issue(world.server.authority());
+    applied().await.expect("applied");
+    issue(&Authority::new("another-ca"));
+    world
+        .refused(&scheduler, &by_file, &own, "refuses the credentials")
+        .await;
+    issue(world.server.authority());
+    applied().await.expect("applied");
 }
