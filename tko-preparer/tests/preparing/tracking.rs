@@ -5,6 +5,7 @@ use crate::world::{World, topo, world};
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tko_core::metadata::INVENTORY_GONE;
 use tko_core::{
     ClaimRequest, Condition, DataApi, DeploymentId, Effect, ErrorKind, Key, NewDeployment, Outcome,
     Package, PrepareStep, Stage, WorkerApi,
@@ -107,6 +108,22 @@ async fn children_of_deleted_sites_are_deleted_if_on_leave_is_delete() {
         .expect("it is there");
     w.until(|| async { w.children(&id).await.len() == 1 }).await;
     assert_eq!(w.child_sites(&id).await, ["hub"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_its_inventory_misses_keeps_its_child_and_gets_no_new_one() {
+    let w = world();
+    let _running = w.start();
+    let id = begin(&w, Some("Delete")).await;
+    for site in ["a", "c"] {
+        let gone = [("role", "edge"), (INVENTORY_GONE, "2026-01-01T00:00:00Z")];
+        w.site(site, &gone).await;
+    }
+    w.site("b", &[("role", "edge")]).await;
+    let has_b = || async { w.child_sites(&id).await.iter().any(|site| site == "b") };
+    w.until(has_b).await;
+    w.until_idle().await;
+    assert_eq!(w.child_sites(&id).await, ["a", "b", "hub"]);
 }
 
 /// The idempotency key of a child of [`tracking`].

@@ -11,6 +11,14 @@ use tko_core::{Cursor, Effect, Key, Kind, List, PrepareCall, Result, Select, Sit
 /// Maximum number of pages of sites that one call reads: pages may be short.
 const PAGES: usize = 50;
 
+/// A site of a Placement.
+pub(super) struct PlacementSite {
+    pub(super) id: SiteId,
+    /// Whether its inventory no longer has it. Such a site gets no new child, but it still matches:
+    /// its child stays until the site is removed.
+    pub(super) is_gone: bool,
+}
+
 /// The position of the next child.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PlacementCursor {
@@ -54,7 +62,7 @@ impl PlacementCursor {
         call: &PrepareCall<'_>,
         plan: &PlacementPlan,
         max: usize,
-    ) -> Result<Option<Vec<SiteId>>> {
+    ) -> Result<Option<Vec<PlacementSite>>> {
         let Some(entry) = plan.entries.get(self.entry) else {
             return Ok(None);
         };
@@ -68,7 +76,10 @@ impl PlacementCursor {
             }
             Some(PlacementSites::One(site)) => {
                 self.name += 1;
-                Ok(Some(vec![site.clone()]))
+                Ok(Some(vec![PlacementSite {
+                    id: site.clone(),
+                    is_gone: false,
+                }]))
             }
             Some(PlacementSites::Many(metadata)) => {
                 let list = List::new(Select::all(Kind::Site).metadata_patterns(metadata.clone()))
@@ -79,16 +90,13 @@ impl PlacementCursor {
                     Some(Cursor(Key::Site(id))) => self.after = Some(id),
                     _ => self.name += 1,
                 }
-                // A site that its inventory no longer has gets no new deployments.
-                let sites = page
-                    .items
-                    .iter()
-                    .filter(|site| !site.entity.given.contains_key(INVENTORY_GONE));
-                Ok(Some(
-                    sites
-                        .filter_map(|site| site.entity.key.site().cloned())
-                        .collect(),
-                ))
+                let sites = page.items.iter().filter_map(|site| {
+                    Some(PlacementSite {
+                        id: site.entity.key.site()?.clone(),
+                        is_gone: site.entity.given.contains_key(INVENTORY_GONE),
+                    })
+                });
+                Ok(Some(sites.collect()))
             }
         }
     }
@@ -121,6 +129,8 @@ pub(super) async fn fill(
         let Some(sites) = cursor.next(call, plan, MAX_EFFECTS - effects.len()).await? else {
             return Ok(FillResult::Chunk(effects, None));
         };
+        let present = sites.into_iter().filter(|site| !site.is_gone);
+        let sites: Vec<SiteId> = present.map(|site| site.id).collect();
         if sites.is_empty() {
             continue;
         }

@@ -151,11 +151,11 @@ async fn missing(
             return Ok(MissingChildren::All(effects, wanted));
         };
         for site in sites {
-            let hash = hash_of(at, site.as_str());
+            let hash = hash_of(at, site.id.as_str());
             if plan.deletes {
                 wanted.insert(hash);
             }
-            if !existing.insert(hash) {
+            if site.is_gone || !existing.insert(hash) {
                 continue;
             }
             let chosen = match template.take().filter(|(entry, _)| *entry == at) {
@@ -165,7 +165,7 @@ async fn missing(
                     Err(missing) => return Ok(MissingChildren::Waits(missing.into())),
                 },
             };
-            effects.push(children.create(&plan.entries[at], at, &chosen, &site));
+            effects.push(children.create(&plan.entries[at], at, &chosen, &site.id));
             template = Some((at, chosen));
             if effects.len() >= MAX_EFFECTS {
                 return Ok(MissingChildren::Some(effects));
