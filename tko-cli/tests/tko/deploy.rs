@@ -298,6 +298,11 @@ async fn the_units_and_the_image_pass_flags_that_exist() {
             let load = format!("LoadCredential={name}:/etc/tko/{name}");
             assert!(text.contains(&load), "{}: {load}", path.display());
         }
+        // Without callers, the web would give every user of the machine the rights that gRPC refuses.
+        if start.contains(" --grpc-tokens=") {
+            let is_safe = start.contains(" --web=false") || start.contains(" --web-tokens=");
+            assert!(is_safe, "{}", path.display());
+        }
         // Functions in WebAssembly, which preparers run, need memory that becomes executable.
         let prepares = start.starts_with("up ") || start.starts_with("preparer ");
         let mut lines = text.lines();
