@@ -72,7 +72,14 @@ impl DeletionGuard {
             database: database.clone(),
             leave: AtomicBool::new(false),
         };
-        let end = Instant::now() + PATIENCE.min(database.settings.statement_timeout);
+        let limit = database.settings.statement_timeout;
+        // PostgreSQL takes zero as no limit.
+        let patience = if limit.is_zero() {
+            PATIENCE
+        } else {
+            PATIENCE.min(limit)
+        };
+        let end = Instant::now() + patience;
         let acquired = match guard.take(&keys, end).await {
             Ok(true) => guard.await_older_transactions(end).await,
             Ok(false) => Err(Error::Busy(first.clone())),
