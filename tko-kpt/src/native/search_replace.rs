@@ -1,6 +1,6 @@
 //! `search-replace`: finds fields by path or value, and sets their value or comment.
 
-use super::fields::{Config, config, scalar, texts};
+use super::fields::{Config, PARTS, config, scalar, texts};
 use super::scalars::{escaped, implied, replacement, visit};
 use crate::reference::FunctionVersion;
 use crate::resource_list::{Item, ResourceList};
@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 
 /// Maximum memory of a compiled expression, in bytes.
 const EXPRESSION: usize = 1 << 20;
-/// Maximum number of parts of a path expression.
-const PARTS: usize = 64;
 /// Maximum number of results that are reported.
 const MOST: usize = 1_000;
 /// The comments that travel with a package.
@@ -104,7 +102,7 @@ fn read(list: &ResourceList) -> Result<Search, String> {
     };
     let path: Vec<String> = match path.as_str() {
         "" => Vec::new(),
-        path => path.split('.').map(str::to_owned).collect(),
+        path => path.split('.').take(PARTS + 1).map(str::to_owned).collect(),
     };
     if path.len() > PARTS {
         return Err(format!("its by-path has more than {PARTS} parts"));
