@@ -23,7 +23,8 @@ use plugin::KptPlugin;
 pub struct KptSettings {
     /// Time limit of one call of one function. Default: 30 s.
     pub timeout: Duration,
-    /// Maximum bytes of the output of one call. Default: 32 MiB.
+    /// Maximum bytes of the output of one call; of a native function, of what it writes into
+    /// resources. Default: 32 MiB.
     pub output: usize,
     /// Whether Kptfiles may run programs (`exec`). Default: no, because templates would then run
     /// anything with the rights of the controller. Plugins are always allowed to.

@@ -1,6 +1,7 @@
 //! `upsert-resource`: replaces a resource, or adds it.
 
 use super::fields::{group, kind, name, namespace};
+use super::growth::WriteBudget;
 use crate::annotations::{self, FUNCTION, INDEX, LEGACY_INDEX, LEGACY_PATH, LOCAL_CONFIG, PATH};
 use crate::reference::FunctionVersion;
 use crate::resource_list::{Item, ResourceList};
@@ -8,7 +9,11 @@ use crate::results::{FunctionResult, Severity};
 use serde_json::Value;
 use tko_core::Resource;
 
-pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn run(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let Some(config) = list.function_config.clone() else {
         return Err("it is missing; expected the resource to insert or to replace".to_owned());
     };
@@ -30,6 +35,7 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
         if is_config || identity(&item.value) != wanted {
             continue;
         }
+        budget.take_copy(&new)?;
         let mut value = new.clone();
         for mark in [PATH, INDEX, LEGACY_PATH, LEGACY_INDEX] {
             match annotations::get(&item.value, mark) {

@@ -180,3 +180,22 @@ fn paths_with_very_many_parts_are_refused() {
         assert!(run(function, config, resources()).is_err(), "{function}");
     }
 }
+
+#[test]
+fn values_on_very_many_resources_are_limited() {
+    let long = "x".repeat(1 << 20);
+    let resources: Vec<Value> = (0..100)
+        .map(|number| resource("v1", "ConfigMap", &format!("c{number}")))
+        .collect();
+    let config = |kind: &str, data: Value| (kind.to_owned(), super::data(data));
+    for (function, config) in [
+        config("set-annotations:v0.1.4", json!({"a": long})),
+        config("set-namespace:v0.4.1", json!({"namespace": long})),
+        config("set-namespace:v0.3", json!({"namespace": long})),
+        config("ensure-name-substring:v0.2.0", json!({"append": long})),
+    ] {
+        let error = run(&function, config, resources.clone()).expect_err("refused");
+        let words = "writes more than 33554432 bytes";
+        assert!(error.contains(words), "{function}: {error}");
+    }
+}

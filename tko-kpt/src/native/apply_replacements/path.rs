@@ -76,6 +76,11 @@ impl FieldPath {
         })
     }
 
+    /// The length of its text, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// The value at the path; the first one if there are several.
     pub(super) fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.parts.iter().try_fold(value, |value, part| match part {
