@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 mod epoch;
 mod guest;
 mod host;
+mod limiter;
 
 use guest::{Guest, GuestLimits};
 pub use host::WasmHost;
