@@ -140,6 +140,42 @@ async fn setters_travel_to_programs_and_back_as_comments() {
 }
 
 #[tokio::test]
+async fn a_resource_that_a_function_generates_is_kept_whatever_its_position() {
+    let function = program("generate.sh");
+    let pipeline = format!(
+        "pipeline:\n  mutators:\n  - exec: {}\n    selectors: [{{kind: Workload}}]\n",
+        &function["exec:".len()..]
+    );
+    let target = "apiVersion: example.com/v1\nkind: Workload\nmetadata: {name: gateway}\n";
+    let resources = package(&[
+        ("Kptfile", &kptfile("p", &pipeline)),
+        ("a.yaml", &map("a")),
+        ("b.yaml", &map("b")),
+        ("workload.yaml", target),
+    ]);
+    let world = World::new(KptSettings::default().with_kptfile_exec(true));
+    let id = world.deploy(resources).await;
+    let prepared = world.prepared(&id).await;
+    let annotations = &get(&prepared, "v1", "ConfigMap", "generated")["metadata"]["annotations"];
+    let path = json!({"internal.config.kubernetes.io/path": "generated.yaml"});
+    assert_eq!(*annotations, path);
+    get(&prepared, "example.com/v1", "Workload", "gateway");
+    for name in ["a", "b"] {
+        get(&prepared, "v1", "ConfigMap", name);
+    }
+    world.stop().await;
+
+    // The resource that triggers the plugin is the first of its package.
+    let world = World::new(KptSettings::default());
+    world.plugin(&function, &[]).await;
+    let id = world.deploy(vec![workload()]).await;
+    let prepared = world.prepared(&id).await;
+    get(&prepared, "v1", "ConfigMap", "generated");
+    get(&prepared, "example.com/v1", "Workload", "gateway");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn faults_of_a_pipeline_are_in_the_condition() {
     let world = World::new(KptSettings::default());
     for (pipeline, words) in [
