@@ -58,9 +58,13 @@ impl KrmFunction for ExecFunction {
     }
 
     async fn identity(&self) -> Option<String> {
+        // An argument may name a file, such as the script of an interpreter, whose content is code.
+        if !self.program.arguments.is_empty() {
+            return None;
+        }
         let path = self.program.path.clone();
         let content = tokio::task::spawn_blocking(move || content_of(&path)).await;
-        Some(format!("exec {:?} {}", self.program, content.ok()??))
+        Some(format!("exec {:?} {}", self.program.path, content.ok()??))
     }
 }
 

@@ -256,6 +256,25 @@ async fn a_property_and_an_annotation_switch_the_cache_off() {
 }
 
 #[tokio::test]
+async fn a_script_after_its_interpreter_runs_every_time() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let script = folder.path().join("rename");
+    let pipeline = format!(
+        "pipeline:\n  mutators:\n  - exec: /bin/sh {}\n",
+        script.display()
+    );
+    let (kptfile, map) = (kptfile("p", &pipeline), map("a"));
+    let files = [("Kptfile", kptfile.as_str()), ("a.yaml", map.as_str())];
+    let world = World::new(KptSettings::default().with_kptfile_exec(true));
+    for name in ["b", "c"] {
+        std::fs::write(&script, format!("exec sed 's/name: a$/name: {name}/'\n")).expect("writes");
+        let id = world.deploy(package(&files)).await;
+        get(&world.prepared(&id).await, "v1", "ConfigMap", name);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn another_preparer_uses_what_one_has_made() {
     let settings = KptSettings::default;
     let limits = SharedLimits::new();
