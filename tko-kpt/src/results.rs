@@ -55,7 +55,7 @@ impl FunctionResult {
         }
     }
 
-    /// Sets the resource that the result is about.
+    /// Sets the resource that the result is about. More than 2 KiB of its name are truncated.
     #[must_use]
     pub fn with_resource(mut self, value: &Value) -> Self {
         let text = |path: [&str; 2]| {
@@ -66,11 +66,12 @@ impl FunctionResult {
             .get("kind")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        self.resource = name_of(
+        let name = name_of(
             kind,
             text(["metadata", "namespace"]),
             text(["metadata", "name"]),
         );
+        self.resource = shortened(&name);
         self
     }
 

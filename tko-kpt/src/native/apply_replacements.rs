@@ -239,7 +239,7 @@ impl FieldOptions {
                 Ok(_) => parts.push(&new),
             }
             // A field that is its own source would otherwise double with every replacement.
-            let texts: usize = parts.iter().map(|part| part.len()).sum();
+            let texts: usize = parts.iter().copied().map(str::len).sum();
             let length = texts + self.delimiter.len() * (parts.len() - 1);
             check_length(length)?;
             budget.take(length);
