@@ -2,7 +2,8 @@
 //!
 //! An orchestrator marks each item with its file and its position there. Both the current names
 //! (`internal.config.kubernetes.io/…`) and the older ones (`config.kubernetes.io/…`) are set,
-//! because functions read either.
+//! because functions read either. The orchestrator recognizes items by an annotation of its own,
+//! [`ITEM`], because functions also write files and positions.
 
 use serde_json::{Map, Value};
 use tko_core::resource::map_in;
@@ -15,6 +16,8 @@ pub const INDEX: &str = "internal.config.kubernetes.io/index";
 pub const LEGACY_PATH: &str = "config.kubernetes.io/path";
 /// The older name of [`INDEX`].
 pub const LEGACY_INDEX: &str = "config.kubernetes.io/index";
+/// The number of an item in the input of the pipeline, while a function outside this process runs.
+pub const ITEM: &str = "kpt.nephio.org/item";
 /// Marks a resource that is for tools only, if it is `true`.
 pub const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
 /// Marks a resource as a function's configuration, in packages of early versions of kpt.

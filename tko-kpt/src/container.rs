@@ -11,15 +11,18 @@ use crate::resource_list::ResourceList;
 use async_trait::async_trait;
 use std::hash::{BuildHasher, RandomState};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tko_plugin::process::Program;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// Maximum time for a runtime to report that it works.
 const PROBE: Duration = Duration::from_secs(10);
+/// Minimum time between a search that found no runtime and the next one.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Maximum time to remove a leftover container.
 const REMOVE: Duration = Duration::from_secs(30);
 /// Maximum number of processes and threads of one container.
@@ -40,12 +43,20 @@ pub enum ContainerRuntime {
     Off,
 }
 
-/// Chooses the runtime once.
+/// Chooses the runtime.
 #[derive(Debug, Default)]
 pub(crate) struct ContainerHost {
     wanted: ContainerRuntime,
-    found: OnceCell<Option<ContainerRuntime>>,
+    found: FoundRuntime,
     memory: usize,
+}
+
+/// The runtime of this machine, once one was found.
+#[derive(Debug, Default)]
+struct FoundRuntime {
+    found: OnceCell<ContainerRuntime>,
+    /// The end of the last search that found none.
+    failed: Mutex<Option<Instant>>,
 }
 
 /// A function in a container image.
@@ -59,20 +70,51 @@ impl ContainerHost {
     pub(crate) fn new(wanted: ContainerRuntime, memory: usize) -> Self {
         Self {
             wanted,
-            found: OnceCell::new(),
+            found: FoundRuntime::default(),
             memory,
         }
     }
 
     async fn runtime(&self) -> Option<&ContainerRuntime> {
-        let found = self.found.get_or_init(|| async {
-            match &self.wanted {
-                ContainerRuntime::Auto => find().await,
-                ContainerRuntime::Off => None,
-                wanted => Some(wanted.clone()),
+        match &self.wanted {
+            ContainerRuntime::Auto => self.found.get(find).await,
+            ContainerRuntime::Off => None,
+            wanted => Some(wanted),
+        }
+    }
+}
+
+impl FoundRuntime {
+    /// The runtime; `find` searches for it if none was found yet.
+    ///
+    /// Only a runtime is kept, because one may be installed or started later. A search that fails
+    /// can take long, so the next one follows after a pause.
+    async fn get<F: Future<Output = Option<ContainerRuntime>>>(
+        &self,
+        find: impl FnOnce() -> F,
+    ) -> Option<&ContainerRuntime> {
+        let found = self.found.get_or_try_init(|| async {
+            // Calls that waited for a search that failed come here one after the other.
+            if self.is_pausing() {
+                return Err(());
             }
+            let found = find().await;
+            if found.is_none() {
+                self.pause();
+            }
+            found.ok_or(())
         });
-        found.await.as_ref()
+        found.await.ok()
+    }
+
+    fn is_pausing(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < PAUSE)
+    }
+
+    fn pause(&self) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = Some(Instant::now());
     }
 }
 
@@ -281,5 +323,31 @@ impl Drop for Container {
                 );
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ContainerRuntime, FoundRuntime, PAUSE};
+    use std::future::ready;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_is_started_later_is_found_and_kept() {
+        let runtime = FoundRuntime::default();
+        let searches = AtomicUsize::new(0);
+        let search = |found: Option<&ContainerRuntime>| {
+            searches.fetch_add(1, Ordering::Relaxed);
+            ready(found.cloned())
+        };
+        let podman = ContainerRuntime::Program("podman".to_owned());
+        assert_eq!(runtime.get(|| search(None)).await, None);
+        // The first search has just failed.
+        assert_eq!(runtime.get(|| search(Some(&podman))).await, None);
+        tokio::time::advance(PAUSE).await;
+        for found in [Some(&podman), None] {
+            assert_eq!(runtime.get(|| search(found)).await, Some(&podman));
+        }
+        assert_eq!(searches.into_inner(), 2);
     }
 }

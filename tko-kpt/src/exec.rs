@@ -4,7 +4,7 @@ use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -58,9 +58,13 @@ impl KrmFunction for ExecFunction {
     }
 
     async fn identity(&self) -> Option<String> {
+        // An argument may name a file, such as the script of an interpreter, whose content is code.
+        if !self.program.arguments.is_empty() {
+            return None;
+        }
         let path = self.program.path.clone();
         let content = tokio::task::spawn_blocking(move || content_of(&path)).await;
-        Some(format!("exec {:?} {}", self.program, content.ok()??))
+        Some(format!("exec {:?} {}", self.program.path, content.ok()??))
     }
 }
 
@@ -107,12 +111,11 @@ pub(crate) async fn run_program(
     mut list: ResourceList,
     call: &FunctionCall,
 ) -> Result<ResourceList, FunctionFailure> {
-    let inputs = list.origins();
     let failed = |source| FunctionFailure::Program {
         function: name.to_owned(),
         source,
     };
-    list.mark();
+    let sent = list.mark();
     let _place = process::place().await;
     let document = blocking(name, move || list.encode()).await?;
     let channel = Channel::open(LogChannel::Fifo)
@@ -131,16 +134,16 @@ pub(crate) async fn run_program(
     let output = output.map_err(failed)?;
     let (function, most) = (name.to_owned(), call.output);
     let list = blocking(name, move || {
-        read_output(&function, &output.stdout, inputs, most)
+        read_output(&function, &output.stdout, sent, most)
     });
     list.await?
 }
 
-/// Reads the output of a function and takes the marks off.
+/// Reads the output of a function and takes the marks off, which had the origins that were sent.
 pub(crate) fn read_output(
     name: &str,
     bytes: &[u8],
-    inputs: usize,
+    sent: BTreeSet<usize>,
     most: usize,
 ) -> Result<ResourceList, FunctionFailure> {
     let limits = Limits::new().bytes(most);
@@ -152,7 +155,7 @@ pub(crate) fn read_output(
             other => other.chain(),
         },
     })?;
-    list.unmark(inputs);
+    list.unmark(sent);
     Ok(list)
 }
 

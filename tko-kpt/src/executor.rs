@@ -23,12 +23,14 @@ use plugin::KptPlugin;
 pub struct KptSettings {
     /// Time limit of one call of one function. Default: 30 s.
     pub timeout: Duration,
-    /// Maximum bytes of the output of one call. Default: 32 MiB.
+    /// Maximum bytes of the output of one call; of a native function, of what it writes into
+    /// resources. Default: 32 MiB.
     pub output: usize,
     /// Whether Kptfiles may run programs (`exec`). Default: no, because templates would then run
     /// anything with the rights of the controller. Plugins are always allowed to.
     pub kptfile_exec: bool,
-    /// Memory of one function in WebAssembly or in a container, in bytes. Default: 256 MiB.
+    /// Memory of one call of a function in WebAssembly or in a container, in bytes. All memories of
+    /// a module or component count together. Default: 256 MiB.
     pub memory: usize,
     /// The program that runs functions in images. Default: the first that works.
     pub containers: ContainerRuntime,

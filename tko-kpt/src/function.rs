@@ -15,7 +15,7 @@ pub struct FunctionCall {
     pub subject: LogSubject,
     /// The time limit.
     pub timeout: Duration,
-    /// Maximum bytes of the output.
+    /// Maximum bytes of the output; of a native function, of what it writes into resources.
     pub output: usize,
 }
 

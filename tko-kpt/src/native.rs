@@ -6,6 +6,7 @@
 mod apply_replacements;
 mod ensure_name_substring;
 mod fields;
+mod growth;
 mod scalars;
 mod search_replace;
 mod set_image;
@@ -17,11 +18,13 @@ mod upsert_resource;
 pub(crate) use fields::scalar;
 
 use crate::exec::blocking;
+use crate::executor::KptSettings;
 use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
+use growth::WriteBudget;
 use tko_core::{Error, Result};
 
 /// A function of the catalog that runs in this process.
@@ -33,7 +36,7 @@ pub struct NativeFunction {
 }
 
 /// The work of a function. The error is a clause about the configuration.
-type NativeWork = fn(&mut ResourceList, FunctionVersion) -> Result<(), String>;
+type NativeWork = fn(&mut ResourceList, FunctionVersion, &mut WriteBudget) -> Result<(), String>;
 
 /// The version of a function without one.
 const NEWEST: FunctionVersion = FunctionVersion::new(u32::MAX, u32::MAX, u32::MAX);
@@ -88,12 +91,24 @@ impl NativeFunction {
         })
     }
 
-    /// Runs the function in this thread.
+    /// Runs the function in this thread, with the default of [`KptSettings::output`] as its limit.
     ///
     /// # Errors
-    /// [`FunctionFailure::Config`]: the configuration is missing or wrong.
+    /// As [`run_within`](Self::run_within).
     pub fn run(&self, list: &mut ResourceList) -> Result<(), FunctionFailure> {
-        (self.work)(list, self.version).map_err(|problem| FunctionFailure::Config {
+        self.run_within(list, KptSettings::default().output)
+    }
+
+    /// Runs the function in this thread. It writes at most this many bytes into resources; a text
+    /// that it composes has at most 1 MiB, and a value that it copies at most 100 levels.
+    ///
+    /// # Errors
+    /// [`FunctionFailure::Config`]: the configuration is missing or wrong, or makes the function
+    /// exceed a limit. The list may then be changed in part.
+    pub fn run_within(&self, list: &mut ResourceList, bytes: usize) -> Result<(), FunctionFailure> {
+        let mut budget = WriteBudget::new(bytes);
+        let done = (self.work)(list, self.version, &mut budget);
+        done.map_err(|problem| FunctionFailure::Config {
             function: self.name.clone(),
             problem,
         })
@@ -109,11 +124,11 @@ impl KrmFunction for NativeFunction {
     async fn apply(
         &self,
         mut list: ResourceList,
-        _call: &FunctionCall,
+        call: &FunctionCall,
     ) -> Result<ResourceList, FunctionFailure> {
-        let function = self.clone();
+        let (function, bytes) = (self.clone(), call.output);
         blocking(&self.name, move || {
-            function.run(&mut list)?;
+            function.run_within(&mut list, bytes)?;
             Ok(list)
         })
         .await?

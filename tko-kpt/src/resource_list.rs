@@ -3,11 +3,11 @@
 //! Its wire form is one YAML or JSON document of kind `ResourceList`. Comments `# kpt-set:` are
 //! kept: in memory, they are part of each [`Item`].
 
-use crate::annotations::{self, INDEX, LEGACY_INDEX, LEGACY_PATH, PATH};
+use crate::annotations::{self, INDEX, ITEM, LEGACY_INDEX, LEGACY_PATH, PATH};
 use crate::results::FunctionResult;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tko_core::annotation::SETTERS;
 use tko_core::encoding::{self, DecodeError, LineComment};
 use tko_core::{Dialect, Error, Format, Limits, Resource, Result};
@@ -229,12 +229,6 @@ impl ResourceList {
         })
     }
 
-    /// One more than the highest origin of an item.
-    pub fn origins(&self) -> usize {
-        let origins = self.items.iter().filter_map(|item| item.origin);
-        origins.max().map_or(0, |highest| highest + 1)
-    }
-
     /// The content of the list, without setters.
     pub fn to_value(&self) -> Value {
         let mut map = Map::new();
@@ -252,12 +246,15 @@ impl ResourceList {
         Value::Object(map)
     }
 
-    /// Marks every item with its file and its origin, for a function outside this process.
-    pub fn mark(&mut self) {
+    /// Marks every item with its file and its origin, for a function outside this process. Returns
+    /// the origins, for [`unmark`](Self::unmark).
+    pub fn mark(&mut self) -> BTreeSet<usize> {
+        let mut sent = BTreeSet::new();
         for item in &mut self.items {
             let Some(origin) = item.origin else {
                 continue;
             };
+            sent.insert(origin);
             let path = annotations::get(&item.value, PATH)
                 .unwrap_or(NO_FILE)
                 .to_owned();
@@ -267,24 +264,24 @@ impl ResourceList {
                 (LEGACY_PATH, &path),
                 (INDEX, &index),
                 (LEGACY_INDEX, &index),
+                (ITEM, &index),
             ] {
                 annotations::set(&mut item.value, name, text);
             }
         }
+        sent
     }
 
-    /// Removes the marks of [`mark`](Self::mark). If two items carry the same mark, it applies to
-    /// the first; a mark that no input item had is ignored.
-    pub fn unmark(&mut self, inputs: usize) {
-        let mut seen = vec![false; inputs];
+    /// Removes the marks of [`mark`](Self::mark), which returned the origins that were sent. If two
+    /// items carry the same mark, it applies to the first; a mark that was not sent is ignored.
+    pub fn unmark(&mut self, mut sent: BTreeSet<usize>) {
         for item in &mut self.items {
-            let index = [INDEX, LEGACY_INDEX].iter().find_map(|name| {
-                let index: usize = annotations::get(&item.value, name)?.parse().ok()?;
-                (index < inputs).then_some(index)
-            });
-            item.origin = index.filter(|index| !std::mem::replace(&mut seen[*index], true));
+            // Positions in files are no marks: functions give them to items that they add, too.
+            let mark = annotations::get(&item.value, ITEM);
+            let origin: Option<usize> = mark.and_then(|mark| mark.parse().ok());
+            item.origin = origin.filter(|origin| sent.remove(origin));
             let path = annotations::get(&item.value, PATH);
-            let mut names = vec![INDEX, LEGACY_INDEX, LEGACY_PATH];
+            let mut names = vec![ITEM, INDEX, LEGACY_INDEX, LEGACY_PATH];
             if path.is_none_or(|path| path == NO_FILE) {
                 names.push(PATH);
             }

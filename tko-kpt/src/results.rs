@@ -45,16 +45,17 @@ pub struct FunctionResult {
 const LONGEST: usize = 2_048;
 
 impl FunctionResult {
-    /// A result without a place.
+    /// A result without a place. A message of more than 2 KiB is truncated.
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {
+        let message: String = message.into();
         Self {
-            message: message.into(),
+            message: shortened(&message),
             severity,
             ..Self::default()
         }
     }
 
-    /// Sets the resource that the result is about.
+    /// Sets the resource that the result is about. More than 2 KiB of its name are truncated.
     #[must_use]
     pub fn with_resource(mut self, value: &Value) -> Self {
         let text = |path: [&str; 2]| {
@@ -65,36 +66,28 @@ impl FunctionResult {
             .get("kind")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        self.resource = name_of(
+        let name = name_of(
             kind,
             text(["metadata", "namespace"]),
             text(["metadata", "name"]),
         );
+        self.resource = shortened(&name);
         self
     }
 
-    /// Sets the path of the field that the result is about.
+    /// Sets the path of the field that the result is about. More than 2 KiB of it are truncated.
     #[must_use]
     pub fn with_field(mut self, path: impl Into<String>) -> Self {
-        self.field = path.into();
+        let path: String = path.into();
+        self.field = shortened(&path);
         self
     }
 
     /// Reads a result as the KRM functions specification defines it. Unknown severities become
     /// info, and long texts are truncated.
     pub(crate) fn read(value: Value) -> Self {
-        let text = |value: Option<&Value>| {
-            let mut text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
-            if text.len() > LONGEST {
-                let mut end = LONGEST;
-                while !text.is_char_boundary(end) {
-                    end -= 1;
-                }
-                text.truncate(end);
-                text.push('…');
-            }
-            text
-        };
+        let text =
+            |value: Option<&Value>| shortened(value.and_then(Value::as_str).unwrap_or_default());
         let reference = value.get("resourceRef");
         let part = |name: &str| text(reference.and_then(|reference| reference.get(name)));
         let severity = match value.get("severity").and_then(Value::as_str) {
@@ -134,6 +127,18 @@ impl FunctionResult {
         }
         Value::Object(map)
     }
+}
+
+/// The text, truncated if it is too long for a part of a result.
+pub(crate) fn shortened(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let mut end = LONGEST;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
 }
 
 fn name_of(kind: &str, namespace: &str, name: &str) -> String {

@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 mod epoch;
 mod guest;
 mod host;
+mod limiter;
 
 use guest::{Guest, GuestLimits};
 pub use host::WasmHost;
@@ -196,8 +197,7 @@ impl CallWork {
         if !self.is_new && self.place.stamp() != Ok(self.code.stamp) {
             return Called::Stale(list);
         }
-        let inputs = list.origins();
-        list.mark();
+        let sent = list.mark();
         // JSON is valid YAML, and much faster to read and write, but it has no comments.
         let input = if list.has_setters() {
             list.encode()
@@ -220,7 +220,7 @@ impl CallWork {
         };
         let guest = &self.code.guest;
         let (output, stderr) = guest.run(&self.name, input, self.limits, self.stop, runtime);
-        let read = |output: Bytes| read_output(&self.name, &output, inputs, self.limits.output);
+        let read = |output: Bytes| read_output(&self.name, &output, sent, self.limits.output);
         Called::Ended {
             output: output.and_then(read),
             stderr,

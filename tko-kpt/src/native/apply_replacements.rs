@@ -3,6 +3,7 @@
 //! Versions up to v0.1.1 skip fields of targets that do not exist; later ones refuse them.
 
 use super::fields::{group, kind, name, namespace, scalar};
+use super::growth::{WriteBudget, check_length};
 use super::scalars::implied;
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
@@ -27,7 +28,11 @@ struct FieldOptions {
     base64: bool,
 }
 
-pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(), String> {
+pub(super) fn run(
+    list: &mut ResourceList,
+    version: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let Some(config) = list.function_config.clone() else {
         return Err("it is missing; expected an ApplyReplacements".to_owned());
     };
@@ -42,7 +47,7 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
     let skips = version < FunctionVersion::new(0, 1, 2);
     let mut count = 0;
     for (at, replacement) in replacements.iter().enumerate() {
-        let applied = apply(list, replacement, skips);
+        let applied = apply(list, replacement, skips, budget);
         count += applied.map_err(|problem| format!("replacement {}: {problem}", at + 1))?;
     }
     let message = format!("{count} values replaced");
@@ -52,8 +57,13 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
 }
 
 /// Applies one replacement; returns how many values it set.
-fn apply(list: &mut ResourceList, replacement: &Value, skips: bool) -> Result<usize, String> {
-    let value = source_value(list, replacement)?;
+fn apply(
+    list: &mut ResourceList,
+    replacement: &Value,
+    skips: bool,
+    budget: &mut WriteBudget,
+) -> Result<usize, String> {
+    let value = source_value(list, replacement, budget)?;
     let targets = match replacement.get("targets") {
         Some(Value::Array(targets)) if !targets.is_empty() => targets,
         _ => return Err("it has no targets".to_owned()),
@@ -84,9 +94,14 @@ fn apply(list: &mut ResourceList, replacement: &Value, skips: bool) -> Result<us
                 continue;
             }
             for path in &paths {
+                if options.create {
+                    // The keys of the path may be created.
+                    budget.take(path.bytes());
+                    budget.check()?;
+                }
                 let mut failure = None;
                 let found = path.edit(&mut item.value, options.create, &mut |place| match options
-                    .set(place, &value)
+                    .set(place, &value, budget)
                 {
                     Ok(()) => count += 1,
                     Err(problem) => failure = Some(problem),
@@ -104,6 +119,8 @@ fn apply(list: &mut ResourceList, replacement: &Value, skips: bool) -> Result<us
                     if !skips {
                         return Err(problem);
                     }
+                    budget.take(problem.len());
+                    budget.check()?;
                     warnings.push(FunctionResult::new(Severity::Warning, problem));
                 }
             }
@@ -113,8 +130,13 @@ fn apply(list: &mut ResourceList, replacement: &Value, skips: bool) -> Result<us
     Ok(count)
 }
 
-fn source_value(list: &ResourceList, replacement: &Value) -> Result<Value, String> {
+fn source_value(
+    list: &ResourceList,
+    replacement: &Value,
+    budget: &mut WriteBudget,
+) -> Result<Value, String> {
     if let Some(value) = replacement.get("sourceValue") {
+        budget.take_copy(value)?;
         return Ok(value.clone());
     }
     let source = replacement
@@ -141,7 +163,7 @@ fn source_value(list: &ResourceList, replacement: &Value) -> Result<Value, Strin
         let (kind, name) = (kind(&item.value), name(&item.value));
         format!("its source {kind} {name} has no field {path}")
     })?;
-    FieldOptions::read(source.get("options"))?.get(value)
+    FieldOptions::read(source.get("options"))?.get(value, budget)
 }
 
 impl FieldOptions {
@@ -171,8 +193,9 @@ impl FieldOptions {
     }
 
     /// The part of the source's value.
-    fn get(&self, value: &Value) -> Result<Value, String> {
+    fn get(&self, value: &Value, budget: &mut WriteBudget) -> Result<Value, String> {
         if self.delimiter.is_empty() {
+            budget.take_copy(value)?;
             return Ok(value.clone());
         }
         let text = scalar(value).ok_or("delimiter is only for text, and its source is not")?;
@@ -189,10 +212,17 @@ impl FieldOptions {
     }
 
     /// Sets a target.
-    fn set(&self, place: &mut Value, value: &Value) -> Result<(), String> {
+    fn set(
+        &self,
+        place: &mut Value,
+        value: &Value,
+        budget: &mut WriteBudget,
+    ) -> Result<(), String> {
+        budget.take_copy(value)?;
         let mut value = value.clone();
         if self.base64 {
             let text = scalar(&value).ok_or("encoding is only for text")?;
+            check_length(text.len().div_ceil(3) * 4)?;
             value = Value::String(base64(text.as_bytes()));
         }
         if !self.delimiter.is_empty() {
@@ -201,12 +231,19 @@ impl FieldOptions {
                 old => scalar(old).ok_or("delimiter is only for text, and the field is not")?,
             };
             let new = scalar(&value).ok_or("delimiter is only for text, and the value is not")?;
+            check_length(old.len())?;
             let mut parts: Vec<&str> = old.split(&self.delimiter).collect();
             match usize::try_from(self.index) {
                 Err(_) => parts.insert(0, &new),
                 Ok(index) if index < parts.len() => parts[index] = &new,
                 Ok(_) => parts.push(&new),
             }
+            // A field that is its own source would otherwise double with every replacement.
+            let texts: usize = parts.iter().copied().map(str::len).sum();
+            let length = texts + self.delimiter.len() * (parts.len() - 1);
+            check_length(length)?;
+            budget.take(length);
+            budget.check()?;
             value = Value::String(parts.join(&self.delimiter));
         }
         // A scalar keeps its type, so that a number stays a number and text stays text.

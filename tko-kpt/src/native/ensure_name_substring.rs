@@ -3,6 +3,7 @@
 use super::fields::{
     Config, FieldSpec, config, group, is_cluster_scoped, kind, name, namespace, texts,
 };
+use super::growth::WriteBudget;
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
 use crate::results::{FunctionResult, Severity};
@@ -166,7 +167,11 @@ enum EditMode {
 /// The new names of resources, by kind, namespace and old name.
 struct Renamed(HashMap<(String, String, String), String>);
 
-pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn run(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let (substring, mode, own) = read(list)?;
     let more = FieldSpec::read(&own, "additionalNameFields")?;
     let with = |old: &str| match mode {
@@ -181,6 +186,8 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
             continue;
         }
         if let Some(new) = with(name(&item.value)) {
+            budget.take(new.len());
+            budget.check()?;
             let old = (
                 kind(&item.value).to_owned(),
                 namespace(&item.value).to_owned(),
@@ -195,7 +202,9 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
                 continue;
             }
             place.edit(&mut item.value, &mut |place| {
-                if let Some(new) = place.as_str().and_then(with) {
+                if let Some(new) = place.as_str().and_then(with)
+                    && budget.take(new.len())
+                {
                     *place = json!(new);
                     count += 1;
                 }
@@ -203,7 +212,8 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
         }
     }
     for item in &mut list.items {
-        renamed.refer(&mut item.value);
+        renamed.refer(&mut item.value, budget);
+        budget.check()?;
     }
     let message = format!("{substring:?} ensured, {count} names changed");
     list.results
@@ -281,10 +291,10 @@ impl Renamed {
         })
     }
 
-    fn refer(&self, value: &mut Value) {
+    fn refer(&self, value: &mut Value, budget: &mut WriteBudget) {
         let own_kind = kind(value).to_owned();
         let own_namespace = namespace(value).to_owned();
-        let update = |path: &str, target: &str, value: &mut Value| {
+        let mut update = |path: &str, target: &str, value: &mut Value| {
             let spec = FieldSpec {
                 group: None,
                 version: None,
@@ -294,7 +304,9 @@ impl Renamed {
             };
             spec.edit(value, &mut |place| {
                 let old = place.as_str();
-                if let Some(new) = old.and_then(|old| self.new_name(target, &own_namespace, old)) {
+                if let Some(new) = old.and_then(|old| self.new_name(target, &own_namespace, old))
+                    && budget.take(new.len())
+                {
                     *place = json!(new);
                 }
             });
@@ -308,15 +320,15 @@ impl Renamed {
             update(path, target, value);
         }
         for (_, path) in TYPED.iter().filter(|(kind, _)| *kind == own_kind) {
-            self.typed(value, path, &own_namespace);
+            self.typed(value, path, &own_namespace, budget);
         }
         if own_kind.ends_with("RoleBinding") {
-            self.typed(value, "subjects", &own_namespace);
+            self.typed(value, "subjects", &own_namespace, budget);
         }
     }
 
     /// Updates maps with `kind`, `name` and possibly `namespace`.
-    fn typed(&self, value: &mut Value, path: &str, own_namespace: &str) {
+    fn typed(&self, value: &mut Value, path: &str, own_namespace: &str, budget: &mut WriteBudget) {
         let spec = FieldSpec {
             group: None,
             version: None,
@@ -324,7 +336,7 @@ impl Renamed {
             path,
             create: false,
         };
-        let update = |reference: &mut Value| {
+        let mut update = |reference: &mut Value| {
             let text = |field: &str| reference.get(field).and_then(Value::as_str);
             let namespace = text("namespace").unwrap_or(own_namespace);
             let new = self.new_name(
@@ -332,12 +344,14 @@ impl Renamed {
                 namespace,
                 text("name").unwrap_or_default(),
             );
-            if let Some(new) = new {
+            if let Some(new) = new
+                && budget.take(new.len())
+            {
                 reference["name"] = json!(new);
             }
         };
         spec.edit(value, &mut |place| match place {
-            Value::Array(items) => items.iter_mut().for_each(update),
+            Value::Array(items) => items.iter_mut().for_each(&mut update),
             place => update(place),
         });
     }

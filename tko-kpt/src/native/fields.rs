@@ -4,6 +4,9 @@ use crate::resource_list::ResourceList;
 use serde_json::{Map, Value};
 use tko_core::Gvk;
 
+/// Maximum number of parts of the path of a field, in every function.
+pub(super) const PARTS: usize = 64;
+
 /// The group of the catalog's own kinds of configuration.
 pub(super) const CONFIG_API_VERSION: &str = "fn.kpt.dev/v1alpha1";
 
@@ -150,7 +153,8 @@ impl<'a> FieldSpec<'a> {
     /// Reads a list of field paths from a field of a configuration.
     ///
     /// # Errors
-    /// A clause that says that it is not a list of maps with a path.
+    /// A clause that says that it is not a list of maps with a path, or that a path has more than
+    /// [`PARTS`] parts.
     pub(super) fn read(config: &'a Value, field: &str) -> Result<Vec<Self>, String> {
         let places = match config.get(field) {
             None | Some(Value::Null) => return Ok(Vec::new()),
@@ -162,6 +166,12 @@ impl<'a> FieldSpec<'a> {
             let selected = |name: &str| text(name).filter(|text| !text.is_empty());
             let path = selected("path");
             let path = path.ok_or_else(|| format!("an entry of its field {field} has no path"))?;
+            // Every part is a call on the stack, and a level of what is created.
+            if parts(path) > PARTS {
+                return Err(format!(
+                    "a path of its field {field} has more than {PARTS} parts"
+                ));
+            }
             Ok(Self {
                 group: selected("group"),
                 version: selected("version"),
@@ -189,6 +199,22 @@ impl<'a> FieldSpec<'a> {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         walk(resource, &keys, self.create, edit);
     }
+}
+
+/// The number of parts that [`split`] makes, without making them.
+fn parts(path: &str) -> usize {
+    let mut count = 1;
+    let mut rest = path.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => {
+                rest.next();
+            }
+            '/' => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn split(path: &str) -> Vec<String> {

@@ -1,18 +1,17 @@
 //! `search-replace`: finds fields by path or value, and sets their value or comment.
 
-use super::fields::{Config, config, scalar, texts};
+use super::fields::{Config, PARTS, config, scalar, texts};
+use super::growth::{WriteBudget, names, substituted};
 use super::scalars::{escaped, implied, replacement, visit};
 use crate::reference::FunctionVersion;
 use crate::resource_list::{Item, ResourceList};
-use crate::results::{FunctionResult, Severity};
+use crate::results::{FunctionResult, Severity, shortened};
 use regex::{Captures, Regex, RegexBuilder};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Maximum memory of a compiled expression, in bytes.
 const EXPRESSION: usize = 1 << 20;
-/// Maximum number of parts of a path expression.
-const PARTS: usize = 64;
 /// Maximum number of results that are reported.
 const MOST: usize = 1_000;
 /// The comments that travel with a package.
@@ -37,23 +36,45 @@ struct Search {
     put_comment: String,
 }
 
-pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+/// The fields that a search found.
+#[derive(Default)]
+struct FoundFields {
+    count: usize,
+    /// The paths and values of the first ones, as results show them.
+    shown: Vec<(String, String)>,
+}
+
+impl FoundFields {
+    /// Adds a field; `room` is the number of fields that may be shown.
+    fn add(&mut self, path: &str, value: &str, room: usize) {
+        self.count += 1;
+        if self.shown.len() < room {
+            self.shown.push((shortened(path), shortened(value)));
+        }
+    }
+}
+
+pub(super) fn run(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let search = read(list)?;
     let mut count = 0;
     let mut results = Vec::new();
     for item in &mut list.items {
-        let found = if search.is_absolute() {
-            search.put_at_path(&mut item.value)
+        let mut found = FoundFields::default();
+        let room = MOST - results.len();
+        if search.is_absolute() {
+            search.put_at_path(&mut item.value, budget, &mut found, room)?;
         } else {
-            search.walk(item)?
-        };
-        count += found.len();
-        for (path, value) in found {
-            if results.len() < MOST {
-                let message = format!("{} {value}", search.verb());
-                let result = FunctionResult::new(Severity::Info, message);
-                results.push(result.with_resource(&item.value).with_field(path));
-            }
+            search.walk(item, budget, &mut found, room)?;
+        }
+        count += found.count;
+        for (path, value) in found.shown {
+            let message = format!("{} {value}", search.verb());
+            let result = FunctionResult::new(Severity::Info, message);
+            results.push(result.with_resource(&item.value).with_field(path));
         }
     }
     list.results.extend(results);
@@ -104,7 +125,7 @@ fn read(list: &ResourceList) -> Result<Search, String> {
     };
     let path: Vec<String> = match path.as_str() {
         "" => Vec::new(),
-        path => path.split('.').map(str::to_owned).collect(),
+        path => path.split('.').take(PARTS + 1).map(str::to_owned).collect(),
     };
     if path.len() > PARTS {
         return Err(format!("its by-path has more than {PARTS} parts"));
@@ -137,7 +158,16 @@ impl Search {
             && !self.put_value.is_empty()
     }
 
-    fn put_at_path(&self, value: &mut Value) -> Vec<(String, String)> {
+    fn put_at_path(
+        &self,
+        value: &mut Value,
+        budget: &mut WriteBudget,
+        found: &mut FoundFields,
+        room: usize,
+    ) -> Result<(), String> {
+        let keys: usize = self.path.iter().map(String::len).sum();
+        budget.take(keys + self.put_value.len());
+        budget.check()?;
         let mut place = value;
         let mut pointer = String::new();
         for key in &self.path {
@@ -145,7 +175,7 @@ impl Search {
                 *place = Value::Object(Map::new());
             }
             let Value::Object(map) = place else {
-                return Vec::new();
+                return Ok(());
             };
             place = map.entry(key.clone()).or_insert(Value::Null);
             pointer.push('/');
@@ -158,18 +188,26 @@ impl Search {
             Value::Null => implied(&self.put_value),
             old => replacement(old, &pointer, &self.put_value),
         };
-        vec![(self.path.join("."), self.put_value.clone())]
+        found.add(&self.path.join("."), &self.put_value, room);
+        Ok(())
     }
 
-    /// Visits every field; returns those that were found, with their values.
-    fn walk(&self, item: &mut Item) -> Result<Vec<(String, String)>, String> {
+    /// Visits every field, and adds those that the search finds.
+    fn walk(
+        &self,
+        item: &mut Item,
+        budget: &mut WriteBudget,
+        found: &mut FoundFields,
+        room: usize,
+    ) -> Result<(), String> {
         let Item { value, setters, .. } = item;
-        let mut found = Vec::new();
         visit(value, &mut |value, pointer, path| {
             if value.is_array() {
                 if !self.put_comment.is_empty() && !pointer.is_empty() && self.is_path(path) {
+                    budget.take(pointer.len() + self.put_comment.len());
+                    budget.check()?;
                     setters.insert(pointer.to_owned(), pattern(&self.put_comment));
-                    found.push((path.to_owned(), value.to_string()));
+                    found.add(path, &value.to_string(), room);
                 }
                 return Ok(());
             }
@@ -181,16 +219,19 @@ impl Search {
             }
             if !self.put_comment.is_empty() {
                 let comment = self.resolved(&text, &self.put_comment)?;
+                budget.take(pointer.len() + comment.len());
+                budget.check()?;
                 setters.insert(pointer.to_owned(), pattern(&comment));
             }
             if !self.put_value.is_empty() {
                 let new = self.resolved(&text, &self.put_value)?;
+                budget.take(new.len());
+                budget.check()?;
                 *value = replacement(value, pointer, &new);
             }
-            found.push((path.to_owned(), scalar(value).unwrap_or_default()));
+            found.add(path, &scalar(value).unwrap_or_default(), room);
             Ok(())
-        })?;
-        Ok(found)
+        })
     }
 
     fn matches(&self, text: &str, path: &str) -> bool {
@@ -215,22 +256,31 @@ impl Search {
         let Some(expression) = &self.expression else {
             return Ok(new.to_owned());
         };
-        let groups: Option<Captures<'_>> = expression.captures(old);
-        let mut text = new.to_owned();
-        for (at, group) in groups.iter().flat_map(Captures::iter).enumerate().skip(1) {
-            let group = group.map_or("", |group| group.as_str());
-            text = text.replace(&format!("${{{at}}}"), group);
-        }
-        let open = text.split("${").skip(1).any(|part| {
-            let name = part.split_once('}').map_or("", |(name, _)| name);
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        if open {
+        let captures = expression.captures(old);
+        let group = |name: &str| captured(captures.as_ref(), name);
+        let is_open = |name: &str| is_number(name) && group(name).is_none();
+        if names(new).into_iter().any(is_open) {
             let message = "has numbered groups that by-value-regex does not have";
             return Err(format!("{new:?} {message}"));
         }
-        Ok(text)
+        substituted(new, group)
     }
+}
+
+/// Whether a name in `${…}` means a group of the expression.
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The text of a group by its number, from 1; empty if the group exists but matched nothing.
+fn captured<'o>(captures: Option<&Captures<'o>>, number: &str) -> Option<&'o str> {
+    if !is_number(number) || number.starts_with('0') {
+        return None;
+    }
+    let captures = captures?;
+    let group = number.parse::<usize>().ok()?;
+    let text = captures.get(group).map_or("", |group| group.as_str());
+    (group < captures.len()).then_some(text)
 }
 
 /// The pattern of a setter's comment.

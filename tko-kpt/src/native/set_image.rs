@@ -1,6 +1,7 @@
 //! `set-image`: sets the name, tag or digest of container images.
 
 use super::fields::{Config, FieldSpec, config, texts};
+use super::growth::WriteBudget;
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
 use crate::results::{FunctionResult, Severity};
@@ -15,7 +16,11 @@ struct ImageChange {
     digest: String,
 }
 
-pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn run(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let (given, own) = match config(list, "SetImage")? {
         Config::Data(_, data) => (texts(Some(&Value::Object(data)), "data")?, Value::Null),
         Config::Own(own) => (texts(own.get("image"), "image")?, own.clone()),
@@ -26,7 +31,10 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
     for item in &mut list.items {
         let mut changed = Vec::new();
         let mut edit = |place: &mut Value| {
-            if let Some((old, new)) = change.apply(place) {
+            if budget.is_left()
+                && let Some((old, new)) = change.apply(place)
+            {
+                budget.take(old.len() + new.len());
                 changed.push(format!("image changed from {old} to {new}"));
             }
         };
@@ -43,6 +51,7 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
             .map(|message| FunctionResult::new(Severity::Info, message).with_resource(&item.value));
         changes.extend(results);
     }
+    budget.check()?;
     let message = format!("{} images changed", changes.len());
     list.results.extend(changes);
     list.results

@@ -4,6 +4,7 @@
 //! From v0.2 on, `set-labels` refuses `additionalLabelFields`.
 
 use super::fields::{Config, FieldSpec, config, texts};
+use super::growth::WriteBudget;
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
 use crate::results::{FunctionResult, Severity};
@@ -117,7 +118,11 @@ fn is_own(resource: &Value) -> bool {
     super::fields::group(resource).ends_with("nephio.org")
 }
 
-pub(super) fn labels(list: &mut ResourceList, version: FunctionVersion) -> Result<(), String> {
+pub(super) fn labels(
+    list: &mut ResourceList,
+    version: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let (wanted, own) = match config(list, "SetLabels")? {
         Config::Data(_, data) => (texts(Some(&Value::Object(data)), "data")?, None),
         Config::Own(own) => (texts(own.get("labels"), "labels")?, Some(own.clone())),
@@ -134,16 +139,20 @@ pub(super) fn labels(list: &mut ResourceList, version: FunctionVersion) -> Resul
     for kind in ["Deployment", "StatefulSet"] {
         more.extend(AFFINITIES.map(|path| FieldSpec::of("apps", kind, path, false)));
     }
-    set(list, wanted, &LABELS, &more, "labels")
+    set(list, wanted, &LABELS, &more, "labels", budget)
 }
 
-pub(super) fn annotations(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn annotations(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let (wanted, own) = match config(list, "SetAnnotations")? {
         Config::Data(_, data) => (texts(Some(&Value::Object(data)), "data")?, Value::Null),
         Config::Own(own) => (texts(own.get("annotations"), "annotations")?, own.clone()),
     };
     let more = FieldSpec::read(&own, "additionalAnnotationFields")?;
-    set(list, wanted, &ANNOTATIONS, &more, "annotations")
+    set(list, wanted, &ANNOTATIONS, &more, "annotations", budget)
 }
 
 fn set(
@@ -152,32 +161,39 @@ fn set(
     places: &[FieldSpec<'_>],
     more: &[FieldSpec<'_>],
     what: &str,
+    budget: &mut WriteBudget,
 ) -> Result<(), String> {
     if wanted.is_empty() {
         return Err(format!("it has no {what}; expected at least one"));
     }
     wanted.sort();
     let mut count = 0;
-    let mut edit = |place: &mut Value| {
-        if place.is_null() {
-            *place = Value::Object(Map::new());
-        }
-        if let Value::Object(map) = place {
-            for (key, text) in &wanted {
-                let old = map.insert(key.clone(), Value::String(text.clone()));
-                count += usize::from(old.as_ref().and_then(Value::as_str) != Some(text));
-            }
-        }
-    };
     for item in &mut list.items {
         let is_own = is_own(&item.value);
         for place in places.iter().chain(more) {
             // For resources of TKO itself, only the first place applies.
-            if place.selects(&item.value) && (place.kind.is_none() || !is_own) {
-                place.edit(&mut item.value, &mut edit);
+            if !place.selects(&item.value) || place.kind.is_some() && is_own {
+                continue;
             }
+            place.edit(&mut item.value, &mut |found| {
+                // The keys of the path may be new, too.
+                if found.is_null() && budget.take(place.path.len()) {
+                    *found = Value::Object(Map::new());
+                }
+                let Value::Object(map) = found else {
+                    return;
+                };
+                for (key, text) in &wanted {
+                    let is_new = map.get(key).and_then(Value::as_str) != Some(text.as_str());
+                    if is_new && budget.take(key.len() + text.len()) {
+                        map.insert(key.clone(), Value::String(text.clone()));
+                        count += 1;
+                    }
+                }
+            });
         }
     }
+    budget.check()?;
     let message = format!("{what} set, {count} values changed");
     list.results
         .push(FunctionResult::new(Severity::Info, message));

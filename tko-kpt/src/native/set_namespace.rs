@@ -8,6 +8,7 @@ use super::fields::{
     Config, FieldSpec, config, group, is_built_in, is_cluster_scoped, kind, name, namespace,
     text_at,
 };
+use super::growth::WriteBudget;
 use crate::annotations::{self, DEPENDS_ON, UPSTREAM};
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
@@ -32,10 +33,15 @@ struct Wanted {
     matcher: Option<String>,
 }
 
-pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(), String> {
+pub(super) fn run(
+    list: &mut ResourceList,
+    version: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let (wanted, places) = read(list)?;
     if version < FunctionVersion::new(0, 4, 0) {
-        let count = set_all(list, &wanted.namespace, &places);
+        let count = set_all(list, &wanted.namespace, &places, budget);
+        budget.check()?;
         let message = format!(
             "namespace {:?} set, {count} values changed",
             wanted.namespace
@@ -71,9 +77,10 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
         if annotations::is_local_config(&item.value) {
             continue;
         }
-        let mut set = |current: &mut Value| wanted.replace(current, &mut count);
+        let mut set = |current: &mut Value| wanted.replace(current, &mut count, budget);
         places_of(&mut item.value, skips_unknown, &mut set);
     }
+    budget.check()?;
     let mut moved = 0;
     for item in &mut list.items {
         let Some(text) = annotations::get(&item.value, DEPENDS_ON) else {
@@ -93,6 +100,8 @@ pub(super) fn run(list: &mut ResourceList, version: FunctionVersion) -> Result<(
         }
         parts[2] = &wanted.namespace;
         let text = parts.join("/");
+        budget.take(text.len());
+        budget.check()?;
         annotations::set(&mut item.value, DEPENDS_ON, &text);
         moved += 1;
     }
@@ -145,13 +154,14 @@ fn read(list: &ResourceList) -> Result<(Wanted, Vec<NamespacePlace>), String> {
 }
 
 impl Wanted {
-    fn replace(&self, current: &mut Value, count: &mut usize) {
+    fn replace(&self, current: &mut Value, count: &mut usize, budget: &mut WriteBudget) {
         let old = match current.as_str() {
             None | Some("") => DEFAULT,
             Some(old) => old,
         };
         let matches = self.matcher.as_deref().is_none_or(|matcher| matcher == old);
-        if matches && current.as_str() != Some(&self.namespace) {
+        let is_new = matches && current.as_str() != Some(&self.namespace);
+        if is_new && budget.take(self.namespace.len()) {
             *current = json!(self.namespace);
             *count += 1;
         }
@@ -242,11 +252,16 @@ fn set_subjects(value: &mut Value, set: &mut dyn FnMut(&mut Value)) {
 }
 
 /// Sets the namespace everywhere, as the versions up to v0.3 do.
-fn set_all(list: &mut ResourceList, wanted: &str, places: &[NamespacePlace]) -> usize {
+fn set_all(
+    list: &mut ResourceList,
+    wanted: &str,
+    places: &[NamespacePlace],
+    budget: &mut WriteBudget,
+) -> usize {
     let mut count = 0;
     for item in &mut list.items {
         let mut set = |current: &mut Value| {
-            if current.as_str() != Some(wanted) {
+            if current.as_str() != Some(wanted) && budget.take(wanted.len()) {
                 *current = json!(wanted);
                 count += 1;
             }

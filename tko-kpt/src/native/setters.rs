@@ -1,11 +1,12 @@
 //! `apply-setters` and `create-setters`: values of fields with a comment `# kpt-set:`.
 
 use super::fields::{Config, config, scalar, texts};
+use super::growth::{WriteBudget, check_length, names, substituted};
 use super::scalars::{replacement, visit};
 use crate::annotations;
 use crate::reference::FunctionVersion;
 use crate::resource_list::{Item, ResourceList};
-use crate::results::{FunctionResult, Severity};
+use crate::results::{FunctionResult, Severity, shortened};
 use regex::Regex;
 use serde_json::Value;
 use std::fmt::Write;
@@ -26,7 +27,11 @@ fn read(list: &ResourceList, kind: &str) -> Result<Setters, String> {
     Ok(setters)
 }
 
-pub(super) fn apply(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn apply(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let setters = read(list, "ApplySetters")?;
     let mut results = Vec::new();
     let mut errors = Vec::new();
@@ -54,6 +59,7 @@ pub(super) fn apply(list: &mut ResourceList, _: FunctionVersion) -> Result<(), S
             };
             match new {
                 Ok(new) => {
+                    budget.take_copy(&new)?;
                     let message = format!("set field value to {new}");
                     results.push(result(Severity::Info, message));
                     if let Some(place) = item.value.pointer_mut(pointer) {
@@ -77,41 +83,26 @@ pub(super) fn apply(list: &mut ResourceList, _: FunctionVersion) -> Result<(), S
     Ok(())
 }
 
-/// The names in `${…}`, in order.
-fn names(pattern: &str) -> Vec<&str> {
-    let parts = pattern.split("${").skip(1);
-    parts
-        .filter_map(|part| part.split_once('}').map(|(name, _)| name))
-        .collect()
-}
-
 /// The text that results from a pattern. Setters without a value keep their current text in the
 /// field.
 fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String> {
-    let mut text = pattern.to_owned();
-    for (name, value) in setters {
-        text = text.replace(&format!("${{{name}}}"), value);
-    }
     let old = scalar(old).unwrap_or_default();
-    for (name, value) in current(pattern, &old) {
-        text = text.replace(&format!("${{{name}}}"), &value);
-    }
-    // A value may look like a setter; only the names in the pattern are replaced.
-    let open: Vec<&str> = names(pattern)
-        .into_iter()
-        .filter(|name| {
-            !setters.iter().any(|(known, _)| known == name)
-                && text.contains(&format!("${{{name}}}"))
-        })
-        .collect();
-    if open.is_empty() {
-        Ok(text)
-    } else {
-        Err(format!(
+    let current = current(pattern, &old);
+    let value = |name: &str| {
+        let mut known = setters.iter().chain(&current);
+        let found = known.find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    let mut open = names(pattern);
+    open.retain(|name| value(name).is_none());
+    if !open.is_empty() {
+        return Err(format!(
             "values for setters {} must be provided",
             open.join(", ")
-        ))
+        ));
     }
+    // A value may look like a setter; only the names in the pattern are replaced.
+    substituted(pattern, value)
 }
 
 /// The current values of the setters of a pattern, as far as the field reveals them.
@@ -180,7 +171,11 @@ fn parsed(text: &str) -> Option<Value> {
     document.get_mut("value").map(Value::take)
 }
 
-pub(super) fn create(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+pub(super) fn create(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let setters = read(list, "CreateSetters")?;
     let mut scalars = Vec::new();
     let mut arrays = Vec::new();
@@ -219,15 +214,19 @@ pub(super) fn create(list: &mut ResourceList, _: FunctionVersion) -> Result<(), 
                     .iter()
                     .find(|(_, wanted)| is_flat && *wanted == texts);
                 if let Some((name, _)) = name {
-                    found.push((pointer.to_owned(), path.to_owned(), format!("${{{name}}}")));
+                    budget.take(pointer.len() + name.len());
+                    budget.check()?;
+                    found.push((pointer.to_owned(), shortened(path), format!("${{{name}}}")));
                 }
                 return Ok(());
             }
             let Some(text) = scalar(value).filter(|text| !text.contains('\n')) else {
                 return Ok(());
             };
-            if let Some(pattern) = parameterized(&text, &scalars) {
-                found.push((pointer.to_owned(), path.to_owned(), pattern));
+            if let Some(pattern) = parameterized(&text, &scalars)? {
+                budget.take(pointer.len() + pattern.len());
+                budget.check()?;
+                found.push((pointer.to_owned(), shortened(path), pattern));
             }
             Ok(())
         })?;
@@ -247,7 +246,10 @@ pub(super) fn create(list: &mut ResourceList, _: FunctionVersion) -> Result<(), 
 }
 
 /// The text with every value of a setter replaced by the setter; `None` without any.
-fn parameterized(text: &str, setters: &[(String, String)]) -> Option<String> {
+///
+/// # Errors
+/// A clause that says that the text becomes too long.
+fn parameterized(text: &str, setters: &[(String, String)]) -> Result<Option<String>, String> {
     let mut pattern = String::new();
     let mut rest = text;
     let mut found = false;
@@ -256,6 +258,7 @@ fn parameterized(text: &str, setters: &[(String, String)]) -> Option<String> {
             .iter()
             .find(|(_, value)| rest.starts_with(value.as_str()));
         if let Some((name, value)) = setter {
+            check_length(pattern.len() + name.len())?;
             let _ = write!(pattern, "${{{name}}}");
             rest = &rest[value.len()..];
             found = true;
@@ -264,5 +267,5 @@ fn parameterized(text: &str, setters: &[(String, String)]) -> Option<String> {
             rest = &rest[first.len_utf8()..];
         }
     }
-    found.then_some(pattern)
+    Ok(found.then_some(pattern))
 }

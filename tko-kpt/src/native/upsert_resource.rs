@@ -1,14 +1,24 @@
 //! `upsert-resource`: replaces a resource, or adds it.
 
 use super::fields::{group, kind, name, namespace};
-use crate::annotations::{self, FUNCTION, INDEX, LEGACY_INDEX, LEGACY_PATH, LOCAL_CONFIG, PATH};
+use super::growth::WriteBudget;
+use crate::annotations::{
+    self, FUNCTION, INDEX, ITEM, LEGACY_INDEX, LEGACY_PATH, LOCAL_CONFIG, PATH,
+};
 use crate::reference::FunctionVersion;
 use crate::resource_list::{Item, ResourceList};
 use crate::results::{FunctionResult, Severity};
 use serde_json::Value;
 use tko_core::Resource;
 
-pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), String> {
+/// The annotations that belong to an item of a list, not to its content.
+const MARKS: [&str; 5] = [PATH, INDEX, LEGACY_PATH, LEGACY_INDEX, ITEM];
+
+pub(super) fn run(
+    list: &mut ResourceList,
+    _: FunctionVersion,
+    budget: &mut WriteBudget,
+) -> Result<(), String> {
     let Some(config) = list.function_config.clone() else {
         return Err("it is missing; expected the resource to insert or to replace".to_owned());
     };
@@ -30,8 +40,9 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
         if is_config || identity(&item.value) != wanted {
             continue;
         }
+        budget.take_copy(&new)?;
         let mut value = new.clone();
-        for mark in [PATH, INDEX, LEGACY_PATH, LEGACY_INDEX] {
+        for mark in MARKS {
             match annotations::get(&item.value, mark) {
                 Some(text) => annotations::set(&mut value, mark, text),
                 None => annotations::remove(&mut value, &[mark]),
@@ -48,7 +59,7 @@ pub(super) fn run(list: &mut ResourceList, _: FunctionVersion) -> Result<(), Str
     };
     let result = FunctionResult::new(Severity::Info, message).with_resource(&new);
     if !replaced {
-        annotations::remove(&mut new, &[PATH, INDEX, LEGACY_PATH, LEGACY_INDEX]);
+        annotations::remove(&mut new, &MARKS);
         list.items.push(Item::new(new));
     }
     list.results.push(result);

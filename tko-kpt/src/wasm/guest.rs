@@ -1,6 +1,7 @@
 //! Compiled functions and their calls.
 
 use super::host::{ComponentState, ModuleState, TABLE, WasmHost};
+use super::limiter::{GuestLimiter, MEMORY_REFUSED, TABLE_REFUSED};
 use crate::failure::FunctionFailure;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -10,9 +11,7 @@ use tko_plugin::log::LogSubject;
 use tko_plugin::stderr::{Tail, printable};
 use tokio::runtime::Handle;
 use wasmtime::component::Component;
-use wasmtime::{
-    Engine, InstancePre, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline,
-};
+use wasmtime::{Engine, InstancePre, Module, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{I32Exit, ResourceTable, WasiCtxBuilder};
@@ -21,8 +20,6 @@ use wasmtime_wasi::{I32Exit, ResourceTable, WasiCtxBuilder};
 const STDERR: usize = 1 << 20;
 /// Maximum lines of stderr that are logged for one call.
 const LINES: usize = 1_000;
-/// Maximum instances, memories and tables of a component.
-const PARTS: usize = 100;
 
 /// A compiled function.
 pub(super) struct Guest {
@@ -40,7 +37,7 @@ enum Code {
 #[derive(Clone, Copy)]
 pub(super) struct GuestLimits {
     pub(super) time: Duration,
-    /// Bytes of memory.
+    /// Bytes of all memories together.
     pub(super) memory: usize,
     /// Bytes of stdout.
     pub(super) output: usize,
@@ -131,7 +128,7 @@ impl Guest {
             .allow_ip_name_lookup(false)
             .socket_addr_check(|_, _| Box::pin(async { false }));
         let until = Instant::now() + limits.time;
-        let bounds = store_limits(limits.memory);
+        let bounds = GuestLimiter::new(limits.memory);
         // The epoch interrupts computation; the timeout interrupts waiting in the host.
         let result = match &self.code {
             Code::Module(module) => {
@@ -163,17 +160,6 @@ impl Guest {
             stderr,
         }
     }
-}
-
-fn store_limits(memory: usize) -> StoreLimits {
-    StoreLimitsBuilder::new()
-        .memory_size(memory)
-        .table_elements(TABLE)
-        .instances(PARTS)
-        .memories(PARTS)
-        .tables(PARTS)
-        .trap_on_grow_failure(true)
-        .build()
 }
 
 /// Ends a store's computation when its time is over or its call was dropped.
@@ -248,12 +234,12 @@ fn failure(
         return FunctionFailure::Limit { function, problem };
     }
     let text = format!("{error:#}");
-    if text.contains("forcing trap when growing table") {
+    if text.contains(TABLE_REFUSED) {
         let problem =
-            format!("needs a table of more than {TABLE} elements and was stopped; {stderr}");
+            format!("needs tables of more than {TABLE} elements and was stopped; {stderr}");
         return FunctionFailure::Limit { function, problem };
     }
-    if text.contains("forcing trap when growing memory") || text.contains("memory minimum size") {
+    if text.contains(MEMORY_REFUSED) || text.contains("memory minimum size") {
         let most = limits.memory;
         let problem = format!("needs more than {most} bytes of memory and was stopped; {stderr}");
         return FunctionFailure::Limit { function, problem };

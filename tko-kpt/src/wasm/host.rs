@@ -5,15 +5,14 @@
 //! than a slot of the pool offers, such as several memories, runs in an engine without a pool.
 
 use super::epoch::{EpochClock, IDLE};
+use super::limiter::GuestLimiter;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use tko_core::{Error, Result};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker as ComponentLinker;
-use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, Engine, Linker, PoolingAllocationConfig, StoreLimits,
-};
+use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, Linker, PoolingAllocationConfig};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView, p2};
 
@@ -28,7 +27,7 @@ const WARM: u32 = 8;
 const KEPT: usize = 1 << 20;
 /// Bytes of a table that a slot keeps.
 const KEPT_TABLE: usize = 64 << 10;
-/// Maximum elements of a table.
+/// Maximum elements of all tables of one call together.
 pub(super) const TABLE: usize = 1 << 20;
 /// Maximum number of tables of one call in the pool.
 const TABLES: u32 = 4;
@@ -54,14 +53,14 @@ pub(super) struct GuestEngine {
 /// The host's side of an instance of a module.
 pub(super) struct ModuleState {
     pub(super) wasi: WasiP1Ctx,
-    pub(super) limits: StoreLimits,
+    pub(super) limits: GuestLimiter,
 }
 
 /// The host's side of an instance of a component.
 pub(super) struct ComponentState {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
-    pub(super) limits: StoreLimits,
+    pub(super) limits: GuestLimiter,
 }
 
 impl WasiView for ComponentState {

@@ -140,6 +140,42 @@ async fn setters_travel_to_programs_and_back_as_comments() {
 }
 
 #[tokio::test]
+async fn a_resource_that_a_function_generates_is_kept_whatever_its_position() {
+    let function = program("generate.sh");
+    let pipeline = format!(
+        "pipeline:\n  mutators:\n  - exec: {}\n    selectors: [{{kind: Workload}}]\n",
+        &function["exec:".len()..]
+    );
+    let target = "apiVersion: example.com/v1\nkind: Workload\nmetadata: {name: gateway}\n";
+    let resources = package(&[
+        ("Kptfile", &kptfile("p", &pipeline)),
+        ("a.yaml", &map("a")),
+        ("b.yaml", &map("b")),
+        ("workload.yaml", target),
+    ]);
+    let world = World::new(KptSettings::default().with_kptfile_exec(true));
+    let id = world.deploy(resources).await;
+    let prepared = world.prepared(&id).await;
+    let annotations = &get(&prepared, "v1", "ConfigMap", "generated")["metadata"]["annotations"];
+    let path = json!({"internal.config.kubernetes.io/path": "generated.yaml"});
+    assert_eq!(*annotations, path);
+    get(&prepared, "example.com/v1", "Workload", "gateway");
+    for name in ["a", "b"] {
+        get(&prepared, "v1", "ConfigMap", name);
+    }
+    world.stop().await;
+
+    // The resource that triggers the plugin is the first of its package.
+    let world = World::new(KptSettings::default());
+    world.plugin(&function, &[]).await;
+    let id = world.deploy(vec![workload()]).await;
+    let prepared = world.prepared(&id).await;
+    get(&prepared, "v1", "ConfigMap", "generated");
+    get(&prepared, "example.com/v1", "Workload", "gateway");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn faults_of_a_pipeline_are_in_the_condition() {
     let world = World::new(KptSettings::default());
     for (pipeline, words) in [
@@ -217,6 +253,25 @@ async fn a_property_and_an_annotation_switch_the_cache_off() {
         assert_eq!((counts.misses, counts.hits), expected, "{counts:?}");
         world.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_script_after_its_interpreter_runs_every_time() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let script = folder.path().join("rename");
+    let pipeline = format!(
+        "pipeline:\n  mutators:\n  - exec: /bin/sh {}\n",
+        script.display()
+    );
+    let (kptfile, map) = (kptfile("p", &pipeline), map("a"));
+    let files = [("Kptfile", kptfile.as_str()), ("a.yaml", map.as_str())];
+    let world = World::new(KptSettings::default().with_kptfile_exec(true));
+    for name in ["b", "c"] {
+        std::fs::write(&script, format!("exec sed 's/name: a$/name: {name}/'\n")).expect("writes");
+        let id = world.deploy(package(&files)).await;
+        get(&world.prepared(&id).await, "v1", "ConfigMap", name);
+    }
+    world.stop().await;
 }
 
 #[tokio::test]

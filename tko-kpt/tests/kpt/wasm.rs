@@ -77,7 +77,10 @@ async fn hostile_code_is_a_condition() {
     };
     for (name, words) in [
         ("allocate", "needs more than 16777216 bytes of memory"),
-        ("table", "was stopped"),
+        ("memories-large", "needs more than 16777216 bytes of memory"),
+        ("memories-grow", "needs more than 16777216 bytes of memory"),
+        ("table", "needs tables of more than 1048576 elements"),
+        ("tables", "needs tables of more than 1048576 elements"),
         ("recurse", "call stack exhausted"),
         ("flood", "printed more than 1048576 bytes"),
         ("file", "it exited with code"),

@@ -1,7 +1,7 @@
 //! `set-labels`, `set-annotations` and `set-image`.
 
 use super::{data, own, resource, run, with};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn labels_reach_selectors_and_pods() {
@@ -139,5 +139,63 @@ fn images_need_a_name_and_one_change() {
     ] {
         let error = run("set-image:v0.1.0", data(config), Vec::new()).expect_err("refused");
         assert!(error.contains(words), "{error}");
+    }
+}
+
+/// The configurations of all functions that take paths of fields, with this path.
+fn with_path(path: &str) -> [(&'static str, Value); 5] {
+    let paths = json!([{"path": path, "kind": "ConfigMap", "create": true}]);
+    let annotations = json!({"annotations": {"a": "b"}, "additionalAnnotationFields": paths});
+    let labels = json!({"labels": {"a": "b"}, "additionalLabelFields": paths});
+    let image = json!({"name": "nginx", "newTag": "2"});
+    let image = json!({"image": image, "additionalImageFields": paths});
+    let namespace = json!({"namespace": "n", "additionalNamespaceFields": paths});
+    let name = json!({"substring": "dev-", "additionalNameFields": paths});
+    [
+        ("set-annotations:v0.1.4", own("SetAnnotations", annotations)),
+        ("set-labels:v0.1", own("SetLabels", labels)),
+        ("set-image:v0.1.1", own("SetImage", image)),
+        ("set-namespace:v0.3", own("SetNamespace", namespace)),
+        (
+            "ensure-name-substring:v0.2.0",
+            own("EnsureNameSubstring", name),
+        ),
+    ]
+}
+
+#[test]
+fn paths_with_very_many_parts_are_refused() {
+    let resources = || vec![resource("v1", "ConfigMap", "c")];
+    for (function, config) in with_path(&format!("{}a", "a/".repeat(100_000))) {
+        let error = run(function, config, resources()).expect_err("refused");
+        assert!(error.contains("has more than 64 parts"), "{error}");
+    }
+    // An escaped slash ends no part.
+    let longest = format!(r"{}a\/b", "a/".repeat(63));
+    for (function, config) in with_path(&longest) {
+        run(function, config, resources()).expect("succeeds");
+    }
+    let more = format!("a/{longest}");
+    for (function, config) in with_path(&more) {
+        assert!(run(function, config, resources()).is_err(), "{function}");
+    }
+}
+
+#[test]
+fn values_on_very_many_resources_are_limited() {
+    let long = "x".repeat(1 << 20);
+    let resources: Vec<Value> = (0..100)
+        .map(|number| resource("v1", "ConfigMap", &format!("c{number}")))
+        .collect();
+    let config = |kind: &str, data: Value| (kind.to_owned(), super::data(data));
+    for (function, config) in [
+        config("set-annotations:v0.1.4", json!({"a": long})),
+        config("set-namespace:v0.4.1", json!({"namespace": long})),
+        config("set-namespace:v0.3", json!({"namespace": long})),
+        config("ensure-name-substring:v0.2.0", json!({"append": long})),
+    ] {
+        let error = run(&function, config, resources.clone()).expect_err("refused");
+        let words = "writes more than 33554432 bytes";
+        assert!(error.contains(words), "{function}: {error}");
     }
 }

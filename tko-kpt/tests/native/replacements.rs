@@ -193,3 +193,37 @@ fn what_is_not_there_is_an_error_that_names_it() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+/// A replacement of a field of the only resource by another one.
+fn copy(from: &str, to: &str, options: Value) -> Value {
+    json!({
+        "source": {"name": "c", "fieldPath": from},
+        "targets": [{"select": {"name": "c"}, "fieldPaths": [to], "options": options}],
+    })
+}
+
+#[test]
+fn values_that_grow_with_every_replacement_are_refused() {
+    let resources = || {
+        let data = json!({"v": "ab"});
+        vec![with(resource("v1", "ConfigMap", "c"), "/data", data)]
+    };
+    let doubling = copy("data.v", "data.v", json!({"delimiter": "|", "index": -1}));
+    let nesting = copy("data", "data.x", json!({"create": true}));
+    let text = "x".repeat(1 << 20);
+    let paths: Vec<String> = (0..100).map(|number| format!("data.f{number}")).collect();
+    let target = json!({
+        "select": {"name": "c"}, "fieldPaths": paths, "options": {"create": true},
+    });
+    let copies = json!({"sourceValue": text, "targets": [target]});
+    let encoded = copy("data.v", "data.v", json!({"encoding": "base64"}));
+    for (replacements, words) in [
+        (vec![doubling; 40], "becomes longer than 1 MiB"),
+        (vec![nesting; 10_000], "more than 100 levels"),
+        (vec![copies], "writes more than 33554432 bytes"),
+        (vec![encoded; 100], "becomes longer than 1 MiB"),
+    ] {
+        let error = replace(json!(replacements), resources()).expect_err("refused");
+        assert!(error.contains(words), "{error}");
+    }
+}

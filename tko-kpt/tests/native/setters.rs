@@ -181,3 +181,61 @@ fn searches_that_make_no_sense_are_refused() {
         assert!(search(config, value).is_err(), "{shown}");
     }
 }
+
+#[test]
+fn values_of_setters_are_not_searched_for_setters() {
+    let value = with(resource("v1", "X", "x"), "/image", json!("nginx:1"));
+    let setters = [("/image", "${a}:${b}")];
+    let set = apply(
+        json!({"a": "${b}", "b": "${a}"}),
+        item(value.clone(), &setters),
+    );
+    assert_eq!(set.expect("succeeds")["image"], "${b}:${a}");
+    // What the value of one names has no effect on the length.
+    let a = "${b}".repeat(1_000);
+    let config = json!({"a": a, "b": "x".repeat(1 << 20)});
+    let set = apply(config, item(value, &[("/image", "${a}")]));
+    assert_eq!(set.expect("succeeds")["image"], a);
+}
+
+#[test]
+fn texts_that_become_very_long_are_refused() {
+    let long = "x".repeat(1 << 19);
+    let value = |image: &str| with(resource("v1", "X", "x"), "/image", json!(image));
+    let setters = [("/image", "${a}${a}${a}")];
+    let error = apply(json!({"a": long}), item(value("y"), &setters)).expect_err("refused");
+    assert!(error.contains("becomes longer than 1 MiB"), "{error}");
+    // A setter with a long name for a short value.
+    let name = "n".repeat(100);
+    let items = vec![Item::new(value(&long))];
+    let error = run_list("create-setters:v0.1.0", data(json!({name: "x"})), items);
+    let error = error.expect_err("refused");
+    assert!(error.contains("becomes longer than 1 MiB"), "{error}");
+    let config = json!({"by-value-regex": "(.*)", "put-value": "${1}".repeat(1_000)});
+    let error = search(config, value(&long)).expect_err("refused");
+    assert!(error.contains("becomes longer than 1 MiB"), "{error}");
+}
+
+#[test]
+fn all_texts_together_are_limited() {
+    // 100 fields with a text of 1 MiB each.
+    let fields: Vec<Value> = vec![json!("x"); 100];
+    let value = with(resource("v1", "X", "x"), "/list", json!(fields));
+    let long = "y".repeat((1 << 20) - 1);
+    let pointers: Vec<String> = (0..100).map(|number| format!("/list/{number}")).collect();
+    let setters: Vec<(&str, &str)> = pointers.iter().map(|at| (at.as_str(), "${a}")).collect();
+    let words = "writes more than 33554432 bytes";
+    let error = apply(json!({"a": long}), item(value.clone(), &setters)).expect_err("refused");
+    assert!(error.contains(words), "{error}");
+    let config = json!({"by-path": "list[*]", "put-value": long});
+    let error = search(config, value).expect_err("refused");
+    assert!(error.contains(words), "{error}");
+}
+
+#[test]
+fn a_group_that_matches_like_a_group_is_not_replaced_again() {
+    let value = with(resource("v1", "X", "x"), "/a", json!("${2}-b"));
+    let config = json!({"by-value-regex": "(.*)-(b)", "put-value": "${1}:${2}"});
+    let set = search(config, value).expect("succeeds");
+    assert_eq!(set["a"], "${2}:b");
+}

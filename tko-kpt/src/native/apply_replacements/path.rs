@@ -1,12 +1,9 @@
 //! Field paths of replacements, such as `spec.containers.[name=main].image`.
 
 use super::empty_map;
-use crate::native::fields::scalar;
+use crate::native::fields::{PARTS, scalar};
 use serde_json::{Map, Value, json};
 use std::fmt;
-
-/// Maximum number of parts of a path.
-const PARTS: usize = 64;
 
 /// A parsed path.
 pub(super) struct FieldPath {
@@ -39,7 +36,12 @@ impl FieldPath {
             let part = parts.last_mut().expect("begins with one");
             match c {
                 '\\' => part.extend(rest.next()),
-                '.' if depth == 0 => parts.push(String::new()),
+                '.' if depth == 0 => {
+                    if parts.len() == PARTS {
+                        return Err(format!("a field path has more than {PARTS} parts"));
+                    }
+                    parts.push(String::new());
+                }
                 c => {
                     match c {
                         '[' => depth += 1,
@@ -49,9 +51,6 @@ impl FieldPath {
                     part.push(c);
                 }
             }
-        }
-        if parts.len() > PARTS {
-            return Err(format!("a field path has more than {PARTS} parts"));
         }
         if parts.iter().any(String::is_empty) {
             return Err(format!("the field path {text:?} has an empty part"));
@@ -75,6 +74,11 @@ impl FieldPath {
             text: text.to_owned(),
             parts: parts.collect(),
         })
+    }
+
+    /// The length of its text, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// The value at the path; the first one if there are several.
