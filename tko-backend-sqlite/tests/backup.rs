@@ -172,7 +172,10 @@ fn put_deployment(id: &str, idempotency_key: &str, text: &str) -> ChangeSet {
 
 /// Makes changes once, after the first page with deployments was read.
 #[derive(Default)]
-struct ChangingMeanwhile(Mutex<Option<(Arc<dyn Backend>, Vec<ChangeSet>)>>);
+struct ChangingMeanwhile(Mutex<Option<PendingChanges>>);
+
+/// Changes of a backend.
+type PendingChanges = (Arc<dyn Backend>, Vec<ChangeSet>);
 
 #[async_trait]
 impl CallObserver for ChangingMeanwhile {

@@ -10,12 +10,12 @@ use tko_serve::{Access, BearerTokens};
 const TOKEN: &str = "0123456789abcdef";
 
 /// A request that creates or lists sites, as a page can make it: without a content type.
-fn request(serving: &Serving, method: Method) -> RequestBuilder {
+fn request(serving: &Serving, method: &Method) -> RequestBuilder {
     // Another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let group = format!("http://{}/apis/tko.nephio.org/v1alpha1", serving.address);
     let request = Client::new().request(method.clone(), format!("{group}/sites?dryRun=All"));
-    if method == Method::POST {
+    if *method == Method::POST {
         request.body(r#"{"metadata": {"name": "a"}}"#)
     } else {
         request
@@ -45,7 +45,7 @@ async fn pages_of_other_origins_can_neither_write_nor_rebind_a_host_name() {
         ("host", "evil.example", 421, 421),
     ] {
         for (method, expected) in [(Method::GET, read), (Method::POST, written)] {
-            let request = request(&serving, method.clone()).header(name, value);
+            let request = request(&serving, &method).header(name, value);
             let (status, reason) = answer(request).await;
             assert_eq!(status, expected, "{method} with {name}: {value}");
             let expected = match status {
@@ -64,7 +64,7 @@ async fn origins_are_checked_before_credentials_and_host_names_only_without_them
     let tokens = BearerTokens::parse(TOKEN).expect("a token");
     let access = Access::new().authentication(Arc::new(tokens));
     let serving = Serving::with(KrmSettings::default(), access).await;
-    let post = || request(&serving, Method::POST);
+    let post = || request(&serving, &Method::POST);
     assert_eq!(answer(post()).await.0, 401);
     let foreign = post().header("origin", "http://evil.example");
     assert_eq!(answer(foreign).await.0, 403);
