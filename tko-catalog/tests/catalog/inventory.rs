@@ -101,6 +101,48 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_that_cannot_be_mapped_keeps_its_site() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hosts.json");
+    let write = |hosts: Value| {
+        let text = json!({"_meta": {"hostvars": hosts}}).to_string();
+        fs::write(&file, text).expect("a file");
+    };
+    let fixture = Fixture::new();
+    let properties = [
+        ("url", &*text(&file)),
+        ("id", "{{ region }}/{{ name }}"),
+        ("where", "rack + 1 > 0"),
+        ("grace", "0s"),
+    ];
+    write(json!({
+        "a": {"region": "south", "rack": 1},
+        "b": {"region": "south", "rack": 1},
+        "c": {"region": "south", "rack": 1},
+    }));
+    assert_synced(&fixture.add(ID, "ansible", &properties).await);
+    // The id of one and the expression `where` of another fail; the third is gone.
+    write(json!({
+        "a": {"region": "the south", "rack": 1},
+        "b": {"region": "south", "rack": "n/a"},
+    }));
+    let entity = fixture.sync(ID).await;
+    let complete = condition(&entity, "Complete");
+    assert!(
+        complete.message.starts_with("2 problems; a: "),
+        "{}",
+        complete.message
+    );
+    let synced = condition(&entity, "Synced");
+    assert!(synced.message.starts_with("2 sites"), "{}", synced.message);
+    assert_eq!(fixture.sites().await, ["south/a", "south/b"]);
+    for id in ["south/a", "south/b"] {
+        let site = fixture.site(id).await.expect("it stays");
+        assert!(!site.entity.given.contains_key("Inventory.gone"), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_inventory_touches_only_its_own_sites() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("a.yaml"), config("a", "1")).expect("a file");
