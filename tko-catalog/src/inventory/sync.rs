@@ -83,7 +83,9 @@ impl InventorySync<'_> {
             .collect();
         missing.sort_by(|a, b| a.key.id().cmp(b.key.id()));
         report.total = own.len() - missing.len();
-        if let Some(stop) = self.guard(own.len(), &missing) {
+        let digest = digest(&missing);
+        report.acceptance_ended = self.accepted.is_some_and(|accepted| accepted != digest);
+        if let Some(stop) = self.guard(own.len(), &missing, digest) {
             report.stopped = Some(stop);
             return Ok(report);
         }
@@ -140,11 +142,16 @@ impl InventorySync<'_> {
     }
 
     /// The disappearance that stops the sync, if it is not accepted. `missing` are the sites that
-    /// the source no longer has, of `count` that the inventory registered.
+    /// the source no longer has, of `count` that the inventory registered, and `digest` is theirs.
     ///
     /// Sites that vanished earlier and are not yet removed count, so that a slow leak is stopped,
     /// too. A single site may always vanish.
-    fn guard(&self, count: usize, missing: &[&Arc<Entity>]) -> Option<MassDisappearance> {
+    fn guard(
+        &self,
+        count: usize,
+        missing: &[&Arc<Entity>],
+        digest: String,
+    ) -> Option<MassDisappearance> {
         let is_new = |entity: &&Arc<Entity>| !entity.given.contains_key(INVENTORY_GONE);
         if !missing.iter().any(is_new) {
             return None;
@@ -158,13 +165,7 @@ impl InventorySync<'_> {
         if missing.len() <= allowed.max(1) {
             return None;
         }
-        let mut hasher = blake3::Hasher::new();
-        for entity in missing {
-            hasher.update(entity.key.id().as_bytes());
-            hasher.update(b"\n");
-        }
-        let digest: String = hasher.finalize().to_hex().chars().take(16).collect();
-        (self.accepted != Some(&digest)).then_some(MassDisappearance {
+        (self.accepted != Some(digest.as_str())).then_some(MassDisappearance {
             vanished: missing.len(),
             of: count,
             digest,
@@ -336,6 +337,16 @@ impl InventorySync<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The digest of a disappearance: of the ids of the missing sites, in their order.
+fn digest(missing: &[&Arc<Entity>]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for entity in missing {
+        hasher.update(entity.key.id().as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().chars().take(16).collect()
 }
 
 /// Performs writes, several at a time, and counts them. A refused write becomes a problem.

@@ -98,6 +98,12 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
     assert_synced(&fixture.sync(ID).await);
     let site = fixture.site("south/host-09999").await.expect("it stays");
     assert!(!site.entity.given.contains_key("Inventory.gone"));
+    // The acceptance does not extend to the next disappearance of the same sites.
+    fs::write(&file, hosts(0..7_000)).expect("a file");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(&*condition(&entity, "Synced").reason, "MassDisappearance");
+    let site = fixture.site("south/host-09999").await.expect("it stays");
+    assert!(!site.entity.given.contains_key("Inventory.gone"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
