@@ -1,5 +1,6 @@
 //! Inventories of sites.
 
+use crate::git::Repository;
 use crate::server::{Answer, TestServer};
 use crate::support::{Fixture, assert_synced, condition, config, value};
 use serde_json::{Value, json};
@@ -258,6 +259,30 @@ async fn a_program_prints_sites_within_limits() {
         );
     }
     assert_eq!(fixture.sites().await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_of_all_sites_are_limited_together() {
+    let repository = Repository::new();
+    for site in ["a", "b"] {
+        repository.write(&format!("{site}.yaml"), &config(site, &"x".repeat(600)));
+    }
+    repository.commit();
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_max_listing_bytes(1_000));
+    for (executor, url) in [
+        ("directory", text(repository.path())),
+        ("git", repository.url()),
+    ] {
+        let entity = fixture.add(ID, executor, &[("url", &url)]).await;
+        let synced = condition(&entity, "Synced");
+        assert!(
+            synced.message.contains("more than 1000 bytes together"),
+            "{executor}: {}",
+            synced.message
+        );
+        assert!(fixture.sites().await.is_empty(), "{executor}");
+    }
 }
 
 /// A NetBox with sites, which answers as its API reference says.
