@@ -16,7 +16,7 @@ use crate::properties::Properties;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
-use contents::GitContent;
+use contents::{GitContents, TreeFile};
 use repository::{GitRef, GitRepository};
 use tko_core::{Error, Result};
 use tko_source::SourceFile;
@@ -35,7 +35,7 @@ pub(crate) fn check_url(url: &str, settings: &CatalogSettings) -> Result<()> {
 /// A repository of packages.
 pub(super) struct GitCatalog {
     repository: GitRepository,
-    contents: Vec<GitContent>,
+    contents: GitContents,
     /// The refs of the last listing, and the listing. Equal refs have equal content.
     last: Option<(Vec<GitRef>, CatalogListing)>,
 }
@@ -49,7 +49,7 @@ impl GitCatalog {
                 settings,
             )
             .await?,
-            contents: Vec::new(),
+            contents: GitContents::default(),
             last: None,
         })
     }
@@ -78,7 +78,7 @@ impl GitCatalog {
             let Some(digest) = tree.folder(&place) else {
                 continue;
             };
-            offers.add(&SourceContent {
+            let is_offered = offers.add(&SourceContent {
                 folder: &folder,
                 version: of.version,
                 alias: of.alias,
@@ -87,9 +87,11 @@ impl GitCatalog {
                 digest,
                 content: self.contents.len(),
             });
-            let files = members.into_iter().filter_map(|at| tree.files.get(at));
-            self.contents
-                .push(GitContent::Files(files.cloned().collect()));
+            if is_offered {
+                let files = members.into_iter().filter_map(|at| tree.files.get(at));
+                let files: Vec<&TreeFile> = files.collect();
+                self.contents.add_files(&files, digest, place, settings);
+            }
         }
         if offers.listing.offers.is_empty() && tree.files.is_empty() {
             let why = "it has no YAML file";
@@ -121,7 +123,7 @@ impl GitCatalog {
                 offers.add_unread(folder, Some(version), SyncProblem::new(*path, why));
                 continue;
             };
-            offers.add(&SourceContent {
+            let is_offered = offers.add(&SourceContent {
                 folder,
                 version: Some(version),
                 alias: "",
@@ -130,8 +132,9 @@ impl GitCatalog {
                 digest: &tree,
                 content: self.contents.len(),
             });
-            let path = (*path).to_owned();
-            self.contents.push(GitContent::Tree { tree, path });
+            if is_offered {
+                self.contents.add_tree(tree, (*path).to_owned());
+            }
         }
         Ok(())
     }
@@ -160,7 +163,7 @@ impl CatalogSource for GitCatalog {
             return Ok(listing.clone());
         }
         self.last = None;
-        self.contents.clear();
+        self.contents = GitContents::default();
         self.repository.fetch(&chosen.refs, settings).await?;
         let mut offers = OfferList::new(entry, settings);
         let mut package_tags = Vec::new();

@@ -117,6 +117,35 @@ async fn tags_are_versions_and_never_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tags_of_one_commit_are_read_without_their_lists_of_files() {
+    let repository = Repository::new();
+    repository.write("upf.yaml", &config("upf", "1"));
+    repository.commit();
+    for tag in ["v1.0", "v1.1", "v1.2", "v1.3"] {
+        repository.git(&["tag", tag]);
+    }
+    repository.write("torn.yaml", "{{{");
+    repository.commit();
+    repository.git(&["tag", "v1.4"]);
+    // The lists of the first two tags are kept; those of the others are read from their trees.
+    let limits = SourceLimits::default().with_max_files(2);
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_source(limits));
+    let url = repository.url();
+    let entity = fixture.add(ID, "git", &[("url", &url)]).await;
+    let ids = ["core:v1.0", "core:v1.1", "core:v1.2", "core:v1.3"];
+    assert_eq!(fixture.templates().await, ids);
+    for id in ids {
+        let read = fixture.template(id).await.expect("a template");
+        assert_eq!(value(read.package.as_ref()), "1", "{id}");
+    }
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("1 problem; core: "), "{message}");
+    assert!(message.contains("torn.yaml: "), "{message}");
+    assert!(!message.contains("/torn.yaml"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tag_gives_way_to_tags_below_its_name() {
     let repository = Repository::new();
     repository.write("upf/upf.yaml", &config("upf", "1"));

@@ -428,9 +428,11 @@ impl GitRepository {
             GitContent::Files(files) => files.clone(),
             GitContent::Tree { tree, path } => {
                 let listed = self.list_tree(tree, settings).await?.files.into_iter();
-                let placed = listed.map(|file| TreeFile {
-                    name: format!("{path}/{}", file.name),
-                    ..file
+                let placed = listed.map(|mut file| {
+                    if !path.is_empty() {
+                        file.name = format!("{path}/{}", file.name);
+                    }
+                    file
                 });
                 placed.collect()
             }
