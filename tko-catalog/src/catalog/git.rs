@@ -10,7 +10,7 @@ pub(crate) mod repository;
 mod ssh;
 
 use super::entry::CatalogEntry;
-use super::layout::{below, is_version, packages};
+use super::layout::{below, chosen_folder, is_version, packages};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::properties::Properties;
 use crate::report::SyncProblem;
@@ -117,7 +117,9 @@ impl GitCatalog {
             .collect();
         let trees = self.repository.trees(&places, settings).await?;
         for ((tag, path, version), tree) in tags.iter().zip(trees) {
-            let folder = below(&entry.root, path).unwrap_or(path);
+            let Some(folder) = chosen_folder(entry, path) else {
+                continue;
+            };
             let Some(tree) = tree else {
                 let why = format!("the tag {} names no folder {path:?}", tag.short());
                 offers.add_unread(folder, Some(version), SyncProblem::new(*path, why));
@@ -238,16 +240,21 @@ struct ChosenRefs {
 }
 
 /// Chooses the refs: the branch and the tags that the catalog names; or else all tags that look
-/// like versions; or else the default branch.
+/// like versions; or else the default branch. Tags of packages that the catalog excludes are not
+/// read.
 fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<ChosenRefs> {
     let is_tag = |reference: &&GitRef| {
         let short = reference.short();
-        let last = short.rsplit('/').next().unwrap_or(short);
+        let (place, last) = match short.rsplit_once('/') {
+            Some((place, last)) => (Some(place), last),
+            None => (None, short),
+        };
         !reference.is_branch()
             && match &entry.tags {
                 Some(pattern) => pattern.matches(short),
                 None => is_version(last),
             }
+            && place.is_none_or(|place| chosen_folder(entry, place).is_some())
     };
     let mut refs: Vec<GitRef> = Vec::new();
     if entry.branch.is_none() || entry.tags.is_some() {

@@ -117,6 +117,29 @@ async fn tags_are_versions_and_never_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_of_packages_outside_the_root_and_the_patterns_are_left_out() {
+    let repository = Repository::new();
+    for place in ["nf/upf", "nf/smf", "infra/dns"] {
+        repository.write(&format!("{place}/a.yaml"), &config("a", place));
+    }
+    repository.commit();
+    for tag in ["nf/upf/v1", "nf/smf/v1", "infra/dns/v1"] {
+        repository.git(&["tag", tag]);
+    }
+    let fixture = Fixture::new();
+    let url = repository.url();
+    let properties = [("url", &*url), ("root", "nf"), ("path", "upf*")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    assert_eq!(fixture.templates().await, ["upf:v1"]);
+    // The root itself may be the package.
+    let properties = [("url", &*url), ("root", "nf/smf")];
+    assert_synced(&fixture.add("catalog|smf", "git", &properties).await);
+    assert_eq!(fixture.templates().await, ["smf:v1", "upf:v1"]);
+    let read = fixture.template("smf:v1").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "nf/smf");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tags_of_one_commit_are_read_without_their_lists_of_files() {
     let repository = Repository::new();
     repository.write("upf.yaml", &config("upf", "1"));
