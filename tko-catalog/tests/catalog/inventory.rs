@@ -6,6 +6,8 @@ use crate::support::{Fixture, assert_synced, condition, config, value};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 use tko_catalog::CatalogSettings;
 use tko_core::{DataApi, NewSite, Package, SiteId};
 use tko_source::SecretFolder;
@@ -257,6 +259,32 @@ async fn a_program_prints_sites_within_limits() {
             "{part} in {}",
             synced.message
         );
+    }
+    assert_eq!(fixture.sites().await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_leaves_no_process_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_max_listing_bytes(10_000));
+    for (name, last) in [
+        ("fails", "head -c 20000 /dev/zero; wait"),
+        ("ends", r#"printf '[{"name": "x"}]'"#),
+    ] {
+        let pipe = text(&folder.path().join(name));
+        let made = Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        // The pipe ends when no process has it open for writing any more.
+        let (sender, ended) = tokio::sync::oneshot::channel();
+        let reader = pipe.clone();
+        std::thread::spawn(move || sender.send(fs::read(reader)));
+        let script = format!("exec 3>'{pipe}'; sleep 600 >/dev/null 2>&1 & {last}");
+        let program = ["sh", "-c", &script];
+        fixture.add_program(ID, "command", &program, &[]).await;
+        let read = tokio::time::timeout(Duration::from_mins(1), ended).await;
+        let read = read.expect("its child has ended").expect("an answer");
+        read.expect("a pipe");
     }
     assert_eq!(fixture.sites().await, ["x"]);
 }
