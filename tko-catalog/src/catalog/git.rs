@@ -5,6 +5,7 @@
 
 mod address;
 pub(crate) mod contents;
+mod files;
 mod reader;
 pub(crate) mod repository;
 mod ssh;

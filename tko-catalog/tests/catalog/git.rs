@@ -140,6 +140,42 @@ async fn tags_of_packages_outside_the_root_and_the_patterns_are_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_a_killed_git_left_behind_is_removed() {
+    let repository = Repository::new();
+    repository.write("upf.yaml", &config("upf", "1"));
+    repository.commit();
+    let cache = tempfile::tempdir().expect("a folder");
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_cache(Some(cache.path().to_owned())));
+    let url = repository.url();
+    let properties = [("url", &*url), ("branch", "main")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    let mut copies = fs::read_dir(cache.path()).expect("copies");
+    let copy = copies.next().expect("one").expect("a copy").path();
+    let lock = copy.join("shallow.lock");
+    // Another process may hold a new lock. Its name does not mean that the server knows no shallow
+    // copies.
+    let file = fs::File::create(&lock).expect("a file");
+    repository.write("upf.yaml", &config("upf", "2"));
+    repository.commit();
+    let entity = fixture.sync(ID).await;
+    let synced = condition(&entity, "Synced");
+    assert_eq!(&*synced.reason, "Unavailable");
+    assert!(
+        synced.message.contains("shallow.lock"),
+        "{}",
+        synced.message
+    );
+    // An old one is left behind.
+    file.set_modified(std::time::UNIX_EPOCH).expect("old");
+    assert_synced(&fixture.sync(ID).await);
+    assert!(!lock.exists());
+    let read = fixture.template("core:main").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "2");
+    assert!(copy.join("shallow").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tags_of_one_commit_are_read_without_their_lists_of_files() {
     let repository = Repository::new();
     repository.write("upf.yaml", &config("upf", "1"));
