@@ -257,8 +257,19 @@ impl CatalogSource for HttpCatalog {
         content: usize,
         settings: &CatalogSettings,
     ) -> Result<Vec<SourceFile>> {
-        let files = self.contents(settings).await?.get(content).cloned();
-        files.ok_or_else(|| Error::bad("package", "it is not listed any more"))
+        let files = self.contents(settings).await?.get(content);
+        let files = files.ok_or_else(|| Error::bad("package", "it is not listed any more"))?;
+        let most = settings.source.max_bytes;
+        if files
+            .iter()
+            .map(|file| file.bytes.len() as u64)
+            .sum::<u64>()
+            > most
+        {
+            let why = format!("the package has more than {most} bytes");
+            return Err(Error::bad("package", why));
+        }
+        Ok(files.clone())
     }
 
     async fn finish(&mut self) {

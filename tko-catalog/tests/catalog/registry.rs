@@ -437,6 +437,23 @@ async fn an_archive_on_a_web_server_is_read_when_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_of_an_archive_is_limited_like_any_other() {
+    let content = zip(&[
+        ("nf/upf/v1/upf.yaml", &config("upf", "1")),
+        ("nf/smf/v1/smf.yaml", &config("smf", &"x".repeat(1_000))),
+    ]);
+    let server = TestServer::start(move |_, _| Answer::status(200).body(&content));
+    let limits = SourceLimits::default().with_max_bytes(1_000);
+    let fixture = Fixture::with(CatalogSettings::default().with_source(limits));
+    let url = server.url("/packages.zip");
+    let entity = fixture.add(ID, "http", &[("url", &url)]).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("1 problem; nf/smf/v1: "), "{message}");
+    assert!(message.contains("more than 1000 bytes"), "{message}");
+    assert_eq!(fixture.templates().await, ["nf/upf:v1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unchanged_archive_is_read_again_for_the_package_that_is_not_registered() {
     let content = zip(&[
         ("nf/upf/v1/upf.yaml", &config("upf", "1")),
