@@ -2,7 +2,7 @@
 
 use crate::follow::{EntryEvent, follow};
 use crate::metrics::CatalogMetrics;
-use crate::provenance::SYNC_DONE;
+use crate::provenance::{SYNC_ACCEPTED, SYNC_DONE};
 use crate::settings::CatalogSettings;
 use crate::worker::{EntryWorker, SyncContext};
 use futures_util::FutureExt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::system::SystemClock;
 use tko_core::work::backoff;
-use tko_core::{Clock, Entity, Error, Key, Metadata, PluginType, Result, Timestamp, WorkerApi};
+use tko_core::{Clock, Entity, Error, Key, PluginType, Result, Timestamp, WorkerApi};
 use tko_worker::{CancellationToken, panic_message};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -149,7 +149,7 @@ impl Entries {
                 if let Some(tracked) = self.tracked.get_mut(&entity.key) {
                     // The controller's own conditions are not a reason to sync.
                     let is_asked = tracked.entity.facts != entity.facts
-                        || asked(&tracked.entity) != asked(&entity);
+                        || is_request(&tracked.entity, &entity);
                     if is_asked {
                         tracked.failures = 0;
                         tracked.due = now;
@@ -245,11 +245,17 @@ impl Entries {
     }
 }
 
-/// The request of an operator: the entry's given metadata without the controller's own answer.
-fn asked(entity: &Entity) -> Metadata {
-    let mut given = entity.given.clone();
-    given.retain(|key, _| key != SYNC_DONE);
-    given
+/// Whether a change of an entry's given metadata requests a sync. The controller's own changes do
+/// not: it writes its answer, and removes the acceptance of a disappearance that has ended.
+fn is_request(before: &Entity, after: &Entity) -> bool {
+    let others = |entity: &Entity| {
+        let mut given = entity.given.clone();
+        given.retain(|key, _| key != SYNC_DONE && key != SYNC_ACCEPTED);
+        given
+    };
+    let accepted = after.given.get(SYNC_ACCEPTED);
+    let is_accepted = accepted.is_some() && accepted != before.given.get(SYNC_ACCEPTED);
+    is_accepted || others(before) != others(after)
 }
 
 /// The type and name of an entry, for metrics.

@@ -36,7 +36,8 @@ pub use tko_core::metadata::INVENTORY_GONE;
 pub const SYNC_REQUESTED: &str = "Sync.requested";
 /// The request that the last sync answered. The controller writes it.
 pub const SYNC_DONE: &str = "Sync.done";
-/// The digest of the disappearance that a person accepted, as given metadata of an inventory.
+/// The digest of the disappearance that a person accepted, as given metadata of an inventory. The
+/// controller removes it when other sites, or none, are missing.
 pub const SYNC_ACCEPTED: &str = "Sync.accepted";
 
 /// The entities of a kind that a catalog or inventory registered: `key` is [`CATALOG`] or

@@ -59,6 +59,8 @@ pub struct SyncReport {
     pub problems: Vec<SyncProblem>,
     /// The disappearance that stopped the sync, if one did.
     pub stopped: Option<MassDisappearance>,
+    /// Whether a person accepted a disappearance, and other sites than those are missing now.
+    pub(crate) acceptance_ended: bool,
 }
 
 /// A disappearance of sites that a person must confirm.

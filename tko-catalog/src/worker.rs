@@ -84,7 +84,8 @@ impl EntryWorker {
         };
         let report = synced.as_ref().ok().map(|(report, _)| report);
         context.metrics.count((kind, name), report, took);
-        if let Err(error) = say(context, entity, conditions).await {
+        let acceptance_ended = report.is_some_and(|report| report.acceptance_ended);
+        if let Err(error) = say(context, entity, conditions, acceptance_ended).await {
             tracing::warn!(kind, name, error = %error.chain(), "failed to report the sync");
             return None;
         }
@@ -186,8 +187,13 @@ fn log(kind: &str, name: &str, report: &SyncReport, took: Duration) {
     }
 }
 
-/// Writes the conditions that changed.
-async fn say(context: &SyncContext, entity: &Entity, conditions: Vec<Condition>) -> Result<()> {
+/// Writes the conditions that changed, and the answer.
+async fn say(
+    context: &SyncContext,
+    entity: &Entity,
+    conditions: Vec<Condition>,
+    acceptance_ended: bool,
+) -> Result<()> {
     let current = context.data.get(&entity.key, Want::ROW).await;
     let known = match &current {
         Ok(record) => &record.entity.conditions,
@@ -198,15 +204,18 @@ async fn say(context: &SyncContext, entity: &Entity, conditions: Vec<Condition>)
     if Condition::merge(known, conditions.clone(), Timestamp::default()).is_some() {
         context.data.report(&entity.key, conditions).await?;
     }
-    answer(context, entity).await
+    answer(context, entity, acceptance_ended).await
 }
 
-/// Records which request this sync answered, if it answered a new one.
-async fn answer(context: &SyncContext, entity: &Entity) -> Result<()> {
-    let Some(request) = entity.given.get(SYNC_REQUESTED) else {
-        return Ok(());
-    };
-    if entity.given.get(SYNC_DONE) == Some(request) {
+/// Records which request this sync answered, if it answered a new one, and removes the acceptance
+/// of a disappearance that has ended. Otherwise the same sites could vanish unasked later.
+async fn answer(context: &SyncContext, entity: &Entity, acceptance_ended: bool) -> Result<()> {
+    let done = entity.given.get(SYNC_DONE);
+    let request = entity.given.get(SYNC_REQUESTED);
+    let request = request.filter(|request| done != Some(*request));
+    let accepted = entity.given.get(SYNC_ACCEPTED);
+    let ended = accepted.filter(|_| acceptance_ended);
+    if request.is_none() && ended.is_none() {
         return Ok(());
     }
     // Conditions changed the version; a newer request is answered by the next sync.
@@ -217,7 +226,16 @@ async fn answer(context: &SyncContext, entity: &Entity) -> Result<()> {
             Err(error) => return Err(error),
         };
         let mut given = current.given.clone();
-        given.insert(SYNC_DONE, request);
+        if let Some(request) = request {
+            given.insert(SYNC_DONE, request);
+        }
+        if ended.is_some() {
+            // An acceptance that a person gave meanwhile stays.
+            given.retain(|key, value| key != SYNC_ACCEPTED || Some(value) != ended);
+        }
+        if given == current.given {
+            return Ok(());
+        }
         let update = EntityUpdate::new(current.key.clone(), current.version).metadata(given);
         match context.data.update_entity(update).await {
             Err(Error::Conflict(_)) => {}

@@ -5,18 +5,19 @@
 
 mod address;
 pub(crate) mod contents;
+mod files;
 mod reader;
 pub(crate) mod repository;
 mod ssh;
 
 use super::entry::CatalogEntry;
-use super::layout::{below, is_version, packages};
+use super::layout::{below, chosen_folder, is_version, packages};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
 use crate::properties::Properties;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
-use contents::GitContent;
+use contents::{GitContents, TreeFile};
 use repository::{GitRef, GitRepository};
 use tko_core::{Error, Result};
 use tko_source::SourceFile;
@@ -35,7 +36,7 @@ pub(crate) fn check_url(url: &str, settings: &CatalogSettings) -> Result<()> {
 /// A repository of packages.
 pub(super) struct GitCatalog {
     repository: GitRepository,
-    contents: Vec<GitContent>,
+    contents: GitContents,
     /// The refs of the last listing, and the listing. Equal refs have equal content.
     last: Option<(Vec<GitRef>, CatalogListing)>,
 }
@@ -49,7 +50,7 @@ impl GitCatalog {
                 settings,
             )
             .await?,
-            contents: Vec::new(),
+            contents: GitContents::default(),
             last: None,
         })
     }
@@ -78,7 +79,7 @@ impl GitCatalog {
             let Some(digest) = tree.folder(&place) else {
                 continue;
             };
-            offers.add(&SourceContent {
+            let is_offered = offers.add(&SourceContent {
                 folder: &folder,
                 version: of.version,
                 alias: of.alias,
@@ -87,9 +88,11 @@ impl GitCatalog {
                 digest,
                 content: self.contents.len(),
             });
-            let files = members.into_iter().filter_map(|at| tree.files.get(at));
-            self.contents
-                .push(GitContent::Files(files.cloned().collect()));
+            if is_offered {
+                let files = members.into_iter().filter_map(|at| tree.files.get(at));
+                let files: Vec<&TreeFile> = files.collect();
+                self.contents.add_files(&files, digest, place, settings);
+            }
         }
         if offers.listing.offers.is_empty() && tree.files.is_empty() {
             let why = "it has no YAML file";
@@ -115,13 +118,15 @@ impl GitCatalog {
             .collect();
         let trees = self.repository.trees(&places, settings).await?;
         for ((tag, path, version), tree) in tags.iter().zip(trees) {
-            let folder = below(&entry.root, path).unwrap_or(path);
+            let Some(folder) = chosen_folder(entry, path) else {
+                continue;
+            };
             let Some(tree) = tree else {
                 let why = format!("the tag {} names no folder {path:?}", tag.short());
                 offers.add_unread(folder, Some(version), SyncProblem::new(*path, why));
                 continue;
             };
-            offers.add(&SourceContent {
+            let is_offered = offers.add(&SourceContent {
                 folder,
                 version: Some(version),
                 alias: "",
@@ -130,8 +135,9 @@ impl GitCatalog {
                 digest: &tree,
                 content: self.contents.len(),
             });
-            let path = (*path).to_owned();
-            self.contents.push(GitContent::Tree { tree, path });
+            if is_offered {
+                self.contents.add_tree(tree, (*path).to_owned());
+            }
         }
         Ok(())
     }
@@ -160,7 +166,7 @@ impl CatalogSource for GitCatalog {
             return Ok(listing.clone());
         }
         self.last = None;
-        self.contents.clear();
+        self.contents = GitContents::default();
         self.repository.fetch(&chosen.refs, settings).await?;
         let mut offers = OfferList::new(entry, settings);
         let mut package_tags = Vec::new();
@@ -235,16 +241,21 @@ struct ChosenRefs {
 }
 
 /// Chooses the refs: the branch and the tags that the catalog names; or else all tags that look
-/// like versions; or else the default branch.
+/// like versions; or else the default branch. Tags of packages that the catalog excludes are not
+/// read.
 fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<ChosenRefs> {
     let is_tag = |reference: &&GitRef| {
         let short = reference.short();
-        let last = short.rsplit('/').next().unwrap_or(short);
+        let (place, last) = match short.rsplit_once('/') {
+            Some((place, last)) => (Some(place), last),
+            None => (None, short),
+        };
         !reference.is_branch()
             && match &entry.tags {
                 Some(pattern) => pattern.matches(short),
                 None => is_version(last),
             }
+            && place.is_none_or(|place| chosen_folder(entry, place).is_some())
     };
     let mut refs: Vec<GitRef> = Vec::new();
     if entry.branch.is_none() || entry.tags.is_some() {

@@ -146,7 +146,9 @@ impl HttpCatalog {
         entry: &CatalogEntry,
         settings: &CatalogSettings,
     ) -> Result<Vec<(String, Vec<SourceFile>)>> {
-        let files = unpack(ending(&self.url), bytes, settings).await?;
+        let most = settings.max_listing_bytes as u64;
+        let most = settings.source.max_bytes.max(most);
+        let files = unpack(ending(&self.url), bytes, most, settings).await?;
         let listed = files.iter().enumerate();
         let names: Vec<(usize, &str)> = listed
             .filter_map(|(at, file)| Some((at, below(&entry.root, &file.name)?)))
@@ -182,10 +184,12 @@ fn ending(url: &Url) -> &'static str {
         .unwrap_or(".yaml")
 }
 
-/// The YAML files of an archive, with names relative to it.
+/// The YAML files of an archive, with names relative to it. Neither the archive nor its YAML files
+/// together may have more than `most` bytes.
 pub(super) async fn unpack(
     ending: &str,
     bytes: Vec<u8>,
+    most: u64,
     settings: &CatalogSettings,
 ) -> Result<Vec<SourceFile>> {
     let cannot = |error: std::io::Error| Error::internal("keep an archive", error);
@@ -197,7 +201,6 @@ pub(super) async fn unpack(
     drop(bytes);
     let place = file.path().to_string_lossy().into_owned();
     let limits = settings.source.clone();
-    let most = limits.max_bytes.max(settings.max_listing_bytes as u64);
     let reader = SourceReader::new().with_limits(limits.with_max_bytes(most));
     let files = reader.files(&place.parse()?).await;
     // The name of the temporary file would mean nothing to people.
@@ -254,8 +257,19 @@ impl CatalogSource for HttpCatalog {
         content: usize,
         settings: &CatalogSettings,
     ) -> Result<Vec<SourceFile>> {
-        let files = self.contents(settings).await?.get(content).cloned();
-        files.ok_or_else(|| Error::bad("package", "it is not listed any more"))
+        let files = self.contents(settings).await?.get(content);
+        let files = files.ok_or_else(|| Error::bad("package", "it is not listed any more"))?;
+        let most = settings.source.max_bytes;
+        if files
+            .iter()
+            .map(|file| file.bytes.len() as u64)
+            .sum::<u64>()
+            > most
+        {
+            let why = format!("the package has more than {most} bytes");
+            return Err(Error::bad("package", why));
+        }
+        Ok(files.clone())
     }
 
     async fn finish(&mut self) {

@@ -94,11 +94,7 @@ pub(crate) fn packages<'a>(
         if entry.paths.is_empty() {
             return kpt.contains(folder) || plain.contains(folder);
         }
-        entry.paths.iter().any(|pattern| match folder {
-            // Wildcards mean folders below the root.
-            "" => pattern.as_str() == ".",
-            folder => pattern.matches(folder),
-        })
+        matches_paths(entry, folder)
     };
     let mut packages: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, file) in files {
@@ -109,6 +105,26 @@ pub(crate) fn packages<'a>(
         }
     }
     packages
+}
+
+/// Whether a pattern of the catalog matches a folder.
+fn matches_paths(entry: &CatalogEntry, folder: &str) -> bool {
+    entry.paths.iter().any(|pattern| match folder {
+        // Wildcards mean folders below the root.
+        "" => pattern.as_str() == ".",
+        folder => pattern.matches(folder),
+    })
+}
+
+/// The folder of a package that the source names by its place, relative to the root of the catalog;
+/// `None` if the root or the patterns of the catalog exclude it.
+pub(crate) fn chosen_folder<'a>(entry: &CatalogEntry, place: &'a str) -> Option<&'a str> {
+    let folder = if place == entry.root {
+        ""
+    } else {
+        below(&entry.root, place)?
+    };
+    (entry.paths.is_empty() || matches_paths(entry, folder)).then_some(folder)
 }
 
 /// The path of a file below the root of a catalog; `None` if it is not below the root.

@@ -12,6 +12,7 @@ pub use artifact::oci_file;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use registry::{Manifest, OciRegistry};
+use std::collections::BTreeMap;
 use tko_core::{BoxFuture, Error, Result};
 use tko_source::SourceFile;
 
@@ -181,7 +182,8 @@ impl CatalogSource for OciCatalog {
 /// The files of an artifact.
 ///
 /// # Errors
-/// `BadArgument`: it has no layer with packages, or more bytes than allowed.
+/// `BadArgument`: it has no layer with packages, or more bytes or files than allowed, before or
+/// after decompression.
 async fn files(
     registry: &OciRegistry,
     tag: &str,
@@ -192,8 +194,12 @@ async fn files(
         return Ok(vec![chart(registry, tag)]);
     }
     let most = settings.source.max_bytes;
-    let mut left = most;
-    let mut files: Vec<SourceFile> = Vec::new();
+    let too_large = || {
+        let why = format!("{tag}: the artifact has more than {most} bytes");
+        Error::bad("package", why)
+    };
+    let (mut left, mut kept) = (most, 0);
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for layer in &manifest.layers {
         let title = layer
             .title
@@ -205,24 +211,31 @@ async fn files(
         if title.is_none() && archive.is_none() {
             continue;
         }
-        left = left.checked_sub(layer.size).ok_or_else(|| {
-            let why = format!("{tag}: the artifact has more than {most} bytes");
-            Error::bad("package", why)
-        })?;
+        left = left.checked_sub(layer.size).ok_or_else(too_large)?;
         let bytes = registry.blob(layer).await?;
-        match (title, archive) {
-            (Some(title), _) => files.push(SourceFile {
+        let read = match (title, archive) {
+            (Some(title), _) => vec![SourceFile {
                 name: title.to_owned(),
                 bytes,
-            }),
-            (None, Some((_, ending))) => {
-                // Later layers replace files of earlier ones.
-                for file in super::http::unpack(ending, bytes, settings).await? {
-                    files.retain(|known| known.name != file.name);
-                    files.push(file);
-                }
+            }],
+            (None, Some((_, ending))) => super::http::unpack(ending, bytes, most, settings).await?,
+            (None, None) => continue,
+        };
+        // Later layers replace files of earlier ones.
+        for file in read {
+            kept += file.bytes.len() as u64;
+            if let Some(replaced) = files.insert(file.name, file.bytes) {
+                kept -= replaced.len() as u64;
             }
-            (None, None) => {}
+        }
+        // A small layer can unpack to a large size.
+        if kept > most {
+            return Err(too_large());
+        }
+        let most_files = settings.source.max_files;
+        if files.len() > most_files {
+            let why = format!("{tag}: the artifact has more than {most_files} files");
+            return Err(Error::bad("package", why));
         }
     }
     if files.is_empty() {
@@ -237,8 +250,10 @@ async fn files(
         );
         return Err(Error::bad("package", why));
     }
-    files.sort();
-    Ok(files)
+    let files = files.into_iter();
+    Ok(files
+        .map(|(name, bytes)| SourceFile { name, bytes })
+        .collect())
 }
 
 /// A package with one Helm chart, which refers to the artifact.

@@ -109,26 +109,25 @@ impl<'a> OfferList<'a> {
     }
 
     /// Adds the template of a content. Without a version, the version is the short digest or commit,
-    /// and the alias follows it.
-    pub(crate) fn add(&mut self, content: &SourceContent<'_>) {
+    /// and the alias follows it. Returns whether an offer has this content.
+    pub(crate) fn add(&mut self, content: &SourceContent<'_>) -> bool {
         let item = self.path(content.folder);
         if let Err(error) = check_path(content.folder) {
             self.listing.problems.push(SyncProblem::of(item, &error));
-            return;
+            return false;
         }
         let found = match content.version {
             Some(version) => Some((content.folder, version)),
             None => versioned(content.folder),
         };
         if let Some((path, version)) = found {
-            self.offer(item, path, version, false, content);
-        } else {
-            let version = content.commit.unwrap_or_else(|| short(content.digest));
-            self.offer(item, content.folder, version, false, content);
-            if !content.alias.is_empty() {
-                self.offer(item, content.folder, content.alias, true, content);
-            }
+            return self.offer(item, path, version, false, content);
         }
+        let version = content.commit.unwrap_or_else(|| short(content.digest));
+        let is_version = self.offer(item, content.folder, version, false, content);
+        let is_alias = !content.alias.is_empty()
+            && self.offer(item, content.folder, content.alias, true, content);
+        is_version || is_alias
     }
 
     /// Reports a package that the source has, but that cannot be read. `version` is as in
@@ -157,6 +156,7 @@ impl<'a> OfferList<'a> {
         }
     }
 
+    /// Offers a template, or reports why not. Returns whether it is offered with this content.
     fn offer(
         &mut self,
         item: &str,
@@ -164,12 +164,15 @@ impl<'a> OfferList<'a> {
         version: &str,
         moves: bool,
         of: &SourceContent<'_>,
-    ) {
+    ) -> bool {
         let path = self.path(path);
         let problems = &mut self.listing.problems;
         let id = match self.entry.id.id(&self.entry.name, path, version) {
             Ok(id) => id,
-            Err(error) => return problems.push(SyncProblem::of(item, &error)),
+            Err(error) => {
+                problems.push(SyncProblem::of(item, &error));
+                return false;
+            }
         };
         if let Some(other) = self.known.get(&id) {
             let other = &self.listing.offers[*other];
@@ -180,7 +183,7 @@ impl<'a> OfferList<'a> {
                 );
                 problems.push(SyncProblem::new(item, why));
             }
-            return;
+            return false;
         }
         if self.known.len() >= self.settings.max_templates {
             if self.known.len() == self.settings.max_templates {
@@ -193,7 +196,7 @@ impl<'a> OfferList<'a> {
                 }
             }
             self.listing.unread.ids.insert(id);
-            return;
+            return false;
         }
         self.known.insert(id.clone(), self.listing.offers.len());
         self.listing.offers.push(Offer {
@@ -204,5 +207,6 @@ impl<'a> OfferList<'a> {
             moves,
             content: of.content,
         });
+        true
     }
 }

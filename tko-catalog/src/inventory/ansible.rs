@@ -5,7 +5,7 @@ use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
 use crate::catalog::directory::local_path;
 use crate::http::{HttpClient, web_url};
-use crate::program::output;
+use crate::program::{clean, output_of_group};
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use reqwest::Method;
@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use tko_core::{Error, Result};
-use tokio::process::Command;
 
 /// The prefix of variables that configure Ansible's connections, some of which are passwords.
 const PRIVATE: &str = "ansible_";
@@ -76,11 +75,11 @@ impl AnsibleInventory {
             return tokio::fs::read(path).await.map_err(cannot);
         }
         // Only Ansible knows all of its formats.
-        let mut command = Command::new(&self.program);
+        let mut command = clean(&self.program, &["ANSIBLE_*"]);
         command.arg("-i").arg(path).arg("--list");
         // A broken file must not look like an inventory without hosts.
         command.env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1");
-        output(command, "run ansible-inventory", most).await
+        output_of_group(command, "run ansible-inventory", most).await
     }
 }
 

@@ -2,16 +2,12 @@
 
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
-use crate::program::output;
+use crate::program::{clean, output_of_group};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use serde_json::Value;
 use tko_core::{Dialect, Error, Format, Limits, Package, Result};
-use tokio::process::Command;
-
-/// Environment variables that the program inherits.
-const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"];
 
 /// Maximum number of bytes that the program prints. Any YAML may follow, and a sync needs several
 /// times as much memory.
@@ -49,13 +45,11 @@ impl InventorySource for CommandInventory {
         _: &InventoryEntry,
         settings: &CatalogSettings,
     ) -> Result<InventoryListing> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear();
-        let environment = ENVIRONMENT.into_iter();
-        command.envs(environment.filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let mut command = clean(&self.program, &[]);
+        command.args(&self.arguments);
         let what = format!("run {}", self.program);
         let most = settings.max_listing_bytes.min(MAX_OUTPUT);
-        let out = output(command, &what, most).await?;
+        let out = output_of_group(command, &what, most).await?;
         let limits = Limits::new().bytes(most).documents(settings.max_sites);
         let values = tko_core::encoding::decode(&out, Format::Yaml, Dialect::Programs, &limits)
             .map_err(|error| Error::bad(what, format!("cannot read its output: {error}")))?;

@@ -8,14 +8,52 @@ use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tko_core::{Error, Package, Result};
-use tko_source::package_of;
+use tko_core::{Error, Result};
+use tko_source::{SourceFile, package_of};
 
 /// The file with the id, template and metadata of a site, as `tko export` writes it.
 pub(crate) const DESCRIPTOR: &str = "site.json";
 
 /// Maximum number of bytes of a descriptor.
 pub(super) const MAX_DESCRIPTOR: u64 = 1 << 20;
+
+/// The bytes that the files of all sites may still have together: a listing is in memory as a
+/// whole. One blob of a git repository can be the file of many sites.
+pub(super) struct ListingBudget {
+    left: usize,
+    most: usize,
+}
+
+impl ListingBudget {
+    pub(super) fn new(settings: &CatalogSettings) -> Self {
+        let most = settings.max_listing_bytes;
+        Self { left: most, most }
+    }
+
+    /// Counts the files of a site.
+    ///
+    /// # Errors
+    /// `BadArgument`: the sites have too many bytes together.
+    pub(super) fn charge_files(&mut self, files: &[SourceFile]) -> Result<()> {
+        self.charge(files.iter().map(|file| file.bytes.len()).sum())
+    }
+
+    /// Counts bytes of a site.
+    ///
+    /// # Errors
+    /// `BadArgument`: the sites have too many bytes together.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<()> {
+        let Some(left) = self.left.checked_sub(bytes) else {
+            let why = format!(
+                "the files of all sites have more than {} bytes together; split the inventory",
+                self.most
+            );
+            return Err(Error::bad("url", why));
+        };
+        self.left = left;
+        Ok(())
+    }
+}
 
 /// A folder of sites.
 pub(super) struct DirectoryInventory(PathBuf);
@@ -55,9 +93,17 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         sites.entry(site).or_default().push(file);
     }
     let mut listing = InventoryListing::default();
+    let mut budget = ListingBudget::new(settings);
     for (name, files) in sites {
-        let mut item = described_item(root, &name)?;
-        match package(&files, settings) {
+        let mut item = described_item(root, &name, &mut budget)?;
+        let package = match read_files(&files, settings) {
+            Ok(files) => {
+                budget.charge_files(&files)?;
+                package_of(files)
+            }
+            Err(error) => Err(error),
+        };
+        match package {
             Ok(package) => item.package = package,
             Err(error) => item.fault = Some(error.chain().clone()),
         }
@@ -85,7 +131,7 @@ pub(super) fn site_of(file: &str, mut is_described: impl FnMut(&str) -> bool) ->
     file.split('/').next().unwrap_or(file).to_owned()
 }
 
-fn package(files: &[FoundFile], settings: &CatalogSettings) -> Result<Package> {
+fn read_files(files: &[FoundFile], settings: &CatalogSettings) -> Result<Vec<SourceFile>> {
     if let Some(link) = files.iter().find(|file| !file.is_regular) {
         let why = format!(
             "{} is a link or a device; replace it with a copy",
@@ -97,14 +143,14 @@ fn package(files: &[FoundFile], settings: &CatalogSettings) -> Result<Package> {
         .iter()
         .map(|f| (f.name.clone(), f.path.clone()))
         .collect();
-    package_of(read(&places, settings.source.max_bytes)?)
+    read(&places, settings.source.max_bytes)
 }
 
 /// The item of a site without its package.
 ///
 /// # Errors
-/// `BadArgument`: the descriptor cannot be read, so the id is not known.
-fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
+/// `BadArgument`: the descriptor cannot be read, so the id is not known; or the budget is used up.
+fn described_item(root: &Path, name: &str, budget: &mut ListingBudget) -> Result<InventoryItem> {
     let path = root.join(name).join(DESCRIPTOR);
     let Ok(metadata) = std::fs::symlink_metadata(&path) else {
         return item_of(name, None);
@@ -116,6 +162,7 @@ fn described_item(root: &Path, name: &str) -> Result<InventoryItem> {
         )));
     }
     let bytes = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
+    budget.charge(bytes.len())?;
     item_of(name, Some(&bytes))
 }
 

@@ -1,6 +1,6 @@
 //! Inventories in git repositories: a file or a folder for each site, as in a folder.
 
-use super::directory::{DESCRIPTOR, MAX_DESCRIPTOR, item_of, site_of};
+use super::directory::{DESCRIPTOR, ListingBudget, MAX_DESCRIPTOR, item_of, site_of};
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource};
 use crate::catalog::entry::branch;
@@ -97,6 +97,7 @@ impl GitInventory {
             return Err(Error::bad("url", why));
         }
         let mut items = Vec::with_capacity(sites.len());
+        let mut budget = ListingBudget::new(settings);
         for (name, files) in sites {
             let descriptor = match descriptors.remove(&name) {
                 None => None,
@@ -109,13 +110,17 @@ impl GitInventory {
                     self.repository.load(&content, settings).await?.pop()
                 }
             };
+            budget.charge_files(descriptor.as_slice())?;
             let mut item = item_of(&name, descriptor.as_ref().map(|file| &*file.bytes))?;
             let content = GitContent::Files(files);
             match self.repository.load(&content, settings).await {
-                Ok(files) => match package_of(files) {
-                    Ok(package) => item.package = package,
-                    Err(error) => item.fault = Some(error.chain().clone()),
-                },
+                Ok(files) => {
+                    budget.charge_files(&files)?;
+                    match package_of(files) {
+                        Ok(package) => item.package = package,
+                        Err(error) => item.fault = Some(error.chain().clone()),
+                    }
+                }
                 Err(error @ Error::BadArgument { .. }) => item.fault = Some(error.chain().clone()),
                 Err(error) => return Err(error),
             }

@@ -39,6 +39,16 @@ pub(crate) struct InventorySync<'a> {
 #[derive(Default)]
 struct WantedSites {
     sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
+    /// The names of items that could not be mapped: their id is not known, or another item has it.
+    unread: HashSet<String>,
+}
+
+impl WantedSites {
+    /// Whether the source no longer has a site that the inventory registered.
+    fn lacks(&self, id: &SiteId, entity: &Entity) -> bool {
+        let item = entity.given.get(INVENTORY_ITEM);
+        !self.sites.contains_key(id) && !item.is_some_and(|item| self.unread.contains(item))
+    }
 }
 
 /// The result of a sync for one site.
@@ -66,13 +76,21 @@ impl InventorySync<'_> {
         };
         let wanted = self.map(listing.items, &mut report)?;
         let own = self.own().await?;
-        let known = wanted.sites.keys().filter(|id| own.contains_key(*id));
-        report.total = known.count();
-        if let Some(stop) = self.guard(&own, &wanted) {
+        let mut missing: Vec<&Arc<Entity>> = own
+            .iter()
+            .filter(|(id, entity)| wanted.lacks(id, entity))
+            .map(|(_, entity)| entity)
+            .collect();
+        missing.sort_by(|a, b| a.key.id().cmp(b.key.id()));
+        report.total = own.len() - missing.len();
+        let digest = digest(&missing);
+        report.acceptance_ended = self.accepted.is_some_and(|accepted| accepted != digest);
+        if let Some(stop) = self.guard(own.len(), &missing, digest) {
             report.stopped = Some(stop);
             return Ok(report);
         }
         self.register(&own, wanted.sites, &mut report).await?;
+        self.retire(&missing, &mut report).await?;
         Ok(report)
     }
 
@@ -94,12 +112,14 @@ impl InventorySync<'_> {
                 Ok(None) => continue,
                 Err(error) => {
                     report.problems.push(SyncProblem::of(&item.name, &error));
+                    wanted.unread.insert(item.name);
                     continue;
                 }
             };
             if let Some((other, _)) = wanted.sites.get(&id) {
                 let why = format!("{other} makes the same site {id}; set another id expression");
                 report.problems.push(SyncProblem::new(&item.name, why));
+                wanted.unread.insert(item.name);
                 continue;
             }
             let site = match &item.fault {
@@ -121,23 +141,18 @@ impl InventorySync<'_> {
         Ok(by_id.collect())
     }
 
-    /// The disappearance that stops the sync, if it is not accepted.
+    /// The disappearance that stops the sync, if it is not accepted. `missing` are the sites that
+    /// the source no longer has, of `count` that the inventory registered, and `digest` is theirs.
     ///
     /// Sites that vanished earlier and are not yet removed count, so that a slow leak is stopped,
     /// too. A single site may always vanish.
     fn guard(
         &self,
-        own: &HashMap<SiteId, Arc<Entity>>,
-        wanted: &WantedSites,
+        count: usize,
+        missing: &[&Arc<Entity>],
+        digest: String,
     ) -> Option<MassDisappearance> {
-        let mut missing: Vec<&SiteId> = own
-            .keys()
-            .filter(|id| !wanted.sites.contains_key(*id))
-            .collect();
-        let is_new = |id: &&SiteId| {
-            own.get(*id)
-                .is_some_and(|entity| !entity.given.contains_key(INVENTORY_GONE))
-        };
+        let is_new = |entity: &&Arc<Entity>| !entity.given.contains_key(INVENTORY_GONE);
         if !missing.iter().any(is_new) {
             return None;
         }
@@ -146,32 +161,24 @@ impl InventorySync<'_> {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss
         )]
-        let allowed = (own.len() as f64 * self.entry.limit / 100.0).floor() as usize;
+        let allowed = (count as f64 * self.entry.limit / 100.0).floor() as usize;
         if missing.len() <= allowed.max(1) {
             return None;
         }
-        missing.sort();
-        let mut hasher = blake3::Hasher::new();
-        for id in &missing {
-            hasher.update(id.as_str().as_bytes());
-            hasher.update(b"\n");
-        }
-        let digest: String = hasher.finalize().to_hex().chars().take(16).collect();
-        (self.accepted != Some(&digest)).then_some(MassDisappearance {
+        (self.accepted != Some(digest.as_str())).then_some(MassDisappearance {
             vanished: missing.len(),
-            of: own.len(),
+            of: count,
             digest,
         })
     }
 
+    /// Registers the sites that are new or different.
     async fn register(
         &self,
         own: &HashMap<SiteId, Arc<Entity>>,
         sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
         report: &mut SyncReport,
     ) -> Result<()> {
-        let now = self.data.feed_position().await?.now;
-        let wanted: HashSet<SiteId> = sites.keys().cloned().collect();
         let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
         for (id, (item, site)) in sites {
             let site = match site {
@@ -194,14 +201,21 @@ impl InventorySync<'_> {
                 apply(std::mem::take(&mut calls), report).await?;
             }
         }
+        apply(calls, report).await
+    }
+
+    /// Marks the sites that the source no longer has, and removes those whose grace time is over.
+    async fn retire(&self, missing: &[&Arc<Entity>], report: &mut SyncReport) -> Result<()> {
+        let now = self.data.feed_position().await?.now;
+        let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
         let cutoff = rfc3339(Timestamp(now.0.saturating_sub(micros(self.entry.grace))));
         let marked = rfc3339(now);
-        for (id, entity) in own.iter().filter(|(id, _)| !wanted.contains(*id)) {
+        for &entity in missing {
             let gone = entity.given.get(INVENTORY_GONE);
             if gone.is_some_and(|gone| gone > cutoff.as_str()) {
                 continue;
             }
-            let (entity, marked) = (entity.clone(), marked.clone());
+            let (entity, marked) = (Arc::clone(entity), marked.clone());
             let is_marked = gone.is_some();
             let remove = is_marked || self.entry.grace.is_zero();
             calls.push(Box::pin(async move {
@@ -210,7 +224,7 @@ impl InventorySync<'_> {
                 } else {
                     self.mark(&entity, &marked).await
                 };
-                (id.to_string(), written)
+                (entity.key.id().to_owned(), written)
             }));
             if calls.len() >= CHUNK {
                 apply(std::mem::take(&mut calls), report).await?;
@@ -323,6 +337,16 @@ impl InventorySync<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The digest of a disappearance: of the ids of the missing sites, in their order.
+fn digest(missing: &[&Arc<Entity>]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for entity in missing {
+        hasher.update(entity.key.id().as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().chars().take(16).collect()
 }
 
 /// Performs writes, several at a time, and counts them. A refused write becomes a problem.

@@ -95,3 +95,51 @@ async fn ten_thousand_hosts_of_the_real_program_are_sites() {
     assert_ne!(&*synced.reason, "MassDisappearance", "{}", synced.message);
     assert_eq!(fixture.sites().await.len(), 10_000);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_inherits_no_variable_that_may_be_a_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let (script, program, url) = (place("script"), place("program"), place("hosts.ini"));
+    // The metadata `names` of the only host are the names of all variables.
+    let text = r#"#!/bin/sh
+names=$(env | sed -n 's/^\([A-Za-z0-9_]*\)=.*/\1/p' | tr '\n' ' ')
+printf '{"_meta": {"hostvars": {"a": {"names": "%s"}}}}' "$names"
+"#;
+    fs::write(&script, text).expect("a file");
+    // Another process writes the program: a file that is still open for writing cannot be run.
+    let install = ["-m", "755", &script, &program];
+    let installed = Command::new("install").args(install).status();
+    assert!(installed.is_ok_and(|status| status.success()));
+    let fixture = Fixture::new();
+    let properties = [("url", &*url), ("program", &*program)];
+    assert_synced(&fixture.add(ID, "ansible", &properties).await);
+    let site = fixture.site("a").await.expect("a site");
+    let names = site.entity.metadata.get("names").expect("names").to_owned();
+    let names: Vec<&str> = names.split_whitespace().collect();
+    assert!(names.contains(&"PATH") && names.contains(&"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED"));
+    // Cargo sets many for the process of this test; shells set some of their own.
+    let allowed = [
+        "ANSIBLE_",
+        "HOME",
+        "KUBECONFIG",
+        "LANG",
+        "LC_",
+        "LOGNAME",
+        "OLDPWD",
+        "PATH",
+        "PWD",
+        "SHELL",
+        "SHLVL",
+        "SSL_CERT_",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "XDG_",
+        "_",
+    ];
+    for name in names {
+        let is_allowed = allowed.iter().any(|beginning| name.starts_with(beginning));
+        assert!(is_allowed, "{name}");
+    }
+}

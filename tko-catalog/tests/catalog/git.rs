@@ -117,6 +117,94 @@ async fn tags_are_versions_and_never_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_of_packages_outside_the_root_and_the_patterns_are_left_out() {
+    let repository = Repository::new();
+    for place in ["nf/upf", "nf/smf", "infra/dns"] {
+        repository.write(&format!("{place}/a.yaml"), &config("a", place));
+    }
+    repository.commit();
+    for tag in ["nf/upf/v1", "nf/smf/v1", "infra/dns/v1"] {
+        repository.git(&["tag", tag]);
+    }
+    let fixture = Fixture::new();
+    let url = repository.url();
+    let properties = [("url", &*url), ("root", "nf"), ("path", "upf*")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    assert_eq!(fixture.templates().await, ["upf:v1"]);
+    // The root itself may be the package.
+    let properties = [("url", &*url), ("root", "nf/smf")];
+    assert_synced(&fixture.add("catalog|smf", "git", &properties).await);
+    assert_eq!(fixture.templates().await, ["smf:v1", "upf:v1"]);
+    let read = fixture.template("smf:v1").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "nf/smf");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_a_killed_git_left_behind_is_removed() {
+    let repository = Repository::new();
+    repository.write("upf.yaml", &config("upf", "1"));
+    repository.commit();
+    let cache = tempfile::tempdir().expect("a folder");
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_cache(Some(cache.path().to_owned())));
+    let url = repository.url();
+    let properties = [("url", &*url), ("branch", "main")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    let mut copies = fs::read_dir(cache.path()).expect("copies");
+    let copy = copies.next().expect("one").expect("a copy").path();
+    let lock = copy.join("shallow.lock");
+    // Another process may hold a new lock. Its name does not mean that the server knows no shallow
+    // copies.
+    let file = fs::File::create(&lock).expect("a file");
+    repository.write("upf.yaml", &config("upf", "2"));
+    repository.commit();
+    let entity = fixture.sync(ID).await;
+    let synced = condition(&entity, "Synced");
+    assert_eq!(&*synced.reason, "Unavailable");
+    assert!(
+        synced.message.contains("shallow.lock"),
+        "{}",
+        synced.message
+    );
+    // An old one is left behind.
+    file.set_modified(std::time::UNIX_EPOCH).expect("old");
+    assert_synced(&fixture.sync(ID).await);
+    assert!(!lock.exists());
+    let read = fixture.template("core:main").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "2");
+    assert!(copy.join("shallow").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tags_of_one_commit_are_read_without_their_lists_of_files() {
+    let repository = Repository::new();
+    repository.write("upf.yaml", &config("upf", "1"));
+    repository.commit();
+    for tag in ["v1.0", "v1.1", "v1.2", "v1.3"] {
+        repository.git(&["tag", tag]);
+    }
+    repository.write("torn.yaml", "{{{");
+    repository.commit();
+    repository.git(&["tag", "v1.4"]);
+    // The lists of the first two tags are kept; those of the others are read from their trees.
+    let limits = SourceLimits::default().with_max_files(2);
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_source(limits));
+    let url = repository.url();
+    let entity = fixture.add(ID, "git", &[("url", &url)]).await;
+    let ids = ["core:v1.0", "core:v1.1", "core:v1.2", "core:v1.3"];
+    assert_eq!(fixture.templates().await, ids);
+    for id in ids {
+        let read = fixture.template(id).await.expect("a template");
+        assert_eq!(value(read.package.as_ref()), "1", "{id}");
+    }
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("1 problem; core: "), "{message}");
+    assert!(message.contains("torn.yaml: "), "{message}");
+    assert!(!message.contains("/torn.yaml"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tag_gives_way_to_tags_below_its_name() {
     let repository = Repository::new();
     repository.write("upf/upf.yaml", &config("upf", "1"));

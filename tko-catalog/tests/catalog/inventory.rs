@@ -1,10 +1,13 @@
 //! Inventories of sites.
 
+use crate::git::Repository;
 use crate::server::{Answer, TestServer};
 use crate::support::{Fixture, assert_synced, condition, config, value};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 use tko_catalog::CatalogSettings;
 use tko_core::{DataApi, NewSite, Package, SiteId};
 use tko_source::SecretFolder;
@@ -98,6 +101,54 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
     assert_synced(&fixture.sync(ID).await);
     let site = fixture.site("south/host-09999").await.expect("it stays");
     assert!(!site.entity.given.contains_key("Inventory.gone"));
+    // The acceptance does not extend to the next disappearance of the same sites.
+    fs::write(&file, hosts(0..7_000)).expect("a file");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(&*condition(&entity, "Synced").reason, "MassDisappearance");
+    let site = fixture.site("south/host-09999").await.expect("it stays");
+    assert!(!site.entity.given.contains_key("Inventory.gone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_that_cannot_be_mapped_keeps_its_site() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hosts.json");
+    let write = |hosts: Value| {
+        let text = json!({"_meta": {"hostvars": hosts}}).to_string();
+        fs::write(&file, text).expect("a file");
+    };
+    let fixture = Fixture::new();
+    let properties = [
+        ("url", &*text(&file)),
+        ("id", "{{ region }}/{{ name }}"),
+        ("where", "rack + 1 > 0"),
+        ("grace", "0s"),
+    ];
+    write(json!({
+        "a": {"region": "south", "rack": 1},
+        "b": {"region": "south", "rack": 1},
+        "c": {"region": "south", "rack": 1},
+    }));
+    assert_synced(&fixture.add(ID, "ansible", &properties).await);
+    // The id of one and the expression `where` of another fail; the third is gone.
+    write(json!({
+        "a": {"region": "the south", "rack": 1},
+        "b": {"region": "south", "rack": "n/a"},
+    }));
+    let entity = fixture.sync(ID).await;
+    let complete = condition(&entity, "Complete");
+    assert!(
+        complete.message.starts_with("2 problems; a: "),
+        "{}",
+        complete.message
+    );
+    let synced = condition(&entity, "Synced");
+    assert!(synced.message.starts_with("2 sites"), "{}", synced.message);
+    assert_eq!(fixture.sites().await, ["south/a", "south/b"]);
+    for id in ["south/a", "south/b"] {
+        let site = fixture.site(id).await.expect("it stays");
+        assert!(!site.entity.given.contains_key("Inventory.gone"), "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,6 +261,56 @@ async fn a_program_prints_sites_within_limits() {
         );
     }
     assert_eq!(fixture.sites().await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_leaves_no_process_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_max_listing_bytes(10_000));
+    for (name, last) in [
+        ("fails", "head -c 20000 /dev/zero; wait"),
+        ("ends", r#"printf '[{"name": "x"}]'"#),
+    ] {
+        let pipe = text(&folder.path().join(name));
+        let made = Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        // The pipe ends when no process has it open for writing any more.
+        let (sender, ended) = tokio::sync::oneshot::channel();
+        let reader = pipe.clone();
+        std::thread::spawn(move || sender.send(fs::read(reader)));
+        let script = format!("exec 3>'{pipe}'; sleep 600 >/dev/null 2>&1 & {last}");
+        let program = ["sh", "-c", &script];
+        fixture.add_program(ID, "command", &program, &[]).await;
+        let read = tokio::time::timeout(Duration::from_mins(1), ended).await;
+        let read = read.expect("its child has ended").expect("an answer");
+        read.expect("a pipe");
+    }
+    assert_eq!(fixture.sites().await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_of_all_sites_are_limited_together() {
+    let repository = Repository::new();
+    for site in ["a", "b"] {
+        repository.write(&format!("{site}.yaml"), &config(site, &"x".repeat(600)));
+    }
+    repository.commit();
+    let settings = CatalogSettings::default().with_local(true);
+    let fixture = Fixture::with(settings.with_max_listing_bytes(1_000));
+    for (executor, url) in [
+        ("directory", text(repository.path())),
+        ("git", repository.url()),
+    ] {
+        let entity = fixture.add(ID, executor, &[("url", &url)]).await;
+        let synced = condition(&entity, "Synced");
+        assert!(
+            synced.message.contains("more than 1000 bytes together"),
+            "{executor}: {}",
+            synced.message
+        );
+        assert!(fixture.sites().await.is_empty(), "{executor}");
+    }
 }
 
 /// A NetBox with sites, which answers as its API reference says.

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use tko_catalog::{CatalogSettings, oci_file};
 use tko_core::{DataApi, Key, TemplateId};
+use tko_source::SourceLimits;
 
 const ID: &str = "catalog|core";
 
@@ -47,6 +48,13 @@ pub(crate) fn tar(name: &str, text: &str) -> Vec<u8> {
     archive.into_inner().expect("an archive")
 }
 
+/// A tar archive of one file, compressed with gzip.
+fn tar_gz(name: &str, text: &str) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar(name, text)).expect("written");
+    gzip.finish().expect("an archive")
+}
+
 /// The content of a registry with one repository `nf/upf`.
 pub(crate) struct Registry {
     tags: BTreeMap<String, String>,
@@ -72,14 +80,19 @@ impl Registry {
 
     /// Pushes an artifact of one layer. Returns the digest of its manifest.
     pub(crate) fn push(&mut self, tag: &str, media_type: &str, layer: Vec<u8>) -> String {
-        let digest = sha256(&layer);
-        let manifest = json!({
-            "schemaVersion": 2,
-            "layers": [{"mediaType": media_type, "digest": digest, "size": layer.len()}],
-        });
-        let manifest = manifest.to_string().into_bytes();
-        self.objects.insert(digest, layer);
-        self.tag(tag, manifest)
+        self.push_layers(tag, media_type, vec![layer])
+    }
+
+    /// Pushes an artifact. Returns the digest of its manifest.
+    fn push_layers(&mut self, tag: &str, media_type: &str, layers: Vec<Vec<u8>>) -> String {
+        let mut entries = Vec::new();
+        for layer in layers {
+            let (digest, size) = (sha256(&layer), layer.len());
+            entries.push(json!({"mediaType": media_type, "digest": digest, "size": size}));
+            self.objects.insert(digest, layer);
+        }
+        let manifest = json!({"schemaVersion": 2, "layers": entries});
+        self.tag(tag, manifest.to_string().into_bytes())
     }
 
     /// Gives a tag to a manifest or an index. Returns its digest.
@@ -203,6 +216,42 @@ async fn tags_of_a_registry_are_versions() {
     let url = format!("oci://{}/nf/none", server.host());
     let entity = fixture.add("catalog|none", "oci", &[("url", &url)]).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_layers_of_an_artifact_are_limited_together_when_they_are_unpacked() {
+    let large = "x".repeat(60_000);
+    let (a, b) = (config("a", &large), config("b", &large));
+    let mut registry = Registry::new(10);
+    let layers = vec![tar_gz("a.yaml", &a), tar_gz("b.yaml", &b)];
+    assert!(layers.iter().map(Vec::len).sum::<usize>() < 10_000);
+    registry.push_layers("v1", FLUX, layers);
+    // A later layer replaces the file of an earlier one.
+    let layers = vec![tar_gz("a.yaml", &a), tar_gz("a.yaml", &b)];
+    registry.push_layers("v2", FLUX, layers);
+    let names = ["a", "b", "c"];
+    let layers = names.map(|name| tar_gz(&format!("{name}.yaml"), &config(name, "1")));
+    registry.push_layers("v3", FLUX, layers.into());
+    let server = TestServer::start(move |request, number| registry.answer(request, number));
+    let limits = SourceLimits::default()
+        .with_max_bytes(100_000)
+        .with_max_files(2);
+    let fixture = Fixture::with(CatalogSettings::default().with_source(limits));
+    let url = format!("oci://{}/nf/upf", server.host());
+    let entity = fixture.add(ID, "oci", &[("url", &url)]).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("2 problems"), "{message}");
+    for part in [
+        "v1: the artifact has more than 100000 bytes",
+        "v3: the artifact has more than 2 files",
+    ] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert_eq!(fixture.templates().await, ["nf/upf:v2"]);
+    let read = fixture.template("nf/upf:v2").await.expect("a template");
+    let package = read.package.expect("a package");
+    let names: Vec<String> = package.iter().map(|r| r.identifier().to_string()).collect();
+    assert_eq!(names, ["ConfigMap b"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -385,6 +434,23 @@ async fn an_archive_on_a_web_server_is_read_when_it_changes() {
     let entity = fixture.sync(ID).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
     assert_eq!(fixture.templates().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_of_an_archive_is_limited_like_any_other() {
+    let content = zip(&[
+        ("nf/upf/v1/upf.yaml", &config("upf", "1")),
+        ("nf/smf/v1/smf.yaml", &config("smf", &"x".repeat(1_000))),
+    ]);
+    let server = TestServer::start(move |_, _| Answer::status(200).body(&content));
+    let limits = SourceLimits::default().with_max_bytes(1_000);
+    let fixture = Fixture::with(CatalogSettings::default().with_source(limits));
+    let url = server.url("/packages.zip");
+    let entity = fixture.add(ID, "http", &[("url", &url)]).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.starts_with("1 problem; nf/smf/v1: "), "{message}");
+    assert!(message.contains("more than 1000 bytes"), "{message}");
+    assert_eq!(fixture.templates().await, ["nf/upf:v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

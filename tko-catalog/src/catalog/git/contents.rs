@@ -25,6 +25,52 @@ pub(crate) enum GitContent {
     Tree { tree: String, path: String },
 }
 
+/// The contents of a listing, by the numbers in its offers.
+///
+/// The files of a package are kept, because this saves a process of git for each package. Beyond a
+/// number of files, only the trees of further packages are kept: a small repository can have many
+/// tags that name very many files.
+#[derive(Debug, Default)]
+pub(crate) struct GitContents {
+    contents: Vec<GitContent>,
+    /// How many files are kept for all contents together.
+    files: usize,
+}
+
+impl GitContents {
+    /// The number of the next content.
+    pub(crate) fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    pub(crate) fn get(&self, number: usize) -> Option<&GitContent> {
+        self.contents.get(number)
+    }
+
+    /// Adds the package in the tree at `path`, which has these files.
+    pub(crate) fn add_files(
+        &mut self,
+        files: &[&TreeFile],
+        tree: &str,
+        path: String,
+        settings: &CatalogSettings,
+    ) {
+        let count = self.files + files.len();
+        if count > settings.source.max_files {
+            self.add_tree(tree.to_owned(), path);
+            return;
+        }
+        self.files = count;
+        let files = files.iter().copied().cloned().collect();
+        self.contents.push(GitContent::Files(files));
+    }
+
+    /// Adds the package in the tree at `path`.
+    pub(crate) fn add_tree(&mut self, tree: String, path: String) {
+        self.contents.push(GitContent::Tree { tree, path });
+    }
+}
+
 /// All YAML files of a commit, and the ids of its folders.
 #[derive(Debug, Default)]
 pub(crate) struct TreeListing {
@@ -124,9 +170,34 @@ pub(crate) fn check(files: &[TreeFile], settings: &CatalogSettings) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use super::{TreeListing, check};
+    use super::{GitContent, GitContents, TreeFile, TreeListing, check};
     use crate::settings::CatalogSettings;
     use tko_source::SourceLimits;
+
+    #[test]
+    fn contents_keep_a_limited_number_of_files() {
+        let settings =
+            CatalogSettings::default().with_source(SourceLimits::default().with_max_files(3));
+        let file = TreeFile {
+            name: "p/a.yaml".to_owned(),
+            blob: "b".to_owned(),
+            size: 1,
+            is_link: false,
+        };
+        let mut contents = GitContents::default();
+        for files in [&[&file, &file][..], &[&file, &file], &[&file], &[&file]] {
+            contents.add_files(files, "t", "p".to_owned(), &settings);
+        }
+        let kept = |number: usize| match contents.get(number).expect("a content") {
+            GitContent::Files(files) => files.len(),
+            GitContent::Tree { tree, path } => {
+                assert_eq!((tree.as_str(), path.as_str()), ("t", "p"));
+                0
+            }
+        };
+        assert_eq!(contents.len(), 4);
+        assert_eq!([kept(0), kept(1), kept(2), kept(3)], [2, 0, 1, 0]);
+    }
 
     #[test]
     fn hostile_trees_are_bounded() {

@@ -2,13 +2,14 @@
 
 use super::address::{authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check};
+use super::files::{is_locked, remove_locks, size};
 use super::reader::ObjectReader;
 use super::ssh::{SshCredentials, private_file};
 use crate::catalog::entry::public_url;
 use crate::program::output;
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tko_core::{Error, Result};
 use tko_source::SourceFile;
@@ -29,6 +30,10 @@ const CONFIGURATION: [&str; 12] = [
     "protocol.http.allow=always",
     "protocol.ssh.allow=always",
 ];
+
+/// A part of git's messages about servers that offer no shallow copies. `shallow` alone is also part
+/// of the names of files.
+const NOT_SHALLOW: &str = "does not support shallow";
 
 /// Maximum number of refs of a repository.
 const MAX_REFS: usize = 200_000;
@@ -85,7 +90,7 @@ pub(crate) struct GitRepository {
     /// The running reader of objects, if any.
     reader: Option<ObjectReader>,
     /// Removes a copy that is not kept.
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl GitRepository {
@@ -127,7 +132,7 @@ impl GitRepository {
             ssh,
             also: None,
             reader: None,
-            _temporary: temporary,
+            temporary,
         })
     }
 
@@ -265,9 +270,22 @@ impl GitRepository {
             .iter()
             .map(|reference| format!("+{}:{}", reference.name, kept_as(&reference.name)))
             .collect();
-        match self.fetch_specs(&specs, true, settings).await {
+        let mut fetched = self.fetch_specs(&specs, true, settings).await;
+        let error = fetched.as_ref().err();
+        if error.is_some_and(|error| is_locked(&error.chain())) {
+            // A copy that is kept may be in use by another process, until its sync times out.
+            let age = if self.temporary.is_some() {
+                Duration::ZERO
+            } else {
+                settings.timeout
+            };
+            if remove_locks(self.path.clone(), age).await {
+                fetched = self.fetch_specs(&specs, true, settings).await;
+            }
+        }
+        match fetched {
             // Web servers without the program git offer no shallow copies.
-            Err(error) if error.chain().clone().contains("shallow") => {
+            Err(error) if error.chain().contains(NOT_SHALLOW) => {
                 self.fetch_specs(&specs, false, settings).await?;
             }
             fetched => fetched?,
@@ -428,9 +446,11 @@ impl GitRepository {
             GitContent::Files(files) => files.clone(),
             GitContent::Tree { tree, path } => {
                 let listed = self.list_tree(tree, settings).await?.files.into_iter();
-                let placed = listed.map(|file| TreeFile {
-                    name: format!("{path}/{}", file.name),
-                    ..file
+                let placed = listed.map(|mut file| {
+                    if !path.is_empty() {
+                        file.name = format!("{path}/{}", file.name);
+                    }
+                    file
                 });
                 placed.collect()
             }
@@ -500,29 +520,4 @@ fn explained(error: Error, url: &str) -> Error {
         ));
     }
     error
-}
-
-/// Bytes of all files below a folder; unreadable files are not counted.
-async fn size(path: PathBuf) -> u64 {
-    tokio::task::spawn_blocking(move || size_below(&path))
-        .await
-        .unwrap_or_default()
-}
-
-fn size_below(root: &Path) -> u64 {
-    let mut sum = 0;
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(folder) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => sum += metadata.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    sum
 }
