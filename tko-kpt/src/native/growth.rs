@@ -122,15 +122,12 @@ pub(super) fn substituted<'v>(
     push(parts.next().unwrap_or_default())?;
     for part in parts {
         let named = part.split_once('}');
-        match named.and_then(|(name, after)| Some((value(name)?, after))) {
-            Some((found, after)) => {
-                push(found)?;
-                push(after)?;
-            }
-            None => {
-                push("${")?;
-                push(part)?;
-            }
+        if let Some((found, after)) = named.and_then(|(name, after)| Some((value(name)?, after))) {
+            push(found)?;
+            push(after)?;
+        } else {
+            push("${")?;
+            push(part)?;
         }
     }
     Ok(text)
