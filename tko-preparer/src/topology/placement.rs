@@ -11,7 +11,8 @@
 //! With `spec.track: Continuous` it continues once it is prepared. When a site enters one of its
 //! `Sites`, a child is created. When a site leaves them, or is deleted, `spec.onLeave: Delete`
 //! deletes the child, and `Keep` (the default) keeps it. A site that the same entry still selects
-//! in another way keeps its child.
+//! in another way keeps its child. While the template of an entry is missing, the entry gets no new
+//! children, and the other entries continue.
 //!
 //! A child that is deleted is created again, once it is gone. To remove children permanently,
 //! delete their parent with them, or remove their sites or templates from the Placement. A child

@@ -1,9 +1,9 @@
 //! Selections: `select: {metadata: {KEY: PATTERN}}`.
 
 use super::field;
-use tko_core::metadata::leaf_text;
+use tko_core::metadata::{INVENTORY_GONE, leaf_text};
 use tko_core::pattern::Pattern;
-use tko_core::select::MetadataPatterns;
+use tko_core::select::{MAX_PAGE, MetadataPatterns};
 use tko_core::{DataApi, Error, Key, Kind, List, Resource, Result, Select, Want};
 
 /// The selection in `spec.select.metadata`, if any. Values that are not strings are read as text.
@@ -28,7 +28,8 @@ pub(super) fn selection(resource: &Resource) -> Result<Option<MetadataPatterns>>
     Ok(Some(patterns))
 }
 
-/// The first entity by id that matches.
+/// The first entity by id that matches. Sites that their inventory no longer has are skipped: they
+/// get no new deployments.
 pub(super) async fn first(
     data: &dyn DataApi,
     kind: Kind,
@@ -37,9 +38,15 @@ pub(super) async fn first(
     let mut list = List::new(Select::all(kind).metadata_patterns(metadata.clone())).limit(1);
     loop {
         let page = data.list(&list).await?;
-        if let Some(record) = page.items.first() {
+        let found = page
+            .items
+            .iter()
+            .find(|record| !record.entity.given.contains_key(INVENTORY_GONE));
+        if let Some(record) = found {
             return Ok(Some(record.entity.key.clone()));
         }
+        // The first row is nearly always enough. If it is skipped, many others may be skipped too.
+        list.limit = MAX_PAGE;
         list.after = page.next;
         if list.after.is_none() {
             return Ok(None);

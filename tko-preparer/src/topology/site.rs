@@ -3,7 +3,8 @@
 //! The site is, in this order:
 //! 1. `spec.siteId`; waits until it is registered;
 //! 2. the site that `status.siteId` already names, so that at most one is provisioned;
-//! 3. the first site by id that `spec.select.metadata` matches;
+//! 3. the first site by id that `spec.select.metadata` matches, except those that their inventory no
+//!    longer has;
 //! 4. with `spec.provisionIfNotFound: true`, a new site `provisioned/` followed by a new id. It is
 //!    committed together with `status.siteId`, so no failure provisions a second one.
 

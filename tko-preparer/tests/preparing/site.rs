@@ -3,6 +3,7 @@
 use crate::parts::part;
 use crate::world::{World, annotated, reference, site_id, topo, world};
 use serde_json::{Value, json};
+use tko_core::metadata::INVENTORY_GONE;
 use tko_core::pattern::Pattern;
 use tko_core::{DataApi, DeploymentId, Key, Kind, Select, annotation};
 use tko_preparer::PREPARED;
@@ -63,6 +64,46 @@ async fn a_selection_takes_the_first_by_id_and_compares_values_as_text() {
     let id = w.deploy(vec![topo("Site", "one", &select)]).await;
     w.until_prepared(&id).await;
     assert_eq!(site_of(&w, &id, "one").await.as_deref(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selection_skips_sites_that_their_inventory_misses() {
+    let w = world();
+    let _running = w.start();
+    let gone = [("role", "edge"), (INVENTORY_GONE, "2026-01-01T00:00:00Z")];
+    for site in ["a", "b", "d"] {
+        w.site(site, &gone).await;
+    }
+    let select = json!({"select": {"metadata": {"role": "edge"}}});
+    let waits = w.deploy(vec![topo("Site", "one", &select)]).await;
+    let message = w.until_says(&waits, PREPARED, "Waiting").await;
+    assert!(message.contains("no site matches role=edge"), "{message}");
+    w.site("c", &[("role", "edge")]).await;
+    w.until_prepared(&waits).await;
+    assert_eq!(site_of(&w, &waits, "one").await.as_deref(), Some("c"));
+    // The inventory has it again.
+    w.site("b", &[("role", "edge")]).await;
+    let again = w.deploy(vec![topo("Site", "one", &select)]).await;
+    w.until_prepared(&again).await;
+    assert_eq!(site_of(&w, &again, "one").await.as_deref(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_its_inventory_misses_is_still_found_if_it_is_named_or_was_chosen() {
+    let w = world();
+    let _running = w.start();
+    let gone = [("role", "edge"), (INVENTORY_GONE, "2026-01-01T00:00:00Z")];
+    w.site("a", &gone).await;
+    w.site("b", &[("role", "edge")]).await;
+    let named = topo("Site", "one", &json!({"siteId": "a"}));
+    let select = json!({"select": {"metadata": {"role": "edge"}}});
+    let mut chosen = topo("Site", "one", &select);
+    chosen["status"] = json!({"siteId": "a"});
+    for site in [named, chosen] {
+        let id = w.deploy(vec![site]).await;
+        w.until_prepared(&id).await;
+        assert_eq!(site_of(&w, &id, "one").await.as_deref(), Some("a"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,23 +150,26 @@ async fn a_client_cannot_take_the_place_of_a_child() {
     assert_eq!(w.child_sites(&id).await, ["a", "b", "c", "hub"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_child_that_cannot_be_created_is_named_and_does_not_block_others() {
-    let w = world();
-    let id = DeploymentId::new("parent").expect("an id");
-    // A step of another deployment takes the key of the child at site b.
+/// Creates a child of another deployment with this idempotency key. No preparer may run yet.
+async fn take_key(w: &World, key: String) {
     let other = w.deploy(Vec::new()).await;
     let request = ClaimRequest::new(Stage::Prepare, "test");
     let claims = w.store.claim(&request).await.expect("it answers");
     let claim = claims.first().expect("a new deployment is due");
-    let child = NewDeployment::new().idempotency_key(key_of_child(&id, "b"));
+    let child = NewDeployment::new().idempotency_key(key);
     let generation = w.record(&other).await.entity.generation;
     let step = PrepareStep::new(other, generation)
         .effect(Effect::Deployment(child))
         .settle(Outcome::Done);
     let committed = w.store.commit_prepared(&claim.token, step).await;
     committed.expect("it is live");
+}
 
+#[tokio::test(start_paused = true)]
+async fn a_child_that_cannot_be_created_is_named_and_does_not_block_others() {
+    let w = world();
+    let id = DeploymentId::new("parent").expect("an id");
+    take_key(&w, key_of_child(&id, "b")).await;
     let _running = w.start();
     w.template("t", vec![part("Other", "o")]).await;
     w.site("hub", &[]).await;
@@ -185,6 +188,98 @@ async fn a_child_that_cannot_be_created_is_named_and_does_not_block_others() {
     w.site("c", &[("role", "edge")]).await;
     w.until(|| async { w.children(&id).await.len() == 3 }).await;
     assert_eq!(w.child_sites(&id).await, ["a", "c", "hub"]);
+}
+
+/// Each of these templates on each edge, with `onLeave: Delete`.
+fn on_edges(templates: &[&str]) -> Vec<serde_json::Value> {
+    let mut entries = Vec::new();
+    let mut resources = Vec::new();
+    for template in templates {
+        entries.push(json!({"template": template, "sites": ["edges"]}));
+        resources.push(topo("Template", template, &json!({"templateId": template})));
+    }
+    let edges = json!({"select": {"metadata": {"role": "edge"}}});
+    resources.push(topo("Sites", "edges", &edges));
+    let spec = json!({"templates": entries, "track": "Continuous", "onLeave": "Delete"});
+    resources.push(topo("Placement", "p", &spec));
+    resources
+}
+
+async fn delete_template(w: &World, id: &str) {
+    let key = Key::from(crate::world::template_id(id));
+    w.store.delete(&key).await.expect("it is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_template_does_not_block_other_entries() {
+    let w = world();
+    let _running = w.start();
+    for template in ["t", "u", "v"] {
+        w.template(template, vec![]).await;
+    }
+    for site in ["a", "b"] {
+        w.site(site, &[("role", "edge")]).await;
+    }
+    let id = w.deploy(on_edges(&["u", "t", "v"])).await;
+    w.until_prepared(&id).await;
+    w.until_idle().await;
+    assert_eq!(w.child_sites(&id).await, ["a", "a", "a", "b", "b", "b"]);
+    for template in ["u", "v"] {
+        delete_template(&w, template).await;
+    }
+    // A site enters: the entry whose template exists gets its child.
+    w.site("c", &[("role", "edge")]).await;
+    let all = ["a", "a", "a", "b", "b", "b", "c"];
+    w.until(|| async { w.child_sites(&id).await == all }).await;
+    let said = w.until_says(&id, TRACKED, "Waiting").await;
+    for template in ["u", "v"] {
+        let reason = format!("waiting for template {template}, which is not registered");
+        assert!(said.contains(&reason), "{said}");
+    }
+    // A site leaves: its children are deleted, and no others.
+    w.site("a", &[("role", "core")]).await;
+    let left = ["b", "b", "b", "c"];
+    w.until(|| async { w.child_sites(&id).await == left }).await;
+    w.until_idle().await;
+    assert_eq!(w.child_sites(&id).await, left);
+    // Each template that appears gets its children at once, although the other is still missing.
+    w.template("v", vec![]).await;
+    let with_v = ["b", "b", "b", "c", "c"];
+    let took = w
+        .until(|| async { w.child_sites(&id).await == with_v })
+        .await;
+    assert!(took.as_millis() < 50, "{took:?}");
+    w.template("u", vec![]).await;
+    let both = ["b", "b", "b", "c", "c", "c"];
+    w.until(|| async { w.child_sites(&id).await == both }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_cannot_be_created_and_a_missing_template_are_both_named() {
+    let w = world();
+    let id = DeploymentId::new("parent").expect("an id");
+    take_key(&w, key_of_child(&id, "b")).await;
+    let _running = w.start();
+    for template in ["t", "u"] {
+        w.template(template, vec![]).await;
+    }
+    w.site("a", &[("role", "edge")]).await;
+    let new = NewDeployment::new()
+        .id(id.clone())
+        .merge(crate::world::package(on_edges(&["t", "u"])));
+    w.store.create_deployment(new).await.expect("valid");
+    w.until_prepared(&id).await;
+    w.until_idle().await;
+    delete_template(&w, "u").await;
+    w.site("b", &[("role", "edge")]).await;
+    let said = w.until_says(&id, TRACKED, "Waiting").await;
+    assert!(
+        said.contains(&key_of_child(&id, "b")) && said.contains("waiting for template u,"),
+        "{said}"
+    );
+    w.template("u", vec![]).await;
+    w.until(|| async { w.child_sites(&id).await == ["a", "a", "b"] })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,8 +53,10 @@ pub(super) enum PlanResult {
 
 /// A template that does not exist yet.
 pub(super) struct MissingTemplate {
-    reason: String,
-    subscription: Subscription,
+    /// The reason to wait, which names the template or its selection.
+    pub(super) reason: String,
+    /// The event that the template is registered.
+    pub(super) subscription: Subscription,
 }
 
 impl From<MissingTemplate> for Answer {

@@ -7,7 +7,7 @@ use super::super::resources::{finished, named};
 use super::super::{field, selection};
 use super::children::{Census, Child, Children};
 use super::cursor::PlacementCursor;
-use super::plan::{PlacementPlan, is_continuous};
+use super::plan::{MissingTemplate, PlacementPlan, is_continuous};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
@@ -19,8 +19,11 @@ use tko_core::{
     Subscription, TemplateId,
 };
 
-/// Maximum number of children that a reason names.
+/// Maximum number of children, and of missing templates, that a reason names.
 const MAX_SHOWN: usize = 3;
+/// Maximum number of missing templates that one Placement waits for. Each is a subscription in the
+/// metadata of the deployment, whose size is limited.
+const MAX_MISSING: usize = 100;
 
 /// The persistent subscriptions of a Placement; none unless it continues.
 pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subscription> {
@@ -77,12 +80,13 @@ pub(super) async fn follow(
         }
     }
     let known = json!([existing.len(), census.deployments()]);
-    let (mut effects, wanted) = match missing(call, plan, children, existing).await? {
-        MissingChildren::All(effects, wanted) => (effects, wanted),
-        MissingChildren::Some(effects) => return Ok(more(call, effects, known)),
-        MissingChildren::Waits(answer) => return Ok(answer),
-    };
-    if plan.deletes {
+    let MissingChildren {
+        mut effects,
+        wanted,
+        templates,
+    } = missing(call, plan, children, existing).await?;
+    // `missing` stops once the step is full. `wanted` is incomplete then, and a later turn deletes.
+    if plan.deletes && effects.len() < MAX_EFFECTS {
         loop {
             let (page, next) = children.page(after).await?;
             let left = page
@@ -98,7 +102,10 @@ pub(super) async fn follow(
         }
     }
     if !effects.is_empty() {
-        return Ok(more(call, effects, known));
+        return Ok(more(call, effects, known, templates));
+    }
+    if !templates.is_empty() {
+        return Ok(not_yet(None, templates));
     }
     let mut status = census.status();
     if outdated > 0 || placement.get(&["status", OUTDATED]).is_some() {
@@ -126,34 +133,38 @@ fn is_outdated(plan: &PlacementPlan, child: &Child) -> bool {
 }
 
 /// The missing children of a Placement.
-enum MissingChildren {
-    /// Effects that create all missing children, and the hashes of all wanted ones.
-    All(Vec<Effect>, HashSet<u128>),
-    /// Effects that create as many as fit into one step.
-    Some(Vec<Effect>),
-    /// A template is missing.
-    Waits(Answer),
+#[derive(Default)]
+struct MissingChildren {
+    /// Effects that create missing children: all whose template exists, or the first
+    /// [`MAX_EFFECTS`] of them.
+    effects: Vec<Effect>,
+    /// The hashes of all wanted children, if surplus ones are deleted and `effects` has fewer than
+    /// [`MAX_EFFECTS`].
+    wanted: HashSet<u128>,
+    /// The missing templates of the other missing children, each once; at most [`MAX_MISSING`].
+    templates: Vec<MissingTemplate>,
 }
 
+/// Finds the missing children. An entry whose template is missing does not block the others.
 async fn missing(
     call: &PrepareCall<'_>,
     plan: &PlacementPlan,
     children: &Children<'_>,
     mut existing: HashSet<u128>,
 ) -> Result<MissingChildren> {
-    let mut wanted = HashSet::new();
-    let mut effects = Vec::new();
+    let mut found = MissingChildren::default();
     let mut cursor = PlacementCursor::default();
-    let mut template: Option<(usize, TemplateId)> = None;
+    // The template of the current entry, so that it is looked up once; `None` if it is missing.
+    let mut template: Option<(usize, Option<TemplateId>)> = None;
     loop {
         let at = cursor.entry;
         let Some(sites) = cursor.next(call, plan, MAX_EFFECTS).await? else {
-            return Ok(MissingChildren::All(effects, wanted));
+            return Ok(found);
         };
         for site in sites {
             let hash = hash_of(at, site.id.as_str());
             if plan.deletes {
-                wanted.insert(hash);
+                found.wanted.insert(hash);
             }
             if site.is_gone || !existing.insert(hash) {
                 continue;
@@ -161,36 +172,78 @@ async fn missing(
             let chosen = match template.take().filter(|(entry, _)| *entry == at) {
                 Some((_, chosen)) => chosen,
                 None => match plan.entries[at].template(call.data).await? {
-                    Ok(chosen) => chosen,
-                    Err(missing) => return Ok(MissingChildren::Waits(missing.into())),
+                    Ok(chosen) => Some(chosen),
+                    Err(missing) => {
+                        found.add_template(missing);
+                        None
+                    }
                 },
             };
-            effects.push(children.create(&plan.entries[at], at, &chosen, &site.id));
+            if let Some(chosen) = &chosen {
+                let effect = children.create(&plan.entries[at], at, chosen, &site.id);
+                found.effects.push(effect);
+            }
             template = Some((at, chosen));
-            if effects.len() >= MAX_EFFECTS {
-                return Ok(MissingChildren::Some(effects));
+            if found.effects.len() >= MAX_EFFECTS {
+                return Ok(found);
             }
         }
     }
 }
 
-/// Continues with these effects. `known` describes the children that existed before.
+impl MissingChildren {
+    /// Adds a missing template, unless another entry misses it too.
+    fn add_template(&mut self, missing: MissingTemplate) {
+        let is_known = self
+            .templates
+            .iter()
+            .any(|known| known.subscription == missing.subscription);
+        if !is_known && self.templates.len() < MAX_MISSING {
+            self.templates.push(missing);
+        }
+    }
+}
+
+/// Continues with these effects. `known` describes the children that existed before; `templates`
+/// are missing.
 ///
 /// If the same effects changed nothing in the last turn, another turn would not change anything
 /// either. Other effects are committed although some of them had no effect before: one child that
 /// cannot be created must not keep others from being created.
-fn more(call: &PrepareCall<'_>, effects: Vec<Effect>, known: Value) -> Answer {
+fn more(
+    call: &PrepareCall<'_>,
+    effects: Vec<Effect>,
+    known: Value,
+    templates: Vec<MissingTemplate>,
+) -> Answer {
     let progress = Value::Object(Map::from_iter([
         ("known".to_owned(), known),
         ("effects".to_owned(), json!(hash_of_effects(&effects))),
     ]));
     if call.progress == Some(&progress) {
-        return Answer::NotYet {
-            reason: without_effect(&effects),
-            waits_for: Vec::new(),
-        };
+        return not_yet(Some(without_effect(&effects)), templates);
     }
     Answer::More { effects, progress }
+}
+
+/// Waits for all of these templates; `other` is a further reason to wait.
+fn not_yet(other: Option<String>, templates: Vec<MissingTemplate>) -> Answer {
+    let hidden = templates.len().saturating_sub(MAX_SHOWN);
+    let mut reasons: Vec<String> = other.into_iter().collect();
+    let mut waits_for = Vec::new();
+    for missing in templates {
+        if waits_for.len() < MAX_SHOWN {
+            reasons.push(missing.reason);
+        }
+        waits_for.push(missing.subscription);
+    }
+    if hidden > 0 {
+        reasons.push(format!("and {hidden} more"));
+    }
+    Answer::NotYet {
+        reason: reasons.join("; "),
+        waits_for,
+    }
 }
 
 /// The reason why these effects, which changed nothing, are not tried again.
