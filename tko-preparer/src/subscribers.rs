@@ -22,6 +22,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, select};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use tko_core::metadata::INVENTORY_GONE;
 use tko_core::pattern::Pattern;
 use tko_core::subscription::{
     cares, is_persistent, selection_keys, waits_for_entity, waits_for_preparer,
@@ -254,9 +255,12 @@ impl SubscriberFeed {
 /// Whether one of the changes concerns a selection, which outlives the preparation or does not.
 fn concerns(changes: &BTreeMap<Key, EntityChange>, selection: &str, persistent: bool) -> bool {
     let matches = |metadata: &Metadata| cares(selection, metadata);
+    // A site that its inventory has again gets its child.
+    let is_usable =
+        |metadata: &Metadata| matches(metadata) && !metadata.contains_key(INVENTORY_GONE);
     changes.values().any(|change| {
         if persistent {
-            change.enters_or_leaves(matches)
+            change.enters_or_leaves(matches) || change.enters_or_leaves(is_usable)
         } else {
             change.matches_now(matches)
         }

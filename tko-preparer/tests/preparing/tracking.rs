@@ -124,6 +124,10 @@ async fn a_site_that_its_inventory_misses_keeps_its_child_and_gets_no_new_one() 
     w.until(has_b).await;
     w.until_idle().await;
     assert_eq!(w.child_sites(&id).await, ["a", "b", "hub"]);
+    // Its inventory has it again.
+    w.site("c", &[("role", "edge")]).await;
+    w.until(|| async { w.children(&id).await.len() == 4 }).await;
+    assert_eq!(w.child_sites(&id).await, ["a", "b", "c", "hub"]);
 }
 
 /// The idempotency key of a child of [`tracking`].
