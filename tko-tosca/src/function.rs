@@ -101,10 +101,17 @@ impl Instance<'_, '_> {
                 YamlContent::Map(Rc::new(evaluated))
             }
         };
-        Some(YamlNode {
-            at: value.at,
-            content,
-        })
+        let filled = YamlNode::new(value.at, content);
+        let limit = self.analysis.limits.depth;
+        if filled.height > limit {
+            // The property keeps no value, so that a chain of properties cannot grow further: values
+            // are checked and dropped recursively.
+            let message =
+                format!("the value is nested deeper than {limit} levels, with functions filled in");
+            self.analysis.problems.error(value.at, site.path, message);
+            return None;
+        }
+        Some(filled)
     }
 
     fn apply(

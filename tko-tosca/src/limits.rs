@@ -20,7 +20,8 @@ pub struct ToscaLimits {
     /// properties, capabilities and relationships that types inherit, and to those that node
     /// templates have. Default: 2,000,000.
     pub values: usize,
-    /// Maximum number of levels of lists and maps in one file. Default: 64.
+    /// Maximum number of levels of lists and maps in one file, with aliases expanded, and in one
+    /// value of a property, with functions and defaults filled in. Default: 64.
     pub depth: usize,
     /// Maximum number of levels of types above a type. Default: 64.
     pub lineage: usize,

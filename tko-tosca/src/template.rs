@@ -474,5 +474,5 @@ fn from_json(value: &Value, at: SourcePosition) -> YamlNode {
                 .collect(),
         )),
     };
-    YamlNode { at, content }
+    YamlNode::new(at, content)
 }

@@ -104,6 +104,61 @@ fn lists_that_functions_multiply_are_refused() {
     assert!(all.iter().any(|p| p.contains("hold too much")), "{all:?}");
 }
 
+/// The problems of a text, read on a thread with the stack of those that prepare deployments.
+fn problems_on_a_small_stack(text: String) -> Vec<String> {
+    let reader = std::thread::Builder::new().stack_size(2 << 20);
+    let reader = reader.spawn(move || {
+        let problems = problems_of(&text);
+        problems.iter().map(ToString::to_string).collect()
+    });
+    reader.unwrap().join().expect("the thread ends")
+}
+
+#[test]
+fn levels_that_get_property_adds_up_are_refused() {
+    let (open, close) = ("[".repeat(55), "]".repeat(55));
+    let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
+    for number in 0..2_000 {
+        let inner = if number == 0 {
+            "x".to_owned()
+        } else {
+            format!("{{get_property: [SELF, p{:04}]}}", number - 1)
+        };
+        let _ = writeln!(
+            text,
+            "      p{number:04}: {{type: list, entry_schema: string, default: {open}{inner}{close}}}"
+        );
+    }
+    text.push_str("topology_template: {node_templates: {a: {type: A}}}\n");
+    let all = problems_on_a_small_stack(text);
+    let expected = "properties.p0001: the value is nested deeper than 64 levels, with functions \
+                    filled in";
+    assert!(all.iter().any(|p| p.contains(expected)), "{all:?}");
+}
+
+#[test]
+fn levels_that_aliases_add_up_are_refused() {
+    let (open, close) = ("[".repeat(55), "]".repeat(55));
+    let mut text = format!("{VERSION}dsl_definitions:\n  - &a0 {open}x{close}\n");
+    for number in 1..200 {
+        let _ = writeln!(text, "  - &a{number} {open}*a{}{close}", number - 1);
+    }
+    let all = problems_on_a_small_stack(text);
+    let expected = "nested deeper than 64 levels, with aliases expanded";
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("s.yaml:4:") && all[0].ends_with(expected));
+
+    // As many levels as without the alias.
+    let with = |levels: usize| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        let text = format!("{VERSION}dsl_definitions: [&a [[x]], {open}*a{close}]\n");
+        let csar = Csar::from_text("s.yaml", &text);
+        read(&csar, &Map::new(), &ToscaLimits::default())
+    };
+    assert!(with(60).is_ok());
+    assert!(with(61).is_err());
+}
+
 #[test]
 fn deep_nesting_is_refused() {
     let text = format!(

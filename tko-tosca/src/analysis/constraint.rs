@@ -95,10 +95,10 @@ impl Analysis<'_> {
         let several = matches!(name, "in_range" | "valid_values") && rest.len() > 1;
         let argument = match rest {
             [one] if !several => one.clone(),
-            several => YamlNode {
-                at: entry.value.at,
-                content: YamlContent::List(std::rc::Rc::new(several.to_vec())),
-            },
+            several => YamlNode::new(
+                entry.value.at,
+                YamlContent::List(std::rc::Rc::new(several.to_vec())),
+            ),
         };
         into.extend(self.constraint(name, clause, &argument, path));
     }
