@@ -2,7 +2,8 @@
 
 use serde_json::Map;
 use std::fmt::Write as _;
-use tko_tosca::{Csar, ToscaLimits, read};
+use std::sync::atomic::AtomicBool;
+use tko_tosca::{Csar, Problem, ToscaLimits, read, read_cancellable};
 
 const VERSION: &str = "tosca_definitions_version: tosca_simple_yaml_1_3\n";
 
@@ -15,10 +16,15 @@ fn tight() -> ToscaLimits {
     limits
 }
 
+/// Reads a text within tight limits.
+fn problems_of(text: &str) -> Vec<Problem> {
+    let csar = Csar::from_text("s.yaml", text);
+    read(&csar, &Map::new(), &tight()).expect_err("a problem is found")
+}
+
 /// Reads a text within tight limits, and looks for a problem.
 fn too_much(text: &str, expected: &str) {
-    let csar = Csar::from_text("s.yaml", text);
-    let problems = read(&csar, &Map::new(), &tight()).expect_err("a problem is found");
+    let problems = problems_of(text);
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(
         all.iter().any(|problem| problem.contains(expected)),
@@ -204,4 +210,145 @@ fn patterns_that_take_much_memory_together_are_refused() {
         let csar = Csar::from_text("s.yaml", &text);
         read(&csar, &Map::new(), &tight()).expect("few patterns are read");
     }
+}
+
+/// A service template whose only node has a list of values, each with these constraints.
+fn with_constraints(value_type: &str, constraints: &str, values: &str) -> String {
+    format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      v: {{type: list, entry_schema: {{type: \
+         {value_type}, constraints: [{constraints}]}}}}\ntopology_template:\n  node_templates:\n    a: \
+         {{type: A, properties: {{v: [{values}]}}}}\n"
+    )
+}
+
+#[test]
+fn constraints_and_long_texts_in_them_are_counted() {
+    let (constraints, values) = ("{min_length: 0}, ".repeat(1_500), "x, ".repeat(1_500));
+    too_much(&with_constraints("string", &constraints, &values), STEPS);
+    let long = "x".repeat(1 << 20);
+    for constraint in [
+        format!("{{equal: {long}}}"),
+        format!("{{valid_values: [{long}]}}"),
+    ] {
+        let values = "x, ".repeat(100);
+        too_much(&with_constraints("string", &constraint, &values), STEPS);
+    }
+}
+
+#[test]
+fn a_problem_names_few_of_many_allowed_values() {
+    let known: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+    let constraint = format!("{{valid_values: [{}]}}", known.join(", "));
+    let problems = problems_of(&with_constraints("integer", &constraint, "1000"));
+    assert_eq!(problems.len(), 1);
+    let expected = "1000 is not one of 0, 1, 2, 3, 4, 5, 6, 7 and 992 more";
+    assert_eq!(problems[0].message, expected);
+}
+
+#[test]
+fn constraints_that_properties_inherit_are_counted() {
+    let mut text = format!(
+        "{VERSION}node_types:\n  A: {{properties: {{p: {{type: string, constraints: [{}]}}}}}}\n",
+        "{min_length: 0}, ".repeat(1_000)
+    );
+    for number in 0..200 {
+        let _ = writeln!(
+            text,
+            "  B{number}: {{derived_from: A, properties: {{p: {{}}}}}}"
+        );
+    }
+    too_much(&text, ENTRIES);
+}
+
+#[test]
+fn reading_ends_with_one_problem_when_properties_hold_too_much() {
+    let mut text = format!(
+        "{VERSION}node_types:\n  A: {{properties: {{v: {{type: list, entry_schema: integer, default: \
+         [{}]}}}}}}\ntopology_template:\n  node_templates:\n",
+        "1, ".repeat(1_000)
+    );
+    for number in 0..300 {
+        let _ = writeln!(text, "    n{number}: {{type: A}}");
+    }
+    let problems = problems_of(&text);
+    let expected = "the properties hold too much, with functions and defaults filled in";
+    assert_eq!(problems[0].message, expected);
+    assert_eq!(problems.len(), 1);
+}
+
+#[test]
+fn joins_of_empty_texts_are_counted() {
+    let text = format!(
+        "{VERSION}node_types:\n  A:\n    properties:\n      e: {{type: list, entry_schema: string}}\n      \
+         v: {{type: list, entry_schema: string}}\ntopology_template:\n  node_templates:\n    a:\n      \
+         type: A\n      properties:\n        e: [{}]\n        v: [{}]\n",
+        "\"\", ".repeat(2_000),
+        "{join: [{get_property: [SELF, e]}]}, ".repeat(600)
+    );
+    too_much(&text, STEPS);
+}
+
+#[test]
+fn defaults_with_functions_are_counted() {
+    // Every derived type looks for functions in the default.
+    let mut text = format!(
+        "{VERSION}node_types:\n  A: {{properties: {{v: {{type: list, entry_schema: string, default: [{} \
+         {{concat: [x]}}]}}}}}}\n",
+        "x, ".repeat(80_000)
+    );
+    for number in 0..200 {
+        let _ = writeln!(text, "  B{number}: {{derived_from: A}}");
+    }
+    too_much(&text, STEPS);
+
+    // Every node template has its own copy before any is checked.
+    let calls: Vec<String> = (0..300)
+        .map(|number| format!("{{get_property: [n{number}, v]}}"))
+        .collect();
+    let mut text = format!(
+        "{VERSION}node_types:\n  A: {{properties: {{v: {{type: list, entry_schema: string, default: [{} \
+         {{concat: [x]}}]}}}}}}\n  Z: {{properties: {{w: {{type: list, entry_schema: {{type: list, \
+         entry_schema: string}}}}}}}}\ntopology_template:\n  node_templates:\n    a: {{type: Z, \
+         properties: {{w: [{}]}}}}\n",
+        "x, ".repeat(1_000),
+        calls.join(", ")
+    );
+    for number in 0..300 {
+        let _ = writeln!(text, "    n{number}: {{type: A}}");
+    }
+    too_much(
+        &text,
+        "lists and maps with functions hold more than 100000 values",
+    );
+}
+
+#[test]
+fn fields_of_data_types_are_counted_for_each_value() {
+    let mut text = format!("{VERSION}data_types:\n  D:\n    properties:\n");
+    for number in 0..2_000 {
+        let _ = writeln!(text, "      f{number}: {{type: string, required: false}}");
+    }
+    let _ = writeln!(
+        text,
+        "node_types:\n  A: {{properties: {{v: {{type: list, entry_schema: D}}}}}}\n\
+         topology_template:\n  node_templates:\n    a: {{type: A, properties: {{v: [{}]}}}}",
+        "{}, ".repeat(1_000)
+    );
+    too_much(&text, STEPS);
+}
+
+#[test]
+fn reading_ends_when_it_is_cancelled() {
+    let text = format!(
+        "{VERSION}node_types: {{A: {{}}}}\ntopology_template: {{node_templates: {{a: {{type: A}}}}}}\n"
+    );
+    let csar = Csar::from_text("s.yaml", &text);
+    let outcome = |cancelled: bool| {
+        let cancelled = AtomicBool::new(cancelled);
+        read_cancellable(&csar, &Map::new(), &tight(), &cancelled)
+    };
+    assert_eq!(outcome(false).unwrap().nodes.len(), 1);
+    let problems = outcome(true).expect_err("it is cancelled");
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].to_string(), "s.yaml: reading was cancelled");
 }
