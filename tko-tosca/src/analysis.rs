@@ -13,6 +13,7 @@ use crate::problem::{ProblemList, SourcePosition, path_within};
 use regex::Regex;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The state of one reading.
 pub(crate) struct Analysis<'a> {
@@ -40,11 +41,15 @@ pub(crate) struct Analysis<'a> {
     expanded: usize,
     /// Number of search steps.
     steps: usize,
+    /// Whether nobody needs the result any more.
+    cancelled: &'a AtomicBool,
+    /// Whether reading ends early; the reason is one of the problems.
+    stopped: bool,
 }
 
 impl<'a> Analysis<'a> {
-    /// A reading that has not begun.
-    pub(crate) fn new(limits: &'a ToscaLimits) -> Self {
+    /// A reading that has not begun. It ends early if `cancelled` becomes true.
+    pub(crate) fn new(limits: &'a ToscaLimits, cancelled: &'a AtomicBool) -> Self {
         Self {
             limits,
             documents: Vec::new(),
@@ -58,6 +63,25 @@ impl<'a> Analysis<'a> {
             pattern_bytes: 0,
             expanded: 0,
             steps: 0,
+            cancelled,
+            stopped: false,
+        }
+    }
+
+    /// Whether reading must end: it exceeded a limit on its work, or it was cancelled. Loops that a
+    /// small text can multiply ask for this.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        if !self.stopped && self.cancelled.load(Ordering::Relaxed) {
+            self.stop(SourcePosition::default(), "", "reading was cancelled");
+        }
+        self.stopped
+    }
+
+    /// Ends reading with a problem. Only the first one is reported.
+    pub(crate) fn stop(&mut self, at: SourcePosition, path: &str, message: impl Into<String>) {
+        if !self.stopped {
+            self.problems.error(at, path, message);
+            self.stopped = true;
         }
     }
 
@@ -77,16 +101,15 @@ impl<'a> Analysis<'a> {
         self.expanded <= limit
     }
 
-    /// Counts steps of a search. Returns false if there are too many, and reports it once.
+    /// Counts steps of a search. Returns false if reading must end, because there are too many or
+    /// for another reason.
     pub(crate) fn search(&mut self, more: usize, at: SourcePosition, path: &str) -> bool {
         let limit = self.limits.steps;
-        let before = self.steps;
-        self.steps = before.saturating_add(more);
-        if self.steps > limit && before <= limit {
-            let message = format!("searches take more than {limit} steps");
-            self.problems.error(at, path, message);
+        self.steps = self.steps.saturating_add(more);
+        if self.steps > limit {
+            self.stop(at, path, format!("searches take more than {limit} steps"));
         }
-        self.steps <= limit
+        !self.is_stopped()
     }
 
     /// The name of a type with the namespace of its file, such as `nephio::Template`.
@@ -196,6 +219,9 @@ impl<'a> Analysis<'a> {
             }
         }
         for key in keys {
+            if self.is_stopped() {
+                return;
+            }
             if key.kind == TypeKind::Data {
                 self.data_type(&key);
             } else {

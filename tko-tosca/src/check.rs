@@ -6,8 +6,9 @@ use crate::data_type::DataType;
 use crate::primitive::Primitive;
 use crate::problem::path_within;
 use crate::schema::{PropertyDefinitions, ToscaSchema, ToscaType};
-use crate::yaml::YamlNode;
+use crate::yaml::{YamlEntry, YamlNode};
 use serde_json::{Map, Number, Value};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A value without functions, its schema, and its position.
@@ -18,13 +19,17 @@ struct CheckedPlace<'c> {
 }
 
 impl Analysis<'_> {
-    /// Checks a value that has no functions. `None` if it is wrong; every mistake in it is reported.
+    /// Checks a value that has no functions. `None` if it is wrong; every mistake in it is reported,
+    /// unless reading ends early.
     pub(crate) fn check(
         &mut self,
         value: &YamlNode,
         schema: &ToscaSchema,
         path: &str,
     ) -> Option<Value> {
+        if self.is_stopped() {
+            return None;
+        }
         let before = self.problems.errors();
         let checked = CheckedPlace {
             schema,
@@ -52,7 +57,7 @@ impl Analysis<'_> {
             .saturating_add(self.limits.function_bytes as u64);
         if self.checked_values > self.limits.values || self.checked_bytes as u64 > most_bytes {
             let message = "the properties hold too much, with functions and defaults filled in";
-            self.problems.error(value.at, checked.path, message);
+            self.stop(value.at, checked.path, message);
             return None;
         }
         match &checked.schema.value_type {
@@ -160,6 +165,9 @@ impl Analysis<'_> {
         let schema = Rc::clone(entries?);
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
+            if self.is_stopped() {
+                return None;
+            }
             let path = format!("{}[{index}]", checked.path);
             let inner = CheckedPlace {
                 schema: &schema,
@@ -181,6 +189,9 @@ impl Analysis<'_> {
         let schema = Rc::clone(entries?);
         let mut map = Map::new();
         for entry in value.as_map()?.iter() {
+            if self.is_stopped() {
+                return None;
+            }
             let path = path_within(checked.path, &entry.key);
             if let Some(keys) = keys {
                 let key = YamlNode::text(entry.at, &entry.key);
@@ -213,6 +224,13 @@ impl Analysis<'_> {
             self.wrong_type(value, &format!("a map of type {}", data_type.name), checked);
             return None;
         };
+        // A type with many optional fields takes time for each value, even for an empty one.
+        let steps = entries.len().saturating_add(data_type.fields.len());
+        if !self.search(steps, value.at, checked.path) {
+            return None;
+        }
+        let by_name: HashMap<&str, &YamlEntry> =
+            entries.iter().map(|entry| (&*entry.key, entry)).collect();
         let mut map = Map::new();
         for entry in entries.iter() {
             if !data_type.fields.contains_key(&entry.key) {
@@ -224,8 +242,11 @@ impl Analysis<'_> {
             }
         }
         for (name, definition) in &data_type.fields {
-            let assigned = entries.iter().find(|entry| entry.key == *name);
-            let given = assigned
+            if self.is_stopped() {
+                return None;
+            }
+            let given = by_name
+                .get(&**name)
                 .map(|entry| &entry.value)
                 .or(definition.default.as_ref());
             let Some(given) = given else {
@@ -255,11 +276,14 @@ impl Analysis<'_> {
             let Some(default) = &definition.default else {
                 continue;
             };
-            let prefix = self.documents[definition.document].grammar.function_prefix;
-            if !crate::function::is_constant(default, prefix) {
-                continue;
+            if self.is_stopped() {
+                return;
             }
             let path = format!("{}.default", path_within(path, name));
+            let prefix = self.documents[definition.document].grammar.function_prefix;
+            if self.is_constant(default, prefix, &path) != Some(true) {
+                continue;
+            }
             self.check(default, &definition.schema, &path);
         }
     }

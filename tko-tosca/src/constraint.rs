@@ -4,6 +4,13 @@ use crate::primitive::{Primitive, Rank};
 use crate::yaml::{YamlContent, YamlNode};
 use regex::Regex;
 use std::cmp::Ordering;
+use std::rc::Rc;
+
+/// Maximum number of allowed values that a problem names; the others are counted.
+const MOST_NAMES: usize = 8;
+
+/// Number of bytes of text that are copied or compared in one step.
+const BYTES_PER_STEP: usize = 64;
 
 /// A rule that a value must satisfy.
 #[derive(Clone, Debug)]
@@ -18,7 +25,7 @@ pub(crate) enum ToscaConstraint {
     /// The value is neither below the first nor above the second. `None` is unbounded.
     InRange(YamlNode, Option<YamlNode>),
     /// The value is one of these.
-    ValidValues(Vec<YamlNode>),
+    ValidValues(Rc<Vec<YamlNode>>),
     /// The length is between these.
     Length(usize, usize),
     /// The whole text matches; the first field is the pattern as written.
@@ -26,6 +33,22 @@ pub(crate) enum ToscaConstraint {
 }
 
 impl ToscaConstraint {
+    /// How many steps the check of a value takes, at least one. See
+    /// [`ToscaLimits::steps`](crate::ToscaLimits::steps).
+    pub(crate) fn steps(&self, value: &YamlNode) -> usize {
+        let bytes = |node: &YamlNode| node.as_scalar().map_or(0, str::len);
+        let compared = |node: &YamlNode| 1 + bytes(node) / BYTES_PER_STEP;
+        let others = match self {
+            Self::Compare { other, .. } => compared(other),
+            Self::InRange(low, high) => compared(low) + high.as_ref().map_or(0, compared),
+            Self::ValidValues(values) => values.iter().map(compared).sum::<usize>(),
+            Self::Length(..) => 0,
+            // Matching is slower than comparing.
+            Self::Pattern(written, _) => written.len() / BYTES_PER_STEP + bytes(value),
+        };
+        others.saturating_add(compared(value))
+    }
+
     /// Why a value does not satisfy the constraint; `None` if it does.
     pub(crate) fn violation(&self, primitive: Primitive, value: &YamlNode) -> Option<String> {
         let rank = |node: &YamlNode| -> Option<Rank> { primitive.rank(node) };
@@ -58,8 +81,14 @@ impl ToscaConstraint {
                     .iter()
                     .filter_map(rank)
                     .any(|other| own.compare(&other) == Some(Ordering::Equal));
-                let names: Vec<String> = values.iter().map(text).collect();
-                (!held).then(|| format!("{shown} is not one of {}", names.join(", ")))
+                (!held).then(|| {
+                    let names: Vec<String> = values.iter().take(MOST_NAMES).map(text).collect();
+                    let more = match values.len() - names.len() {
+                        0 => String::new(),
+                        more => format!(" and {more} more"),
+                    };
+                    format!("{shown} is not one of {}{more}", names.join(", "))
+                })
             }
             Self::Length(least, most) => {
                 let length = match &value.content {

@@ -1,5 +1,6 @@
 //! Functions: values that are computed from inputs and from other properties.
 
+use crate::analysis::Analysis;
 use crate::template::{InputValue, Instance};
 use crate::yaml::{YamlContent, YamlEntry, YamlNode};
 use std::collections::HashSet;
@@ -32,15 +33,39 @@ fn call<'v>(value: &'v YamlNode, prefix: &str) -> Option<(&'v str, &'v YamlEntry
     function.then_some((name, entry))
 }
 
-/// Whether a value has no functions in it.
-pub(crate) fn is_constant(value: &YamlNode, prefix: &str) -> bool {
+/// Number of values in which functions are looked for in one step.
+const VISITS_PER_STEP: usize = 8;
+
+/// Whether a value has no functions in it. Adds to `visited` how many values this looked at.
+fn is_constant(value: &YamlNode, prefix: &str, visited: &mut usize) -> bool {
+    *visited += 1;
     if call(value, prefix).is_some() {
         return false;
     }
     match &value.content {
         YamlContent::Scalar { .. } => true,
-        YamlContent::List(items) => items.iter().all(|item| is_constant(item, prefix)),
-        YamlContent::Map(entries) => entries.iter().all(|e| is_constant(&e.value, prefix)),
+        YamlContent::List(items) => items.iter().all(|item| is_constant(item, prefix, visited)),
+        YamlContent::Map(entries) => entries
+            .iter()
+            .all(|entry| is_constant(&entry.value, prefix, visited)),
+    }
+}
+
+impl Analysis<'_> {
+    /// Whether a value has no functions in it. `None` if reading must end.
+    pub(crate) fn is_constant(
+        &mut self,
+        value: &YamlNode,
+        prefix: &str,
+        path: &str,
+    ) -> Option<bool> {
+        if self.is_stopped() {
+            return None;
+        }
+        let mut visited = 0;
+        let constant = is_constant(value, prefix, &mut visited);
+        self.search(visited / VISITS_PER_STEP, value.at, path)
+            .then_some(constant)
     }
 }
 
@@ -73,7 +98,7 @@ impl Instance<'_, '_> {
         let prefix = self.analysis.documents[site.document]
             .grammar
             .function_prefix;
-        if is_constant(value, prefix) {
+        if self.analysis.is_constant(value, prefix, site.path)? {
             return Some(value.clone());
         }
         if let Some((name, entry)) = call(value, prefix) {
@@ -82,10 +107,16 @@ impl Instance<'_, '_> {
         let content = match &value.content {
             YamlContent::Scalar { .. } => value.content.clone(),
             YamlContent::List(items) => {
+                if !self.fill(items.len(), value, site) {
+                    return None;
+                }
                 let items: Vec<_> = items.iter().map(|item| self.evaluate(item, site)).collect();
                 YamlContent::List(Rc::new(items.into_iter().collect::<Option<_>>()?))
             }
             YamlContent::Map(entries) => {
+                if !self.fill(entries.len(), value, site) {
+                    return None;
+                }
                 let mut evaluated = Vec::with_capacity(entries.len());
                 let mut complete = true;
                 for entry in entries.iter() {
@@ -101,10 +132,30 @@ impl Instance<'_, '_> {
                 YamlContent::Map(Rc::new(evaluated))
             }
         };
-        Some(YamlNode {
-            at: value.at,
-            content,
-        })
+        let filled = YamlNode::new(value.at, content);
+        let limit = self.analysis.limits.depth;
+        if filled.height > limit {
+            // The property keeps no value, so that a chain of properties cannot grow further: values
+            // are checked and dropped recursively.
+            let message =
+                format!("the value is nested deeper than {limit} levels, with functions filled in");
+            self.analysis.problems.error(value.at, site.path, message);
+            return None;
+        }
+        Some(filled)
+    }
+
+    /// Counts the items or entries of a copy that gets results of functions: defaults are copied for
+    /// each node template. Returns false if reading must end, because there are too many or for
+    /// another reason.
+    fn fill(&mut self, more: usize, value: &YamlNode, site: CallSite<'_>) -> bool {
+        self.filled_values = self.filled_values.saturating_add(more);
+        let limit = self.analysis.limits.values;
+        if self.filled_values > limit {
+            let message = format!("lists and maps with functions hold more than {limit} values");
+            self.analysis.stop(value.at, site.path, message);
+        }
+        !self.analysis.is_stopped()
     }
 
     fn apply(
@@ -131,7 +182,7 @@ impl Instance<'_, '_> {
             "get_input" => self.get_input(whole, &evaluated, site)?,
             "get_property" => self.get_property(whole, &evaluated, site)?,
             "concat" => {
-                let text = self.texts(&evaluated, 0, site)?.concat();
+                let text = self.texts(whole, &evaluated, 0, site)?.concat();
                 self.made(whole, &text, site)?
             }
             "join" => {
@@ -143,7 +194,7 @@ impl Instance<'_, '_> {
                 let Some(items) = list.as_list() else {
                     return self.misused(whole, "join: [[TEXT, …], DELIMITER]", site);
                 };
-                let text = self.texts(items, delimiter.len(), site)?;
+                let text = self.texts(whole, items, delimiter.len(), site)?;
                 let text = text.join(delimiter);
                 self.made(whole, &text, site)?
             }
@@ -197,10 +248,15 @@ impl Instance<'_, '_> {
     /// The texts of values that a function puts together, with `between` bytes between two of them.
     fn texts(
         &mut self,
+        whole: &YamlNode,
         values: &[YamlNode],
         between: usize,
         site: CallSite<'_>,
     ) -> Option<Vec<String>> {
+        // Empty texts have no bytes to count.
+        if !self.analysis.search(values.len(), whole.at, site.path) {
+            return None;
+        }
         let mut texts = Vec::with_capacity(values.len());
         let gaps = values.len().saturating_sub(1);
         let mut bytes = self.made_bytes.saturating_add(gaps.saturating_mul(between));
@@ -283,6 +339,12 @@ impl Instance<'_, '_> {
         let Some((property, rest)) = rest.split_first().filter(|_| capability) else {
             let other = &self.nodes[node];
             let requirements = &other.node_type.requirements;
+            if !self
+                .analysis
+                .search(requirements.len(), whole.at, site.path)
+            {
+                return None;
+            }
             let through = matches!(name, "RELATIONSHIP" | "CAPABILITY")
                 || requirements.iter().any(|known| &*known.name == name);
             let message = if through {

@@ -38,4 +38,6 @@ mod yaml;
 pub use self::csar::{Csar, CsarError};
 pub use self::limits::ToscaLimits;
 pub use self::problem::{Problem, ProblemLevel};
-pub use self::topology::{Relationship, Topology, TopologyNode, TopologyProperty, read};
+pub use self::topology::{
+    Relationship, Topology, TopologyNode, TopologyProperty, read, read_cancellable,
+};

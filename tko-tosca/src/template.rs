@@ -82,6 +82,8 @@ pub(crate) struct Instance<'i, 'a> {
     pub levels: usize,
     /// Bytes of text that functions made.
     pub made_bytes: usize,
+    /// Values in lists and maps that functions were filled into.
+    pub filled_values: usize,
 }
 
 impl<'i, 'a> Instance<'i, 'a> {
@@ -94,6 +96,7 @@ impl<'i, 'a> Instance<'i, 'a> {
             numbers: HashMap::new(),
             levels: 0,
             made_bytes: 0,
+            filled_values: 0,
         };
         for document in 1..instance.analysis.documents.len() {
             if let Some(topology) = &instance.analysis.documents[document].topology {
@@ -186,6 +189,9 @@ impl<'i, 'a> Instance<'i, 'a> {
         let mut sorted: Vec<&YamlEntry> = entries.iter().collect();
         sorted.sort_by(|a, b| a.key.cmp(&b.key));
         for entry in sorted {
+            if self.analysis.is_stopped() {
+                return;
+            }
             if let Some(node) = self.read_node(entry, &path_within(section, &entry.key)) {
                 self.numbers.insert(Rc::clone(&node.name), self.nodes.len());
                 self.nodes.push(node);
@@ -474,5 +480,5 @@ fn from_json(value: &Value, at: SourcePosition) -> YamlNode {
                 .collect(),
         )),
     };
-    YamlNode { at, content }
+    YamlNode::new(at, content)
 }

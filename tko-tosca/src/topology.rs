@@ -10,6 +10,7 @@ use crate::template::Instance;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 /// A valid topology: all inputs and functions are filled in, and all requirements satisfied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -102,7 +103,23 @@ pub fn read(
     inputs: &Map<String, Value>,
     limits: &ToscaLimits,
 ) -> Result<Topology, Vec<Problem>> {
-    let mut analysis = Analysis::new(limits);
+    read_cancellable(csar, inputs, limits, &AtomicBool::new(false))
+}
+
+/// Reads and checks a service template as [`read`] does, until `cancelled` becomes true.
+///
+/// Set it when nobody waits for the result any more: a thread cannot be aborted. Files are still
+/// read and parsed to their end, which the limits bound.
+///
+/// # Errors
+/// As for [`read`]; "reading was cancelled" is one of the problems then.
+pub fn read_cancellable(
+    csar: &Csar,
+    inputs: &Map<String, Value>,
+    limits: &ToscaLimits,
+    cancelled: &AtomicBool,
+) -> Result<Topology, Vec<Problem>> {
+    let mut analysis = Analysis::new(limits, cancelled);
     import::load(&mut analysis, csar);
     let mut topology = Topology::default();
     if !analysis.documents.is_empty() {
@@ -110,6 +127,9 @@ pub fn read(
         let mut instance = Instance::read(&mut analysis, inputs);
         let mut uses = CapabilityUse::of(&instance);
         for number in 0..instance.nodes.len() {
+            if instance.analysis.is_stopped() {
+                break;
+            }
             let values = instance.values(number);
             let relationships = instance.relationships(number, &mut uses);
             let node = &instance.nodes[number];

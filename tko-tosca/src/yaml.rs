@@ -16,6 +16,8 @@ pub(crate) struct YamlNode {
     pub at: SourcePosition,
     /// The content.
     pub content: YamlContent,
+    /// How many levels of values are inside this one: 0 for scalars, empty lists and empty maps.
+    pub height: usize,
 }
 
 /// The content of a YAML value. Copies are cheap, because they share the content.
@@ -46,19 +48,33 @@ pub(crate) struct YamlEntry {
 }
 
 impl YamlNode {
+    /// A value at a position. Takes time for the direct items or entries only.
+    pub(crate) fn new(at: SourcePosition, content: YamlContent) -> Self {
+        let level = |inner: &Self| inner.height.saturating_add(1);
+        let highest = match &content {
+            YamlContent::Scalar { .. } => None,
+            YamlContent::List(items) => items.iter().map(level).max(),
+            YamlContent::Map(entries) => entries.iter().map(|entry| level(&entry.value)).max(),
+        };
+        Self {
+            at,
+            content,
+            height: highest.unwrap_or(0),
+        }
+    }
+
     /// A value that is text, at a position.
     pub(crate) fn text(at: SourcePosition, text: &str) -> Self {
         let content = YamlContent::Scalar {
             text: text.into(),
             plain: false,
         };
-        Self { at, content }
+        Self::new(at, content)
     }
 
     /// An empty map at a position.
     pub(crate) fn empty_map(at: SourcePosition) -> Self {
-        let content = YamlContent::Map(Rc::new(Vec::new()));
-        Self { at, content }
+        Self::new(at, YamlContent::Map(Rc::new(Vec::new())))
     }
 
     /// Whether the value is null.
@@ -287,6 +303,14 @@ impl<'a> YamlComposer<'a, '_> {
                 let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
                     return Err((at, "an alias refers to its own value".to_owned()));
                 };
+                // Levels count as if the value were written here: recursion over values relies on it.
+                if depth.saturating_add(value.height) > self.limits.depth {
+                    let message = format!(
+                        "nested deeper than {} levels, with aliases expanded",
+                        self.limits.depth
+                    );
+                    return Err((at, message));
+                }
                 self.count(at, size)?;
                 // The position of a repeated value is that of its definition: mistakes are reported
                 // there.
@@ -310,7 +334,7 @@ impl<'a> YamlComposer<'a, '_> {
             }
             _ => return Err((at, "a value is missing".to_owned())),
         };
-        let node = YamlNode { at, content };
+        let node = YamlNode::new(at, content);
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), size));
         }

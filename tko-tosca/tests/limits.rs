@@ -104,6 +104,61 @@ fn lists_that_functions_multiply_are_refused() {
     assert!(all.iter().any(|p| p.contains("hold too much")), "{all:?}");
 }
 
+/// The problems of a text, read on a thread with the stack of those that prepare deployments.
+fn problems_on_a_small_stack(text: String) -> Vec<String> {
+    let reader = std::thread::Builder::new().stack_size(2 << 20);
+    let reader = reader.spawn(move || {
+        let problems = problems_of(&text);
+        problems.iter().map(ToString::to_string).collect()
+    });
+    reader.unwrap().join().expect("the thread ends")
+}
+
+#[test]
+fn levels_that_get_property_adds_up_are_refused() {
+    let (open, close) = ("[".repeat(55), "]".repeat(55));
+    let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
+    for number in 0..2_000 {
+        let inner = if number == 0 {
+            "x".to_owned()
+        } else {
+            format!("{{get_property: [SELF, p{:04}]}}", number - 1)
+        };
+        let _ = writeln!(
+            text,
+            "      p{number:04}: {{type: list, entry_schema: string, default: {open}{inner}{close}}}"
+        );
+    }
+    text.push_str("topology_template: {node_templates: {a: {type: A}}}\n");
+    let all = problems_on_a_small_stack(text);
+    let expected = "properties.p0001: the value is nested deeper than 64 levels, with functions \
+                    filled in";
+    assert!(all.iter().any(|p| p.contains(expected)), "{all:?}");
+}
+
+#[test]
+fn levels_that_aliases_add_up_are_refused() {
+    let (open, close) = ("[".repeat(55), "]".repeat(55));
+    let mut text = format!("{VERSION}dsl_definitions:\n  - &a0 {open}x{close}\n");
+    for number in 1..200 {
+        let _ = writeln!(text, "  - &a{number} {open}*a{}{close}", number - 1);
+    }
+    let all = problems_on_a_small_stack(text);
+    let expected = "nested deeper than 64 levels, with aliases expanded";
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("s.yaml:4:") && all[0].ends_with(expected));
+
+    // As many levels as without the alias.
+    let with = |levels: usize| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        let text = format!("{VERSION}dsl_definitions: [&a [[x]], {open}*a{close}]\n");
+        let csar = Csar::from_text("s.yaml", &text);
+        read(&csar, &Map::new(), &ToscaLimits::default())
+    };
+    assert!(with(60).is_ok());
+    assert!(with(61).is_err());
+}
+
 #[test]
 fn deep_nesting_is_refused() {
     let text = format!(
@@ -310,206 +365,6 @@ fn damaged_templates_never_panic() {
         if let Err(problems) = read(&Csar::from_text("s.yaml", &text), &Map::new(), &limits) {
             assert!(!problems.is_empty());
         }
-    }
-}
-
-/// Limits that small texts reach, so that the tests take no time.
-fn tight() -> ToscaLimits {
-    let mut limits = ToscaLimits::default();
-    limits.values = 100_000;
-    limits.steps = 1_000_000;
-    limits.pattern_bytes = 1 << 20;
-    limits
-}
-
-/// Reads a text within tight limits, and looks for a problem.
-fn too_much(text: &str, expected: &str) {
-    let csar = Csar::from_text("s.yaml", text);
-    let problems = read(&csar, &Map::new(), &tight()).expect_err("a problem is found");
-    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert!(
-        all.iter().any(|problem| problem.contains(expected)),
-        "{expected} in {:?}",
-        &all[..all.len().min(5)]
-    );
-}
-
-const ENTRIES: &str = "types and node templates hold more than 100000 entries";
-const STEPS: &str = "searches take more than 1000000 steps";
-
-#[test]
-fn types_that_inherit_too_much_are_refused() {
-    let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
-    for number in 0..2_000 {
-        let _ = writeln!(text, "      p{number}: {{type: string, required: false}}");
-    }
-    for number in 0..100 {
-        let _ = writeln!(text, "  B{number}: {{derived_from: A}}");
-    }
-    too_much(&text, ENTRIES);
-}
-
-#[test]
-fn node_templates_that_get_too_much_from_their_types_are_refused() {
-    let with = |definition: &str, count: usize| {
-        let mut text = format!("{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  A:\n");
-        let _ = writeln!(text, "    {definition}:");
-        for number in 0..1_000 {
-            let _ = match definition {
-                "properties" => writeln!(text, "      p{number}: {{type: string, default: x}}"),
-                "capabilities" => writeln!(text, "      p{number}: C"),
-                _ => writeln!(
-                    text,
-                    "      - p{number}: {{capability: C, occurrences: [0, 1]}}"
-                ),
-            };
-        }
-        text.push_str("topology_template:\n  node_templates:\n");
-        for number in 0..count {
-            let _ = writeln!(text, "    n{number}: {{type: A}}");
-        }
-        text
-    };
-    for definition in ["properties", "capabilities", "requirements"] {
-        too_much(&with(definition, 150), ENTRIES);
-        let csar = Csar::from_text("s.yaml", &with(definition, 10));
-        read(&csar, &Map::new(), &tight()).expect("ten are few");
-    }
-    // Metadata and names are copied too.
-    let long = "x".repeat(1 << 20);
-    let mut text = format!(
-        "{VERSION}node_types:\n  A: {{properties: {{p: {{type: string, default: x, metadata: {{a: \
-         {long}}}}}}}}}\ntopology_template:\n  node_templates:\n"
-    );
-    for number in 0..20 {
-        let _ = writeln!(text, "    n{number}: {{type: A}}");
-    }
-    too_much(&text, ENTRIES);
-}
-
-#[test]
-fn relationships_that_multiply_are_refused() {
-    let mut text = format!(
-        "{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  H: {{capabilities: {{c: C}}}}\n  A: \
-         {{requirements: [{{r: {{capability: C, occurrences: [100, 100]}}}}]}}\n\
-         topology_template:\n  node_templates:\n"
-    );
-    for number in 0..3_000 {
-        let _ = writeln!(
-            text,
-            "    h{number}: {{type: H}}\n    a{number}: {{type: A}}"
-        );
-    }
-    too_much(&text, ENTRIES);
-}
-
-#[test]
-fn searches_that_multiply_are_refused() {
-    // Every requirement passes by all hosts of another type.
-    let mut text = format!(
-        "{VERSION}capability_types: {{C: {{}}}}\nnode_types:\n  H: {{capabilities: {{c: C}}}}\n  K: \
-         {{capabilities: {{c: C}}}}\n  A: {{requirements: [{{r: {{capability: C, node: K}}}}]}}\n\
-         topology_template:\n  node_templates:\n    last: {{type: K}}\n"
-    );
-    for number in 0..1_500 {
-        let _ = writeln!(
-            text,
-            "    h{number}: {{type: H}}\n    a{number}: {{type: A}}"
-        );
-    }
-    too_much(&text, STEPS);
-
-    // Every call looks for the last key of a large map.
-    let mut text = format!(
-        "{VERSION}node_types:\n  A:\n    properties:\n      m: {{type: map, entry_schema: integer, \
-         required: false}}\n      v: {{type: list, entry_schema: integer, required: false}}\n\
-         topology_template:\n  node_templates:\n    big:\n      type: A\n      properties:\n        \
-         m:\n"
-    );
-    for number in 0..10_000 {
-        let _ = writeln!(text, "          k{number}: {number}");
-    }
-    text.push_str("    small:\n      type: A\n      properties:\n        v:\n");
-    for _ in 0..200 {
-        text.push_str("        - {get_property: [big, m, k9999]}\n");
-    }
-    too_much(&text, STEPS);
-
-    // Every value is compared with many.
-    let values: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
-    let mut text = format!(
-        "{VERSION}node_types:\n  A:\n    properties:\n      v: {{type: list, entry_schema: {{type: \
-         integer, constraints: [{{valid_values: [{}]}}]}}}}\ntopology_template:\n  \
-         node_templates:\n    a:\n      type: A\n      properties:\n        v:\n",
-        values.join(", ")
-    );
-    text.push_str(&"        - 9999\n".repeat(200));
-    too_much(&text, STEPS);
-}
-
-/// A service template whose only node has this value in a list of texts, and a long text.
-fn with_function(text: &str, calls: &[String]) -> String {
-    format!(
-        "{VERSION}node_types:\n  A:\n    properties:\n      t: {{type: string}}\n      v: {{type: \
-         list, entry_schema: string}}\ntopology_template:\n  node_templates:\n    a:\n      type: \
-         A\n      properties: {{t: \"{text}\", v: [{}]}}\n",
-        calls.join(", ")
-    )
-}
-
-#[test]
-fn delimiters_that_multiply_are_refused_before_they_are_put_together() {
-    let items = vec!["a".to_owned(); 20_000].join(", ");
-    let join = format!("{{join: [[{items}], {{get_property: [SELF, t]}}]}}");
-    // Ten gigabytes.
-    let text = with_function(&"d".repeat(500_000), &[join]);
-    too_much(&text, "functions make more than 67108864 bytes of text");
-}
-
-#[test]
-fn tokens_of_long_texts_are_counted() {
-    let calls = |separators: &str| -> Vec<String> {
-        let call = format!("{{token: [{{get_property: [SELF, t]}}, \"{separators}\", 0]}}");
-        vec![call; 20]
-    };
-    too_much(&with_function(&"a".repeat(100_000), &calls(",")), STEPS);
-    too_much(&with_function("a", &calls(&"b".repeat(100_000))), STEPS);
-    let csar = Csar::from_text("s.yaml", &with_function("a-b.c", &calls(".-")));
-    let topology = read(&csar, &Map::new(), &tight()).expect("short texts are read");
-    assert_eq!(topology.nodes["a"].properties["v"].value[19], "a");
-}
-
-#[test]
-fn patterns_that_take_much_memory_together_are_refused() {
-    let with = |pattern: &dyn Fn(usize) -> String, count: usize| {
-        let mut text = format!("{VERSION}node_types:\n  A:\n    properties:\n");
-        for number in 0..count {
-            let _ = writeln!(
-                text,
-                "      p{number}: {{type: string, required: false, constraints: [{{pattern: '{}'}}]}}",
-                pattern(number)
-            );
-        }
-        text.push_str("topology_template: {node_templates: {a: {type: A}}}\n");
-        text
-    };
-    let expected = "patterns take more than 1048576 bytes";
-    too_much(
-        &with(&|number| format!("[\\p{{L}}]{{5}}{number}"), 200),
-        expected,
-    );
-    too_much(&with(&|number| format!("[a-z]+{number}"), 17), expected);
-    // Patterns that are too large by themselves count, too.
-    too_much(
-        &with(&|number| format!("[\\p{{L}}]{{99}}{number}"), 200),
-        expected,
-    );
-    for text in [
-        with(&|number| format!("[a-z]+{number}"), 16),
-        with(&|_| "[a-z]+".to_owned(), 200),
-    ] {
-        let csar = Csar::from_text("s.yaml", &text);
-        read(&csar, &Map::new(), &tight()).expect("few patterns are read");
     }
 }
 

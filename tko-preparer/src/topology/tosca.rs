@@ -14,6 +14,8 @@ use super::resources::{finished, target};
 use async_trait::async_trait;
 use serde_json::Map;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tko_core::{Answer, Error, PrepareCall, Preparer, Result, merge};
 use tko_source::{Source, SourceReader};
 use tko_tosca::{Csar, CsarError, Problem, ProblemLevel, Topology, ToscaLimits};
@@ -91,8 +93,11 @@ impl Preparer for ToscaPreparer {
         };
         let csar = self.open(url.parse()?).await?;
         let limits = self.limits;
+        let stop = StopReadingOnDrop::default();
+        let cancelled = Arc::clone(&stop.0);
         let topology: Topology = blocking(move || {
-            tko_tosca::read(&csar, &inputs, &limits).map_err(|problems| invalid(&problems))
+            tko_tosca::read_cancellable(&csar, &inputs, &limits, &cancelled)
+                .map_err(|problems| invalid(&problems))
         })
         .await?;
         for warning in &topology.warnings {
@@ -104,6 +109,17 @@ impl Preparer for ToscaPreparer {
             package: finished(&package, tosca, Map::new())?,
             effects: Vec::new(),
         })
+    }
+}
+
+/// Sets its flag when it is dropped, as with a call that timed out. The blocking thread that reads
+/// for the call cannot be aborted, but reads the flag: each retry would leave another one behind.
+#[derive(Default)]
+struct StopReadingOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopReadingOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -132,4 +148,26 @@ fn invalid(problems: &[Problem]) -> Error {
         lines.push(format!("and {more} more; see `tko tosca check`"));
     }
     Error::bad("spec.url", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StopReadingOnDrop;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    #[tokio::test]
+    async fn reading_stops_when_nobody_waits_for_it() {
+        let stop = StopReadingOnDrop::default();
+        let cancelled = Arc::clone(&stop.0);
+        let call = async move {
+            let _stop = stop;
+            std::future::pending::<()>().await;
+        };
+        assert!(!cancelled.load(Ordering::Relaxed));
+        // The deadline is over at once.
+        let deadline = std::time::Duration::ZERO;
+        assert!(tokio::time::timeout(deadline, call).await.is_err());
+        assert!(cancelled.load(Ordering::Relaxed));
+    }
 }

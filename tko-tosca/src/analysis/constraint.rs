@@ -7,6 +7,7 @@ use crate::problem::SourcePosition;
 use crate::yaml::{YamlContent, YamlNode};
 use regex::{Error, Regex, RegexBuilder};
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 /// Limits in bytes with which a pattern is compiled, one after the other until one is enough. Each
 /// that was tried counts. The first is not smaller, because small patterns have large tables.
@@ -95,10 +96,7 @@ impl Analysis<'_> {
         let several = matches!(name, "in_range" | "valid_values") && rest.len() > 1;
         let argument = match rest {
             [one] if !several => one.clone(),
-            several => YamlNode {
-                at: entry.value.at,
-                content: YamlContent::List(std::rc::Rc::new(several.to_vec())),
-            },
+            several => YamlNode::new(entry.value.at, YamlContent::List(Rc::new(several.to_vec()))),
         };
         into.extend(self.constraint(name, clause, &argument, path));
     }
@@ -149,7 +147,7 @@ impl Analysis<'_> {
                 _ => wrong(self, "a list of two bounds"),
             },
             "valid_values" => match value.as_list() {
-                Some(list) => Some(ToscaConstraint::ValidValues(list.to_vec())),
+                Some(list) => Some(ToscaConstraint::ValidValues(Rc::clone(list))),
                 None => wrong(self, "a list"),
             },
             "length" => match length() {
@@ -231,9 +229,8 @@ impl Analysis<'_> {
         value: &YamlNode,
         path: &str,
     ) {
-        if let ToscaConstraint::ValidValues(known) = constraint
-            && !self.search(known.len(), value.at, path)
-        {
+        // Counting takes time for each allowed value, too.
+        if self.is_stopped() || !self.search(constraint.steps(value), value.at, path) {
             return;
         }
         if let Some(reason) = constraint.violation(primitive, value) {

@@ -183,6 +183,9 @@ impl Analysis<'_> {
         let mut constraints = self.constraints(document, value, path);
         let mut kept = None;
         if let Some(wide) = inherited {
+            if !self.expand(wide.schema.constraints.len(), value.at, path) {
+                return None;
+            }
             if self.is_compatible(&value_type, &wide.schema.value_type) {
                 constraints.extend(wide.schema.constraints.iter().cloned());
                 kept = Some(&wide.schema);
