@@ -195,7 +195,7 @@ fn of_equal_items_of_a_list_the_first_counts() {
 /// This takes minutes if each field is compared with every other one.
 #[test]
 fn objects_with_very_many_fields_are_compared_and_merged() {
-    const COUNT: usize = 20_000;
+    const COUNT: usize = 60_000;
     let object = |from: usize| {
         let names: Vec<String> = (from..from + COUNT).map(|at| format!("f{at}")).collect();
         let annotations = names.iter().map(|name| (name.clone(), json!("")));
