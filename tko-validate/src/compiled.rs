@@ -1,5 +1,6 @@
 //! A wrapper around the schema library: the only module that compiles schemas.
 
+use crate::cost::{self, MAX_CHECKS, MAX_LISTED_CHECKS};
 use crate::finding::{Findings, SchemaFinding};
 use crate::formats;
 use crate::guard;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use tko_core::Resource;
 
@@ -26,6 +28,10 @@ const MAX_PATTERNS_BYTES: usize = 16 << 20;
 /// A compiled schema.
 pub(crate) struct CompiledSchema {
     validator: Validator,
+    /// The number of checks for each unit of a value's [extent](cost::extent).
+    width: usize,
+    /// The source of the schema, once a large resource needed it to count its checks.
+    source: OnceLock<Value>,
     /// The structural schema of a custom kind.
     structural: Option<Structural>,
 }
@@ -70,14 +76,10 @@ impl CompiledSchema {
         })?;
         Ok(Self {
             validator,
+            width: cost::width(rules),
+            source: OnceLock::new(),
             structural,
         })
-    }
-
-    /// Returns true if validation can take long: it evaluates rules.
-    pub(crate) fn has_rules(&self) -> bool {
-        let structural = self.structural.as_ref();
-        structural.is_some_and(Structural::has_rules)
     }
 
     /// Returns the first validation rule that does not parse, with the reason.
@@ -85,10 +87,37 @@ impl CompiledSchema {
         self.structural.as_ref()?.unusable_rule()
     }
 
-    /// Validates a value and returns at most `limit` findings.
+    /// Validates a resource in at most a fraction of a second, and returns at most `limit` findings.
+    /// Returns `None` if that can take longer: see [`validate`](Self::validate).
     ///
-    /// The evaluation of rules ends early, with any outcome, once `stop` is set. `rules` returns the
-    /// source of this schema. It is called only if a message needs it.
+    /// `rules` returns the source of this schema. It is called only if a message needs it.
+    pub(crate) fn validate_quickly(
+        &self,
+        resource: &Resource,
+        complete: bool,
+        limit: usize,
+        rules: impl Fn() -> Value,
+    ) -> Option<Findings> {
+        if complete && self.has_rules() {
+            return None;
+        }
+        let value = match self.completed(resource, complete) {
+            Ok(value) => value,
+            Err(findings) => return Some(findings),
+        };
+        if self.has_many_checks(&value) {
+            return None;
+        }
+        if self.validator.is_valid(&value) {
+            return Some(Findings::default());
+        }
+        Some(self.explain(resource, &value, limit, rules))
+    }
+
+    /// Validates a resource on a blocking thread, and returns at most `limit` findings.
+    ///
+    /// The evaluation of rules and the count of checks end early, with any outcome, once `stop` is
+    /// set. `rules` returns the source of this schema.
     pub(crate) fn validate(
         &self,
         resource: &Resource,
@@ -97,16 +126,20 @@ impl CompiledSchema {
         stop: &AtomicBool,
         rules: impl Fn() -> Value,
     ) -> Findings {
-        let mut value = Cow::Borrowed(resource.value());
-        if let Some(structural) = &self.structural {
-            structural.prune_nulls(value.to_mut());
-            if complete && structural.apply_defaults(value.to_mut()).is_err() {
-                return Findings::one(SchemaFinding {
-                    path: String::new(),
-                    message: "becomes too large with the defaults of its kind; make it smaller"
-                        .to_owned(),
-                });
-            }
+        let value = match self.completed(resource, complete) {
+            Ok(value) => value,
+            Err(findings) => return findings,
+        };
+        let mut checks = 0;
+        if self.has_many_checks(&value) {
+            let source = self.source.get_or_init(&rules);
+            checks = cost::checks(source, &value, MAX_CHECKS, stop);
+        }
+        if checks > MAX_CHECKS {
+            return of_whole(
+                "is too large for the schema of its kind; make it smaller, or give the schema \
+                 fewer alternatives",
+            );
         }
         if self.validator.is_valid(&value) {
             return match &self.structural {
@@ -116,24 +149,80 @@ impl CompiledSchema {
                 _ => Findings::default(),
             };
         }
-        if !guard::has_short_pointers(&value) {
-            return Findings::one(SchemaFinding {
-                path: String::new(),
-                message: "is not valid, and its keys are too long to list the violations; use \
-                          shorter keys"
-                    .to_owned(),
-            });
+        if checks > MAX_LISTED_CHECKS {
+            return of_whole(
+                "is not valid, and is too large for the schema of its kind to list the \
+                 violations; make it smaller, or give the schema fewer alternatives",
+            );
+        }
+        self.explain(resource, &value, limit, rules)
+    }
+
+    /// Returns true if a complete resource is validated by rules.
+    fn has_rules(&self) -> bool {
+        let structural = self.structural.as_ref();
+        structural.is_some_and(Structural::has_rules)
+    }
+
+    /// Returns true if the schema may make more than [`MAX_LISTED_CHECKS`] checks of a value. Takes
+    /// far less time than to count them.
+    fn has_many_checks(&self, value: &Value) -> bool {
+        self.width.saturating_mul(cost::extent(value)) > MAX_LISTED_CHECKS
+    }
+
+    /// Returns the value to validate: without nulls that mean "not given", and with defaults if it
+    /// is complete.
+    ///
+    /// # Errors
+    /// The finding that it has too many defaults.
+    fn completed<'a>(
+        &self,
+        resource: &'a Resource,
+        complete: bool,
+    ) -> Result<Cow<'a, Value>, Findings> {
+        let mut value = Cow::Borrowed(resource.value());
+        if let Some(structural) = &self.structural {
+            structural.prune_nulls(value.to_mut());
+            if complete && structural.apply_defaults(value.to_mut()).is_err() {
+                return Err(of_whole(
+                    "becomes too large with the defaults of its kind; make it smaller",
+                ));
+            }
+        }
+        Ok(value)
+    }
+
+    /// Returns the violations of an invalid value.
+    fn explain(
+        &self,
+        resource: &Resource,
+        value: &Value,
+        limit: usize,
+        rules: impl Fn() -> Value,
+    ) -> Findings {
+        if !guard::has_short_pointers(value) {
+            return of_whole(
+                "is not valid, and its keys are too long to list the violations; use shorter keys",
+            );
         }
         let again = OnceCell::new();
-        let mut explainer = Explainer::new(&value, limit, || again.get_or_init(&rules));
+        let mut explainer = Explainer::new(value, limit, || again.get_or_init(&rules));
         if *resource.gvk().kind == *"Secret" && resource.gvk().group.is_empty() {
             explainer.hide_values();
         }
-        for error in self.validator.iter_errors(&value) {
+        for error in self.validator.iter_errors(value) {
             explainer.add(&error);
         }
         explainer.finish()
     }
+}
+
+/// Returns a finding about the whole resource.
+fn of_whole(message: &str) -> Findings {
+    Findings::one(SchemaFinding {
+        path: String::new(),
+        message: message.to_owned(),
+    })
 }
 
 /// Checks how much memory the patterns of a schema take together.
@@ -195,6 +284,25 @@ fn pattern_size(pattern: &str) -> usize {
 mod tests {
     use super::CompiledSchema;
     use serde_json::{Value, json};
+    use tko_core::Resource;
+
+    #[test]
+    fn a_resource_with_many_checks_is_not_validated_on_the_thread_of_a_request() {
+        let alternatives = json!(vec![json!({"minimum": 1}); 1_000]);
+        let rules = json!({"properties": {"list": {"items": {"anyOf": alternatives}}}});
+        let compiled = CompiledSchema::new(&rules, None).expect("compiled");
+        let is_quick = |items: usize| {
+            let resource = Resource::new(json!({
+                "apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "a"},
+                "list": vec![1; items],
+            }));
+            let resource = resource.expect("a resource");
+            let found = compiled.validate_quickly(&resource, true, 10, || rules.clone());
+            found.is_some()
+        };
+        assert!(is_quick(100));
+        assert!(!is_quick(1_000));
+    }
 
     #[test]
     fn patterns_over_the_memory_limit_are_refused() {

@@ -15,6 +15,14 @@ use tko_core::{ContentHash, Gvk, Package, Resource};
 const RECENT_CRDS: usize = 256;
 /// Number of packages whose definitions are remembered.
 const RECENT_PACKAGES: usize = 1024;
+/// Maximum memory of recently used definitions, and of those of remembered packages, in bytes each.
+/// Most definitions are in both. Learned ones stay in memory, too, and do not count.
+const RECENT_BYTES: usize = 64 << 20;
+/// Estimated bytes of memory for each byte of JSON of a definition: the definition as a tree, and
+/// its compiled schemas.
+const BYTES_IN_MEMORY: usize = 8;
+/// Estimated bytes of memory for remembering a package, without its definitions.
+const PACKAGE_BYTES: usize = 64;
 
 /// The kinds that packages define.
 ///
@@ -37,8 +45,8 @@ impl Crds {
     pub(crate) fn new() -> Self {
         Self {
             learned: RwLock::default(),
-            recent: Mutex::new(Bounded::new(RECENT_CRDS)),
-            by_package: Mutex::new(Bounded::new(RECENT_PACKAGES)),
+            recent: Mutex::new(Bounded::with_weight(RECENT_CRDS, RECENT_BYTES)),
+            by_package: Mutex::new(Bounded::with_weight(RECENT_PACKAGES, RECENT_BYTES)),
         }
     }
 
@@ -98,7 +106,7 @@ impl Crds {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         Some(recent.get(&hash).unwrap_or_else(|| {
             let crd = Arc::new(Crd::read(resource));
-            recent.insert(hash, crd.clone());
+            recent.insert_weighted(hash, crd.clone(), weight(resource));
             crd
         }))
     }
@@ -113,11 +121,16 @@ impl Crds {
         if let Some(known) = lock().get(&hash) {
             return known;
         }
+        let mut bytes = PACKAGE_BYTES;
         let found: Arc<[Arc<Crd>]> = package
             .iter()
-            .filter_map(|resource| self.of_resource(resource))
+            .filter_map(|resource| {
+                let crd = self.of_resource(resource)?;
+                bytes += weight(resource);
+                Some(crd)
+            })
             .collect();
-        lock().insert(hash, found.clone());
+        lock().insert_weighted(hash, found.clone(), bytes);
         found
     }
 }
@@ -170,6 +183,11 @@ impl Crd {
     }
 }
 
+/// Estimates how many bytes of memory a definition takes with its compiled schemas.
+fn weight(definition: &Resource) -> usize {
+    definition.size().saturating_mul(BYTES_IN_MEMORY)
+}
+
 /// Returns true if a resource defines kinds.
 pub(crate) fn is_crd(resource: &Resource) -> bool {
     let gvk = resource.gvk();
@@ -182,6 +200,7 @@ pub(crate) fn is_crd(resource: &Resource) -> bool {
 mod tests {
     use super::Crds;
     use serde_json::{Value, json};
+    use std::sync::Arc;
     use tko_core::{Gvk, Package};
 
     fn crd(kind: &str, schema: &Value) -> Package {
@@ -261,5 +280,24 @@ mod tests {
             })
             .collect();
         assert_eq!(numbers[0], numbers[1]);
+    }
+
+    #[test]
+    fn definitions_of_packages_that_were_only_checked_are_released() {
+        let crds = Crds::new();
+        let title = "x".repeat(256 << 10);
+        let package = |number: u32| crd("Foo", &json!({"title": title, "x": number}));
+        let first = Arc::downgrade(&crds.of_package(&package(0))[0]);
+        let learned = package(1);
+        crds.learn("a", &learned);
+        for number in 2..10 {
+            crds.of_package(&package(number));
+        }
+        assert!(first.upgrade().is_some(), "few are kept");
+        for number in 10..80 {
+            crds.of_package(&package(number));
+        }
+        assert!(first.upgrade().is_none(), "many are too large together");
+        assert!(number(&crds, "example.com/v1", "Foo").is_some(), "learned");
     }
 }

@@ -145,10 +145,7 @@ impl<'a> Chains<'a> {
         for (keyword, value) in keywords {
             match (keyword.as_str(), value) {
                 ("$ref", Value::String(reference)) => {
-                    let Some(target) = reference
-                        .strip_prefix('#')
-                        .and_then(|pointer| self.document.pointer(&decoded(pointer)))
-                    else {
+                    let Some(target) = target(self.document, reference) else {
                         return Err(format!(
                             "it refers to {reference} outside itself; only references within a schema are followed"
                         ));
@@ -177,6 +174,11 @@ impl<'a> Chains<'a> {
         self.lengths.insert(std::ptr::from_ref(schema), longest);
         Ok(longest)
     }
+}
+
+/// Returns the schema that a reference within a document names.
+pub(crate) fn target<'a>(document: &'a Value, reference: &str) -> Option<&'a Value> {
+    document.pointer(&decoded(reference.strip_prefix('#')?))
 }
 
 /// Decodes the JSON pointer of a fragment; percent escapes are decoded where they stand for ASCII.

@@ -4,6 +4,7 @@
 mod admission;
 mod bounded;
 mod compiled;
+mod cost;
 mod crds;
 mod definitions;
 mod finding;

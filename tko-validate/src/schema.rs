@@ -101,7 +101,7 @@ impl Schema {
     /// Validates a resource. Returns at most `limit` findings, and how many more there are.
     ///
     /// # Errors
-    /// [`Error::Internal`]: compiling panicked.
+    /// [`Error::Internal`]: compiling or validating panicked.
     pub(crate) async fn validate(
         self: &Arc<Self>,
         resource: &Arc<Resource>,
@@ -115,23 +115,16 @@ impl Schema {
         };
         let outcome = place.get_or_try_init(|| self.compile(complete)).await?;
         Ok(match outcome {
-            Ok(compiled) if complete && compiled.has_rules() => {
-                // Rules may take a second.
-                let stop = StopRulesOnDrop::default();
-                let flag = Arc::clone(&stop.0);
-                let (schema, compiled, resource) =
-                    (self.clone(), compiled.clone(), resource.clone());
-                spawn_blocking(move || {
-                    let rules = || schema.rules(complete).unwrap_or_default();
-                    compiled.validate(&resource, complete, limit, &flag, rules)
-                })
-                .await
-                .map_err(|error| Error::internal("evaluate validation rules", error))?
-            }
             Ok(compiled) => {
                 let rules = || self.rules(complete).unwrap_or_default();
-                let never = AtomicBool::new(false);
-                compiled.validate(resource, complete, limit, &never, rules)
+                let quick = compiled.validate_quickly(resource, complete, limit, rules);
+                match quick {
+                    Some(findings) => findings,
+                    None => {
+                        self.validate_apart(compiled, resource, complete, limit)
+                            .await?
+                    }
+                }
             }
             Err(reason) => Findings::one(SchemaFinding {
                 path: String::new(),
@@ -140,6 +133,27 @@ impl Schema {
                     self.origin
                 ),
             }),
+        })
+    }
+
+    /// Validates a resource on a blocking thread. Rules and many checks may take seconds.
+    async fn validate_apart(
+        self: &Arc<Self>,
+        compiled: &Arc<CompiledSchema>,
+        resource: &Arc<Resource>,
+        complete: bool,
+        limit: usize,
+    ) -> Result<Findings> {
+        let stop = StopValidationOnDrop::default();
+        let flag = Arc::clone(&stop.0);
+        let (schema, compiled, resource) = (self.clone(), compiled.clone(), resource.clone());
+        spawn_blocking(move || {
+            let rules = || schema.rules(complete).unwrap_or_default();
+            compiled.validate(&resource, complete, limit, &flag, rules)
+        })
+        .await
+        .map_err(|error| {
+            Error::internal(format!("validate by the schema in {}", self.origin), error)
         })
     }
 
@@ -214,11 +228,11 @@ impl Schema {
 }
 
 /// Sets its flag when it is dropped, as with a future that timed out. The blocking thread that
-/// evaluates rules for the future cannot be aborted, but reads the flag.
+/// validates for the future cannot be aborted, but reads the flag.
 #[derive(Default)]
-struct StopRulesOnDrop(Arc<AtomicBool>);
+struct StopValidationOnDrop(Arc<AtomicBool>);
 
-impl Drop for StopRulesOnDrop {
+impl Drop for StopValidationOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-use super::{Schema, StopRulesOnDrop};
+use super::{Schema, StopValidationOnDrop};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,7 +91,7 @@ async fn metadata_is_checked_whatever_the_schema() {
 
 #[tokio::test]
 async fn rules_are_stopped_when_nobody_waits_for_them() {
-    let stop = StopRulesOnDrop::default();
+    let stop = StopValidationOnDrop::default();
     let flag = Arc::clone(&stop.0);
     let call = async move {
         let _stop = stop;
