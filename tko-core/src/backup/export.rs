@@ -73,10 +73,16 @@ async fn write_changed<W: Write>(
     let mut feed = backend.tail(start, Want::PACKAGE);
     while left > 0 {
         let change = next_change(&mut feed).await?;
-        let is_last = last.get(&change.key) == Some(&Some(change.revision));
+        let revision = change.revision;
+        let is_last = last.get(&change.key) == Some(&Some(revision));
         if let Some(record) = change.after.filter(|_| is_last) {
             writer.entity(&record)?;
             left -= 1;
+        }
+        // No later change is one of them, so the feed would be followed for ever.
+        if left > 0 && revision >= end {
+            let why = "the feed of changes left out a change";
+            return Err(Error::unavailable("write the backup", why));
         }
     }
     Ok(())

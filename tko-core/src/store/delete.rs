@@ -148,7 +148,7 @@ impl<B: Backend + ?Sized> Store<B> {
     ///
     /// The limit of attempts is per chunk that clears a relation, because a long deletion meets many
     /// conflicts: after [`TAKEOVER`], a worker clears the same referrers. Once the row is marked and
-    /// its work enqueued, the worker finishes what contention prevents here.
+    /// its work enqueued, the worker finishes the deletion if conflicts stop it here.
     ///
     /// # Errors
     /// - `Busy`: the entity or one of its referrers is under a modification; names that one.

@@ -284,9 +284,10 @@ pub(super) async fn changed_rows(
             Ok(record) if is_shown(&record.entity) => {
                 rows.push(row(&context, &record.entity, shown));
             }
-            Ok(_) | Err(Error::NotFound(_) | Error::Forbidden(_)) => {}
             // The row may still be there, so the page asks again.
-            Err(error) => return Err(error.into()),
+            Err(error @ Error::Unavailable { .. }) => return Err(error.into()),
+            // It is gone, or cannot be read: the other rows are shown.
+            Ok(_) | Err(_) => {}
         }
     }
     rendered(&RowsPage {
