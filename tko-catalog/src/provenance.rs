@@ -30,6 +30,9 @@ pub const INVENTORY_DIGEST: &str = "Inventory.digest";
 /// The time at which the inventory no longer had the site, in RFC 3339 format; absent while the
 /// inventory has the site.
 pub use tko_core::metadata::INVENTORY_GONE;
+/// `true` if a person accepted that the inventory no longer had the site; absent while the inventory
+/// has the site.
+pub const INVENTORY_ACCEPTED: &str = "Inventory.accepted";
 
 /// Requests an immediate sync, as given metadata of a catalog or inventory. Any new value requests
 /// one.
@@ -37,7 +40,8 @@ pub const SYNC_REQUESTED: &str = "Sync.requested";
 /// The request that the last sync answered. The controller writes it.
 pub const SYNC_DONE: &str = "Sync.done";
 /// The digest of the disappearance that a person accepted, as given metadata of an inventory. The
-/// controller removes it when other sites, or none, are missing.
+/// controller removes it when other sites, or none, are missing. It marks each of the sites with
+/// [`INVENTORY_ACCEPTED`], and these marks stay.
 pub const SYNC_ACCEPTED: &str = "Sync.accepted";
 
 /// The entities of a kind that a catalog or inventory registered: `key` is [`CATALOG`] or

@@ -66,9 +66,9 @@ pub struct SyncReport {
 /// A disappearance of sites that a person must confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MassDisappearance {
-    /// How many sites vanished.
+    /// How many sites vanished, without those whose disappearance a person accepted before.
     pub vanished: usize,
-    /// How many sites the inventory had.
+    /// How many sites the inventory had, without the same sites.
     pub of: usize,
     /// The digest of the sites that vanished, which an acceptance names.
     pub digest: String,

@@ -38,7 +38,7 @@ pub(super) struct GitCatalog {
     repository: GitRepository,
     contents: GitContents,
     /// The refs of the last listing, and the listing. Equal refs have equal content.
-    last: Option<(Vec<GitRef>, CatalogListing)>,
+    last: Option<(ChosenRefs, CatalogListing)>,
 }
 
 impl GitCatalog {
@@ -160,8 +160,8 @@ impl CatalogSource for GitCatalog {
     ) -> Result<CatalogListing> {
         let remote = self.repository.remote_refs(settings).await?;
         let chosen = choose(entry, &remote)?;
-        if let Some((refs, listing)) = &self.last
-            && *refs == chosen.refs
+        if let Some((known, listing)) = &self.last
+            && *known == chosen
         {
             return Ok(listing.clone());
         }
@@ -196,11 +196,16 @@ impl CatalogSource for GitCatalog {
         self.add_package_tags(&mut offers, entry, &package_tags, settings)
             .await?;
         let mut listing = offers.listing;
+        if chosen.excludes_all {
+            let why = "no version tag PATH/vN names a package that root and path include; change \
+                       these properties, or set branch";
+            listing.problems.push(SyncProblem::new(&entry.name, why));
+        }
         listing.revision = match chosen.refs.as_slice() {
             [one] => revision(one),
             many => format!("{} tags and branches ({})", many.len(), state(many)),
         };
-        self.last = Some((chosen.refs, listing.clone()));
+        self.last = Some((chosen, listing.clone()));
         Ok(listing)
     }
 
@@ -236,35 +241,51 @@ fn state(refs: &[GitRef]) -> String {
 }
 
 /// The refs that a catalog reads.
+#[derive(PartialEq, Eq)]
 struct ChosenRefs {
     refs: Vec<GitRef>,
+    /// Whether the catalog reads nothing because it excludes the packages of all version tags.
+    excludes_all: bool,
+}
+
+/// Whether a ref is a tag that is a version.
+fn is_version_tag(entry: &CatalogEntry, reference: &GitRef) -> bool {
+    let short = reference.short();
+    let last = short.rsplit_once('/').map_or(short, |(_, last)| last);
+    !reference.is_branch()
+        && match &entry.tags {
+            Some(pattern) => pattern.matches(short),
+            None => is_version(last),
+        }
+}
+
+/// Whether the catalog includes the package that a tag names, or the tag names none.
+fn includes(entry: &CatalogEntry, tag: &GitRef) -> bool {
+    let place = tag.short().rsplit_once('/').map(|(place, _)| place);
+    place.is_none_or(|place| chosen_folder(entry, place).is_some())
 }
 
 /// Chooses the refs: the branch and the tags that the catalog names; or else all tags that look
 /// like versions; or else the default branch. Tags of packages that the catalog excludes are not
-/// read.
+/// read. They are versions nevertheless: the default branch does not stand in for them, because its
+/// templates would be gone as soon as a package that the catalog includes has a tag.
 fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<ChosenRefs> {
-    let is_tag = |reference: &&GitRef| {
-        let short = reference.short();
-        let (place, last) = match short.rsplit_once('/') {
-            Some((place, last)) => (Some(place), last),
-            None => (None, short),
-        };
-        !reference.is_branch()
-            && match &entry.tags {
-                Some(pattern) => pattern.matches(short),
-                None => is_version(last),
-            }
-            && place.is_none_or(|place| chosen_folder(entry, place).is_some())
-    };
     let mut refs: Vec<GitRef> = Vec::new();
+    let mut has_versions = false;
     if entry.branch.is_none() || entry.tags.is_some() {
-        refs.extend(remote.refs.iter().filter(is_tag).cloned());
+        for reference in &remote.refs {
+            if is_version_tag(entry, reference) {
+                has_versions = true;
+                if includes(entry, reference) {
+                    refs.push(reference.clone());
+                }
+            }
+        }
     }
     let branch = match &entry.branch {
         Some(branch) => Some(branch.as_str()),
         // The default branch of an empty repository does not exist yet.
-        None if refs.is_empty() && entry.tags.is_none() => remote
+        None if !has_versions && entry.tags.is_none() => remote
             .default_branch
             .as_deref()
             .filter(|branch| remote.has_branch(branch)),
@@ -279,11 +300,12 @@ fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<Chose
             return Err(Error::bad("branch", why));
         }
     }
-    if refs.is_empty() && entry.tags.is_none() {
+    let excludes_all = has_versions && refs.is_empty();
+    if refs.is_empty() && entry.tags.is_none() && !has_versions {
         return Err(Error::bad(
             "url",
             "the repository has neither versions nor a default branch",
         ));
     }
-    Ok(ChosenRefs { refs })
+    Ok(ChosenRefs { refs, excludes_all })
 }

@@ -7,7 +7,7 @@ use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventorySource};
 use super::mapping::MappedSite;
 use crate::provenance::{
-    INVENTORY, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM, registered_by,
+    INVENTORY, INVENTORY_ACCEPTED, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM, registered_by,
 };
 use crate::report::{MassDisappearance, SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
@@ -90,7 +90,8 @@ impl InventorySync<'_> {
             return Ok(report);
         }
         self.register(&own, wanted.sites, &mut report).await?;
-        self.retire(&missing, &mut report).await?;
+        let is_accepted = self.accepted.is_some() && !report.acceptance_ended;
+        self.retire(&missing, is_accepted, &mut report).await?;
         Ok(report)
     }
 
@@ -145,7 +146,8 @@ impl InventorySync<'_> {
     /// the source no longer has, of `count` that the inventory registered, and `digest` is theirs.
     ///
     /// Sites that vanished earlier and are not yet removed count, so that a slow leak is stopped,
-    /// too. A single site may always vanish.
+    /// too. Those that a person accepted do not count, even if others of the same acceptance came
+    /// back. A single site may always vanish.
     fn guard(
         &self,
         count: usize,
@@ -156,17 +158,20 @@ impl InventorySync<'_> {
         if !missing.iter().any(is_new) {
             return None;
         }
+        let is_accepted = |entity: &&&Arc<Entity>| entity.given.contains_key(INVENTORY_ACCEPTED);
+        let accepted = missing.iter().filter(is_accepted).count();
+        let (count, vanished) = (count - accepted, missing.len() - accepted);
         #[allow(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss
         )]
         let allowed = (count as f64 * self.entry.limit / 100.0).floor() as usize;
-        if missing.len() <= allowed.max(1) {
+        if vanished <= allowed.max(1) {
             return None;
         }
         (self.accepted != Some(digest.as_str())).then_some(MassDisappearance {
-            vanished: missing.len(),
+            vanished,
             of: count,
             digest,
         })
@@ -205,24 +210,31 @@ impl InventorySync<'_> {
     }
 
     /// Marks the sites that the source no longer has, and removes those whose grace time is over.
-    async fn retire(&self, missing: &[&Arc<Entity>], report: &mut SyncReport) -> Result<()> {
+    /// `is_accepted` is whether a person accepted that exactly these sites vanished.
+    async fn retire(
+        &self,
+        missing: &[&Arc<Entity>],
+        is_accepted: bool,
+        report: &mut SyncReport,
+    ) -> Result<()> {
         let now = self.data.feed_position().await?.now;
         let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
         let cutoff = rfc3339(Timestamp(now.0.saturating_sub(micros(self.entry.grace))));
         let marked = rfc3339(now);
         for &entity in missing {
             let gone = entity.given.get(INVENTORY_GONE);
-            if gone.is_some_and(|gone| gone > cutoff.as_str()) {
+            let is_over = gone.is_some_and(|gone| gone <= cutoff.as_str());
+            let remove = is_over || self.entry.grace.is_zero();
+            let lacks_acceptance = is_accepted && !entity.given.contains_key(INVENTORY_ACCEPTED);
+            if gone.is_some() && !remove && !lacks_acceptance {
                 continue;
             }
             let (entity, marked) = (Arc::clone(entity), marked.clone());
-            let is_marked = gone.is_some();
-            let remove = is_marked || self.entry.grace.is_zero();
             calls.push(Box::pin(async move {
                 let written = if remove {
                     self.remove(&entity).await
                 } else {
-                    self.mark(&entity, &marked).await
+                    self.mark(&entity, &marked, is_accepted).await
                 };
                 (entity.key.id().to_owned(), written)
             }));
@@ -318,11 +330,20 @@ impl InventorySync<'_> {
         }
     }
 
-    async fn mark(&self, entity: &Entity, now: &str) -> Result<Written> {
+    /// Marks a site as gone since `now`, unless it is marked already. If a person accepted that it
+    /// vanished, marks that, too.
+    async fn mark(&self, entity: &Entity, now: &str, is_accepted: bool) -> Result<Written> {
         let mut given = entity.given.clone();
-        given.insert(INVENTORY_GONE, now);
+        let is_marked = given.contains_key(INVENTORY_GONE);
+        if !is_marked {
+            given.insert(INVENTORY_GONE, now);
+        }
+        if is_accepted {
+            given.insert(INVENTORY_ACCEPTED, "true");
+        }
         let update = EntityUpdate::new(entity.key.clone(), entity.version).metadata(given);
         match self.data.update_entity(update).await {
+            Ok(_) if is_marked => Ok(Written::Changed),
             Ok(_) => Ok(Written::Gone),
             // A concurrent change wins; the next sync checks again.
             Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Ok(Written::Nothing),

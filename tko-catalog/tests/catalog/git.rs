@@ -140,6 +140,38 @@ async fn tags_of_packages_outside_the_root_and_the_patterns_are_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalog_that_excludes_the_packages_of_all_tags_says_so() {
+    let repository = Repository::new();
+    for place in ["nf/upf", "infra/dns"] {
+        repository.write(&format!("{place}/a.yaml"), &config("a", place));
+    }
+    repository.commit();
+    let fixture = Fixture::new();
+    let url = repository.url();
+    // A pattern that no tag matches yet is no problem.
+    let tags = [("url", &*url), ("root", "nf"), ("tags", "release/*")];
+    assert_synced(&fixture.add("catalog|tags", "git", &tags).await);
+    repository.git(&["tag", "infra/dns/v1"]);
+    repository.git(&["tag", "release/v1"]);
+    let properties = [("url", &*url), ("root", "nf")];
+    for entity in [
+        fixture.add(ID, "git", &properties).await,
+        fixture.sync("catalog|tags").await,
+    ] {
+        assert_eq!(condition(&entity, "Synced").status, Some(true));
+        let complete = condition(&entity, "Complete");
+        assert_eq!(complete.status, Some(false), "{}", complete.message);
+        let part = "no version tag PATH/vN names a package";
+        assert!(complete.message.contains(part), "{}", complete.message);
+    }
+    // The default branch does not stand in for the tags.
+    assert!(fixture.templates().await.is_empty());
+    repository.git(&["tag", "nf/upf/v1"]);
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.templates().await, ["upf:v1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_a_killed_git_left_behind_is_removed() {
     let repository = Repository::new();
     repository.write("upf.yaml", &config("upf", "1"));

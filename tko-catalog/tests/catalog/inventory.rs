@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tko_catalog::CatalogSettings;
-use tko_core::{DataApi, NewSite, Package, SiteId};
+use tko_core::{DataApi, Entity, NewSite, Package, SiteId};
 use tko_source::SecretFolder;
 
 const ID: &str = "inventory|fleet";
@@ -31,6 +31,15 @@ fn hosts(numbers: impl Iterator<Item = usize>) -> String {
     let names: Vec<&String> = variables.keys().collect();
     let groups = json!({"children": ["edge"]});
     json!({"edge": {"hosts": names}, "all": groups, "_meta": {"hostvars": variables}}).to_string()
+}
+
+/// The digest of the disappearance that stopped the last sync.
+fn disappearance(entity: &Entity) -> &str {
+    let message = &condition(entity, "Synced").message;
+    let (_, digest) = message
+        .rsplit_once("(disappearance ")
+        .expect("a disappearance");
+    digest.trim_end_matches(')')
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,11 +89,7 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
     assert!(!site.entity.given.contains_key("Inventory.gone"));
 
     // A person accepts exactly this disappearance.
-    let (_, digest) = synced
-        .message
-        .rsplit_once("(disappearance ")
-        .expect("a digest");
-    let digest = digest.trim_end_matches(')');
+    let digest = disappearance(&entity);
     let entity = fixture.sync_with(ID, &[("Sync.accepted", "another")]).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
     let entity = fixture.sync_with(ID, &[("Sync.accepted", digest)]).await;
@@ -107,6 +112,43 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
     assert_eq!(&*condition(&entity, "Synced").reason, "MassDisappearance");
     let site = fixture.site("south/host-09999").await.expect("it stays");
     assert!(!site.entity.given.contains_key("Inventory.gone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acceptance_lasts_for_each_site_until_that_comes_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hosts.json");
+    let write = |count: usize| fs::write(&file, hosts(0..count)).expect("a file");
+    let fixture = Fixture::new();
+    write(20);
+    let url = text(&file);
+    assert_synced(&fixture.add(ID, "ansible", &[("url", &*url)]).await);
+    write(10);
+    let entity = fixture.sync(ID).await;
+    let accepted = [("Sync.accepted", disappearance(&entity))];
+    assert_synced(&fixture.sync_with(ID, &accepted).await);
+    // One comes back and vanishes again: the others stay accepted.
+    write(11);
+    assert_synced(&fixture.sync(ID).await);
+    write(10);
+    assert_synced(&fixture.sync(ID).await);
+    let is_accepted = async |id: &str| {
+        let site = fixture.site(id).await.expect("it stays");
+        assert!(site.entity.given.contains_key("Inventory.gone"), "{id}");
+        site.entity.given.contains_key("Inventory.accepted")
+    };
+    assert!(is_accepted("host-00011").await);
+    assert!(!is_accepted("host-00010").await);
+    // It counts, as does the next one that vanishes. Of 11 sites, 1 may.
+    write(9);
+    let entity = fixture.sync(ID).await;
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.starts_with("2 of 11 sites vanished"), "{message}");
+    let accepted = [("Sync.accepted", disappearance(&entity))];
+    assert_synced(&fixture.sync_with(ID, &accepted).await);
+    // Sites that were marked before are accepted, too.
+    assert!(is_accepted("host-00009").await && is_accepted("host-00010").await);
+    fixture.sync_unchanged(ID).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
