@@ -3,8 +3,9 @@
 use crate::snapshot::StatePage;
 use tko_core::{Cursor, Record};
 
-/// Maximum number of objects that are read at once.
-const MAX_OBJECTS: usize = 500;
+/// Maximum number of objects that are read at once. A page is read whole before the sizes of its
+/// objects are known: even after many small objects, each of these may have a large package.
+const MAX_OBJECTS: usize = 100;
 
 /// Number of objects that are read first, before their size is known.
 const FIRST_OBJECTS: usize = 16;
@@ -106,6 +107,12 @@ mod tests {
         let pages = pages(2_000, 100);
         assert_eq!(pages[0], FIRST_OBJECTS);
         assert_eq!(pages.iter().max(), Some(&MAX_OBJECTS));
+    }
+
+    #[test]
+    fn small_objects_do_not_let_a_page_become_large_before_sizes_are_known() {
+        // The number is in docs/kubernetes-api.md.
+        assert!(pages(2_000, 1).into_iter().all(|objects| objects <= 100));
     }
 
     #[test]

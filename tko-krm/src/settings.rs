@@ -16,7 +16,8 @@ pub struct KrmSettings {
     pub max_requests: usize,
     /// Maximum number of watches, and of lists without a limit that are being sent; further ones are
     /// answered with 429. Each takes about 1 MiB of memory while its client does not read, more if a
-    /// single object is larger. Default: 2,000.
+    /// single object is larger. While the server reads the next page for one, it holds up to 100
+    /// objects of any size, and those deleted since the list began. Default: 2,000.
     pub max_watches: usize,
     /// Maximum number of connections. Default: 10,000.
     pub max_connections: usize,

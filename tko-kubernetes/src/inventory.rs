@@ -5,7 +5,7 @@ use crate::applyset::SetScope;
 use crate::desired::{DesiredObject, ObjectKey};
 use crate::drift::ListedPath;
 use crate::failure::RequestFailure;
-use crate::kinds::{GroupKind, ServedKind};
+use crate::kinds::{DiscoveredGroups, GroupKind, ServedKind};
 use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -150,10 +150,11 @@ impl Application<'_> {
             .iter()
             .map(|one| (&one.key.kind, &one.served))
             .collect();
+        let groups = DiscoveredGroups::default();
         let lists = scope.kinds.iter().map(async |kind| {
             let served = match own.get(kind) {
                 Some(served) => Some((*served).clone()),
-                None => self.client.preferred_kind(kind).await?,
+                None => self.client.preferred_kind(kind, &groups).await?,
             };
             // When a kind is no longer served, its objects are gone, too.
             let Some(served) = served else {

@@ -119,6 +119,20 @@ impl KindCache {
     }
 }
 
+/// The versions of a group; `None` until they are read. The lock is held while they are.
+type GroupVersions = Arc<tokio::sync::Mutex<Option<Arc<Vec<String>>>>>;
+
+/// The groups whose discovery was read in one call of a site. Each is read at most once, so that
+/// several kinds that are not served cost the requests of one.
+#[derive(Default)]
+pub(crate) struct DiscoveredGroups(Mutex<HashMap<String, GroupVersions>>);
+
+impl DiscoveredGroups {
+    fn versions(&self, group: &str) -> GroupVersions {
+        locked(&self.0).entry(group.to_owned()).or_default().clone()
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -154,10 +168,12 @@ impl ClusterClient {
 
     /// A kind in the first version that serves it, in the order in which the cluster prefers them:
     /// the preferred version of a group need not have all of its kinds. `None` if no version serves
-    /// it; the cluster was asked for that, because a caller takes the objects of the kind as gone.
+    /// it; the cluster was asked for that in this call of the site, because a caller takes the
+    /// objects of the kind as gone.
     pub(crate) async fn preferred_kind(
         &self,
         of: &GroupKind,
+        groups: &DiscoveredGroups,
     ) -> Result<Option<ServedKind>, RequestFailure> {
         if of.group.is_empty() {
             return self.kind("", "v1", &of.kind).await;
@@ -172,14 +188,30 @@ impl ClusterClient {
                 return Ok(found);
             }
         }
-        // The kind may have been defined since these versions were read.
-        self.kinds.forget_group(&of.group);
-        let Some(group) = self.get(&format!("/apis/{}", of.group)).await? else {
-            return Ok(None);
+        let discovered = groups.versions(&of.group);
+        // Other kinds of the group wait, and then find its versions here and in the cache.
+        let mut discovered = discovered.lock().await;
+        let versions = if let Some(versions) = &*discovered {
+            // Not those of the cache, which another site of the cluster may have emptied.
+            versions.clone()
+        } else {
+            let versions = self.group_versions(&of.group).await?;
+            *discovered = Some(versions.clone());
+            versions
         };
-        let versions = Arc::new(versions(&group));
-        locked(&self.kinds.groups).insert(of.group.clone(), versions.clone());
         self.kind_of_versions(of, &versions).await
+    }
+
+    /// Reads the versions of a group, none if the cluster does not serve the group. Forgets its
+    /// kinds, some of which may have been defined since they were read.
+    async fn group_versions(&self, group: &str) -> Result<Arc<Vec<String>>, RequestFailure> {
+        self.kinds.forget_group(group);
+        let Some(found) = self.get(&format!("/apis/{group}")).await? else {
+            return Ok(Arc::default());
+        };
+        let versions = Arc::new(versions(&found));
+        locked(&self.kinds.groups).insert(group.to_owned(), versions.clone());
+        Ok(versions)
     }
 
     async fn kind_of_versions(
@@ -237,10 +269,11 @@ fn served(base: &str, list: &Value) -> HashMap<String, ServedKind> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GroupKind, is_name, locked, served, versions};
+    use super::{DiscoveredGroups, GroupKind, is_name, locked, served, versions};
     use crate::client::ClusterClient;
     use crate::kubeconfig::connect;
     use crate::limit::RequestLimit;
+    use futures_util::future::join_all;
     use kube::Config;
     use serde_json::{Value, json};
     use std::collections::HashMap;
@@ -289,7 +322,8 @@ mod tests {
         let address = listener.local_addr().expect("it is bound");
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                answer(stream, &documents).await;
+                let documents = documents.clone();
+                tokio::spawn(async move { answer(stream, &documents).await });
             }
         });
         let mut config = Config::new(format!("http://{address}").parse().expect("a URL"));
@@ -328,7 +362,9 @@ mod tests {
                 group: "x.example".to_owned(),
                 kind: kind.to_owned(),
             };
-            let found = client.preferred_kind(&of).await.expect("it answers");
+            let groups = DiscoveredGroups::default();
+            let found = client.preferred_kind(&of, &groups).await;
+            let found = found.expect("it answers");
             found.map(|served| served.path(None, None))
         };
         assert_eq!(
@@ -347,6 +383,29 @@ mod tests {
             path("Policy").await.as_deref(),
             Some("/apis/x.example/v1/policies")
         );
+    }
+
+    #[tokio::test]
+    async fn a_call_reads_a_group_once_however_many_of_its_kinds_are_not_served() {
+        let group = json!({"versions": [{"version": "v1"}, {"version": "v1beta1"}]});
+        let documents: Documents = Arc::new(Mutex::new(HashMap::from([
+            ("/apis/x.example", group),
+            ("/apis/x.example/v1", kinds("Slice", "slices")),
+            ("/apis/x.example/v1beta1", kinds("Slice", "slices")),
+        ])));
+        let client = client_of(documents).await;
+        let gone = ["A.x.example", "B.x.example", "C.y.example", "D.y.example"];
+        let gone = gone.map(|text| GroupKind::parse(text).expect("a kind"));
+        // The second call has the cache that the first one filled.
+        for calls in 1..=2 {
+            let groups = DiscoveredGroups::default();
+            let found = gone.iter().map(|of| client.preferred_kind(of, &groups));
+            for found in join_all(found).await {
+                assert_eq!(found.expect("it answers"), None);
+            }
+            // One group with two versions, and one group that the cluster does not have.
+            assert_eq!(client.counters().totals().reads, calls * (3 + 1));
+        }
     }
 
     #[test]
