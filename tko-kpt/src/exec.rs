@@ -159,6 +159,28 @@ pub(crate) fn read_output(
     Ok(list)
 }
 
+/// Waits for work, but not for longer than `timeout`. `problem` says what did not happen in time,
+/// and `advice` what to do.
+///
+/// # Errors
+/// That of the work; also [`FunctionFailure::Limit`]: it took too long. What it had started on a
+/// blocking thread then ends by itself.
+pub(crate) async fn within<T>(
+    name: &str,
+    timeout: Duration,
+    [problem, advice]: [&str; 2],
+    work: impl Future<Output = Result<T, FunctionFailure>>,
+) -> Result<T, FunctionFailure> {
+    let Ok(done) = tokio::time::timeout(timeout, work).await else {
+        let seconds = timeout.as_secs_f64();
+        return Err(FunctionFailure::Limit {
+            function: name.to_owned(),
+            problem: format!("{problem} within {seconds} s; {advice}, or raise its time limit"),
+        });
+    };
+    done
+}
+
 /// Runs work that takes much processor time on a blocking thread.
 pub(crate) async fn blocking<T: Send + 'static>(
     name: &str,

@@ -13,7 +13,8 @@ use tko_plugin::log::LogSubject;
 pub struct FunctionCall {
     /// The subject of log lines.
     pub subject: LogSubject,
-    /// The time limit.
+    /// The time limit, from when the function has a process, or a slot for WebAssembly. To read and
+    /// compile WebAssembly has the same limit again.
     pub timeout: Duration,
     /// Maximum bytes of the output; of a native function, of what it writes into resources.
     pub output: usize,

@@ -17,7 +17,7 @@ mod upsert_resource;
 
 pub(crate) use fields::scalar;
 
-use crate::exec::blocking;
+use crate::exec::{blocking, within};
 use crate::executor::KptSettings;
 use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
@@ -127,15 +127,61 @@ impl KrmFunction for NativeFunction {
         call: &FunctionCall,
     ) -> Result<ResourceList, FunctionFailure> {
         let (function, bytes) = (self.clone(), call.output);
-        blocking(&self.name, move || {
-            function.run_within(&mut list, bytes)?;
-            Ok(list)
-        })
-        .await?
+        let work = async {
+            let done = blocking(&self.name, move || {
+                let done = function.run_within(&mut list, bytes);
+                done.map(|()| list)
+            });
+            done.await.flatten()
+        };
+        let texts = ["did not finish", "give it less input"];
+        within(&self.name, call.timeout, texts, work).await
     }
 
     async fn identity(&self) -> Option<String> {
         let version = env!("CARGO_PKG_VERSION");
         Some(format!("native {} {version}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NEWEST, NativeFunction};
+    use crate::function::{FunctionCall, KrmFunction};
+    use crate::resource_list::ResourceList;
+    use std::sync::Barrier;
+    use std::time::Duration;
+    use tko_plugin::log::LogSubject;
+
+    /// Maximum time for a call to end after its time limit, even on a busy machine.
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    /// Where the work of the function waits for its test.
+    static END: Barrier = Barrier::new(2);
+
+    #[tokio::test]
+    async fn a_function_that_takes_too_long_is_an_error() {
+        let function = NativeFunction {
+            name: "slow".to_owned(),
+            work: |_, _, _| {
+                END.wait();
+                Ok(())
+            },
+            version: NEWEST,
+        };
+        let call = FunctionCall {
+            subject: LogSubject::default(),
+            timeout: Duration::from_millis(1),
+            output: 0,
+        };
+        let applied = function.apply(ResourceList::default(), &call);
+        let applied = tokio::time::timeout(PATIENCE, applied).await;
+        // Without this, the thread of the function would never end.
+        END.wait();
+        let failure = applied.expect("it has a time limit").expect_err("too slow");
+        assert_eq!(
+            failure.to_string(),
+            "function slow did not finish within 0.001 s; give it less input, or raise its time limit"
+        );
     }
 }

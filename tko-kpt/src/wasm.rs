@@ -4,7 +4,7 @@
 //! file system, no network, no environment and no arguments; its memory and its time are limited.
 //! The code is compiled once, kept on the disk, and instantiated for every call.
 
-use crate::exec::{blocking, read_output};
+use crate::exec::{blocking, read_output, within};
 use crate::executor::Fetch;
 use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
@@ -268,7 +268,10 @@ impl KrmFunction for WasmFunction {
             let is_new = known.is_none();
             let code = match known.take() {
                 Some(code) => code,
-                None => self.load().await?,
+                None => {
+                    let texts = ["was not read and compiled", "check where its code is"];
+                    within(&self.name, call.timeout, texts, self.load()).await?
+                }
             };
             match self.call(code, is_new, list, call).await? {
                 Called::Ended { output, stderr } => {

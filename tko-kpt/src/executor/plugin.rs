@@ -109,7 +109,10 @@ impl Preparer for KptPlugin {
         if !self.cached || self.includes_deployment {
             return None;
         }
-        let function = self.function.identity().await?;
+        // The identity of a module in WebAssembly needs its code. If it takes too long, the call says
+        // so.
+        let identity = tokio::time::timeout(self.settings.timeout, self.function.identity());
+        let function = identity.await.ok()??;
         Some(ContentHash::of(&json!([self.id, function, self.inputs])))
     }
 

@@ -9,9 +9,16 @@ use crate::resource_list::{Item, ResourceList};
 use crate::results::{FunctionResult, Severity, shortened};
 use regex::Regex;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fmt::Write;
 use tko_core::encoding::{Format, decode};
 use tko_core::{Dialect, Limits};
+
+/// Maximum number of setters in a comment whose current values are searched in the field.
+const SEARCHED: usize = 64;
+/// Maximum product of the bytes of such a comment and of its field, because the search may look at
+/// each byte of one for each byte of the other.
+const SEARCH: usize = 64 << 20;
 
 /// Values of setters, in the order of the configuration.
 type Setters = Vec<(String, String)>;
@@ -33,6 +40,10 @@ pub(super) fn apply(
     budget: &mut WriteBudget,
 ) -> Result<(), String> {
     let setters = read(list, "ApplySetters")?;
+    let pairs = setters.iter();
+    let setters: HashMap<&str, &str> = pairs
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let mut results = Vec::new();
     let mut errors = Vec::new();
     for item in &mut list.items {
@@ -41,9 +52,9 @@ pub(super) fn apply(
             let Some(old) = item.value.pointer(pointer) else {
                 continue;
             };
-            if !setters
+            if !names(pattern)
                 .iter()
-                .any(|(name, _)| pattern.contains(&format!("${{{name}}}")))
+                .any(|name| setters.contains_key(*name))
             {
                 continue;
             }
@@ -85,16 +96,19 @@ pub(super) fn apply(
 
 /// The text that results from a pattern. Setters without a value keep their current text in the
 /// field.
-fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String> {
-    let old = scalar(old).unwrap_or_default();
-    let current = current(pattern, &old);
-    let value = |name: &str| {
-        let mut known = setters.iter().chain(&current);
-        let found = known.find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
-    };
+fn text(pattern: &str, setters: &HashMap<&str, &str>, old: &Value) -> Result<String, String> {
+    if check_length(pattern.len()).is_err() {
+        return Err("its comment kpt-set is longer than 1 MiB".to_owned());
+    }
     let mut open = names(pattern);
-    open.retain(|name| value(name).is_none());
+    open.retain(|name| !setters.contains_key(*name));
+    let old = scalar(old).unwrap_or_default();
+    let kept = if open.is_empty() {
+        HashMap::new()
+    } else {
+        current(pattern, &old)
+    };
+    open.retain(|name| !kept.contains_key(*name));
     if !open.is_empty() {
         return Err(format!(
             "values for setters {} must be provided",
@@ -102,21 +116,23 @@ fn text(pattern: &str, setters: &Setters, old: &Value) -> Result<String, String>
         ));
     }
     // A value may look like a setter; only the names in the pattern are replaced.
-    substituted(pattern, value)
+    substituted(pattern, |name| {
+        setters.get(name).or_else(|| kept.get(name)).copied()
+    })
 }
 
-/// The current values of the setters of a pattern, as far as the field reveals them.
-fn current(pattern: &str, old: &str) -> Vec<(String, String)> {
+/// The current values of the setters of a pattern, as far as the field reveals them. None if the
+/// search would take long.
+fn current<'t>(pattern: &'t str, old: &'t str) -> HashMap<&'t str, &'t str> {
     let names = names(pattern);
-    let mut expression = regex::escape(pattern);
-    for name in &names {
-        expression = expression.replace(&regex::escape(&format!("${{{name}}}")), "(.*)");
+    if names.len() > SEARCHED || pattern.len().saturating_mul(old.len()) > SEARCH {
+        return HashMap::new();
     }
-    let Ok(expression) = Regex::new(&expression) else {
-        return Vec::new();
+    let Ok(expression) = Regex::new(&expression(pattern)) else {
+        return HashMap::new();
     };
     let Some(found) = expression.captures(old) else {
-        return Vec::new();
+        return HashMap::new();
     };
     let values: Vec<&str> = found
         .iter()
@@ -125,14 +141,34 @@ fn current(pattern: &str, old: &str) -> Vec<(String, String)> {
         .map(|part| part.as_str())
         .collect();
     if values.len() != names.len() || values.iter().any(|value| value.is_empty()) {
-        return Vec::new();
+        return HashMap::new();
     }
-    let names = names.into_iter().map(str::to_owned);
-    names.zip(values.into_iter().map(str::to_owned)).collect()
+    let mut current = HashMap::new();
+    for (name, value) in names.into_iter().zip(values) {
+        // The first counts, if a name is there several times.
+        current.entry(name).or_insert(value);
+    }
+    current
+}
+
+/// The regular expression of a pattern, with a group for each of its names.
+fn expression(pattern: &str) -> String {
+    let mut parts = pattern.split("${");
+    let mut expression = regex::escape(parts.next().unwrap_or_default());
+    for part in parts {
+        if let Some((_, after)) = part.split_once('}') {
+            expression.push_str("(.*)");
+            expression.push_str(&regex::escape(after));
+        } else {
+            expression.push_str(&regex::escape("${"));
+            expression.push_str(&regex::escape(part));
+        }
+    }
+    expression
 }
 
 /// The list that results from a setter.
-fn array(pattern: &str, setters: &Setters) -> Result<Value, String> {
+fn array(pattern: &str, setters: &HashMap<&str, &str>) -> Result<Value, String> {
     let is_simple =
         names(pattern).len() == 1 && pattern.starts_with("${") && pattern.ends_with('}');
     if !is_simple {
@@ -141,8 +177,7 @@ fn array(pattern: &str, setters: &Setters) -> Result<Value, String> {
         ));
     }
     let name = names(pattern)[0];
-    let value = setters.iter().find(|(known, _)| known == name);
-    let value = value.map_or("", |(_, value)| value);
+    let value = setters.get(name).copied().unwrap_or_default();
     if value.is_empty() {
         return Ok(Value::Array(Vec::new()));
     }

@@ -115,6 +115,21 @@ async fn code_that_does_not_end_is_stopped() {
     }
 }
 
+#[tokio::test]
+async fn code_that_never_arrives_is_a_condition() {
+    let settings = KptSettings::default()
+        .with_timeout(Duration::from_millis(10))
+        .with_fetch(Arc::new(|_| Box::pin(std::future::pending())));
+    let world = World::new(settings);
+    world.plugin("wasm:https://example.com/f.wasm", &[]).await;
+    let message = world.refused(vec![workload()]).await;
+    assert!(
+        message.contains("was not read and compiled within 0.01 s; check where its code is"),
+        "{message}"
+    );
+    world.stop().await;
+}
+
 async fn call(function: &Arc<dyn KrmFunction>) -> Result<ResourceList, FunctionFailure> {
     let mut map = config_map("a");
     map["data"] = json!({"zone": "TODO-zone"});

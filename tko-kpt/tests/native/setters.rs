@@ -76,6 +76,47 @@ fn setters_without_a_value_keep_what_the_field_has() {
 }
 
 #[test]
+fn very_many_setters_in_one_comment_get_their_values() {
+    let value = with(resource("v1", "X", "x"), "/text", json!("old"));
+    let names = 0..80_000;
+    let parts: Vec<String> = names.clone().map(|name| format!("${{a{name}}}")).collect();
+    let pattern = parts.concat();
+    let config: Value = names.map(|name| (format!("a{name}"), json!("v"))).collect();
+    let set = apply(config, item(value.clone(), &[("/text", &pattern)]));
+    assert_eq!(set.expect("succeeds")["text"], "v".repeat(80_000));
+    let pattern = "${a}".repeat(1 << 19);
+    let error = apply(json!({"a": ""}), item(value, &[("/text", &pattern)]));
+    let error = error.expect_err("too long");
+    assert!(
+        error.contains("its comment kpt-set is longer than 1 MiB"),
+        "{error}"
+    );
+}
+
+#[test]
+fn few_setters_without_a_value_keep_what_a_short_field_has() {
+    let set = |number: usize, text: &str| {
+        let names: Vec<String> = (0..number).map(|name| format!("${{a{name}}}")).collect();
+        let old = vec![text; number].join("-");
+        let value = with(resource("v1", "X", "x"), "/text", json!(old));
+        let pattern = names.join("-");
+        apply(json!({"a0": "new"}), item(value, &[("/text", &pattern)]))
+    };
+    let expected = format!("new{}", "-v".repeat(63));
+    assert_eq!(set(64, "v").expect("succeeds")["text"], expected);
+    // More would take long.
+    for (number, text) in [(65, "v".to_owned()), (64, "v".repeat(1 << 12))] {
+        let error = set(number, &text).expect_err("they have no value");
+        assert!(error.contains("must be provided"), "{error}");
+    }
+    // Of a name that is there twice, the first counts.
+    let value = with(resource("v1", "X", "x"), "/text", json!("1-2-3"));
+    let setters = [("/text", "${a}-${b}-${b}")];
+    let set = apply(json!({"a": "new"}), item(value, &setters));
+    assert_eq!(set.expect("succeeds")["text"], "new-2-2");
+}
+
+#[test]
 fn created_setters_parameterize_the_longest_values_first() {
     let deployment = with(
         resource("v1", "Deployment", "ubuntu-deployment"),
