@@ -7,6 +7,11 @@
   const most = 2000; // rows that a list keeps on the page
   const pause = 1000; // between two refreshes, in milliseconds
 
+  // ---- the answer of an action ----------------------------------------------------------------
+  // A reload would send the form again, and change what matches by then: it leads to the list.
+  const back = location.pathname.startsWith("/apply/") && document.querySelector("main section a.button");
+  if (back) history.replaceState(null, "", back.href);
+
   // ---- ages ---------------------------------------------------------------------------------
   // The server says how far the clock of this computer is off.
   const skew = Number(document.body.dataset.now) - Date.now();

@@ -16,14 +16,20 @@ use tko_serve::{Credentials, Peer, RequestBytes};
 pub(crate) const TOKEN_COOKIE: &str = "tko-token";
 
 /// Authenticates each request, and inserts its [`Caller`] into the extensions. A browser that asks
-/// for a page without credentials is sent to the sign-in page. Requests beyond the limit are
+/// for a page without credentials is sent to the sign-in page. Requests beyond the limits are
 /// refused.
 pub(crate) async fn admit(
     State(context): State<SharedContext>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match authenticate(&context, request.headers(), request.extensions().get()).await {
+    let peer = request.extensions().get::<Peer>();
+    // Checked before the authentication: an answer without a delay must not tell whether the
+    // credentials are valid.
+    if peer.is_some_and(Peer::has_too_many_refusals) {
+        return busy("this connection has too many refused requests; retry later").into_response();
+    }
+    match authenticate(&context, request.headers(), peer).await {
         Ok(caller) => {
             // Taken after the authentication: requests with wrong credentials wait there, and must
             // not use up the permits of callers.

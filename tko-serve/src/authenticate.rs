@@ -54,6 +54,7 @@ pub async fn authenticate(
     }
     let caller = match caller {
         Err(error @ (Error::Unauthenticated(_) | Error::Forbidden(_))) => {
+            let _waiting = credentials.peer().and_then(crate::Peer::note_refused);
             tokio::time::sleep(crate::refusals::record(credentials, &error)).await;
             return Err(error);
         }

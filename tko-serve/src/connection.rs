@@ -1,7 +1,7 @@
 //! [`Connection`]: an accepted connection that counts against the limit and can be ended.
 
 use crate::byte_budget::ByteBudget;
-use crate::strangers::ConnectionProgress;
+use crate::strangers::{ConnectionProgress, WaitingRefusal};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -91,6 +91,20 @@ impl Peer {
         if let Some(link) = &self.link {
             link.progress.authenticated();
         }
+    }
+
+    /// Records that a refused request waits for its answer, until the returned value is dropped.
+    pub(crate) fn note_refused(&self) -> Option<WaitingRefusal> {
+        self.link.as_ref().map(|link| link.progress.refuse())
+    }
+
+    /// Whether 16 requests of this connection were refused and wait for their answer, and none was
+    /// ever authenticated. Refuse further requests at once, before
+    /// [`authenticate`](crate::authenticate()): each that waits takes memory. `false` if the peer
+    /// did not come through [`accept`](crate::accept).
+    pub fn has_too_many_refusals(&self) -> bool {
+        let link = self.link.as_ref();
+        link.is_some_and(|link| link.progress.has_too_many_refusals())
     }
 
     /// The budget of the bytes of this connection's requests in flight; `None` if the peer did not
@@ -339,7 +353,8 @@ impl AsyncWrite for GuardedStream {
 mod tests {
     use super::{Connection, GuardedStream};
     use crate::byte_budget::ByteBudget;
-    use crate::strangers::Strangers;
+    use crate::strangers::{MAX_WAITING_REFUSALS, Strangers};
+    use crate::{BearerTokens, Credentials, authenticate};
     use std::io::ErrorKind;
     use std::sync::Arc;
     use std::time::Duration;
@@ -392,6 +407,30 @@ mod tests {
         known.peer().note_authenticated();
         let read = tokio::time::timeout(Duration::from_hours(1), known.read_u8()).await;
         assert!(read.is_err(), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn refusals_that_wait_are_counted_until_a_request_is_authenticated() {
+        let (_other, connection) = connection(&CancellationToken::new()).await;
+        let peer = connection.peer();
+        let tokens = BearerTokens::parse("0123456789abcdef").expect("a token");
+        let credentials = Credentials::new("test").with_peer(peer.clone());
+        tokio::time::pause();
+        let mut refused = Vec::new();
+        for _ in 0..MAX_WAITING_REFUSALS {
+            assert!(!peer.has_too_many_refusals());
+            let mut waiting = Box::pin(authenticate(&tokens, &credentials));
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+            refused.push(waiting);
+        }
+        assert!(peer.has_too_many_refusals());
+        drop(refused.pop());
+        assert!(!peer.has_too_many_refusals());
+        let _waiting = peer.note_refused();
+        assert!(peer.has_too_many_refusals());
+        // Callers may share a connection, as behind a proxy: one must not keep the others out.
+        peer.note_authenticated();
+        assert!(!peer.has_too_many_refusals());
     }
 
     #[tokio::test]

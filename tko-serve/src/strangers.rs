@@ -1,9 +1,13 @@
 //! [`Strangers`]: the connections that have not yet made an authenticated request.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
+
+/// Maximum number of refused requests that wait for their answer on one connection without an
+/// authenticated request. With HTTP/2, a connection has many requests at once.
+pub(crate) const MAX_WAITING_REFUSALS: usize = 16;
 
 /// The connections that have not yet made an authenticated request; at most a fixed number.
 ///
@@ -42,6 +46,7 @@ impl Strangers {
             strangers: self.clone(),
             requested: AtomicBool::new(false),
             known: AtomicBool::new(false),
+            refusals: AtomicUsize::new(0),
         }
     }
 
@@ -68,6 +73,8 @@ pub(crate) struct ConnectionProgress {
     requested: AtomicBool,
     /// Whether a request was authenticated.
     known: AtomicBool,
+    /// Number of refused requests that wait for their answer.
+    refusals: AtomicUsize,
 }
 
 impl ConnectionProgress {
@@ -91,6 +98,27 @@ impl ConnectionProgress {
     /// Whether a request arrived since this was last asked.
     pub(crate) fn take_requested(&self) -> bool {
         self.requested.swap(false, Ordering::Relaxed)
+    }
+
+    /// Records that a refused request waits for its answer, until the returned value is dropped.
+    pub(crate) fn refuse(self: &Arc<Self>) -> WaitingRefusal {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        WaitingRefusal(self.clone())
+    }
+
+    /// Whether [`MAX_WAITING_REFUSALS`] refused requests wait, and none was authenticated.
+    pub(crate) fn has_too_many_refusals(&self) -> bool {
+        !self.is_known() && self.refusals.load(Ordering::Relaxed) >= MAX_WAITING_REFUSALS
+    }
+}
+
+/// A refused request that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct WaitingRefusal(Arc<ConnectionProgress>);
+
+impl Drop for WaitingRefusal {
+    fn drop(&mut self) {
+        self.0.refusals.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Approves and deletes one entity, the picked ones, or all that match. A bulk action asks for
-//! confirmation first, with the number of entities; if that number has grown in the meantime, it
-//! asks again.
+//! confirmation first, with the number of entities; if that number has grown in the meantime, or
+//! the question is old, it asks again.
 
 use super::html::number;
 use super::page::{PageResult, go_to, rendered};
@@ -28,8 +28,12 @@ const MAX_PICKED: usize = 2_100;
 const MAX_SEARCHED: usize = 10_000;
 
 /// The hint after a search that stopped at [`MAX_SEARCHED`].
-pub(super) const MAY_BE_MORE: &str =
-    "There may be more: at most 10,000 are changed at once. Repeat it for the rest.";
+pub(super) const MAY_BE_MORE: &str = "One action changes at most 10,000, so there may be more. \
+                                      Repeat the action for the rest.";
+
+/// The age in milliseconds from which a question is asked again. A browser without scripts sends
+/// the form again when the page of the result is reloaded: other entities may match by then.
+const MAX_QUESTION_MS: u64 = 5 * 60 * 1_000;
 
 /// Number of entities of one action that are changed at the same time.
 const AT_ONCE: usize = 16;
@@ -346,6 +350,7 @@ async fn question(
         ("action", verb.to_owned()),
         ("q", target.q.clone()),
         ("count", count.to_string()),
+        ("asked", shell.now_ms.to_string()),
     ];
     hidden.extend(target.picked.iter().map(|key| ("id", key.id().to_owned())));
     let rest = count.saturating_sub(u64::try_from(preview.first.len()).unwrap_or(0));
@@ -378,7 +383,8 @@ async fn question(
     })
 }
 
-/// Performs a confirmed bulk action.
+/// Performs a confirmed bulk action. The field `asked` of the form has the time of the question, in
+/// milliseconds since 1970; without it, the question counts as old.
 pub(super) async fn apply(
     Path(name): Path<String>,
     State(context): State<SharedContext>,
@@ -389,10 +395,18 @@ pub(super) async fn apply(
     let mut query = ApiQuery::from_form(&body)?;
     let target = BulkTarget::take(kind, &mut query)?;
     let confirmed = query.number::<u64>("count")?.unwrap_or(0);
+    let asked = query.parsed::<i64>("asked", "a time in milliseconds")?;
     query.end()?;
     let preview = target.preview(&context, &caller).await?;
-    if preview.count > confirmed {
-        let text = format!("Meanwhile there are {}.", number(preview.count));
+    let now_ms = caller.api.feed_position().await?.now.0 / 1_000;
+    let is_old = now_ms.abs_diff(asked.unwrap_or(0)) > MAX_QUESTION_MS;
+    if is_old || preview.count > confirmed {
+        let text = if is_old {
+            "The confirmation is more than 5 minutes old, so nothing was changed. Confirm again."
+                .to_owned()
+        } else {
+            format!("Meanwhile there are {}.", number(preview.count))
+        };
         let notice = Some(Notice { text, bad: true });
         return question(&context, &caller, &target, preview, notice).await;
     }

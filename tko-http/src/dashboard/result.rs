@@ -76,7 +76,7 @@ pub(super) async fn page(
     );
     let mut shell = Shell::new(context, caller, heading.clone(), target.active(), "none").await?;
     shell.notice = may_be_more.then(|| Notice {
-        text: MAY_BE_MORE.to_owned(),
+        text: hint(bulk.done).to_owned(),
         bad: true,
     });
     let rows = bulk.skipped.iter().take(SHOWN).map(SkippedRow::new);
@@ -89,6 +89,17 @@ pub(super) async fn page(
         more: (rest > 0).then(|| number(u64::try_from(rest).unwrap_or(u64::MAX))),
         back: list,
     })
+}
+
+/// The hint after an action that stopped before it had seen everything. `done`: the number of
+/// entities that it changed.
+fn hint(done: u64) -> &'static str {
+    if done == 0 {
+        // A repeated action would find the same ones.
+        "None of the first 10,000 could be changed. Narrow the filter to reach the others."
+    } else {
+        MAY_BE_MORE
+    }
 }
 
 /// The message above the list after an action that changed everything, from the address.
@@ -110,4 +121,15 @@ pub(super) fn notice(query: &mut ApiQuery) -> Result<Option<Notice>> {
         text,
         bad: may_be_more,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn an_action_without_effect_is_not_to_be_repeated() {
+        assert!(hint(0).contains("Narrow the filter"));
+        assert!(hint(1).contains("Repeat the action"));
+    }
 }

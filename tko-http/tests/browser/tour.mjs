@@ -179,6 +179,25 @@ try {
   await page.getByRole("button", { name: "Delete 1 deployment" }).click();
   assert.match(await page.locator(".notice").textContent(), /^1 deleted/);
 
+  at("reloading a result sends nothing again");
+  for (let number = 0; number < 2; number += 1) {
+    await api("POST", "/api/v1/deployments?template=nf/free5gc/upf:v1.4.0");
+  }
+  await page.goto(url + "/deployments?q=--state%20unprepared");
+  await page.locator("tbody input[type=checkbox]").nth(0).check();
+  await page.locator("tbody input[type=checkbox]").nth(1).check();
+  await page.getByRole("button", { name: "Approve…" }).click();
+  await page.getByRole("button", { name: "Approve 2 deployments" }).click();
+  const listed = await page.locator("#unchanged a.button").getAttribute("href");
+  await until("the address of the list", () => page.url() === new URL(listed, url).href);
+  const posts = [];
+  const seen = (request) => { if (request.method() === "POST") posts.push(request.url()); };
+  page.on("request", seen);
+  await page.reload();
+  await page.locator("table.list").waitFor();
+  page.off("request", seen);
+  assert.deepEqual(posts, []);
+
   at("edit");
   const edited = await first("template-id=nf/free5gc/upf:*&prepared=true");
   await page.goto(url + "/deployments/" + edited);

@@ -1,6 +1,6 @@
 //! Authentication: bearer tokens, the cookie of browsers, CORS.
 
-use crate::harness::{TestServer, answer, sent, store};
+use crate::harness::{TIME, TestServer, answer, sent, store};
 use reqwest::StatusCode;
 use std::sync::Arc;
 use tko_http::HttpServerSettings;
@@ -37,6 +37,33 @@ async fn a_token_is_required_everywhere() {
         .get("/api/v1/about")
         .header("cookie", format!("tko-token={TOKEN}"));
     answer(cookie, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn refused_requests_that_wait_on_one_connection_are_limited() {
+    let server = with_tokens(HttpServerSettings::default()).await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .timeout(TIME)
+        .build()
+        .expect("a client");
+    // Opens the connection, without credentials.
+    sent(client.get(server.url("/sign-in")), StatusCode::OK).await;
+    // Fewer than the streams of a connection, so that all are sent at once.
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..90 {
+        let request = client.get(server.url("/api/v1/sites"));
+        let request = request.bearer_auth("another-token-of-enough");
+        requests.spawn(async move { request.send().await.expect("an answer").status() });
+    }
+    let mut is_limited = false;
+    while !is_limited && let Some(status) = requests.join_next().await {
+        is_limited = status.expect("no panic") == StatusCode::SERVICE_UNAVAILABLE;
+    }
+    assert!(is_limited);
+    // Another connection is served. This also ends the delay of further refusals.
+    let other = server.get("/api/v1/about").bearer_auth(TOKEN);
+    answer(other, StatusCode::OK).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The pages of the dashboard, without a browser: every page is there, and hostile text is escaped.
 
-use crate::harness::{CONFIG, TestServer, sent};
+use crate::harness::{CONFIG, TestServer, now_ms, sent};
 use reqwest::StatusCode;
 use tko_core::{DataApi, DeploymentId, NewDeployment};
 
@@ -93,7 +93,8 @@ async fn actions_ask_first_and_count_again() {
         sent(all.body(form), StatusCode::BAD_REQUEST).await;
     }
     let apply = |count: u32| {
-        let form = format!("action=approve&q=--state+waiting&count={count}");
+        let asked = now_ms();
+        let form = format!("action=approve&q=--state+waiting&count={count}&asked={asked}");
         let form_type = "application/x-www-form-urlencoded";
         server
             .post("/apply/deployments")
@@ -169,7 +170,8 @@ async fn many_picked_rows_are_confirmed_and_approved() {
     let question = posted(&server, "/confirm/deployments", picked.clone()).await;
     assert!(question.contains("Approve 300 deployments"), "{question}");
     assert!(question.contains("value=\"d00299\""), "{question}");
-    let apply = post(&server, "/apply/deployments", format!("{picked}&count=300"));
+    let confirmed = format!("{picked}&count=300&asked={}", now_ms());
+    let apply = post(&server, "/apply/deployments", confirmed);
     let done = sent(apply, StatusCode::SEE_OTHER).await;
     assert_eq!(
         done.headers()["location"],
@@ -183,6 +185,36 @@ async fn many_picked_rows_are_confirmed_and_approved() {
     let cross = post(&server, "/confirm/deployments", picked);
     let cross = cross.header("sec-fetch-site", "cross-site");
     sent(cross, StatusCode::FORBIDDEN).await;
+}
+
+#[tokio::test]
+async fn an_old_question_is_asked_again() {
+    let server = TestServer::start().await;
+    create_waiting(&server, 2).await;
+    let form = "action=delete&q=--state+waiting&count=2";
+    let mut question = String::new();
+    for asked in [
+        String::new(),
+        "&asked=0".to_owned(),
+        format!("&asked={}", now_ms() - 301_000),
+    ] {
+        question = posted(&server, "/apply/deployments", format!("{form}{asked}")).await;
+        let is_asked = question.contains("more than 5 minutes old")
+            && question.contains("Delete 2 deployments");
+        assert!(is_asked, "{asked:?}: {question}");
+    }
+    let (_, asked) = question
+        .split_once("name=\"asked\" value=\"")
+        .expect("its time");
+    let (asked, _) = asked.split_once('"').expect("its end");
+    let confirmed = post(
+        &server,
+        "/apply/deployments",
+        format!("{form}&asked={asked}"),
+    );
+    let done = sent(confirmed, StatusCode::SEE_OTHER).await;
+    let to = done.headers()["location"].to_str().expect("text");
+    assert!(to.ends_with("&done=delete&count=2"), "{to}");
 }
 
 #[tokio::test]
@@ -200,7 +232,8 @@ async fn what_an_action_leaves_unchanged_is_shown_with_the_reason() {
         question.contains("except those that are not prepared"),
         "{question}"
     );
-    let result = posted(&server, "/apply/deployments", format!("{form}&count=3")).await;
+    let form = format!("{form}&count=3&asked={}", now_ms());
+    let result = posted(&server, "/apply/deployments", form).await;
     assert!(
         result.contains("1 deployment approved, 2 unchanged"),
         "{result}"
@@ -215,7 +248,8 @@ async fn what_an_action_leaves_unchanged_is_shown_with_the_reason() {
 async fn an_action_on_very_many_says_that_there_may_be_more() {
     let server = TestServer::start().await;
     create_waiting(&server, 10_001).await;
-    let more = "There may be more: at most 10,000 are changed at once. Repeat it for the rest.";
+    let more = "One action changes at most 10,000, so there may be more. \
+                Repeat the action for the rest.";
     let question = "/confirm/deployments?action=delete&q=--state%20waiting";
     let question = page(&server, question).await;
     assert!(question.contains("Delete 10,000 deployments"), "{question}");

@@ -1,6 +1,6 @@
 //! Every operation of the document, and every role: which is permitted, and which is refused.
 
-use crate::harness::{CONFIG, TestServer, answer, sent, store};
+use crate::harness::{CONFIG, TestServer, answer, now_ms, sent, store};
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
 use std::collections::BTreeSet;
@@ -132,7 +132,10 @@ async fn a_page_without_the_role_for_its_action_is_forbidden() {
             .bearer_auth(role)
             .header("accept", "text/html")
             .header("content-type", "application/x-www-form-urlencoded")
-            .body("action=delete&q=&id=lab&count=1");
+            .body(format!(
+                "action=delete&q=&id=lab&count=1&asked={}",
+                now_ms()
+            ));
         sent(delete, status).await;
     }
 }

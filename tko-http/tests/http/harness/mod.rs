@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
-use tko_core::{Admission, DataApi, Package, Result, Store, Violation};
+use tko_core::{Admission, Clock, DataApi, Package, Result, Store, Violation};
 use tko_http::{HttpServer, HttpServerSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
 use tokio::task::JoinHandle;
@@ -160,6 +160,11 @@ impl TestServer {
         let created = answer(post, StatusCode::CREATED).await;
         created["deploymentId"].as_str().expect("an id").to_owned()
     }
+}
+
+/// The time in milliseconds, as a question of the dashboard has it that is asked now.
+pub(crate) fn now_ms() -> i64 {
+    SystemClock::new().now().0 / 1_000
 }
 
 /// Sends a request and checks the status of the answer.
