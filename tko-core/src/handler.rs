@@ -57,10 +57,11 @@ pub trait Validator: Send + Sync + 'static {
         complete: bool,
     ) -> Result<Vec<Violation>>;
 
-    /// Whether every call ends within a time limit of its own, as calls of plugins do. By default it
-    /// does not.
+    /// Whether every call ends by itself, within limits of its own, as calls of plugins do. By
+    /// default it does not.
     ///
-    /// The admission then sets no time limit, because a call may first wait for a free process.
+    /// The admission then sets no time limit. A call may first wait for a free process, for at most
+    /// its time limit again.
     fn limits_itself(&self) -> bool {
         false
     }
@@ -187,10 +188,12 @@ pub trait Preparer: Send + Sync + 'static {
         false
     }
 
-    /// Whether every call ends within a time limit of its own, as calls of plugins do. By default it
-    /// does not.
+    /// Whether every call ends by itself, within limits of its own, as calls of plugins do. By
+    /// default it does not.
     ///
-    /// The controller then sets no time limit, because a call may first wait for a free process.
+    /// The controller then sets no time limit. A call may first wait for a free process, for at most
+    /// its time limit again. Every wait must have such a limit: a call occupies one of the
+    /// controller's places.
     fn limits_itself(&self) -> bool {
         false
     }
@@ -293,10 +296,12 @@ pub trait Scheduler: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Whether every call ends within a time limit of its own, as calls of plugins do. By default it
-    /// does not.
+    /// Whether every call ends by itself, within limits of its own, as calls of plugins do. By
+    /// default it does not.
     ///
-    /// The controller then sets no time limit, because a call may first wait for a free process.
+    /// The controller then sets no time limit. A call may first wait for a free process, for at most
+    /// its time limit again. Every wait must have such a limit: a call occupies one of the
+    /// controller's places.
     fn limits_itself(&self) -> bool {
         false
     }

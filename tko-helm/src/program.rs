@@ -58,12 +58,13 @@ impl HelmRun {
                 settings.program
             )
         })?;
-        let _place = process::place().await;
+        let name = path.display().to_string();
+        let _place = process::place(&name, self.timeout).await?;
         // Without a folder of charts, relative paths must not resolve to anything.
         let empty = tempfile::Builder::new().prefix("tko-helm-").tempdir()?;
         let folder = settings.charts.as_deref().unwrap_or(empty.path());
         let program = Program {
-            path: path.display().to_string(),
+            path: name,
             arguments: self.arguments,
         };
         let channel = Channel::open(LogChannel::Fifo)

@@ -116,7 +116,8 @@ pub(crate) async fn run_program(
         source,
     };
     let sent = list.mark();
-    let _place = process::place().await;
+    let place = process::place(&program.path, call.timeout).await;
+    let _place = place.map_err(failed)?;
     let document = blocking(name, move || list.encode()).await?;
     let channel = Channel::open(LogChannel::Fifo)
         .await

@@ -128,7 +128,13 @@ impl CallRunner for CommandRunner {
         input: Input,
         timeout: Duration,
     ) -> Result<PluginReply, Failure> {
-        let permit = self.permits.acquire().await;
+        // The wait is bounded: a program that hangs must not keep all its callers waiting.
+        let permit = tokio::time::timeout(timeout, self.permits.acquire()).await;
+        let permit = permit.map_err(|_| Failure::NoProcess {
+            program: self.program.path.clone(),
+            after: timeout,
+            remedy: "make it faster, run more controllers, or use the executor worker",
+        })?;
         let _permit = permit.expect("the semaphore is never closed");
         let channel = Channel::open(self.settings.log_channel)
             .await

@@ -40,6 +40,19 @@ pub enum Failure {
         /// The end of stderr.
         stderr: Tail,
     },
+    /// As many programs as may run at the same time were running, so the call was not made.
+    #[error(
+        "no process was free within {} for {program}, so it was not called; {remedy}",
+        seconds(*.after)
+    )]
+    NoProcess {
+        /// The program as the plugin names it.
+        program: String,
+        /// How long the call may wait for a process: as long as its time limit.
+        after: Duration,
+        /// The remedy, such as `run more controllers`.
+        remedy: &'static str,
+    },
     /// The program exceeded its time limit.
     #[error(
         "{program} did not finish within {} and was killed with its children; make it faster or raise its time limit; {stderr}",

@@ -47,12 +47,22 @@ pub struct ProgramPlace {
 
 /// Waits until this process may start another program, in order of the calls.
 ///
-/// Time limits of programs start afterwards.
-pub async fn place() -> ProgramPlace {
-    ProgramPlace {
+/// Time limits of programs start afterwards. `limit` bounds the wait, so that programs that hang
+/// cannot keep all their callers waiting; give it the time limit of the program.
+///
+/// # Errors
+/// [`Failure::NoProcess`]: there was no place within `limit`.
+pub async fn place(program: &str, limit: Duration) -> Result<ProgramPlace, Failure> {
+    let permit = timeout(limit, PLACES.acquire()).await;
+    let permit = permit.map_err(|_| Failure::NoProcess {
+        program: program.to_owned(),
+        after: limit,
+        remedy: "run more controllers, because each runs at most 32 programs at a time",
+    })?;
+    Ok(ProgramPlace {
         // It fails only when the semaphore is closed, which nothing does.
-        _permit: PLACES.acquire().await.ok(),
-    }
+        _permit: permit.ok(),
+    })
 }
 
 /// Limits of one run.
@@ -205,13 +215,18 @@ async fn supervise(
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn programs_wait_for_a_place() {
+    #[tokio::test(start_paused = true)]
+    async fn programs_wait_for_a_place_within_their_time_limit() {
+        let limit = Duration::from_secs(30);
         let mut places = Vec::new();
         for _ in 0..PROGRAMS {
-            places.push(place().await);
+            places.push(place("fn", limit).await.expect("free"));
         }
-        let mut next = pin!(place());
+        let failure = place("fn", limit).await.expect_err("none is free");
+        let words = failure.to_string();
+        assert!(words.contains("no process was free within 30 s"), "{words}");
+        assert!(words.contains(&format!("at most {PROGRAMS} ")), "{words}");
+        let mut next = pin!(place("fn", limit));
         assert!(futures_util::poll!(next.as_mut()).is_pending());
         places.pop();
         assert!(futures_util::poll!(next).is_ready());

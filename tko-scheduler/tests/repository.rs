@@ -465,10 +465,10 @@ async fn a_failed_push_is_repeated_with_the_next_write() {
     );
 }
 
-/// Lets a minute pass at once. Programs of Git that run need the real time.
-async fn a_minute_later() {
+/// Lets this time pass at once. Programs of Git that run need the real time.
+async fn later(time: Duration) {
     tokio::time::pause();
-    tokio::time::advance(Duration::from_mins(1)).await;
+    tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
@@ -480,14 +480,15 @@ async fn a_remote_that_lost_commits_gets_them_again() {
     let call = Call::of("a").with("d1", vec![config("one")]);
     call.fence(1).make(&manifests).await.expect("pushed");
     fs::remove_dir_all(&remote).expect("removed");
-    a_minute_later().await;
+    later(Duration::from_mins(1)).await;
     for fence in 2..4 {
         let error = call.fence(fence).make(&manifests).await;
         let error = error.expect_err("nowhere to push to").chain();
         assert!(error.contains("run git push"), "{error}");
     }
     bare(root.path());
-    a_minute_later().await;
+    // A failure is not trusted for as long as a success.
+    later(Duration::from_secs(5)).await;
     call.fence(4).make(&manifests).await.expect("pushed");
     assert_eq!(log(&remote), ["site a: 1 added"]);
 }

@@ -56,6 +56,14 @@ struct PoolState {
     is_closed: bool,
 }
 
+impl PoolState {
+    fn is_any_ready(&self) -> bool {
+        self.processes
+            .iter()
+            .any(|process| process.slots.is_ready())
+    }
+}
+
 #[derive(Debug)]
 struct FailedStart {
     until: Instant,
@@ -148,18 +156,32 @@ impl PluginPool {
         });
     }
 
-    /// Waits for a free process.
+    /// Waits for a free process, until `deadline` if the call has one already. Otherwise it waits
+    /// for at most `limit`, so that a plugin that hangs does not keep all its callers waiting.
+    ///
+    /// The time before any process is ready does not count, because it has a limit of its own.
+    ///
+    /// Returns `None` if no process was free in time.
     async fn checkout(
         self: &Arc<Self>,
-    ) -> Result<mpsc::UnboundedSender<WorkerOrder>, Arc<ProcessEnd>> {
+        limit: Duration,
+        deadline: Option<Instant>,
+    ) -> Result<Option<mpsc::UnboundedSender<WorkerOrder>>, Arc<ProcessEnd>> {
+        let mut until = deadline.unwrap_or_else(|| Instant::now() + self.settings.start + limit);
         loop {
             let mut changed = pin!(self.changed.notified());
             // From here on, no change is missed.
             changed.as_mut().enable();
             match self.try_checkout() {
-                Checkout::Free(orders) => return Ok(orders),
+                Checkout::Free(orders) => return Ok(Some(orders)),
                 Checkout::Failed(end) => return Err(end),
-                Checkout::Wait => changed.await,
+                Checkout::Wait => {}
+            }
+            if self.state().is_any_ready() {
+                until = until.min(Instant::now() + limit);
+            }
+            if timeout_at(until, changed).await.is_err() {
+                return Ok(None);
             }
         }
     }
@@ -185,10 +207,7 @@ impl PluginPool {
         if state.processes.len() >= self.settings.size.get() {
             return Checkout::Wait;
         }
-        let any_ready = state
-            .processes
-            .iter()
-            .any(|process| process.slots.is_ready());
+        let any_ready = state.is_any_ready();
         match &state.failed {
             Some(failed) if failed.until > Instant::now() => {
                 // A busy process will become free; if there are no processes, there is nothing to
@@ -246,10 +265,22 @@ impl PluginPool {
     ) -> Result<Answered, Failure> {
         let failure = |end: &ProcessEnd| end.failure(&self.program.path, timeout);
         let mut deadline = None;
+        // The end of the last process that had the call.
+        let mut last: Option<Arc<ProcessEnd>> = None;
         let mut is_retry = false;
         let mut retries = 0_u32;
         loop {
-            let orders = self.checkout().await.map_err(|end| failure(&end))?;
+            let orders = self.checkout(timeout, deadline).await;
+            let Some(orders) = orders.map_err(|end| failure(&end))? else {
+                return Err(match last {
+                    Some(end) => failure(&end),
+                    None => Failure::NoProcess {
+                        program: self.program.path.clone(),
+                        after: timeout,
+                        remedy: "make it faster, raise _worker.size, or run more controllers",
+                    },
+                });
+            };
             // The time of waiting for the first free process does not count.
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -297,6 +328,7 @@ impl PluginPool {
             tracing::Span::current().record("retries", retries);
             let error = tko_core::error::chain(&failure(&end));
             tracing::warn!(plugin = self.plugin, error, "retrying the call");
+            last = Some(end);
         }
     }
 }

@@ -45,6 +45,15 @@ def first_time():
         return False
 
 
+def pass_gate():
+    """Says by a file that the call has begun, and waits for the file that ends it."""
+    global served
+    served += 1
+    open(f"{file}.{served}.begun", "w", encoding="ascii").close()
+    while not os.path.exists(f"{file}.{served}.end"):
+        time.sleep(0.01)
+
+
 def call(number, document):
     """Handles one call."""
     if mode == "random":
@@ -77,6 +86,8 @@ def call(number, document):
             open(other, "w", encoding="ascii").close()
         while served == 2 and not os.path.exists(other):
             time.sleep(0.01)
+    if mode == "gate":
+        pass_gate()
     if mode == "garbage":
         print("I am only debugging", flush=True)
     if mode == "large":

@@ -14,6 +14,10 @@ const MAX_ATTEMPTS: u32 = 5;
 /// restored from a backup.
 const MAX_AGE: Duration = Duration::from_mins(1);
 
+/// Age from which a failed push is tried again. It is short, because every site of the repository
+/// fails with it.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// Pushes the commits of a repository. One push includes the commits of several sites.
 #[derive(Default)]
 pub(super) struct Pusher {
@@ -33,9 +37,15 @@ struct PushedCommit {
 impl PushedCommit {
     /// The result of pushing a commit, if it is known and recent.
     ///
-    /// Failures are kept, too: during an outage of the remote, not every site waits for a push.
+    /// Failures are kept for a moment, too: during an outage of the remote, not every site waits for
+    /// a push.
     fn result(&self, commit: &str, remote: &str) -> Option<Result<()>> {
-        if self.id != commit || self.checked.elapsed() >= MAX_AGE {
+        let age = if self.failure.is_some() {
+            RETRY
+        } else {
+            MAX_AGE
+        };
+        if self.id != commit || self.checked.elapsed() >= age {
             return None;
         }
         Some(match &self.failure {
