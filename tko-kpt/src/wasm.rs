@@ -266,12 +266,11 @@ impl KrmFunction for WasmFunction {
         let mut known = self.known();
         loop {
             let is_new = known.is_none();
-            let code = match known.take() {
-                Some(code) => code,
-                None => {
-                    let texts = ["was not read and compiled", "check where its code is"];
-                    within(&self.name, call.timeout, texts, self.load()).await?
-                }
+            let code = if let Some(code) = known.take() {
+                code
+            } else {
+                let texts = ["was not read and compiled", "check where its code is"];
+                within(&self.name, call.timeout, texts, self.load()).await?
             };
             match self.call(code, is_new, list, call).await? {
                 Called::Ended { output, stderr } => {

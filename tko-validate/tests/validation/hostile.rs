@@ -133,11 +133,11 @@ async fn violations_below_a_very_long_key_do_not_copy_it() {
 }
 
 /// The definition of a kind with this schema for the items of a list, and a resource of the kind.
-fn list_of(items: &Value, list: Value) -> Vec<Value> {
+fn list_of(items: &Value, list: &Value) -> Vec<Value> {
     let crd =
         crd(&json!({"type": "object", "properties": {"list": {"type": "array", "items": items}}}));
-    let foo = json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "a"}, "list": list});
-    vec![crd, foo]
+    let resource = json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "a"}, "list": list});
+    vec![crd, resource]
 }
 
 #[tokio::test]
@@ -145,10 +145,10 @@ async fn violations_of_very_many_alternatives_are_not_made() {
     let alternatives = json!(vec![json!({"minimum": 9}); 2_000]);
     let items = json!({"anyOf": alternatives});
     assert_eq!(
-        judge(list_of(&items, json!(vec![9; 1_000]))).await,
+        judge(list_of(&items, &json!(vec![9; 1_000]))).await,
         Vec::<String>::new()
     );
-    let found = judge(list_of(&items, json!(vec![1; 1_000]))).await;
+    let found = judge(list_of(&items, &json!(vec![1; 1_000]))).await;
     assert_eq!(found.len(), 1, "{} violations", found.len());
     assert!(
         found[0].contains("too large for the schema of its kind to list the violations"),
@@ -156,7 +156,7 @@ async fn violations_of_very_many_alternatives_are_not_made() {
         found[0]
     );
     // With few checks, each item has its own.
-    let found = judge(list_of(&items, json!([1, 9, 1]))).await;
+    let found = judge(list_of(&items, &json!([1, 9, 1]))).await;
     assert_eq!(found.len(), 2, "{found:?}");
 }
 
@@ -164,7 +164,7 @@ async fn violations_of_very_many_alternatives_are_not_made() {
 async fn a_resource_that_takes_very_many_checks_is_refused() {
     let alternatives = json!(vec![json!({"pattern": "a+b$"}); 1_000]);
     let text = "a".repeat(64_000);
-    let list = list_of(&json!({"anyOf": alternatives}), json!(vec![text; 60]));
+    let list = list_of(&json!({"anyOf": alternatives}), &json!(vec![text; 60]));
     let found = judge(list).await;
     assert_eq!(found.len(), 1, "{} violations", found.len());
     assert!(
