@@ -2,7 +2,7 @@
 
 use crate::container::{ContainerFunction, ContainerHost, ContainerRuntime};
 use crate::exec::ExecFunction;
-use crate::function::KrmFunction;
+use crate::function::{KrmFunction, OUTPUT};
 use crate::native::NativeFunction;
 use crate::reference::FunctionReference;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl Default for KptSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
-            output: 32 << 20,
+            output: OUTPUT,
             kptfile_exec: false,
             memory: 256 << 20,
             containers: ContainerRuntime::Auto,

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_plugin::log::LogSubject;
 
+/// Default maximum bytes of the output of one call.
+pub(crate) const OUTPUT: usize = 32 << 20;
+
 /// The circumstances of one call.
 #[derive(Clone, Debug)]
 pub struct FunctionCall {

@@ -18,9 +18,8 @@ mod upsert_resource;
 pub(crate) use fields::scalar;
 
 use crate::exec::{blocking, within};
-use crate::executor::KptSettings;
 use crate::failure::FunctionFailure;
-use crate::function::{FunctionCall, KrmFunction};
+use crate::function::{FunctionCall, KrmFunction, OUTPUT};
 use crate::reference::FunctionVersion;
 use crate::resource_list::ResourceList;
 use async_trait::async_trait;
@@ -91,12 +90,13 @@ impl NativeFunction {
         })
     }
 
-    /// Runs the function in this thread, with the default of [`KptSettings::output`] as its limit.
+    /// Runs the function in this thread, with the default of
+    /// [`KptSettings::output`](crate::KptSettings::output) as its limit.
     ///
     /// # Errors
     /// As [`run_within`](Self::run_within).
     pub fn run(&self, list: &mut ResourceList) -> Result<(), FunctionFailure> {
-        self.run_within(list, KptSettings::default().output)
+        self.run_within(list, OUTPUT)
     }
 
     /// Runs the function in this thread. It writes at most this many bytes into resources; a text
