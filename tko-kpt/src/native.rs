@@ -91,7 +91,7 @@ impl NativeFunction {
     }
 
     /// Runs the function in this thread, with the default of
-    /// [`KptSettings::output`](crate::KptSettings::output) as its limit.
+    /// [`KptSettings::output`](crate::executor::KptSettings::output) as its limit.
     ///
     /// # Errors
     /// As [`run_within`](Self::run_within).
