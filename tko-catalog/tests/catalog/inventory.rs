@@ -321,7 +321,8 @@ async fn a_program_leaves_no_process_behind() {
         let (sender, ended) = tokio::sync::oneshot::channel();
         let reader = pipe.clone();
         std::thread::spawn(move || sender.send(fs::read(reader)));
-        let script = format!("exec 3>'{pipe}'; sleep 600 >/dev/null 2>&1 & {last}");
+        // Opened for reading, too: a sync that is repeated after the reader has gone would wait.
+        let script = format!("exec 3<>'{pipe}'; sleep 600 >/dev/null 2>&1 & {last}");
         let program = ["sh", "-c", &script];
         fixture.add_program(ID, "command", &program, &[]).await;
         let read = tokio::time::timeout(Duration::from_mins(1), ended).await;
