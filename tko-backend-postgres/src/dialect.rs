@@ -35,7 +35,8 @@ pub(crate) async fn older_transactions_ended(
         if Instant::now() + pause >= end {
             tracing::warn!(
                 count = older.len(),
-                "deletion delayed by old transactions; look for them in pg_stat_activity"
+                "a deletion ended because older transactions are still open; find them in \
+                 pg_stat_activity and end them"
             );
             return Ok(false);
         }

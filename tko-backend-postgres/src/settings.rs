@@ -21,9 +21,9 @@ pub struct PostgresSettings {
     /// How long [`Postgres::connect`](crate::Postgres::connect) waits for an unreachable database,
     /// and a call for a free connection. Default: 30 seconds.
     pub connection_timeout: Duration,
-    /// The server cancels statements that take longer. Default: 30 seconds.
+    /// The server cancels statements that take longer; zero sets no limit. Default: 30 seconds.
     ///
-    /// A deletion waits for older transactions for at most this time, and at most 10 seconds.
+    /// A deletion waits for older transactions for 10 seconds, or for this time if that is shorter.
     pub statement_timeout: Duration,
     /// Minimum number of recent changes to keep, for watchers and for history. Default: 100,000.
     pub history: u64,

@@ -1,7 +1,5 @@
 //! The feed: streams that follow the changes, and the history of an entity.
 
-mod recent;
-
 use crate::arena::{signed, unsigned};
 use crate::connect::SqliteParts;
 use crate::pack::unpack;
@@ -14,17 +12,18 @@ use sqlx::{Row, SqliteConnection};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tko_core::change::FeedPosition;
+use tko_core::feed::{ChangeCache, MAX_READ_WITH_PACKAGES};
 use tko_core::{
     Cause, ChangeRecord, ContentHash, Error, Key, Package, Record, Result, Revision, Timestamp,
     Want,
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-pub(crate) use recent::SharedChanges;
+/// The changes that were read recently, without and with packages.
+pub(crate) type SharedChanges = [Mutex<ChangeCache>; 2];
 
-/// Maximum number of changes that a feed reads at once, without packages and with them. Packages may
-/// be large, and a change has two.
-const BATCHES: [usize; 2] = [256, 32];
+/// Maximum number of changes that a feed reads at once, without packages and with them.
+const BATCHES: [usize; 2] = [256, MAX_READ_WITH_PACKAGES];
 
 /// The columns of a change `c`, with the row after it: `before` of the entity's next change, or the
 /// current row.
@@ -123,7 +122,9 @@ async fn changes_after(
     package: bool,
 ) -> Result<Vec<ChangeRecord>> {
     let mut recent = shared.recent[usize::from(package)].lock().await;
-    if let Some(changes) = recent.after(after, BATCHES[usize::from(package)]) {
+    if let Some(changes) = recent.after(after) {
+        // Readers that wake together must not wait for the queries of each other.
+        drop(recent);
         // They may be older than what the file keeps.
         let position = position(shared).await?;
         return if after < position.oldest || after > position.revision {

@@ -6,12 +6,10 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use tko_core::codec::{CodecError, Stored, decode, encode};
+use tko_core::encoding::MAX_STORED;
 use tko_core::{Error, Limits, Package, Result};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_size};
-
-/// The largest value that is stored, in bytes; SQLite itself stops at a billion.
-const MAX_BYTES: usize = 512 << 20;
 
 /// zstd's default level: with a dictionary, higher levels gain little and cost much.
 const LEVEL: i32 = 3;
@@ -36,7 +34,7 @@ pub(crate) fn pack<T: Stored>(value: &T) -> Vec<u8> {
 
 /// Decodes a stored value.
 pub(crate) fn unpack<T: Stored>(bytes: &[u8]) -> Result<T> {
-    decode(bytes, &Limits::stored().bytes(MAX_BYTES))
+    decode(bytes, &Limits::stored())
         .map_err(|error: CodecError| Error::internal("read a stored row", error))
 }
 
@@ -128,7 +126,7 @@ pub(crate) fn decompress(data: &[u8], dictionary: Option<&BodyDictionary>) -> Re
     let length = get_frame_content_size(data).ok().flatten();
     let length = length.and_then(|length| usize::try_from(length).ok());
     let length = length
-        .filter(|length| *length <= MAX_BYTES)
+        .filter(|length| *length <= MAX_STORED)
         .ok_or_else(|| broken("its length is missing or too large"))?;
     let mut bytes = Vec::with_capacity(length);
     DECOMPRESSION
@@ -147,7 +145,7 @@ pub(crate) fn decompress(data: &[u8], dictionary: Option<&BodyDictionary>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyDictionary, FRAME, MAX_BYTES, compress, decompress, pack_body, unpack_body};
+    use super::{BodyDictionary, FRAME, MAX_STORED, compress, decompress, pack_body, unpack_body};
     use serde_json::{Value, json};
     use std::sync::Arc;
     use tko_core::encoding::MAX_DEPTH;
@@ -208,7 +206,7 @@ mod tests {
         // A frame that says that it has 512 MiB and one byte, and nothing more.
         let mut large = FRAME.to_vec();
         large.push(0xa0);
-        let length = u32::try_from(MAX_BYTES).expect("few") + 1;
+        let length = u32::try_from(MAX_STORED).expect("few") + 1;
         large.extend(length.to_le_bytes());
         assert!(decompress(&large, None).is_err());
     }

@@ -20,7 +20,7 @@
 //! | 1 | head | 8 bytes: the revision of the state; 8 bytes: the time, in microseconds since 1970 |
 //! | 2 | package | a package in the [codec](crate::codec) |
 //! | 3 | entity | a record in the codec |
-//! | 4 | deleted | the [`sort_key`](crate::codec::sort_key) of an entity that an earlier frame has |
+//! | 4 | deleted | the [`sort_key`](crate::codec::sort_key) of an entity that was deleted meanwhile; a later frame may have it again |
 //! | 5 | end | 8 bytes: the number of frames before; 32 bytes: the BLAKE3 hash of all bytes before |
 //!
 //! The head comes first, the end last, and nothing after it. The package of an entity is in a frame
@@ -44,7 +44,7 @@ pub use reader::{BackupFrame, BackupReader};
 pub use restore::{RestoreTarget, restore};
 pub use writer::BackupWriter;
 
-use crate::encoding::Limits;
+use crate::encoding::MAX_STORED;
 use crate::error::Error;
 
 /// The version of the format that [`BackupWriter`] writes.
@@ -53,7 +53,7 @@ pub const VERSION: u8 = 1;
 const MAGIC: &[u8; 11] = b"TKO backup\n";
 
 /// The largest content of a frame, in bytes.
-const MAX_FRAME: usize = 512 << 20;
+const MAX_FRAME: usize = MAX_STORED;
 
 /// How many packages back an entity can refer.
 const WINDOW: usize = 256;
@@ -74,11 +74,6 @@ pub struct BackupSize {
     pub packages: u64,
     /// Bytes.
     pub bytes: u64,
-}
-
-/// The limits for the content of a frame.
-fn limits() -> Limits {
-    Limits::stored().bytes(MAX_FRAME)
 }
 
 /// The error of a backup that cannot be read.

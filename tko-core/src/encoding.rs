@@ -51,7 +51,7 @@ mod tests;
 
 pub use comments::{LineComment, line_comments, with_line_comments};
 pub use error::{DecodeError, InputPlace, Position};
-pub use limits::{Limit, Limits, MAX_DEPTH};
+pub use limits::{Limit, Limits, MAX_DEPTH, MAX_STORED};
 
 pub(crate) use cbor::push_header;
 

@@ -1,9 +1,18 @@
-//! The view of one change by one watcher. Every watch protocol shares it.
+//! The feed of changes: the view of one change by one watcher, which every watch protocol shares,
+//! and the last changes, which a backend keeps for all readers.
+
+mod recent;
+
+pub use recent::ChangeCache;
 
 use crate::api::Event;
 use crate::change::ChangeRecord;
 use crate::entity::Record;
 use crate::select::Select;
+
+/// Maximum number of changes with packages that a backend reads at once. Packages may be large, and
+/// a change has two.
+pub const MAX_READ_WITH_PACKAGES: usize = 32;
 
 /// Converts a change into the event for a watcher of this selection; `None` if neither state
 /// matches.

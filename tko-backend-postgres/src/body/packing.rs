@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use tko_core::encoding::{Dialect, Format, Limits, MAX_DEPTH};
+use tko_core::encoding::{Dialect, Format, Limits};
 use tko_core::{Error, Package, Result};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name};
@@ -75,12 +75,7 @@ pub(super) fn unpack_package(
     dictionary: Option<&TemplateDictionary>,
 ) -> Result<Package> {
     let bytes = unpack(packed, dictionary)?;
-    let limits = Limits::new()
-        .bytes(usize::MAX)
-        .depth(MAX_DEPTH)
-        .values(usize::MAX)
-        .documents(usize::MAX);
-    Package::decode(&bytes, Format::Cbor, Dialect::Programs, &limits)
+    Package::decode(&bytes, Format::Cbor, Dialect::Programs, &Limits::stored())
         .map_err(|error| Error::internal("decode a stored package", error))
 }
 

@@ -13,12 +13,9 @@ use crate::row::EntityRow;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use std::collections::{BTreeSet, HashMap};
+use tko_core::feed::MAX_READ_WITH_PACKAGES;
 use tko_core::select::MAX_PAGE;
 use tko_core::{ChangeRecord, Entity, Error, Key, Package, Record, Result, Revision, Timestamp};
-
-/// Maximum number of changes with packages that are read at once. Packages may be large, and a change
-/// has two.
-const WITH_PACKAGES: usize = 32;
 
 /// Reads changes `v` of the table `event` that match the filter `{which}`.
 const CHANGES: &str = "SELECT h.revision AS head, h.oldest, x.* FROM head h LEFT JOIN ( \
@@ -61,7 +58,11 @@ pub(super) async fn after(
     package: bool,
 ) -> Result<Vec<ChangeRecord>> {
     let which = "v.revision > $1 ORDER BY v.revision LIMIT $2";
-    let most = if package { WITH_PACKAGES } else { MAX_PAGE };
+    let most = if package {
+        MAX_READ_WITH_PACKAGES
+    } else {
+        MAX_PAGE
+    };
     let rows: Vec<ChangeRow> = sqlx::query_as(AssertSqlSafe(CHANGES.replace("{which}", which)))
         .bind(signed(after.0))
         .bind(count(most))

@@ -254,7 +254,7 @@ async fn superfluous_of(
         let Some(last) = ids.last() else { break };
         after.clone_from(last);
         for id in ids {
-            if found == most || value.is_of(connection, &id).await? {
+            if value.is_of(connection, &id).await? {
                 continue;
             }
             found += 1;
@@ -266,6 +266,9 @@ async fn superfluous_of(
                     .await?;
             }
             findings.add(SqliteCheckProblem::Index, id, repair);
+            if found == most {
+                return Ok(found);
+            }
         }
     }
     Ok(found)

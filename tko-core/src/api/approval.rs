@@ -7,7 +7,7 @@ use crate::id::Kind;
 use crate::pattern::Pattern;
 use crate::select::Select;
 
-/// Approves one deployment, which was prepared and not approved when it was read.
+/// Approves one deployment; `read` is its row as the caller knows it. An approved one stays approved.
 ///
 /// [`DataApi::approve`] only counts the deployments that it approved. This function finds out why
 /// it did not approve this one. It does not require the version that was read: a deployment that
@@ -17,7 +17,7 @@ use crate::select::Select;
 /// - `NotFound`: it no longer exists, or is being deleted.
 /// - `Busy`: it is under a modification, or keeps changing.
 /// - `Conflict`: it changed after it was read, and cannot be approved any more; read it again.
-/// - `BadArgument`: it was not prepared when it was read.
+/// - `BadArgument`: it is not prepared, and has not changed since it was read.
 /// - `Forbidden`: the caller's role does not cover the approval.
 pub async fn approve_one(api: &dyn DataApi, read: &Entity) -> Result<()> {
     let key = &read.key;

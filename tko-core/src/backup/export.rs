@@ -10,7 +10,7 @@ use crate::revision::Revision;
 use crate::select::{List, Select};
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -65,16 +65,16 @@ async fn write_changed<W: Write>(
     end: Revision,
     writer: &mut BackupWriter<W>,
 ) -> Result<()> {
-    let last = last_changes(backend, start, end).await?;
-    for (key, _) in last.iter().filter(|(_, revision)| revision.is_none()) {
+    let changed = ChangedMeanwhile::read(backend, start, end).await?;
+    for key in &changed.deleted {
         writer.deleted(key)?;
     }
-    let mut left = last.values().flatten().count();
+    let mut left = changed.last.len();
     let mut feed = backend.tail(start, Want::PACKAGE);
     while left > 0 {
         let change = next_change(&mut feed).await?;
         let revision = change.revision;
-        let is_last = last.get(&change.key) == Some(&Some(revision));
+        let is_last = changed.last.get(&change.key) == Some(&revision);
         if let Some(record) = change.after.filter(|_| is_last) {
             writer.entity(&record)?;
             left -= 1;
@@ -88,21 +88,32 @@ async fn write_changed<W: Write>(
     Ok(())
 }
 
-/// The revision of the last change of each entity after `start` and up to `end`; `None` if that
-/// change deleted it.
-async fn last_changes(
-    backend: &dyn Backend,
-    start: Revision,
-    end: Revision,
-) -> Result<BTreeMap<Key, Option<Revision>>> {
-    let mut last = BTreeMap::new();
-    let mut feed = backend.tail(start, Want::ROW);
-    loop {
-        let change = next_change(&mut feed).await?;
-        let revision = change.revision;
-        last.insert(change.key, change.after.map(|_| revision));
-        if revision >= end {
-            return Ok(last);
+/// The entities that changed while the pages were written.
+#[derive(Default)]
+struct ChangedMeanwhile {
+    /// Those that were deleted, also if they were created again.
+    deleted: BTreeSet<Key>,
+    /// The revision of the last change of each that exists at the end.
+    last: BTreeMap<Key, Revision>,
+}
+
+impl ChangedMeanwhile {
+    /// Reads the changes after `start` and up to `end`.
+    async fn read(backend: &dyn Backend, start: Revision, end: Revision) -> Result<Self> {
+        let mut changed = Self::default();
+        let mut feed = backend.tail(start, Want::ROW);
+        loop {
+            let change = next_change(&mut feed).await?;
+            let revision = change.revision;
+            if change.after.is_some() {
+                changed.last.insert(change.key, revision);
+            } else {
+                changed.last.remove(&change.key);
+                changed.deleted.insert(change.key);
+            }
+            if revision >= end {
+                return Ok(changed);
+            }
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Reads a backup, and checks it while reading.
 
-use super::{
-    DELETED, END, ENTITY, HEAD, MAGIC, MAX_FRAME, PACKAGE, VERSION, WINDOW, damaged, limits,
-};
+use super::{DELETED, END, ENTITY, HEAD, MAGIC, MAX_FRAME, PACKAGE, VERSION, WINDOW, damaged};
 use crate::codec::{decode, key_of};
+use crate::encoding::Limits;
 use crate::entity::Record;
 use crate::error::{Error, Result};
 use crate::id::Key;
@@ -21,7 +20,7 @@ const PIECE: usize = 64 << 10;
 pub enum BackupFrame {
     /// An entity with its package.
     Entity(Record),
-    /// The entity of an earlier item no longer exists.
+    /// The entity was deleted. A later item may have it again.
     Deleted(Key),
 }
 
@@ -101,14 +100,15 @@ impl<R: Read> BackupReader<R> {
             let (kind, content) = self.frame()?;
             match kind {
                 PACKAGE => {
-                    let package: Package = decode(&content, &limits()).map_err(undecoded)?;
+                    let package: Package =
+                        decode(&content, &Limits::stored()).map_err(undecoded)?;
                     self.window.push_back(package);
                     if self.window.len() > WINDOW {
                         self.window.pop_front();
                     }
                 }
                 ENTITY => {
-                    let record: Record = decode(&content, &limits()).map_err(undecoded)?;
+                    let record: Record = decode(&content, &Limits::stored()).map_err(undecoded)?;
                     let hash = record.entity.body;
                     let package = self.window.iter().rev().find(|p| p.hash() == hash);
                     let package = package.cloned().ok_or_else(|| {

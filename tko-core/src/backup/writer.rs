@@ -74,7 +74,7 @@ impl<W: Write> BackupWriter<W> {
         self.frame(ENTITY, &encode(record))
     }
 
-    /// Records that the entity of an earlier frame no longer exists.
+    /// Records that an entity was deleted. A later frame may have it again.
     pub fn deleted(&mut self, key: &Key) -> Result<()> {
         self.frame(DELETED, &sort_key(key))
     }

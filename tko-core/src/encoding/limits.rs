@@ -14,6 +14,9 @@ use super::error::DecodeFault;
 /// below the 127 levels at which common JSON readers stop.
 pub const MAX_DEPTH: usize = 120;
 
+/// The largest value that a backend or a backup stores, in bytes: 512 MiB.
+pub const MAX_STORED: usize = 512 << 20;
+
 /// Limits on one input; an input beyond them is refused as a whole.
 ///
 /// The defaults accept every bundle met in practice, including more than a thousand large manifests
@@ -53,14 +56,14 @@ impl Limits {
         }
     }
 
-    /// The limits for values that a backend or a backup stored: up to 512 MiB and [`MAX_DEPTH`]
-    /// levels.
+    /// The limits for values that a backend or a backup stored: up to [`MAX_STORED`] bytes and
+    /// [`MAX_DEPTH`] levels.
     ///
     /// They are wider than those for inputs, because a stored package may need more bytes than the
     /// input that it came from, and everything that was stored must be readable.
     pub const fn stored() -> Self {
         Self::new()
-            .bytes(512 << 20)
+            .bytes(MAX_STORED)
             .depth(MAX_DEPTH)
             .values(64_000_000)
             .documents(1_000_000)

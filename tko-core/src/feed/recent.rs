@@ -1,11 +1,9 @@
-//! The last changes that were read, for all readers of a feed in this process.
-//!
-//! Readers at the end of the feed wake at the same time. The first of them reads the new changes
-//! from the file, while the others wait for it; then they take them from here.
+//! The last changes of a feed, in memory.
 
+use crate::change::ChangeRecord;
+use crate::package::Package;
+use crate::revision::Revision;
 use std::collections::VecDeque;
-use tko_core::{ChangeRecord, Package, Revision};
-use tokio::sync::Mutex;
 
 /// Maximum number of changes that are kept.
 const KEPT: usize = 1_024;
@@ -14,38 +12,47 @@ const KEPT: usize = 1_024;
 /// change is kept even if it is larger.
 const KEPT_BYTES: usize = 32 << 20;
 
-/// The last changes: dense, the oldest first.
+/// Maximum number of changes that are returned at once.
+const BATCH: usize = 256;
+
+/// The last changes that a backend has read, for all readers of its feed: dense, the oldest first.
+///
+/// A backend has one for changes without packages, and one for changes with packages. The size of
+/// the packages is limited to 32 MiB of JSON.
 #[derive(Debug, Default)]
-pub(crate) struct RecentRows {
+pub struct ChangeCache {
     changes: VecDeque<ChangeRecord>,
     /// The size of their packages, in bytes of compact JSON.
     bytes: usize,
 }
 
-impl RecentRows {
+impl ChangeCache {
     /// Whether a reader that has read up to this revision needs changes newer than all of these.
-    pub(super) fn ends_at(&self, after: Revision) -> bool {
+    pub fn ends_at(&self, after: Revision) -> bool {
         self.changes
             .back()
             .is_none_or(|last| last.revision <= after)
     }
 
-    /// The changes after a revision, at most `most`; `None` if the next one is not among them.
-    pub(super) fn after(&self, after: Revision, most: usize) -> Option<Vec<ChangeRecord>> {
+    /// The next changes after a revision, at most 256; `None` if the first of them is not here.
+    pub fn after(&self, after: Revision) -> Option<Vec<ChangeRecord>> {
+        if self.ends_at(after) {
+            return None;
+        }
         let first = self.changes.front()?.revision.0;
+        // The revision is before the last one, so this does not overflow.
         let start = usize::try_from((after.0 + 1).checked_sub(first)?).ok()?;
-        let found = self.changes.iter().skip(start).take(most);
-        let found: Vec<ChangeRecord> = found.cloned().collect();
-        (!found.is_empty()).then_some(found)
+        Some(self.changes.range(start..).take(BATCH).cloned().collect())
     }
 
-    /// Adds changes that were read, if they are newer.
-    pub(super) fn add(&mut self, changes: &[ChangeRecord]) {
+    /// Adds changes that were read, in order, if they are newer than all of these. A gap discards
+    /// the earlier ones.
+    pub fn add(&mut self, changes: &[ChangeRecord]) {
         for change in changes {
             let next = self.changes.back().map(|last| last.revision.0 + 1);
             match next {
                 Some(next) if change.revision.0 < next => continue,
-                // There is a gap: the old changes are useless to readers of the new ones.
+                // The old changes are useless to readers of the new ones.
                 Some(next) if change.revision.0 > next => {
                     self.changes.clear();
                     self.bytes = 0;
@@ -75,14 +82,15 @@ fn package_bytes(change: &ChangeRecord) -> usize {
     packages.map(Package::size).sum()
 }
 
-/// The changes that were read recently, without and with packages.
-pub(crate) type SharedChanges = [Mutex<RecentRows>; 2];
-
 #[cfg(test)]
 mod tests {
-    use super::{KEPT_BYTES, RecentRows};
+    use super::{BATCH, ChangeCache, KEPT, KEPT_BYTES};
+    use crate::change::ChangeRecord;
+    use crate::entity::{Entity, Facts, Record};
+    use crate::id::{Key, Kind};
+    use crate::package::Package;
+    use crate::revision::{Revision, Timestamp};
     use serde_json::json;
-    use tko_core::{ChangeRecord, Entity, Facts, Key, Kind, Package, Record, Revision, Timestamp};
 
     fn changes(revisions: std::ops::Range<u64>) -> Vec<ChangeRecord> {
         let key = Key::new(Kind::Site, "s").expect("an id");
@@ -114,49 +122,58 @@ mod tests {
             .after(state)
     }
 
-    fn after(recent: &RecentRows, revision: u64) -> Option<Vec<u64>> {
-        let found = recent.after(Revision(revision), 3)?;
+    fn after(cache: &ChangeCache, revision: u64) -> Option<Vec<u64>> {
+        let found = cache.after(Revision(revision))?;
         Some(found.iter().map(|change| change.revision.0).collect())
     }
 
     #[test]
     fn readers_get_dense_changes_or_none() {
-        let mut recent = RecentRows::default();
-        assert!(recent.ends_at(Revision(0)));
-        assert_eq!(after(&recent, 0), None);
-        recent.add(&changes(5..9));
-        recent.add(&changes(7..11));
-        assert_eq!(after(&recent, 3), None);
-        assert_eq!(after(&recent, 4), Some(vec![5, 6, 7]));
-        assert_eq!(after(&recent, 9), Some(vec![10]));
-        assert_eq!(after(&recent, 10), None);
-        assert!(recent.ends_at(Revision(10)));
-        recent.add(&changes(20..22));
-        assert_eq!(after(&recent, 9), None);
-        assert_eq!(after(&recent, 19), Some(vec![20, 21]));
-        recent.add(&changes(22..5_000));
-        assert_eq!(after(&recent, 3_000), None);
-        assert_eq!(after(&recent, 4_998), Some(vec![4_999]));
+        let mut cache = ChangeCache::default();
+        assert!(cache.ends_at(Revision(0)));
+        assert_eq!(after(&cache, 0), None);
+        cache.add(&changes(5..9));
+        cache.add(&changes(7..11));
+        assert_eq!(after(&cache, 3), None);
+        assert_eq!(after(&cache, 4), Some(vec![5, 6, 7, 8, 9, 10]));
+        assert_eq!(after(&cache, 9), Some(vec![10]));
+        assert_eq!(after(&cache, 10), None);
+        assert!(cache.ends_at(Revision(10)));
+        cache.add(&changes(20..22));
+        assert_eq!(after(&cache, 9), None);
+        assert_eq!(after(&cache, 19), Some(vec![20, 21]));
+    }
+
+    #[test]
+    fn the_number_of_changes_is_limited() {
+        let mut cache = ChangeCache::default();
+        let end = 3 * KEPT as u64;
+        cache.add(&changes(1..end + 1));
+        let first = end - KEPT as u64;
+        assert_eq!(after(&cache, first - 1), None);
+        let batch = after(&cache, first).expect("it is there");
+        assert_eq!((batch.len(), batch[0]), (BATCH, first + 1));
+        assert_eq!(after(&cache, end - 1), Some(vec![end]));
     }
 
     #[test]
     fn large_packages_leave_room_for_fewer_changes() {
-        let mut recent = RecentRows::default();
+        let mut cache = ChangeCache::default();
         // Three changes fit, but not four.
         let small = package(KEPT_BYTES / 8);
         for revision in 1..=10 {
-            recent.add(&[change_with_packages(revision, &small)]);
-            assert!(recent.bytes <= KEPT_BYTES, "{} bytes", recent.bytes);
+            cache.add(&[change_with_packages(revision, &small)]);
+            assert!(cache.bytes <= KEPT_BYTES, "{} bytes", cache.bytes);
         }
-        assert_eq!(after(&recent, 6), None);
-        assert_eq!(after(&recent, 7), Some(vec![8, 9, 10]));
+        assert_eq!(after(&cache, 6), None);
+        assert_eq!(after(&cache, 7), Some(vec![8, 9, 10]));
         // One that is too large is kept alone.
-        recent.add(&[change_with_packages(11, &package(KEPT_BYTES / 2))]);
-        assert_eq!(after(&recent, 9), None);
-        assert_eq!(after(&recent, 10), Some(vec![11]));
+        cache.add(&[change_with_packages(11, &package(KEPT_BYTES / 2))]);
+        assert_eq!(after(&cache, 9), None);
+        assert_eq!(after(&cache, 10), Some(vec![11]));
         // A gap discards the size together with the changes.
-        recent.add(&changes(20..22));
-        assert_eq!(recent.bytes, 0);
-        assert_eq!(after(&recent, 19), Some(vec![20, 21]));
+        cache.add(&changes(20..22));
+        assert_eq!(cache.bytes, 0);
+        assert_eq!(after(&cache, 19), Some(vec![20, 21]));
     }
 }
