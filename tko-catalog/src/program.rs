@@ -1,58 +1,26 @@
-//! Programs, run within limits.
+//! Programs, run within limits: git, and the programs of inventories.
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use crate::settings::CatalogSettings;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, ErrorKind};
 use std::process::Stdio;
+use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_plugin::channel::Channel;
+use tko_plugin::log::LogSubject;
+use tko_plugin::process::{self, Bounds, Program};
+use tko_plugin::{Failure, LogChannel};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// Environment variables that the programs of inventories inherit, the same as those of plugins. A
-/// final `*` matches any ending. Others may be secrets of this process.
-const INHERITED: [&str; 14] = [
-    "HOME",
-    "KUBECONFIG",
-    "LANG",
-    "LANGUAGE",
-    "LC_*",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "XDG_*",
-];
+/// Time between SIGTERM and SIGKILL once the time limit of an inventory's program has passed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Maximum number of bytes of standard error that are logged for one run of an inventory's program.
+const MAX_LOG: usize = 1 << 20;
 
 /// Maximum number of bytes of standard error that an error shows.
 const MAX_ERRORS: usize = 4 << 10;
-
-/// A program with a clean environment: it inherits the variables [`INHERITED`], and those that `also`
-/// lists.
-pub(crate) fn clean(program: &str, also: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear();
-    for (name, value) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| is_inherited(name, &INHERITED) || is_inherited(name, also))
-        {
-            command.env(name, value);
-        }
-    }
-    command
-}
-
-fn is_inherited(name: &str, patterns: &[&str]) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == *pattern,
-        })
-}
 
 /// A running program, the leader of a process group. If this is dropped before the program was
 /// reaped, the whole group is killed: the programs that a shell started would otherwise go on.
@@ -71,18 +39,6 @@ impl ProgramGroup {
             // This fails only if no process of the group is left.
             let _ = kill_process_group(group, Signal::KILL);
         }
-    }
-
-    /// Waits until the program has ended, and kills the processes that it left in its group. The
-    /// program is not reaped yet, so it still holds the number of the group.
-    async fn end(&mut self) -> io::Result<()> {
-        if let Some(program) = self.number() {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            let wait = move || waitid(WaitId::Pid(program), options).map(|_| ());
-            tokio::task::spawn_blocking(wait).await??;
-        }
-        self.kill();
-        Ok(())
     }
 }
 
@@ -110,27 +66,10 @@ pub(crate) async fn output(mut command: Command, what: &str, most: usize) -> Res
 /// # Errors
 /// As [`output`].
 pub(crate) async fn output_with_input(
-    command: Command,
-    what: &str,
-    most: usize,
-) -> Result<Vec<u8>> {
-    run(command, what, most, false).await
-}
-
-/// As [`output`]. At the end, the processes that the program left in its group are killed.
-///
-/// # Errors
-/// As [`output`].
-pub(crate) async fn output_of_group(
     mut command: Command,
     what: &str,
     most: usize,
 ) -> Result<Vec<u8>> {
-    command.stdin(Stdio::null());
-    run(command, what, most, true).await
-}
-
-async fn run(mut command: Command, what: &str, most: usize, ends_group: bool) -> Result<Vec<u8>> {
     let name = command
         .as_std()
         .get_program()
@@ -169,9 +108,6 @@ async fn run(mut command: Command, what: &str, most: usize, ends_group: bool) ->
         Ok(errors)
     };
     let (out, errors) = tokio::try_join!(read, errors)?;
-    if ends_group {
-        group.end().await.map_err(failed)?;
-    }
     let status = group.0.wait().await.map_err(failed)?;
     if status.success() {
         return Ok(out);
@@ -196,6 +132,50 @@ async fn drain(
     Ok(into.len() as u64 <= most)
 }
 
+/// The standard output of an inventory's program that ended with 0, at most `most` bytes.
+///
+/// The program has no standard input; lines of its standard error are logged. When this returns or
+/// is dropped, all processes that the program started are killed; those that left its process
+/// group, only on Linux.
+///
+/// # Errors
+/// - `NotImplemented`: the program is not installed.
+/// - `Unavailable`: it failed; the source has the end of its standard error.
+/// - `BadArgument`: its output is too large.
+pub(crate) async fn inventory_output(
+    inventory: &str,
+    program: &Program,
+    command: io::Result<Command>,
+    most: usize,
+    settings: &CatalogSettings,
+) -> Result<Vec<u8>> {
+    let what = format!("run {}", program.path);
+    let bounds = Bounds {
+        // The whole sync has the same limit. It ends first and drops this call, which kills the
+        // program.
+        timeout: settings.timeout,
+        grace: GRACE,
+        output: most,
+        log: MAX_LOG,
+    };
+    let subject = LogSubject {
+        plugin: format!("inventory|{inventory}"),
+        ..LogSubject::default()
+    };
+    let channel = Channel::open(LogChannel::Stderr)
+        .await
+        .map_err(|error| Error::internal("open a channel for log lines", error))?;
+    let output = process::run(program, command, &[], &bounds, channel, &subject).await;
+    match output {
+        Ok(output) => Ok(output.stdout),
+        Err(Failure::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(not_started(&program.path, source))
+        }
+        Err(failure @ Failure::TooMuch { .. }) => Err(Error::bad(what, failure.to_string())),
+        Err(failure) => Err(Error::unavailable(what, failure)),
+    }
+}
+
 /// The error of a program that cannot be started.
 pub(crate) fn not_started(name: &str, error: io::Error) -> Error {
     match error.kind() {
@@ -203,24 +183,5 @@ pub(crate) fn not_started(name: &str, error: io::Error) -> Error {
             format!("the program {name:?} is not installed; install it").into(),
         ),
         _ => Error::internal(format!("start {name}"), error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{INHERITED, is_inherited};
-
-    #[test]
-    fn programs_inherit_no_secret() {
-        for (name, expected) in [
-            ("PATH", true),
-            ("PATHS", false),
-            ("LC_ALL", true),
-            ("TKO_BACKEND_CONNECTION", false),
-            ("ANSIBLE_CONFIG", false),
-        ] {
-            assert_eq!(is_inherited(name, &INHERITED), expected, "{name}");
-        }
-        assert!(is_inherited("ANSIBLE_CONFIG", &["ANSIBLE_*"]));
     }
 }

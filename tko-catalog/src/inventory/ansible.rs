@@ -5,7 +5,7 @@ use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
 use crate::catalog::directory::local_path;
 use crate::http::{HttpClient, web_url};
-use crate::program::{clean, output_of_group};
+use crate::program::inventory_output;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use reqwest::Method;
@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use tko_core::{Error, Result};
+use tko_plugin::environment;
+use tko_plugin::process::Program;
 
 /// The prefix of variables that configure Ansible's connections, some of which are passwords.
 const PRIVATE: &str = "ansible_";
@@ -49,7 +51,7 @@ impl AnsibleInventory {
         })
     }
 
-    async fn read(&self, settings: &CatalogSettings) -> Result<Vec<u8>> {
+    async fn read(&self, entry: &InventoryEntry, settings: &CatalogSettings) -> Result<Vec<u8>> {
         let most = settings.max_listing_bytes;
         let path = match &self.place {
             AnsiblePlace::Web(url) => {
@@ -75,11 +77,18 @@ impl AnsibleInventory {
             return tokio::fs::read(path).await.map_err(cannot);
         }
         // Only Ansible knows all of its formats.
-        let mut command = clean(&self.program, &["ANSIBLE_*"]);
-        command.arg("-i").arg(path).arg("--list");
-        // A broken file must not look like an inventory without hosts.
-        command.env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1");
-        output_of_group(command, "run ansible-inventory", most).await
+        let path = path.display().to_string();
+        let program = Program {
+            path: self.program.clone(),
+            arguments: vec!["-i".to_owned(), path, "--list".to_owned()],
+        };
+        let command = environment::command(&program, None, &["ANSIBLE_*".to_owned()]);
+        let command = command.map(|mut command| {
+            // A broken file must not look like an inventory without hosts.
+            command.env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "1");
+            command
+        });
+        inventory_output(&entry.name, &program, command, most, settings).await
     }
 }
 
@@ -87,10 +96,10 @@ impl AnsibleInventory {
 impl InventorySource for AnsibleInventory {
     async fn list(
         &mut self,
-        _: &InventoryEntry,
+        entry: &InventoryEntry,
         settings: &CatalogSettings,
     ) -> Result<InventoryListing> {
-        let bytes = self.read(settings).await?;
+        let bytes = self.read(entry, settings).await?;
         let parsed = tokio::task::spawn_blocking(move || parse(&bytes));
         let items = parsed
             .await

@@ -2,12 +2,14 @@
 
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
-use crate::program::{clean, output_of_group};
+use crate::program::inventory_output;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use serde_json::Value;
 use tko_core::{Dialect, Error, Format, Limits, Package, Result};
+use tko_plugin::environment;
+use tko_plugin::process::Program;
 
 /// Maximum number of bytes that the program prints. Any YAML may follow, and a sync needs several
 /// times as much memory.
@@ -15,8 +17,7 @@ const MAX_OUTPUT: usize = 64 << 20;
 
 /// A program that prints sites.
 pub(super) struct CommandInventory {
-    program: String,
-    arguments: Vec<String>,
+    program: Program,
 }
 
 impl CommandInventory {
@@ -27,13 +28,15 @@ impl CommandInventory {
                 "this controller runs no programs, because its plugins are restricted",
             ));
         }
-        let Some((program, arguments)) = entry.arguments.split_first() else {
+        let Some((path, arguments)) = entry.arguments.split_first() else {
             let why = "the inventory names no program; add it after --";
             return Err(Error::bad("arguments", why));
         };
         Ok(Self {
-            program: program.clone(),
-            arguments: arguments.to_vec(),
+            program: Program {
+                path: path.clone(),
+                arguments: arguments.to_vec(),
+            },
         })
     }
 }
@@ -42,17 +45,19 @@ impl CommandInventory {
 impl InventorySource for CommandInventory {
     async fn list(
         &mut self,
-        _: &InventoryEntry,
+        entry: &InventoryEntry,
         settings: &CatalogSettings,
     ) -> Result<InventoryListing> {
-        let mut command = clean(&self.program, &[]);
-        command.args(&self.arguments);
-        let what = format!("run {}", self.program);
+        let program = &self.program;
+        let command = environment::command(program, None, &[]);
         let most = settings.max_listing_bytes.min(MAX_OUTPUT);
-        let out = output_of_group(command, &what, most).await?;
+        let out = inventory_output(&entry.name, program, command, most, settings).await?;
         let limits = Limits::new().bytes(most).documents(settings.max_sites);
         let values = tko_core::encoding::decode(&out, Format::Yaml, Dialect::Programs, &limits)
-            .map_err(|error| Error::bad(what, format!("cannot read its output: {error}")))?;
+            .map_err(|error| {
+                let what = format!("run {}", program.path);
+                Error::bad(what, format!("cannot read its output: {error}"))
+            })?;
         drop(out);
         let mut listing = InventoryListing::default();
         for value in values {

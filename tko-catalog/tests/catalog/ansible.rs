@@ -132,6 +132,7 @@ printf '{"_meta": {"hostvars": {"a": {"names": "%s"}}}}' "$names"
         "SHELL",
         "SHLVL",
         "SSL_CERT_",
+        "TKO_PLUGIN_RUN",
         "TMPDIR",
         "TZ",
         "USER",
