@@ -319,7 +319,9 @@ async fn a_program_leaves_no_process_behind() {
         ("holds", "sleep 600", sites),
     ];
     if cfg!(target_os = "linux") {
-        // The child leaves the process group.
+        // The child leaves the process group. Without this program, it would end by itself.
+        let asked = Command::new("setsid").arg("--version").output();
+        assert!(asked.is_ok_and(|output| output.status.success()));
         cases.push(("leaves", "setsid sleep 600", sites));
     }
     for (name, child, last) in cases {
