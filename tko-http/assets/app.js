@@ -75,6 +75,8 @@
     if (!response.ok) throw new Error(String(response.status));
     return parse(await response.text());
   };
+  // Failures after which a retry can succeed: of the connection, a proxy, or a busy server.
+  const canPass = (error) => error instanceof TypeError || /^50[234]$/.test(error.message);
 
   // ---- refreshing, at most once a second ------------------------------------------------------
   let last = 0, timer = 0, busy = false, again = false;
@@ -90,7 +92,10 @@
         if (other) morph(part, other);
       }
       ages();
-    } catch { /* The event stream says whether the server is there. */ }
+    } catch (error) {
+      // The event stream can stay open meanwhile, and does not repeat its events.
+      if (canPass(error)) setTimeout(soon, 2000);
+    }
     busy = false;
     if (again) { again = false; soon(); }
   };
@@ -110,7 +115,7 @@
   const body = list && list.tBodies[0];
   const outside = document.getElementById("outside");
   const keys = new Set();
-  let elsewhere = 0, rowTimer = 0;
+  let elsewhere = 0, isAtLeast = false, rowTimer = 0;
   const isWhole = () => body && !document.querySelector("[data-more]") && !grown && body.rows.length < 200;
   let grown = false;
   const later = (wait) => {
@@ -159,10 +164,11 @@
     for (const id of data.ids) {
       if (document.getElementById("row-" + id)) keys.add(id); else elsewhere += 1;
     }
-    if (data.more) { elsewhere += data.more; every(); } // not named: they can be any rows
+    if (data.more) { isAtLeast = true; every(); } // not named: they can be of any rows
     later(300);
     if (elsewhere && outside) {
-      outside.textContent = elsewhere.toLocaleString("en") + " changes outside these rows";
+      const number = elsewhere.toLocaleString("en") + (isAtLeast ? " or more" : "");
+      outside.textContent = number + " changes outside these rows";
       outside.hidden = false;
     }
   };
@@ -201,7 +207,16 @@
   // A browser gives up after an answer that is not a stream: from a proxy, or because it is signed
   // out. A page of this server tells which, and leads to the sign-in.
   const refused = async () => {
-    try { await fetched("/about"); } catch (error) { if (error === signedOut) return; }
+    try {
+      await fetched("/about");
+    } catch (error) {
+      if (error === signedOut) {
+        // An edit stays open, and waits for a sign-in elsewhere. The pause is long because the
+        // server counts each attempt as a refusal of this address.
+        if (text) setTimeout(refused, 30000);
+        return;
+      }
+    }
     setTimeout(follow, 2000);
   };
   if (scope && live) follow();

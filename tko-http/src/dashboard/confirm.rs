@@ -4,6 +4,7 @@
 
 use super::html::number;
 use super::page::{PageResult, go_to, rendered};
+use super::result::BulkResult;
 use super::shell::{Notice, Shell};
 use super::{deployment::deployment_id, encoded, path};
 use crate::api::deployment::approve_one as approve_deployment;
@@ -17,6 +18,7 @@ use axum::extract::{Path, State};
 use futures_util::StreamExt;
 use std::pin::pin;
 use std::sync::Arc;
+use tko_core::api::MAX_SKIPPED;
 use tko_core::view::FilterLine;
 use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
 
@@ -159,9 +161,10 @@ impl BulkTarget {
         }
     }
 
-    /// The number of entities concerned, and the first ids.
-    async fn preview(&self, context: &SharedContext, caller: &ApiCaller) -> Result<Preview> {
-        let Some(found) = self.keys(context, caller).await? else {
+    /// The number of entities concerned, and the first ids. `found`: what [`keys`](Self::keys)
+    /// returned.
+    async fn preview(&self, caller: &ApiCaller, found: Option<&BulkKeys>) -> Result<Preview> {
+        let Some(found) = found else {
             return Preview::of(&*caller.api, &self.select()).await;
         };
         Ok(Preview {
@@ -207,15 +210,20 @@ impl BulkTarget {
         }
     }
 
-    /// Changes the entities. Also returns whether there may be more.
-    async fn apply(&self, context: &SharedContext, caller: &ApiCaller) -> Result<(Bulk, bool)> {
+    /// Changes the entities. `found`: what [`keys`](Self::keys) returned before they were counted; a
+    /// second search could find more than the user confirmed.
+    async fn apply(&self, caller: &ApiCaller, found: Option<BulkKeys>) -> Result<BulkResult> {
         let api = &caller.api;
-        let Some(found) = self.keys(context, caller).await? else {
+        let Some(found) = found else {
             let bulk = match self.action {
                 BulkAction::Approve => api.approve(&self.select()).await?,
                 BulkAction::Delete => api.purge(&self.select()).await?,
             };
-            return Ok((bulk, false));
+            return Ok(BulkResult {
+                is_cut: bulk.skipped.len() == MAX_SKIPPED,
+                may_be_more: false,
+                bulk,
+            });
         };
         let changes = found.keys.into_iter().map(|key| async move {
             let done = self.change(api, &key).await;
@@ -229,7 +237,11 @@ impl BulkTarget {
                 Err(problem) => bulk.skipped.push((key, problem.detail().to_owned())),
             }
         }
-        Ok((bulk, found.may_be_more))
+        Ok(BulkResult {
+            bulk,
+            may_be_more: found.may_be_more,
+            is_cut: false,
+        })
     }
 
     /// Changes one entity.
@@ -290,7 +302,8 @@ async fn asked(
 ) -> PageResult {
     let target = BulkTarget::take(collection(name)?, &mut query)?;
     query.end()?;
-    let preview = target.preview(context, caller).await?;
+    let found = target.keys(context, caller).await?;
+    let preview = target.preview(caller, found.as_ref()).await?;
     question(context, caller, &target, preview, None).await
 }
 
@@ -397,7 +410,8 @@ pub(super) async fn apply(
     let confirmed = query.number::<u64>("count")?.unwrap_or(0);
     let asked = query.parsed::<i64>("asked", "a time in milliseconds")?;
     query.end()?;
-    let preview = target.preview(&context, &caller).await?;
+    let found = target.keys(&context, &caller).await?;
+    let preview = target.preview(&caller, found.as_ref()).await?;
     let now_ms = caller.api.feed_position().await?.now.0 / 1_000;
     let is_old = now_ms.abs_diff(asked.unwrap_or(0)) > MAX_QUESTION_MS;
     if is_old || preview.count > confirmed {
@@ -410,14 +424,18 @@ pub(super) async fn apply(
         let notice = Some(Notice { text, bad: true });
         return question(&context, &caller, &target, preview, notice).await;
     }
-    let (bulk, may_be_more) = if let [key] = &target.picked[..] {
+    let result = if let [key] = &target.picked[..] {
         // The page of its error says more than the number of entities that were skipped.
         target.change(&caller.api, key).await?;
-        (Bulk::new(1), false)
+        BulkResult {
+            bulk: Bulk::new(1),
+            may_be_more: false,
+            is_cut: false,
+        }
     } else {
-        target.apply(&context, &caller).await?
+        target.apply(&caller, found).await?
     };
-    super::result::page(&context, &caller, &target, &bulk, may_be_more).await
+    super::result::page(&context, &caller, &target, &result).await
 }
 
 /// Approves the deployment of a page.

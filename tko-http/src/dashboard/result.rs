@@ -10,11 +10,19 @@ use crate::api::plural;
 use crate::context::{ApiCaller, SharedContext};
 use crate::query::ApiQuery;
 use askama::Template;
-use tko_core::api::MAX_SKIPPED;
 use tko_core::{Bulk, Key, Result};
 
 /// Maximum number of unchanged entities that the page shows.
 const SHOWN: usize = 100;
+
+/// The result of a bulk action.
+pub(super) struct BulkResult {
+    pub(super) bulk: Bulk,
+    /// Whether the action stopped before it had seen everything that matches.
+    pub(super) may_be_more: bool,
+    /// Whether more entities may be unchanged than `bulk` reports: the API reports only the first.
+    pub(super) is_cut: bool,
+}
 
 #[derive(Template)]
 #[template(path = "result.html")]
@@ -44,29 +52,23 @@ impl SkippedRow {
     }
 }
 
-/// Shows the list with a message, or the entities that were left unchanged. `may_be_more`: the
-/// action stopped before it had seen everything that matches.
+/// Shows the list with a message, or the entities that were left unchanged.
 pub(super) async fn page(
     context: &SharedContext,
     caller: &ApiCaller,
     target: &BulkTarget,
-    bulk: &Bulk,
-    may_be_more: bool,
+    result: &BulkResult,
 ) -> PageResult {
+    let bulk = &result.bulk;
     let name = plural(target.kind);
     let list = format!("/{name}?q={}", encoded(&target.q));
     if bulk.skipped.is_empty() {
-        let more = if may_be_more { "&more=true" } else { "" };
+        let more = if result.may_be_more { "&more=true" } else { "" };
         let action = target.action.as_str();
         return go_to(&format!("{list}&done={action}&count={}{more}", bulk.done));
     }
     let unchanged = u64::try_from(bulk.skipped.len()).unwrap_or(u64::MAX);
-    // The API does not report more than this.
-    let or_more = if bulk.skipped.len() == MAX_SKIPPED {
-        " or more"
-    } else {
-        ""
-    };
+    let or_more = if result.is_cut { " or more" } else { "" };
     let heading = format!(
         "{} {} {}, {}{or_more} unchanged",
         number(bulk.done),
@@ -75,7 +77,7 @@ pub(super) async fn page(
         number(unchanged)
     );
     let mut shell = Shell::new(context, caller, heading.clone(), target.active(), "none").await?;
-    shell.notice = may_be_more.then(|| Notice {
+    shell.notice = result.may_be_more.then(|| Notice {
         text: hint(bulk.done).to_owned(),
         bad: true,
     });

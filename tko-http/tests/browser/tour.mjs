@@ -138,6 +138,18 @@ try {
   console.log(`list: a change of another browser is shown after ${took} ms`);
   await until("approved", async () => (await other.locator(".steps li").nth(2).getAttribute("class")) === "done");
 
+  at("a whole list catches up after a request that failed");
+  let refusals = 0;
+  page.quiet = true; // the browser logs the refusal
+  await page.route((address) => address.pathname === "/deployments", (route) => {
+    refusals += 1;
+    return route.fulfill({ status: 503, contentType: "text/html", body: "" });
+  }, { times: 1 });
+  const { deploymentId: late } = await api("POST", "/api/v1/deployments?template=nf/free5gc/upf:v1.4.0&prepared=true");
+  await until("the row after the refusal", async () => (await page.locator(`[id="row-${late}"]`).count()) === 1);
+  assert.equal(refusals, 1);
+  page.quiet = false;
+
   at("approve all that match");
   await page.goto(url + "/deployments?q=--state%20waiting");
   const all = await page.locator("tbody tr").count();
@@ -239,6 +251,18 @@ try {
   await page.goto(url + "/deployments");
   await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
   await until("more rows", async () => (await page.locator("tbody tr").count()) > 100);
+
+  at("changes that an event does not name");
+  page.quiet = true; // a browser may log that the stream ends
+  await page.route(/\/events\?/, (route) => {
+    const data = JSON.stringify({ ids: ["not-a-row"], more: 50 });
+    return route.fulfill({ contentType: "text/event-stream", body: `event: changed\ndata: ${data}\n\n` });
+  }, { times: 1 });
+  await page.goto(url + "/deployments");
+  await until("a number of changes", async () => (await page.locator("#outside").textContent()) !== "");
+  assert.equal(await page.locator("#outside").textContent(), "1 or more changes outside these rows");
+  await isLive(page); // the browser has connected again
+  page.quiet = false;
 
   at("filters");
   await page.goto(url + "/deployments");
@@ -343,6 +367,27 @@ try {
   await guest.goto(closedUrl + "/sites?q=lab/*", { waitUntil: "commit" });
   await guest.waitForURL(/\/sign-in\?next=/);
   assert.equal(new URL(guest.url()).searchParams.get("next"), "/sites?q=lab/*");
+  await guest.unroute(/\/events\?/);
+
+  at("an edit continues after a sign-in elsewhere");
+  await guest.getByLabel("Token").fill(process.env.TKO_OPERATOR);
+  await guest.getByRole("button", { name: "Sign in" }).click();
+  await guest.waitForURL(closedUrl + "/sites?q=lab/*");
+  await guest.goto(closedUrl + "/deployments/" + topology);
+  await isLive(guest);
+  const cookies = await guest.context().cookies();
+  await guest.clock.install();
+  await guest.route(/\/events\?/, async (route) => {
+    await guest.context().clearCookies();
+    await route.fulfill({ status: 401, contentType: "application/problem+json", body: "{}" });
+  }, { times: 1 });
+  await guest.getByRole("button", { name: "Edit" }).click();
+  await until("the hint", async () => /in another tab/.test(await guest.locator("#live").textContent()));
+  await guest.context().addCookies(cookies);
+  await guest.clock.fastForward(30000);
+  await isLive(guest);
+  await guest.getByRole("button", { name: "Cancel" }).click();
+  await guest.waitForURL(closedUrl + "/deployments/" + topology);
 
   at("pages that do not exist");
   page.quiet = true;

@@ -1,8 +1,15 @@
 //! The pages of the dashboard, without a browser: every page is there, and hostile text is escaped.
 
-use crate::harness::{CONFIG, TestServer, now_ms, sent};
+use crate::harness::{CONFIG, MemoryStore, TestServer, now_ms, sent, store};
 use reqwest::StatusCode;
-use tko_core::{DataApi, DeploymentId, NewDeployment};
+use std::sync::Arc;
+use tko_core::api::MAX_SKIPPED;
+use tko_core::{
+    ApiCall, Caller, DataApi, DeploymentId, Guard, Guarded, Kind, List, NewDeployment, Select,
+};
+use tko_http::HttpServerSettings;
+use tko_serve::Access;
+use tokio::runtime::Handle;
 
 async fn page(server: &TestServer, path: &str) -> String {
     let request = server.get(path).header("accept", "text/html");
@@ -242,6 +249,56 @@ async fn what_an_action_leaves_unchanged_is_shown_with_the_reason() {
         let reason = format!("deployment {id} is not prepared yet");
         assert!(result.contains(&reason), "{reason}: {result}");
     }
+}
+
+#[tokio::test]
+async fn the_number_of_picked_rows_that_stay_unchanged_is_exact() {
+    let server = TestServer::start().await;
+    // As many as the API reports at most. These do not exist.
+    let ids: Vec<String> = (0..MAX_SKIPPED).map(|id| format!("&id=d{id:05}")).collect();
+    let form = format!(
+        "action=approve&q={}&count={MAX_SKIPPED}&asked={}",
+        ids.concat(),
+        now_ms()
+    );
+    let result = posted(&server, "/apply/deployments", form).await;
+    assert!(
+        result.contains("0 deployments approved, 1,000 unchanged"),
+        "{result}"
+    );
+}
+
+/// Creates a deployment that waits for approval whenever a caller reads the position of the feed.
+/// A confirmed action does that after it has counted what matches.
+struct MeanwhileGuard(MemoryStore);
+
+impl Guard for MeanwhileGuard {
+    fn check(&self, caller: Option<&Caller>, call: ApiCall<'_>) -> tko_core::Result<()> {
+        if caller.is_some() && matches!(call, ApiCall::FeedPosition) {
+            let new = NewDeployment::new().prepared(true);
+            let created = self.0.create_deployment(new);
+            tokio::task::block_in_place(|| Handle::current().block_on(created))?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_by_state_changes_only_what_was_counted() {
+    let store = store();
+    let guarded = Guarded::new(Arc::new(store.clone()), MeanwhileGuard(store.clone()));
+    let settings = HttpServerSettings::default();
+    let server = TestServer::serving(Arc::new(guarded), store, settings, Access::new(), 0).await;
+    create_waiting(&server, 2).await;
+    let form = "action=delete&q=--state+waiting&count=2";
+    let form = format!("{form}&asked={}", now_ms());
+    let confirmed = post(&server, "/apply/deployments", form);
+    let done = sent(confirmed, StatusCode::SEE_OTHER).await;
+    let to = done.headers()["location"].to_str().expect("text");
+    assert!(to.ends_with("&done=delete&count=2"), "{to}");
+    let all = List::new(Select::all(Kind::Deployment));
+    let left = server.store.list(&all).await.expect("a page").items;
+    assert_eq!(left.len(), 1, "it was created after the count");
 }
 
 #[tokio::test]
