@@ -46,8 +46,8 @@ pub struct CommandSettings {
 /// Time limits of a call by plugin type, from the start of its process.
 ///
 /// Before its process starts, a call waits for at most the same time. Handlers [limit
-/// themselves](tko_core::Preparer::limits_itself), so callers need no limit of their own. The timeout
-/// error contains the end of the program's stderr.
+/// themselves](tko_core::Preparer::limits_itself), so callers need no limit of their own. The
+/// timeout error contains the end of the program's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Default: 30 s.
