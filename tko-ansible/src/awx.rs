@@ -162,7 +162,7 @@ impl Scheduler for AwxScheduler {
                     plugin = plugin.id,
                     site = change.site,
                     job = job.url,
-                    "waiting for the end of the job of an earlier change"
+                    "cancelling the job of an earlier change, and waiting for its end"
                 );
                 job.stop(&client, self.settings.poll).await?;
                 None

@@ -22,7 +22,8 @@ use plugin::KptPlugin;
 #[non_exhaustive]
 pub struct KptSettings {
     /// Time limit of one call of one function, from when it has a process, or a slot for
-    /// WebAssembly. To read and compile WebAssembly has the same limit again. Default: 30 s.
+    /// WebAssembly. To wait for either has the same limit, and so has reading and compiling
+    /// WebAssembly. Default: 30 s.
     pub timeout: Duration,
     /// Maximum bytes of the output of one call; of a native function, of what it writes into
     /// resources. Default: 32 MiB.

@@ -16,8 +16,8 @@ pub(crate) const OUTPUT: usize = 32 << 20;
 pub struct FunctionCall {
     /// The subject of log lines.
     pub subject: LogSubject,
-    /// The time limit, from when the function has a process, or a slot for WebAssembly. To read and
-    /// compile WebAssembly has the same limit again.
+    /// The time limit, from when the function has a process, or a slot for WebAssembly. To wait for
+    /// either has the same limit, and so has reading and compiling WebAssembly.
     pub timeout: Duration,
     /// Maximum bytes of the output; of a native function, of what it writes into resources.
     pub output: usize,

@@ -99,8 +99,9 @@ impl NativeFunction {
         self.run_within(list, OUTPUT)
     }
 
-    /// Runs the function in this thread. It writes at most this many bytes into resources; a text
-    /// that it composes has at most 1 MiB, and a value that it copies at most 100 levels.
+    /// Runs the function in this thread. It writes at most this many bytes into resources. A text
+    /// into which it puts setters, groups or parts has at most 1 MiB, and a value that it copies at
+    /// most 100 levels.
     ///
     /// # Errors
     /// [`FunctionFailure::Config`]: the configuration is missing or wrong, or makes the function

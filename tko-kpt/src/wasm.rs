@@ -145,7 +145,8 @@ impl WasmFunction {
 
     /// Runs one call on a blocking thread: the function computes, and must not delay other work.
     ///
-    /// All of it runs on one thread, because switching threads costs more than most calls.
+    /// It first waits for a slot, for at most the time limit of the call. All of the call runs on
+    /// one thread, because switching threads costs more than most calls.
     async fn call(
         &self,
         code: LoadedCode,
@@ -153,8 +154,12 @@ impl WasmFunction {
         list: ResourceList,
         call: &FunctionCall,
     ) -> Result<Called, FunctionFailure> {
-        let permit = self.host.calls.clone().acquire_owned().await;
-        let permit = permit.expect("the semaphore is never closed");
+        let slot = async {
+            let permit = self.host.calls.clone().acquire_owned().await;
+            Ok(permit.expect("the semaphore is never closed"))
+        };
+        let texts = ["got no slot for WebAssembly", "run more controllers"];
+        let permit = within(&self.name, call.timeout, texts, slot).await?;
         let stop = StopOnDrop(Arc::default());
         let work = CallWork {
             name: self.name.clone(),
@@ -285,5 +290,43 @@ impl KrmFunction for WasmFunction {
     async fn identity(&self) -> Option<String> {
         let code = self.load().await.ok()?;
         Some(format!("wasm {}", code.guest.hash()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host::CALLS;
+    use super::{WasmFunction, WasmHost};
+    use crate::function::{FunctionCall, KrmFunction};
+    use crate::resource_list::ResourceList;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tko_plugin::log::LogSubject;
+
+    /// Maximum time for a call to end after its time limit, even on a busy machine.
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn a_call_that_gets_no_slot_is_an_error() {
+        let host = Arc::new(WasmHost::new(None).expect("an engine"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/kpt/set-zone.wat");
+        let function = WasmFunction::new("zone", path, None, 16 << 20, host.clone());
+        let function = function.expect("a function");
+        // Compiled first, because this has a time limit, too.
+        function.identity().await.expect("its code is valid");
+        host.calls.forget_permits(CALLS);
+        let call = FunctionCall {
+            subject: LogSubject::default(),
+            timeout: Duration::from_millis(1),
+            output: 1 << 20,
+        };
+        let applied = function.apply(ResourceList::default(), &call);
+        let applied = tokio::time::timeout(PATIENCE, applied).await;
+        let failure = applied.expect("it has a time limit").expect_err("no slot");
+        assert_eq!(
+            failure.to_string(),
+            "function zone got no slot for WebAssembly within 0.001 s; run more controllers, or \
+             raise its time limit"
+        );
     }
 }

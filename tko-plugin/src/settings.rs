@@ -26,8 +26,8 @@ pub struct CommandSettings {
     /// read, counted and dropped. A short line counts as 100 bytes. Default: 1 MiB.
     pub log: usize,
     /// Maximum concurrent processes of one plugin. Further calls wait for at most their time limit,
-    /// which starts again when their process starts. The limit is per plugin, so that a hanging plugin does not delay
-    /// others. Default: four per core.
+    /// which starts anew with their process. The limit is per plugin, so that a hanging plugin does
+    /// not delay others. Default: four per core.
     pub concurrency: NonZeroUsize,
     /// A Python environment whose `bin` comes first in the `PATH` of `*.py` programs, if it exists.
     /// Default: `$PYTHON_ENV`, otherwise `~/tko-python-env`.
@@ -45,8 +45,9 @@ pub struct CommandSettings {
 
 /// Time limits of a call by plugin type, from the start of its process.
 ///
-/// Handlers [limit their calls](tko_core::Preparer::limits_itself), so a caller sets no limit: a call
-/// may first wait for a free process, for at most its time limit again. The timeout error contains the end of the program's stderr.
+/// Before its process starts, a call waits for at most the same time. Handlers [limit
+/// themselves](tko_core::Preparer::limits_itself), so callers need no limit of their own. The
+/// timeout error contains the end of the program's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Default: 30 s.

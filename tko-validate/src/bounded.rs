@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 
-/// Holds at least the `size` most recently used entries, and at most twice as many. If entries have
-/// weights, it holds fewer: those of at most the given weight together.
+/// Holds at least the `size` most recently used entries, and at most twice as many. With a maximum
+/// weight, it holds fewer entries if they would weigh more together; the two most recent ones
+/// always stay.
 ///
 /// There are two generations. A used entry moves to the young one. When that is full, it becomes
 /// the old one and the previous old one is dropped. Every operation takes one or two lookups.

@@ -107,26 +107,9 @@ pub(crate) fn width(document: &Value) -> usize {
 ///
 /// `document` has passed [`check_schema`](crate::guard::check_schema); the value must be shallow.
 pub(crate) fn checks(document: &Value, value: &Value, most: usize, stop: &AtomicBool) -> usize {
-    let mut counter = CheckCounter {
-        document,
-        most,
-        count: 0,
-        waiting: Vec::new(),
-        targets: HashMap::new(),
-        extents: HashMap::new(),
-    };
+    let mut counter = CheckCounter::new(document, most, stop);
     counter.push(document, value);
-    while let Some((schema, value)) = counter.waiting.pop() {
-        if stop.load(Ordering::Relaxed) {
-            return usize::MAX;
-        }
-        if let Value::Object(keywords) = schema {
-            counter.apply(keywords, value);
-        }
-        if counter.is_over() {
-            break;
-        }
-    }
+    counter.drain(0);
     counter.count
 }
 
@@ -151,6 +134,7 @@ fn length(value: &Value) -> usize {
 struct CheckCounter<'a> {
     document: &'a Value,
     most: usize,
+    stop: &'a AtomicBool,
     count: usize,
     /// Schemas, each with a value that it applies to. They are counted already.
     waiting: Vec<(&'a Value, &'a Value)>,
@@ -161,6 +145,32 @@ struct CheckCounter<'a> {
 }
 
 impl<'a> CheckCounter<'a> {
+    fn new(document: &'a Value, most: usize, stop: &'a AtomicBool) -> Self {
+        Self {
+            document,
+            most,
+            stop,
+            count: 0,
+            waiting: Vec::new(),
+            targets: HashMap::new(),
+            extents: HashMap::new(),
+        }
+    }
+
+    /// Counts the checks of waiting schemas, last ones first, until only `height` of them are left.
+    /// Ends early above the limit, and with the largest count once it is stopped.
+    fn drain(&mut self, height: usize) {
+        while self.waiting.len() > height && !self.is_over() {
+            if self.stop.load(Ordering::Relaxed) {
+                self.count = usize::MAX;
+                return;
+            }
+            if let Some((Value::Object(keywords), value)) = self.waiting.pop() {
+                self.apply(keywords, value);
+            }
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.count > self.most
     }
@@ -180,7 +190,8 @@ impl<'a> CheckCounter<'a> {
         }
     }
 
-    /// Counts the checks of one schema and pushes its subschemas.
+    /// Counts the checks of one schema and pushes its subschemas. Recurses once for each level of
+    /// the value at most.
     fn apply(&mut self, keywords: &'a Map<String, Value>, value: &'a Value) {
         self.add(own_checks(keywords));
         for (keyword, rule) in keywords {
@@ -250,7 +261,10 @@ impl<'a> CheckCounter<'a> {
             self.push_all(unevaluated.into_iter(), item);
             if let Some(patterns) = patterns {
                 self.add(length.saturating_mul(patterns.len()));
+                let height = self.waiting.len();
                 self.push_all(patterns.values(), item);
+                // One field at a time: the product of patterns and fields is too much memory.
+                self.drain(height);
             }
             if let Some(schema) = names {
                 // Each alternative of the schema reads the whole name.
@@ -258,7 +272,6 @@ impl<'a> CheckCounter<'a> {
                     self.push(schema, &KEY);
                 }
             }
-            // The product of patterns and fields can be too much memory.
             if self.is_over() {
                 return;
             }
@@ -290,7 +303,7 @@ impl<'a> CheckCounter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{checks, extent, width};
+    use super::{CheckCounter, checks, extent, width};
     use serde_json::{Value, json};
     use std::sync::atomic::AtomicBool;
 
@@ -359,6 +372,22 @@ mod tests {
         let found = count(&schema, &list, 15_000);
         assert!((15_001..17_000).contains(&found), "{found}");
         assert!(checks(&schema, &list, 15_000, &AtomicBool::new(true)) > 15_000);
+    }
+
+    #[test]
+    fn patterns_are_counted_one_field_at_a_time() {
+        let patterns: Value = (0..100)
+            .map(|n| (format!("p{n}"), json!({"minimum": 9})))
+            .collect();
+        let fields: Value = (0..100).map(|n| (format!("k{n}"), json!(1))).collect();
+        let schema = json!({"patternProperties": patterns});
+        let stop = AtomicBool::new(false);
+        let mut counter = CheckCounter::new(&schema, usize::MAX, &stop);
+        counter.push(&schema, &fields);
+        counter.drain(0);
+        assert!(counter.count > 10_000, "{}", counter.count);
+        let most = counter.waiting.capacity();
+        assert!(most < 1_000, "room for {most} schemas");
     }
 
     #[test]

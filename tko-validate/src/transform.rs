@@ -81,6 +81,7 @@ const PARTIAL: &[Rule] = &[
 /// Rules for complete resources of custom kinds. What null means is decided before validation, see
 /// [`Structural`](crate::structural::Structural).
 const CUSTOM_COMPLETE: &[Rule] = &[
+    types::without_unknown_keywords,
     types::without_foreign_keywords,
     types::int_or_string,
     types::merged_type_branches,
@@ -94,6 +95,7 @@ const CUSTOM_COMPLETE: &[Rule] = &[
 
 /// Like [`CUSTOM_COMPLETE`], for resources in which fields may still be missing.
 const CUSTOM_PARTIAL: &[Rule] = &[
+    types::without_unknown_keywords,
     types::without_foreign_keywords,
     types::int_or_string,
     types::merged_type_branches,

@@ -207,7 +207,13 @@ impl Search {
                     budget.take(pointer.len() + self.put_comment.len());
                     budget.check()?;
                     setters.insert(pointer.to_owned(), pattern(&self.put_comment));
-                    found.add(path, &value.to_string(), room);
+                    // A list can be large, and most fields are only counted.
+                    let shown = if found.shown.len() < room {
+                        value.to_string()
+                    } else {
+                        String::new()
+                    };
+                    found.add(path, &shown, room);
                 }
                 return Ok(());
             }

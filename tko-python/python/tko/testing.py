@@ -81,7 +81,10 @@ def read_package(source: PackageSource) -> Package:
 
 
 def find_target(package: Package, target: tuple[str, str] | None) -> dict[str, str]:
-    """The protocol's identifier of the resource with this kind and name, or NAMESPACE/NAME; by default of the first."""
+    """The protocol's identifier of the target, or of the first resource.
+
+    A target is (KIND, NAME) or (KIND, "NAMESPACE/NAME").
+    """
     for resource in package:
         name, namespace = resource["metadata"]["name"], resource["metadata"].get("namespace") or ""
         if target is None or target in ((resource["kind"], name), (resource["kind"], f"{namespace}/{name}")):
@@ -173,7 +176,10 @@ def run(
     timeout: float = 30.0,
     executor: str = "command",
 ) -> Result:
-    """Runs a plugin once, as the executor `command` or `worker` does, and returns its answer."""
+    """Runs a plugin once, as the executor `command` or `worker` does, and returns its answer.
+
+    `target` is (KIND, NAME) or (KIND, "NAMESPACE/NAME"); by default, the first resource is the target.
+    """
     before = read_package(package)
     call: dict[str, Any] = {
         "grpc": {"level2protocol": "", "address": "", "port": 0},

@@ -4,6 +4,22 @@ use super::{Keywords, SchemaPosition};
 use crate::formats;
 use serde_json::{Value, json};
 
+/// Removes keywords that a `CustomResourceDefinition` cannot have: API servers drop or refuse them.
+///
+/// The schema library takes exponential time for nested `unevaluated…`. Rules do not reach the
+/// subschemas of `dependencies` and `propertyNames`, which could contain them.
+pub(super) fn without_unknown_keywords(keywords: &mut Keywords, _: SchemaPosition) {
+    for keyword in [
+        "dependencies",
+        "patternProperties",
+        "propertyNames",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    ] {
+        keywords.shift_remove(keyword);
+    }
+}
+
 /// Removes keywords that would tie a schema to its origin, and formats that are not checked.
 pub(super) fn without_foreign_keywords(keywords: &mut Keywords, _: SchemaPosition) {
     for keyword in ["$schema", "$id", "id", "$vocabulary", "$comment"] {
@@ -189,6 +205,7 @@ mod tests {
     use super::{
         NOT_NULL, accept_null, int_or_string, merged_type_branches, nullable,
         optional_properties_accept_null, required_references_refuse_null, without_foreign_keywords,
+        without_unknown_keywords,
     };
     use crate::transform::{Rule, SchemaPosition};
     use serde_json::{Value, json};
@@ -285,6 +302,22 @@ mod tests {
         let once = schema.clone();
         accept_null(&mut schema);
         assert_eq!(schema, once);
+    }
+
+    #[test]
+    fn keywords_that_api_servers_do_not_know_are_removed_and_properties_of_that_name_stay() {
+        let schema = json!({
+            "dependencies": {"a": {}},
+            "patternProperties": {"^a": {}},
+            "properties": {"patternProperties": {}},
+            "propertyNames": {"allOf": [{"unevaluatedProperties": false}]},
+            "unevaluatedItems": false,
+            "unevaluatedProperties": false,
+        });
+        assert_eq!(
+            ruled(without_unknown_keywords, schema),
+            json!({"properties": {"patternProperties": {}}})
+        );
     }
 
     #[test]

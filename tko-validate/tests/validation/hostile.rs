@@ -141,6 +141,17 @@ fn list_of(items: &Value, list: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn keywords_that_take_exponential_time_to_compile_have_no_effect() {
+    let items = (0..40).fold(
+        json!({"type": "object"}),
+        |inner, _| json!({"type": "object", "allOf": [inner], "unevaluatedProperties": false}),
+    );
+    // The published schema of a definition does not say what `items` may contain.
+    let found = judge(list_of(&items, &json!([{}]))).await;
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn violations_of_very_many_alternatives_are_not_made() {
     let alternatives = json!(vec![json!({"minimum": 9}); 2_000]);
     let items = json!({"anyOf": alternatives});
