@@ -45,6 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tko_core::{Error, Result, WorkerApi};
 use tko_serve::{AcceptSettings, ByteBudget, Workshop};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -181,6 +182,7 @@ impl Server {
     ) -> Result<(HealthReporter, Routes)> {
         let max = self.settings.max_message;
         let max_bytes = self.settings.max_bytes;
+        let max_streams = self.settings.max_streams;
         let authentication = self.access.authenticator();
         let open = self.access.admits_anyone();
         let workshop = Workshop::default();
@@ -193,6 +195,7 @@ impl Server {
             ending,
             workshop: workshop.clone(),
             window_ends: Arc::default(),
+            streams: Arc::new(Semaphore::new(max_streams.clamp(1, Semaphore::MAX_PERMITS))),
         });
         let compatible = CompatibleServer::new(compatible::CompatibleService(context.clone()))
             .max_decoding_message_size(max)

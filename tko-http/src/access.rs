@@ -2,7 +2,7 @@
 
 use crate::DOOR;
 use crate::context::SharedContext;
-use crate::problem::ProblemResponse;
+use crate::problem::{HttpResult, ProblemResponse};
 use crate::security::cookie;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -24,10 +24,8 @@ pub(crate) async fn admit(
     next: Next,
 ) -> Response {
     let peer = request.extensions().get::<Peer>();
-    // Checked before the authentication: an answer without a delay must not tell whether the
-    // credentials are valid.
-    if peer.is_some_and(Peer::has_too_many_refusals) {
-        return busy("this connection has too many refused requests; retry later").into_response();
+    if let Err(problem) = limit_refusals(peer) {
+        return problem.into_response();
     }
     match authenticate(&context, request.headers(), peer).await {
         Ok(caller) => {
@@ -49,6 +47,19 @@ pub(crate) async fn admit(
         }
         Err(error) => ProblemResponse::from(error).into_response(),
     }
+}
+
+/// Refuses a request if too many requests of its connection were refused and wait for their answer.
+///
+/// Call this immediately before [`authenticate`]: an answer without a delay must not tell whether
+/// the credentials are valid, and nothing else may wait in between.
+pub(crate) fn limit_refusals(peer: Option<&Peer>) -> HttpResult<()> {
+    if peer.is_some_and(Peer::has_too_many_refusals) {
+        return Err(busy(
+            "this connection has too many refused requests; retry later",
+        ));
+    }
+    Ok(())
 }
 
 /// The caller with these credentials: a bearer token, the cookie, or a client certificate.

@@ -7,6 +7,7 @@ use crate::context::KrmContext;
 use crate::continuation::Continuation;
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::object;
+use crate::page::MAX_OBJECTS;
 use crate::query::Query;
 use crate::read::{ROW, WHOLE, include, reach, row};
 use crate::reply::{self, Reply};
@@ -20,8 +21,12 @@ use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{Cursor, Record, Revision};
 
-/// Maximum number of objects of one answer with a limit.
+/// Maximum number of rows of one answer with a limit.
 const MAX_LIMIT: u64 = 5_000;
+
+/// Maximum number of whole objects of one answer with a limit: the answer is in memory until its
+/// client has read it.
+const MAX_WHOLE: u64 = 500;
 
 /// Number of rows that are read at once.
 const CHUNK: usize = 500;
@@ -223,14 +228,19 @@ fn partial_list(meta: MetaVersion, metadata: &Value, items: &Value) -> Value {
     })
 }
 
-/// Reads objects until the limit.
+/// Reads objects until the limit, or as many as one answer may have.
 pub(crate) async fn read(
     context: &KrmContext,
     request: &ApiRequest,
     options: &ListOptions,
     whole: bool,
 ) -> KrmAnswer<Listed> {
-    let limit = options.limit.map(|limit| limit.min(MAX_LIMIT));
+    let (most, chunk) = if whole {
+        (MAX_WHOLE, MAX_OBJECTS)
+    } else {
+        (MAX_LIMIT, CHUNK)
+    };
+    let limit = options.limit.map(|limit| limit.min(most));
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let reader = StateReader {
         data: &*request.data,
@@ -244,7 +254,7 @@ pub(crate) async fn read(
     let mut items = Vec::new();
     loop {
         let missing = limit.map_or(usize::MAX, |limit| limit.saturating_sub(items.len()));
-        let page = match reader.page(at, after.clone(), missing.min(CHUNK)).await {
+        let page = match reader.page(at, after.clone(), missing.min(chunk)).await {
             Ok(page) => page,
             Err(failure) => return Err(continued(failure, options.after.clone())),
         };

@@ -141,6 +141,13 @@ impl KrmService {
                 let is_local = !*is_open && authentication.admits_anyone();
                 check_browser(&head.method, &head.uri, &head.headers, is_local)
                     .map_err(|refusal| KrmFailure::foreign_page(&refusal))?;
+                // Checked before the authentication: an answer without a delay must not tell
+                // whether the credentials are valid.
+                if peer.is_some_and(Peer::has_too_many_refusals) {
+                    return Err(KrmFailure::too_many_requests(
+                        "this connection has too many refused requests; retry later",
+                    ));
+                }
                 let caller = authenticate(&**authentication, &head.headers, peer).await?;
                 (caller, None)
             }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tko_serve::{Authenticate, ByteBudget, Credentials, Peer, Workshop};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
@@ -79,6 +80,12 @@ where
         let workshop = self.workshop.clone();
         let max_message = self.max_message;
         Box::pin(async move {
+            // Checked before the authentication: an answer without a delay must not tell whether
+            // the credentials are valid.
+            if credentials.peer().is_some_and(Peer::has_too_many_refusals) {
+                let message = "this connection has too many refused requests; retry later";
+                return Ok(Status::unavailable(message).into_http());
+            }
             match tko_serve::authenticate(&*authentication, &credentials).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);

@@ -11,8 +11,9 @@ use futures_util::{StreamExt, stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Caller, Error, Result, WorkerApi};
+use tko_core::{Caller, CallerRole, Error, Result, WorkerApi};
 use tko_serve::Workshop;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -33,6 +34,8 @@ pub(super) struct ServiceContext {
     pub(super) workshop: Workshop,
     /// The ends of the last windows of listings.
     pub(super) window_ends: Arc<WindowEnds>,
+    /// Permits for streams that take as long as their clients read them.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 /// The message of a call that took too long.
@@ -127,11 +130,29 @@ impl ServiceContext {
             .await
     }
 
+    /// A permit for a list, a history or a watch. Workers need none: other callers must not keep
+    /// them from their watches.
+    pub(super) fn stream_permit(
+        &self,
+        extensions: &Extensions,
+    ) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        let caller = extensions.get::<Caller>();
+        if caller.is_some_and(|caller| caller.has_role(CallerRole::Worker.name())) {
+            return Ok(None);
+        }
+        let permit = self.streams.clone().try_acquire_owned();
+        permit.map(Some).map_err(|_| {
+            Status::unavailable("the server sends too many lists and watches at once; retry later")
+        })
+    }
+
     /// Answers a call with a stream that ends at the deadline, and on shutdown as `lifetime` says.
+    /// The stream keeps the permit until its end, or until the client is gone.
     pub(super) fn stream<A: Send + 'static>(
         &self,
         options: CallOptions,
         lifetime: Lifetime,
+        permit: Option<OwnedSemaphorePermit>,
         items: impl Stream<Item = Result<A>> + Send + 'static,
     ) -> Response<BoxStream<'static, Result<A, Status>>> {
         let ending = self.ending.clone();
@@ -153,13 +174,14 @@ impl ServiceContext {
                 () = stopped => options.refuse(&stopping()),
             }
         });
-        let guarded = stream::unfold(Some((items.boxed(), end)), move |state| async move {
-            let (mut items, mut end) = state?;
+        let start = Some((items.boxed(), end, permit));
+        let guarded = stream::unfold(start, move |state| async move {
+            let (mut items, mut end, permit) = state?;
             tokio::select! {
                 biased;
                 status = &mut end => Some((Err(status), None)),
                 item = items.next() => match item? {
-                    Ok(item) => Some((Ok(item), Some((items, end)))),
+                    Ok(item) => Some((Ok(item), Some((items, end, permit)))),
                     Err(error) => Some((Err(options.refuse(&error)), None)),
                 },
             }

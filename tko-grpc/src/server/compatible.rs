@@ -67,6 +67,7 @@ impl CompatibleService {
         S: Stream<Item = Result<A>> + Send + 'static,
     {
         let options = CallOptions::of(request.metadata());
+        let permit = self.0.stream_permit(request.extensions())?;
         let windows = CallerWindows {
             api: self.0.api(request.extensions()),
             caller: request.extensions().get::<Caller>().cloned(),
@@ -74,7 +75,7 @@ impl CompatibleService {
         };
         let items =
             prepare(windows, request.into_inner()).map_err(|error| options.refuse(&error))?;
-        Ok(self.0.stream(options, Lifetime::Finite, items))
+        Ok(self.0.stream(options, Lifetime::Finite, permit, items))
     }
 
     async fn delete<Q>(

@@ -167,7 +167,8 @@ impl data_server::Data for DataService {
         let api = self.0.api(request.extensions());
         let limits = self.0.settings.limits.clone();
         let answers = batch::answers(api, limits, self.0.workshop.clone(), request);
-        Ok(self.0.stream(options, Lifetime::Finite, answers))
+        // Needs no permit: the bytes of its requests are limited, and its answers are short.
+        Ok(self.0.stream(options, Lifetime::Finite, None, answers))
     }
 
     async fn get(
@@ -193,10 +194,11 @@ impl data_server::Data for DataService {
         request: Request<wire::ListRequest>,
     ) -> Result<Response<Self::ListStream>, Status> {
         let options = CallOptions::of(request.metadata());
+        let permit = self.0.stream_permit(request.extensions())?;
         let api = self.0.api(request.extensions());
         let messages = list::messages(api, &request.into_inner(), self.0.settings.max_message)
             .map_err(|error| options.refuse(&error))?;
-        Ok(self.0.stream(options, Lifetime::Finite, messages))
+        Ok(self.0.stream(options, Lifetime::Finite, permit, messages))
     }
 
     async fn count(
@@ -381,6 +383,7 @@ impl data_server::Data for DataService {
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let options = CallOptions::of(request.metadata());
+        let permit = self.0.stream_permit(request.extensions())?;
         let api = self.0.api(request.extensions());
         let request = request.into_inner();
         let select = select(request.select.as_ref()).map_err(|error| options.refuse(&error))?;
@@ -390,7 +393,9 @@ impl data_server::Data for DataService {
         let events = api.watch(watch);
         let max = self.0.settings.max_message;
         let messages = events.map_ok(move |event| event_message(&event, max));
-        Ok(self.0.stream(options, Lifetime::UntilShutdown, messages))
+        Ok(self
+            .0
+            .stream(options, Lifetime::UntilShutdown, permit, messages))
     }
 
     async fn history(
@@ -398,20 +403,22 @@ impl data_server::Data for DataService {
         request: Request<wire::HistoryRequest>,
     ) -> Result<Response<Self::HistoryStream>, Status> {
         let options = CallOptions::of(request.metadata());
+        let permit = self.0.stream_permit(request.extensions())?;
         let api = self.0.api(request.extensions());
         let messages =
             list::history(api, &request.into_inner()).map_err(|error| options.refuse(&error))?;
-        Ok(self.0.stream(options, Lifetime::Finite, messages))
+        Ok(self.0.stream(options, Lifetime::Finite, permit, messages))
     }
     async fn changes(
         &self,
         request: Request<wire::ChangesRequest>,
     ) -> Result<Response<Self::ChangesStream>, Status> {
         let options = CallOptions::of(request.metadata());
+        let permit = self.0.stream_permit(request.extensions())?;
         let api = self.0.api(request.extensions());
         let after = request.into_inner().after.map(Revision);
         let messages = list::change_messages(api.changes(after));
-        Ok(self.0.stream(options, Lifetime::Finite, messages))
+        Ok(self.0.stream(options, Lifetime::Finite, permit, messages))
     }
 }
 

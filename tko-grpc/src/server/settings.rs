@@ -29,6 +29,10 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// Maximum number of concurrent calls on one connection. Default: 1,000.
     pub max_calls: u32,
+    /// Maximum number of lists, histories and watches that are being sent, on all connections
+    /// together; further ones are refused. Those of callers with the role `worker` do not count.
+    /// At least 1. Default: 4,000.
+    pub max_streams: usize,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000,
     /// or fewer if the process may not open that many files.
     pub max_connections: usize,
@@ -61,6 +65,7 @@ impl Default for ServerSettings {
             max_message: 64 << 20,
             limits: Limits::default(),
             max_calls: 1_000,
+            max_streams: 4_000,
             max_connections: 10_000,
             max_unauthenticated: None,
             first_request: Duration::from_secs(15),

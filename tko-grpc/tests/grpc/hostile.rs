@@ -10,9 +10,13 @@ use tko_core::{
     DataApi, ErrorKind, Key, Kind, NewSite, NewTemplate, Package, SiteId, Store, TemplateId, Want,
 };
 use tko_grpc::proto;
+use tko_grpc::proto::v1alpha2 as wire;
+use tko_grpc::proto::v1alpha2::data_client::DataClient;
 use tko_grpc::server::{Access, BearerTokens, ServerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tonic::Code;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -109,6 +113,29 @@ async fn s3_strangers_do_not_shut_out_clients_with_credentials() {
         .await
         .expect("known");
     assert!(is_closed(&mut strangers[0]).await);
+}
+
+#[tokio::test]
+async fn s3_refused_requests_that_wait_on_one_connection_are_limited() {
+    let serving = Serving::with(ServerSettings::default(), closed()).await;
+    // Time does not advance while this task runs, so refused requests wait until the end of the
+    // test.
+    let (_end, ended) = std::sync::mpsc::channel::<()>();
+    tokio::time::pause();
+    tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_mins(1)));
+    let stranger = DataClient::new(serving.channel());
+    let mut calls = JoinSet::new();
+    for _ in 0..17 {
+        let mut stranger = stranger.clone();
+        calls.spawn(async move {
+            let answer = stranger.about(wire::AboutRequest::default()).await;
+            answer.expect_err("no credentials").code()
+        });
+    }
+    let first = calls.join_next().await.expect("an answer");
+    assert_eq!(first.expect("no panic"), Code::Unavailable);
+    let known = serving.client_with(settings(None, Some(TOKEN)));
+    known.feed_position().await.expect("another connection");
 }
 
 /// A server that checks packages, with its data in memory.

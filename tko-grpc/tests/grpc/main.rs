@@ -13,5 +13,6 @@ mod roles;
 mod serving;
 mod shared_value;
 mod statuses;
+mod streams;
 mod tls;
 mod windows;

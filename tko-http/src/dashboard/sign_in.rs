@@ -3,7 +3,7 @@
 
 use super::assets::STYLE;
 use super::page::{PageResult, go_to, rendered};
-use crate::access::{TOKEN_COOKIE, authenticate};
+use crate::access::{TOKEN_COOKIE, authenticate, limit_refusals};
 use crate::context::SharedContext;
 use crate::query::ApiQuery;
 use askama::Template;
@@ -68,8 +68,9 @@ pub(super) async fn sign_in(
     if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
         headers.insert(AUTHORIZATION, value);
     }
-    // Only its address, for the delay after wrong tokens. Its certificate is not checked here.
-    let peer = peer.map(|Extension(peer)| Peer::new(peer.address()));
+    // Without its certificate, because only the token is checked here.
+    let peer = peer.map(|Extension(peer)| peer.with_certificates([]));
+    limit_refusals(peer.as_ref())?;
     match authenticate(&context, &headers, peer.as_ref()).await {
         Ok(_) => {
             let secure = if context.tls { "; Secure" } else { "" };

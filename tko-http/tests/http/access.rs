@@ -2,7 +2,7 @@
 
 use crate::harness::{TIME, TestServer, answer, sent, store};
 use reqwest::StatusCode;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use tko_http::HttpServerSettings;
 use tko_serve::{Access, BearerTokens};
 
@@ -39,31 +39,62 @@ async fn a_token_is_required_everywhere() {
     answer(cookie, StatusCode::OK).await;
 }
 
-#[tokio::test]
-async fn refused_requests_that_wait_on_one_connection_are_limited() {
-    let server = with_tokens(HttpServerSettings::default()).await;
+/// Stops the time until the returned value is dropped, so that refused requests wait for their
+/// answer. It goes on after [`TIME`], so that a test fails in place of waiting forever.
+fn stop_time() -> mpsc::Sender<()> {
+    let (end, ended) = mpsc::channel();
+    tokio::time::pause();
+    // Time does not advance while this task runs.
+    tokio::task::spawn_blocking(move || ended.recv_timeout(TIME));
+    end
+}
+
+/// The status of the first answer to 17 requests that are sent at once on one connection.
+async fn first_of_17(
+    server: &TestServer,
+    request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
+) -> StatusCode {
     let client = reqwest::Client::builder()
         .http2_prior_knowledge()
-        .timeout(TIME)
         .build()
         .expect("a client");
     // Opens the connection, without credentials.
     sent(client.get(server.url("/sign-in")), StatusCode::OK).await;
-    // Fewer than the streams of a connection, so that all are sent at once.
     let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..90 {
-        let request = client.get(server.url("/api/v1/sites"));
-        let request = request.bearer_auth("another-token-of-enough");
+    for _ in 0..17 {
+        let request = request(&client);
         requests.spawn(async move { request.send().await.expect("an answer").status() });
     }
-    let mut is_limited = false;
-    while !is_limited && let Some(status) = requests.join_next().await {
-        is_limited = status.expect("no panic") == StatusCode::SERVICE_UNAVAILABLE;
-    }
-    assert!(is_limited);
+    let first = requests.join_next().await.expect("an answer");
+    first.expect("no panic")
+}
+
+#[tokio::test]
+async fn refused_requests_that_wait_on_one_connection_are_limited() {
+    let server = with_tokens(HttpServerSettings::default()).await;
+    let _time = stop_time();
+    let first = first_of_17(&server, |client| {
+        let request = client.get(server.url("/api/v1/sites"));
+        request.bearer_auth("another-token-of-enough")
+    });
+    assert_eq!(first.await, StatusCode::SERVICE_UNAVAILABLE);
     // Another connection is served. This also ends the delay of further refusals.
     let other = server.get("/api/v1/about").bearer_auth(TOKEN);
     answer(other, StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn refused_attempts_to_sign_in_that_wait_on_one_connection_are_limited() {
+    let server = with_tokens(HttpServerSettings::default()).await;
+    let _time = stop_time();
+    let first = first_of_17(&server, |client| {
+        let request = client.post(server.url("/sign-in"));
+        request.body("token=another-token-of-enough")
+    });
+    assert_eq!(first.await, StatusCode::SERVICE_UNAVAILABLE);
+    // Another connection can sign in.
+    let other = server.post("/sign-in").body(format!("token={TOKEN}"));
+    sent(other, StatusCode::SEE_OTHER).await;
 }
 
 #[tokio::test]

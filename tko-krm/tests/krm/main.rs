@@ -10,6 +10,7 @@ mod kubectl;
 mod nesting;
 mod permissions;
 mod propagation;
+mod refusals;
 mod repeated;
 mod requests;
 mod serving;

@@ -1,10 +1,11 @@
 //! Answers that take as long as their clients read them.
 
+use crate::requests::ApiClient;
 use crate::serving::{Serving, config_map};
 use reqwest::{Client, Response};
 use serde_json::Value;
 use std::time::Duration;
-use tko_core::{DataApi, NewTemplate, Package, TemplateId};
+use tko_core::{DataApi, NewSite, NewTemplate, Package, SiteId, TemplateId};
 use tko_krm::KrmSettings;
 use tko_serve::Access;
 
@@ -83,5 +84,36 @@ async fn a_list_counts_until_its_client_has_read_it() {
     let listed = items.map(|item| &item["metadata"]["name"]);
     assert_eq!(listed.collect::<Vec<_>>(), names.iter().collect::<Vec<_>>());
     until_open(&serving, "templates").await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_a_limit_has_at_most_500_whole_objects_and_a_token_for_the_rest() {
+    let serving = Serving::start().await;
+    for number in 0..501 {
+        let id = SiteId::new(&format!("s{number:03}")).expect("an id");
+        let new = NewSite::new(id, Package::default());
+        serving.data.register_site(new).await.expect("valid");
+    }
+    let client = ApiClient::new(&serving);
+    let count = |list: &Value, field: &str| list[field].as_array().map(Vec::len);
+    let first = client.get("sites?limit=5000").await.body;
+    assert_eq!(count(&first, "items"), Some(500));
+    let token = first["metadata"]["continue"].as_str().expect("a token");
+    let rest = client.get(&format!("sites?limit=5000&continue={token}"));
+    let rest = rest.await.body;
+    assert_eq!(count(&rest, "items"), Some(1));
+    assert_eq!(rest["items"][0]["metadata"]["name"], "s500");
+    assert_eq!(rest["metadata"]["continue"], Value::Null);
+
+    // Rows are small.
+    let url = format!(
+        "http://{}/apis/tko.nephio.org/v1alpha1/sites?limit=5000",
+        serving.address
+    );
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let table = Client::new().get(url).header("accept", table).send().await;
+    let table: Value = table.expect("it answers").json().await.expect("JSON");
+    assert_eq!(count(&table, "rows"), Some(501));
     serving.stop().await;
 }

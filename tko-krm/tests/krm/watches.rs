@@ -302,11 +302,11 @@ async fn a_state_that_is_not_kept_is_expired_for_lists() {
         register(&serving, &format!("t{at:03}"), "a", &[]).await;
     }
     let (_, first) = get(&serving, "templates?limit=3").await;
-    let (_, wide) = get(&serving, "templates?limit=550").await;
+    let (_, wide) = get(&serving, "templates?limit=450").await;
     for at in 0..1_300_u32 {
         register(&serving, "t999", &at.to_string(), &[]).await;
     }
-    for (first, has) in [(&first, 3), (&wide, 550)] {
+    for (first, has) in [(&first, 3), (&wide, 450)] {
         let token = first["metadata"]["continue"].as_str().expect("more");
         // With the limit, without one, and with one that is read in several parts.
         for limit in ["limit=3&", "", "limit=1000&"] {
