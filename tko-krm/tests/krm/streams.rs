@@ -100,8 +100,8 @@ async fn a_list_with_a_limit_has_at_most_500_whole_objects_and_a_token_for_the_r
     let first = client.get("sites?limit=5000").await.body;
     assert_eq!(count(&first, "items"), Some(500));
     let token = first["metadata"]["continue"].as_str().expect("a token");
-    let rest = client.get(&format!("sites?limit=5000&continue={token}"));
-    let rest = rest.await.body;
+    let rest = format!("sites?limit=5000&continue={token}");
+    let rest = client.get(&rest).await.body;
     assert_eq!(count(&rest, "items"), Some(1));
     assert_eq!(rest["items"][0]["metadata"]["name"], "s500");
     assert_eq!(rest["metadata"]["continue"], Value::Null);
