@@ -4,10 +4,11 @@
 `tko-python/test.py` runs it, as `cargo xtask test` does. It uses the wheel that is installed in
 target/python/venv, and installs ansible-core there with pip.
 
-    python3 ansible/test.py [--sanity] [PYTEST ARGUMENTS]
+    python3 ansible/test.py [--install | --sanity] [PYTEST ARGUMENTS]
 
 TKO_TEST_PROGRAM names a `tko` to test against; without it, the server runs in the test's process.
-TKO_TEST_WITHOUT=ansible skips the tests. --sanity runs ansible-test and ansible-lint instead.
+TKO_TEST_WITHOUT=ansible skips the tests. --install only installs ansible-core. --sanity
+runs ansible-test and ansible-lint instead of the tests.
 """
 
 import os
@@ -70,6 +71,8 @@ def main():
         print("skipped the tests of the Ansible collection: TKO_TEST_WITHOUT names ansible")
         return
     check(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ANSIBLE)
+    if "--install" in sys.argv:
+        return
     environment = install()
     if "--sanity" in sys.argv:
         sanity(environment)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Builds the wheel of this package, installs it into a virtual environment, and tests it. Then it
-tests the Ansible collection, which uses the wheel, with `ansible/test.py`.
+"""Builds the wheel of this package, installs it into a virtual environment, and tests it. At the same
+time it tests the Ansible collection, which uses the wheel, with `ansible/test.py`.
 
 `cargo xtask test` runs it. It needs a Rust toolchain, Python 3.10 or newer with venv, and packages from
 pip. It compiles into the target folder of the workspace, with the profile of the tests.
@@ -12,10 +12,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")).resolve()
 FOLDER = TARGET / "python"
+ANSIBLE = HERE.parent / "ansible" / "test.py"
 PYTHON = FOLDER / "venv" / "bin" / "python"
 # A `tko` for the tests of plugins under `tko up`, relative to the folder where this was started.
 PROGRAM = os.environ.get("TKO_TEST_PROGRAM")
@@ -78,12 +80,26 @@ def main():
     if PROGRAM:
         environment["TKO_TEST_PROGRAM"] = str(pathlib.Path(PROGRAM).resolve())
     tests = [PYTHON, "-m", "pytest", "-q", "-rs", "--durations=5", "-p", "no:cacheprovider", "--rootdir", HERE, "-c", HERE / "pyproject.toml"]
-    check(*tests, HERE / "tests", *arguments, cwd=work, env=environment)
-    if not arguments:
-        check(*tests, "--doctest-modules", "--pyargs", "tko", cwd=work, env=environment)
-        check(PYTHON, "-m", "mypy", "--strict", "--cache-dir", FOLDER / "mypy", "-p", "tko", cwd=work)
-        check(PYTHON, "-m", "mypy.stubtest", "tko", "--allowlist", HERE / "tests" / "stubtest.allow", cwd=work)
-        check(PYTHON, HERE.parent / "ansible" / "test.py")
+    if arguments:
+        check(*tests, HERE / "tests", *arguments, cwd=work, env=environment)
+        return
+    # Installed before the tests start, because they use the same virtual environment.
+    check(PYTHON, ANSIBLE, "--install")
+    with tempfile.TemporaryFile("w+") as output:
+        # The tests of the collection mostly use one processor, so others run at the same time.
+        ansible = subprocess.Popen([PYTHON, ANSIBLE], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            check(*tests, HERE / "tests", cwd=work, env=environment)
+            check(*tests, "--doctest-modules", "--pyargs", "tko", cwd=work, env=environment)
+            check(PYTHON, "-m", "mypy", "--strict", "--cache-dir", FOLDER / "mypy", "-p", "tko", cwd=work)
+            check(PYTHON, "-m", "mypy.stubtest", "tko", "--allowlist", HERE / "tests" / "stubtest.allow", cwd=work)
+        finally:
+            code = ansible.wait()
+            output.seek(0)
+            print("$", PYTHON, ANSIBLE)
+            print(output.read(), flush=True)
+    if code != 0:
+        sys.exit(code)
 
 
 if __name__ == "__main__":
