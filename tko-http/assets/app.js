@@ -93,8 +93,9 @@
       }
       ages();
     } catch (error) {
-      // The event stream can stay open meanwhile, and does not repeat its events.
-      if (canPass(error)) setTimeout(soon, 2000);
+      // The event stream can stay open meanwhile, and does not repeat its events. Once it has
+      // failed, its reconnection refreshes the page.
+      if (canPass(error) && !wasOff) setTimeout(soon, 2000);
     }
     busy = false;
     if (again) { again = false; soon(); }
@@ -166,9 +167,9 @@
     }
     if (data.more) { isAtLeast = true; every(); } // not named: they can be of any rows
     later(300);
-    if (elsewhere && outside) {
+    if ((elsewhere || isAtLeast) && outside) {
       const number = elsewhere.toLocaleString("en") + (isAtLeast ? " or more" : "");
-      outside.textContent = number + " changes outside these rows";
+      outside.textContent = elsewhere ? number + " changes outside these rows" : "There may be changes outside these rows";
       outside.hidden = false;
     }
   };

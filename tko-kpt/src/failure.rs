@@ -30,7 +30,7 @@ pub enum FunctionFailure {
         /// A clause that says what is wrong.
         problem: String,
     },
-    /// The function exceeded a limit.
+    /// The function exceeded a limit, or got no slot for WebAssembly in time and was not called.
     #[error("function {function} {problem}")]
     Limit {
         /// The function.

@@ -45,11 +45,12 @@ struct FoundFields {
 }
 
 impl FoundFields {
-    /// Adds a field; `room` is the number of fields that may be shown.
-    fn add(&mut self, path: &str, value: &str, room: usize) {
+    /// Adds a field; `room` is the number of fields that may be shown. `value` is called for those
+    /// only, because a value can be large.
+    fn add(&mut self, path: &str, value: impl FnOnce() -> String, room: usize) {
         self.count += 1;
         if self.shown.len() < room {
-            self.shown.push((shortened(path), shortened(value)));
+            self.shown.push((shortened(path), shortened(&value())));
         }
     }
 }
@@ -188,7 +189,7 @@ impl Search {
             Value::Null => implied(&self.put_value),
             old => replacement(old, &pointer, &self.put_value),
         };
-        found.add(&self.path.join("."), &self.put_value, room);
+        found.add(&self.path.join("."), || self.put_value.clone(), room);
         Ok(())
     }
 
@@ -207,13 +208,7 @@ impl Search {
                     budget.take(pointer.len() + self.put_comment.len());
                     budget.check()?;
                     setters.insert(pointer.to_owned(), pattern(&self.put_comment));
-                    // A list can be large, and most fields are only counted.
-                    let shown = if found.shown.len() < room {
-                        value.to_string()
-                    } else {
-                        String::new()
-                    };
-                    found.add(path, &shown, room);
+                    found.add(path, || value.to_string(), room);
                 }
                 return Ok(());
             }
@@ -235,7 +230,7 @@ impl Search {
                 budget.check()?;
                 *value = replacement(value, pointer, &new);
             }
-            found.add(path, &scalar(value).unwrap_or_default(), room);
+            found.add(path, || scalar(value).unwrap_or_default(), room);
             Ok(())
         })
     }
