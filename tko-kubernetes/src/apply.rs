@@ -174,6 +174,7 @@ impl Application<'_> {
         report.health = health_of(&objects, &live);
         let keys: HashSet<&ObjectKey> = objects.iter().map(|one| &one.key).collect();
         live.retain(|key, _| keys.contains(key));
+        self.memory.keep_creations(&keys);
         report.live = live;
         Ok(report)
     }
@@ -260,7 +261,8 @@ impl Application<'_> {
         Ok(Some(applied))
     }
 
-    /// Applies an object without TKO's label: it is new, or was created by another program.
+    /// Applies an object without TKO's label: it is new, was deleted, or another program created or
+    /// replaced it.
     async fn create(&self, object: &DesiredObject, path: &str) -> Result<(Value, bool), String> {
         let found = self
             .client
@@ -268,7 +270,10 @@ impl Application<'_> {
             .await
             .map_err(|failure| self.said(&failure))?;
         let Some(found) = found else {
-            return self.write(object, path, false).await;
+            self.check_creation(&object.key)?;
+            let written = self.write(object, path, false).await?;
+            self.memory.created(&object.key);
+            return Ok(written);
         };
         let label = found
             .pointer("/metadata/labels")
@@ -279,8 +284,30 @@ impl Application<'_> {
                 "it belongs to another ApplySet ({id}), such as another site of the same cluster; \
                  remove it there, or from this package"
             )),
-            None => self.write(object, path, true).await,
+            // Another program keeps replacing the object, and so removes the labels.
+            None if !self.may_create(&object.key) => Ok((found, true)),
+            None => {
+                let written = self.write(object, path, true).await?;
+                self.memory.created(&object.key);
+                Ok(written)
+            }
         }
+    }
+
+    fn may_create(&self, key: &ObjectKey) -> bool {
+        self.memory.may_create(key, self.settings.corrections)
+    }
+
+    /// Refuses to create an object that something else has deleted too often.
+    pub(crate) fn check_creation(&self, key: &ObjectKey) -> Result<(), String> {
+        if self.may_create(key) {
+            return Ok(());
+        }
+        Err(
+            "something else keeps deleting it; TKO creates it again within an hour; find out which \
+             program it is by the audit log of the API server"
+                .to_owned(),
+        )
     }
 
     async fn update(

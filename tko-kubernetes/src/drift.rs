@@ -337,7 +337,8 @@ impl KnownObject {
     }
 }
 
-fn id_of(kind: &GroupKind, namespace: &str, name: &str) -> u64 {
+/// The hash of an object's identity.
+pub(crate) fn id_of(kind: &GroupKind, namespace: &str, name: &str) -> u64 {
     hash_of(&(kind, namespace, name))
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Infrastructure<'a> {
     pub(crate) site: &'a str,
     pub(crate) package: &'a Package,
     pub(crate) cluster: &'a ProvisionedCluster,
+    /// Whether fields of other managers are taken over.
+    pub(crate) force: bool,
 }
 
 impl Infrastructure<'_> {
@@ -63,7 +65,7 @@ impl Infrastructure<'_> {
             settings: self.settings,
             // The remembered state of the management cluster belongs to no site.
             memory: &self.clusters.infrastructure_memory(self.site),
-            force: false,
+            force: self.force,
             lost: AtomicBool::new(false),
             lists: Mutex::default(),
         };

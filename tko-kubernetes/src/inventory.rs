@@ -119,9 +119,13 @@ impl Application<'_> {
                 .iter()
                 .find(|one| one.key.kind.kind == "Namespace" && one.key.name == self.set.namespace);
             if let Some(own) = own {
+                let allowed = self.check_creation(&own.key);
+                allowed
+                    .map_err(|why| Error::unavailable(format!("create the {}", own.key), why))?;
                 let body = self.body(own, false);
                 let made = self.client.apply(&own.path(), &body, self.force).await;
                 made.map_err(|failure| of_cluster(&failure))?;
+                self.memory.created(&own.key);
                 written = self.client.apply(&path, &parent, true).await;
             }
         }

@@ -116,6 +116,7 @@ impl KubernetesScheduler {
             site: id.as_str(),
             package,
             cluster,
+            force: target.force,
         });
         if let Some(infrastructure) = &infrastructure
             && !deleting

@@ -28,8 +28,9 @@ pub struct KubernetesSettings {
     /// Maximum wait for a definition of custom resources to be established, and for a deleted
     /// object to disappear. Default: 60 s.
     pub patience: Duration,
-    /// Maximum number of corrections of one object in an hour. Beyond that, the object is left
-    /// unchanged, and a condition says so. Default: 6.
+    /// Maximum number of corrections of one object in an hour, and, counted separately, of
+    /// creations of an object after the first one. Beyond that, the object is left as it is or
+    /// missing, and a condition says so. Default: 6.
     pub corrections: usize,
 }
 

@@ -1,6 +1,8 @@
-//! What is in `deploy/`: the chart, the manifests for kustomize, the units and the image.
+//! What is in `deploy/`: the chart, the manifests for kustomize, the dashboard, the units and the
+//! image.
 
 mod behind;
+mod grafana;
 mod kills;
 #[path = "../../../tko-helm/tests/helm/program.rs"]
 mod program;
@@ -129,6 +131,13 @@ async fn accept(arguments: &[&str]) {
 async fn the_chart_is_valid_with_all_its_values() {
     let Some(helm) = helm() else { return };
     for values in [&[], SEPARATE, EVERYTHING, SMALL, BARE] {
+        let lint = Command::new(helm)
+            .args(["lint", "--strict"])
+            .arg(root().join("deploy/chart"))
+            .args(values)
+            .output();
+        let lint = lint.expect("helm runs");
+        assert!(lint.status.success(), "{values:?}: {lint:?}");
         let text = render(helm, values).unwrap_or_else(|error| panic!("{values:?}: {error}"));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("manifests.yaml");

@@ -241,3 +241,76 @@ async fn drift_is_corrected_and_never_for_ever() {
         .expect("applied");
     assert!(world.object("configmap settings").await.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
+async fn a_deleted_object_is_created_again_and_never_for_ever() {
+    let world = World::start().await;
+    let scheduler = tko_kubernetes::KubernetesScheduler::new(world.settings().with_corrections(2));
+    let site = site("a", "admin.yaml");
+    let objects = vec![map(None, "settings", "1"), map(None, "other", "1")];
+    let wanted = [deployment("smf", objects)];
+    for _ in 0..3 {
+        world
+            .schedule(&scheduler, &site, &wanted, &[])
+            .await
+            .expect("applied");
+        world.kubectl("delete configmap settings", "").await;
+    }
+    world
+        .refused(
+            &scheduler,
+            &site,
+            &wanted,
+            "something else keeps deleting it",
+        )
+        .await;
+    assert!(world.object("configmap settings").await.is_none());
+    assert!(world.object("configmap other").await.is_some());
+    // A deployment that was removed begins anew.
+    world
+        .schedule(&scheduler, &site, &[], &wanted)
+        .await
+        .expect("removed");
+    world
+        .schedule(&scheduler, &site, &wanted, &[])
+        .await
+        .expect("applied");
+    assert!(world.object("configmap settings").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
+async fn a_replaced_object_is_applied_again_and_never_for_ever() {
+    let world = World::start().await;
+    let scheduler = tko_kubernetes::KubernetesScheduler::new(world.settings().with_corrections(2));
+    let site = site("a", "admin.yaml");
+    let original = map(None, "settings", "1");
+    let wanted = [deployment("smf", vec![original.clone()])];
+    world
+        .schedule(&scheduler, &site, &wanted, &[])
+        .await
+        .expect("applied");
+    for round in 0..3 {
+        // This removes TKO's labels.
+        world.kubectl("replace -f -", &original.to_string()).await;
+        let conditions = world
+            .schedule(&scheduler, &site, &wanted, &[])
+            .await
+            .expect("applied");
+        let found = world
+            .object("configmap settings")
+            .await
+            .expect("it is there");
+        let label = found["metadata"]["labels"].get("applyset.kubernetes.io/part-of");
+        assert_eq!(label.is_some(), round < 2, "round {round}");
+        let is_contested = conditions[0].reason == "Contested";
+        assert_eq!(is_contested, round == 2, "{}", conditions[0].message);
+    }
+    world
+        .schedule(&scheduler, &site, &[], &wanted)
+        .await
+        .expect("removed");
+    let found = world.object("configmap settings").await;
+    assert!(found.is_some(), "without the labels it is not TKO's");
+}

@@ -2,6 +2,7 @@
 
 use crate::world::{World, definition, deleting, deployment, map, site_of};
 use serde_json::{Value, json};
+use tko_core::Record;
 use tko_kubernetes::{FoundKubeconfig, Kubeconfigs};
 
 fn cluster_definition() -> Value {
@@ -13,16 +14,14 @@ fn cluster_definition() -> Value {
     definition
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
-async fn a_provisioned_site_is_made_used_and_removed() {
-    let world = World::start().await;
-    let scheduler = world.scheduler();
+/// A site whose Cluster has these annotations.
+fn provisioned_site(annotations: &Value) -> Record {
     let cluster = json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
-        "metadata": {"name": "c1", "namespace": "fleet"}, "spec": {"size": 3},
+        "metadata": {"name": "c1", "namespace": "fleet", "annotations": annotations},
+        "spec": {"size": 3},
     });
-    let site = site_of(
+    site_of(
         "a",
         vec![
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleet"}}),
@@ -30,7 +29,15 @@ async fn a_provisioned_site_is_made_used_and_removed() {
             map(Some("fleet"), "machines", "3"),
             json!({"apiVersion": "infra.nephio.org/v1", "kind": "Never", "metadata": {"name": "x"}}),
         ],
-    );
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes API server: `cargo xtask kubernetes`, then `bash .ci/long kubernetes`"]
+async fn a_provisioned_site_is_made_used_and_removed() {
+    let world = World::start().await;
+    let scheduler = world.scheduler();
+    let site = provisioned_site(&json!({}));
     let wanted = [deployment("smf", vec![map(None, "settings", "1")])];
     world
         .refused(
@@ -107,6 +114,25 @@ async fn a_provisioned_site_is_made_used_and_removed() {
         .await
         .expect("applied");
     assert!(world.object("configmap settings").await.is_some());
+
+    // The annotation of the Cluster takes fields of its infrastructure over, too.
+    let theirs = map(Some("fleet"), "machines", "theirs").to_string();
+    world
+        .kubectl(
+            "apply --server-side --force-conflicts --field-manager=rival -f -",
+            &theirs,
+        )
+        .await;
+    world
+        .refused(&scheduler, &site, &wanted, "of \"rival\"")
+        .await;
+    let forced = provisioned_site(&json!({"nephio.org/force-conflicts": "true"}));
+    world
+        .schedule(&scheduler, &forced, &wanted, &[])
+        .await
+        .expect("forced");
+    let machines = world.object("configmap machines -n fleet").await;
+    assert_eq!(machines.expect("it is there")["data"]["value"], "3");
 
     world
         .schedule(&scheduler, &deleting(&site), &[], &wanted)
