@@ -49,6 +49,32 @@ pub fn identifier() -> Identifier {
     )
 }
 
+/// The index of the Deployment resource in a package, whatever its namespace; `None` if the package
+/// has none.
+///
+/// # Errors
+/// [`Error::BadArgument`]: the package has several. A reference without a namespace would denote
+/// the one without a namespace, and the annotations of the others would have no effect.
+pub(crate) fn place(package: &Package) -> Result<Option<usize>> {
+    let own = identifier();
+    let mut places = package
+        .iter()
+        .enumerate()
+        .filter(|(_, resource)| {
+            let found = resource.identifier();
+            found.gvk == own.gvk && found.name == own.name
+        })
+        .map(|(at, _)| at);
+    let first = places.next();
+    if places.next().is_some() {
+        return Err(Error::bad(
+            "package",
+            "has several Deployment resources named deployment; keep one",
+        ));
+    }
+    Ok(first)
+}
+
 /// The Deployment resource in parts: the skeleton, its place in the package, and the ids in it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -160,9 +186,7 @@ pub struct Split {
 /// [`Error::BadArgument`]: the package has no Deployment resource, or several; or an id in it is
 /// malformed.
 pub fn split(package: &Package) -> Result<Split> {
-    let at = package
-        .position(&identifier())?
-        .ok_or_else(|| Error::bad("package", "has no Deployment resource"))?;
+    let at = place(package)?.ok_or_else(|| Error::bad("package", "has no Deployment resource"))?;
     let resource = &package.resources()[at];
     let template = named(resource, "templateId")?
         .map(|id| TemplateId::new(&id))
@@ -271,7 +295,7 @@ fn fill_mark(content: &mut Map<String, Value>, name: &str, value: bool) {
 /// [`Error::BadArgument`]: the package has several Deployment resources.
 pub fn merged(package: &Package, asked: &Resource) -> Result<Package> {
     let mut resources = package.resources().to_vec();
-    match package.position(&identifier())? {
+    match place(package)? {
         Some(at) => {
             let Value::Object(over) = asked.value() else {
                 unreachable!("a resource is a map")

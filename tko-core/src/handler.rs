@@ -276,6 +276,11 @@ impl ScheduleReports {
 }
 
 /// Brings a site to the state that its deployments require.
+///
+/// A scheduler with a trigger is called as long as the site's package has such a resource. If the
+/// resource leaves the site and comes back, `removed` may lack deployments that were removed in
+/// between, because another scheduler reported their removal. So a scheduler that can find what it
+/// placed should remove everything that is not in `wanted`.
 #[async_trait]
 pub trait Scheduler: Send + Sync + 'static {
     /// Brings the site up to date and returns conditions for it. Must be idempotent: it is called

@@ -128,9 +128,19 @@ fn creation_says_over_the_template_only_what_it_says() {
 
 #[test]
 fn several_of_them_are_refused() {
-    let of = |namespace: &str| head(json!({"namespace": namespace}), json!({}));
-    let package = Package::from_values([of("a"), of("b")]).expect("two namespaces");
-    assert!(split(&package).is_err());
+    let with = head(json!({"namespace": "a"}), json!({}));
+    for metadata in [json!({"namespace": "b"}), json!({})] {
+        let other = head(metadata, json!({}));
+        let package = Package::from_values([other, with.clone()]).expect("two namespaces");
+        let errors = [
+            split(&package).err(),
+            merged(&package, &asked(None, None, true, false)).err(),
+        ];
+        for error in errors {
+            let error = error.expect("several").to_string();
+            assert!(error.contains("several Deployment resources"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -52,7 +52,8 @@ fn kind(text: &str) -> Result<Kind> {
     })
 }
 
-/// Lists all entities, or `count` of them after `offset`.
+/// Lists all entities, or `count` of them after `offset`. Without a positive `count`, there is no
+/// limit.
 async fn list(
     Path(name): Path<String>,
     State(context): State<SharedContext>,
@@ -61,7 +62,12 @@ async fn list(
 ) -> HttpResult {
     let kind = kind(&name)?;
     let offset = query.number::<usize>("offset")?.unwrap_or(0);
-    let count = query.number::<usize>("count")?.unwrap_or(usize::MAX);
+    let count = query.parsed::<i128>("count", "a number")?.unwrap_or(0);
+    // As in a window of the gRPC API, only a positive count is a limit.
+    let count = match usize::try_from(count) {
+        Ok(0) | Err(_) => usize::MAX,
+        Ok(count) => count,
+    };
     query.end()?;
     let most = context.settings.max_deployment_ids;
     let found = records(api.clone(), List::new(Select::all(kind)))

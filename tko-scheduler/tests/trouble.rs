@@ -144,6 +144,27 @@ async fn a_scheduler_that_panics_or_hangs_delays_no_other() {
     world.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn by_default_a_call_has_five_minutes_and_a_resync_comes_after_ten() {
+    let settings = ScheduleSettings::default();
+    assert_eq!(settings.resync, Duration::from_mins(10));
+    let mut world = World::new();
+    world.site("b").await;
+    let bad: Arc<dyn Scheduler> = Arc::new(Bad);
+    world.start(Registry::new().with_everywhere("bad", bad), settings);
+    tokio::time::sleep(Duration::from_secs(299)).await;
+    let (status, _, message) = world.condition(key("b")).await.expect("started");
+    assert_eq!(status, None, "{message}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (status, _, message) = world.condition(key("b")).await.expect("reported");
+    assert_eq!(status, Some(false));
+    assert!(
+        message.contains("bad failed: did not finish within 300s"),
+        "{message}"
+    );
+    world.stop().await;
+}
+
 /// Panics for `a`, hangs for others.
 struct Bad;
 
@@ -269,6 +290,49 @@ async fn a_registered_plugin_gets_the_sites_that_trigger_it() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].site, "with");
     assert_eq!(told[0].target.as_deref(), Some("ConfigMap core/config"));
+    world.stop().await;
+}
+
+/// Does nothing.
+struct Quiet;
+
+#[async_trait]
+impl Scheduler for Quiet {
+    async fn schedule(&self, _: ScheduleCall<'_>) -> Result<Vec<Condition>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A resource that leaves a site takes nothing off it: what runs there stays until the scheduler is
+/// triggered again, and learns what should run.
+#[tokio::test(start_paused = true)]
+async fn a_scheduler_is_not_called_while_nothing_triggers_it() {
+    let mut world = World::new();
+    let quiet: Arc<dyn Scheduler> = Arc::new(Quiet);
+    let registry = Registry::new().with_everywhere("quiet", quiet);
+    world.start(registry, ScheduleSettings::default());
+    world.plugin("one", &trigger()).await;
+    world.site_with("a", vec![config("site")]).await;
+    let kept = world.deployment("a", "kept", true).await;
+    let gone = world.deployment("a", "gone", true).await;
+    world.settle().await;
+    assert!(!world.recorder.take().is_empty(), "it placed them");
+    world.site_with("a", Vec::new()).await;
+    world.settle().await;
+    world
+        .data
+        .delete(&gone.clone().into())
+        .await
+        .expect("taken");
+    world.settle().await;
+    assert_eq!(world.recorder.take(), []);
+    assert!(world.find(&gone).await.is_none(), "the other removed it");
+    world.site_with("a", vec![config("site")]).await;
+    world.settle().await;
+    let told = world.recorder.take();
+    let last = told.last().expect("it is triggered again");
+    assert_eq!(last.wanted_ids(), [kept.as_str()]);
+    assert!(last.removed.is_empty(), "{told:?}");
     world.stop().await;
 }
 

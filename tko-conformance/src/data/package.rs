@@ -283,17 +283,21 @@ pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     assert_eq!(facts_of(&fixture, &id).await.site, Some(site_id("other")));
 }
 
-/// A package with several Deployment resources, or two resources of one identifier, is refused.
+/// A package with several Deployment resources is refused, also if one of them has no namespace.
 pub async fn several_deployment_resources_are_refused(fixture: DataFixture) {
-    let mut one = deployment(json!({}), json!({}));
-    let mut other = one.clone();
-    one["metadata"]["namespace"] = json!("a");
-    other["metadata"]["namespace"] = json!("b");
-    let merge = named([one, other, facts("X", json!({"k": "v"}))]);
-    let new = NewDeployment::new().merge(merge);
-    refused(
-        fixture.data.create_deployment(new).await,
-        &[BadArgument],
-        "two of them",
-    );
+    let plain = deployment(json!({}), json!({}));
+    let within = |namespace: &str| {
+        let mut resource = plain.clone();
+        resource["metadata"]["namespace"] = json!(namespace);
+        resource
+    };
+    for one in [within("a"), plain.clone()] {
+        let merge = named([one, within("b"), facts("X", json!({"k": "v"}))]);
+        let new = NewDeployment::new().merge(merge);
+        refused(
+            fixture.data.create_deployment(new).await,
+            &[BadArgument],
+            "two of them",
+        );
+    }
 }

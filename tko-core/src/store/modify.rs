@@ -216,9 +216,7 @@ impl<B: Backend + ?Sized> Store<B> {
 /// # Errors
 /// `BadArgument`: the package has several Deployment resources.
 fn restored(package: &Package, old: &Deployment) -> Result<Package> {
-    let lacks = package
-        .position(&deployment_resource::identifier())?
-        .is_none();
+    let lacks = deployment_resource::place(package)?.is_none();
     Ok(if lacks {
         old.whole(package)
     } else {

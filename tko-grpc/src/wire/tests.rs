@@ -102,6 +102,32 @@ fn a_selection_survives_a_round_trip() {
     assert!(unpack_select(&many).is_err());
 }
 
+/// `Purge` and `Approve` would otherwise change everything if a client leaves a variable unset.
+#[test]
+fn an_empty_text_of_a_selection_does_not_select_everything() {
+    let empty = Some(String::new());
+    let executor = wire::Select {
+        kind: wire::Kind::Plugin.into(),
+        executor: empty.clone(),
+        ..Default::default()
+    };
+    assert!(unpack_select(&executor).expect("sound").has_filter());
+    let deployments = wire::Select {
+        kind: wire::Kind::Deployment.into(),
+        ..Default::default()
+    };
+    let parent = wire::Select {
+        parent: empty.clone(),
+        ..deployments.clone()
+    };
+    assert!(unpack_select(&parent).is_err());
+    let concerning = wire::Select {
+        concerning: empty,
+        ..deployments
+    };
+    assert!(unpack_select(&concerning).is_err());
+}
+
 #[test]
 fn a_prepare_step_sends_shared_packages_once() {
     let child = NewDeployment::new()

@@ -77,7 +77,13 @@ async fn windows_page_and_malformed_numbers_are_refused() {
         .map(|site| &site["id"])
         .collect();
     assert_eq!(ids, ["b", "c"]);
-    for query in ["offset=x", "count=-1", "page=2"] {
+    for query in ["count=0", "count=-1", "offset=0", "offset=0&count=0"] {
+        let whole = server.get(&format!("/api/site/list?{query}"));
+        let whole = answer(whole, StatusCode::OK).await;
+        let sites = whole.as_array().expect("a list");
+        assert_eq!(sites.len(), 4, "{query} is no limit");
+    }
+    for query in ["offset=x", "count=x", "page=2"] {
         let refused = server.get(&format!("/api/site/list?{query}"));
         let problem = answer(refused, StatusCode::BAD_REQUEST).await;
         assert_eq!(problem["status"], 400, "{query}");

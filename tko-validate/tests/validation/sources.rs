@@ -91,6 +91,54 @@ async fn folders_are_sources() {
     );
 }
 
+/// The kinds of a running cluster, as `kubectl get --raw /openapi/v2` prints them.
+const CLUSTER: &str = r##"{"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.34.0"}, "paths": {}, "definitions": {
+    "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"type": "object", "properties": {"name": {"type": "string"}}},
+    "com.example.v1.Bar": {
+        "type": "object",
+        "properties": {
+            "apiVersion": {"description": "The version.", "type": "string"},
+            "kind": {"description": "The kind.", "type": "string"},
+            "metadata": {"description": "Metadata.", "$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"},
+            "spec": {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}
+        },
+        "x-kubernetes-group-version-kind": [{"group": "example.com", "kind": "Bar", "version": "v1"}]
+    }
+}}"##;
+
+#[tokio::test]
+async fn the_saved_kinds_of_a_cluster_are_a_source() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("cluster-swagger.json");
+    std::fs::write(&file, CLUSTER).expect("written");
+    let cluster = Arc::new(Directory::open(&file).expect("read"));
+    for (spec, expected) in [
+        ("{size: 1}", None),
+        (
+            "{size: x}",
+            Some("Bar a: spec.size: must be an integer, but is the text \"x\""),
+        ),
+        (
+            "{size: 1, colour: red}",
+            Some("Bar a: spec.colour: is not a known property"),
+        ),
+        ("{}", Some("Bar a: spec.size: is required and missing")),
+    ] {
+        let validator = SchemaValidator::builder()
+            .source(cluster.clone())
+            .missing(MissingSchema::Refuse)
+            .build()
+            .expect("sound");
+        let yaml = format!(
+            "{{apiVersion: example.com/v1, kind: Bar, metadata: {{name: a}}, spec: {spec}}}"
+        );
+        let found = judged(validator, &yaml, true).await;
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+        let is_expected = |text: &String| expected.is_some_and(|start| text.starts_with(start));
+        assert!(found.iter().all(is_expected), "{found:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_kubernetes_version_without_schemas_is_refused_when_built() {
     let old = SchemaValidator::builder().kubernetes("1.12".parse().expect("a version"));

@@ -99,8 +99,7 @@ impl CallScopes {
 
     /// Checks that the new package of a deployment does not move it out of the scopes.
     pub(super) fn cover_package(&self, package: &Package) -> Result<()> {
-        let own = deployment_resource::identifier();
-        if self.scopes.is_empty() || package.position(&own)?.is_none() {
+        if self.scopes.is_empty() || deployment_resource::place(package)?.is_none() {
             return Ok(());
         }
         let named = deployment_resource::split(package)?.resource;
