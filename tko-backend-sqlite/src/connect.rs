@@ -3,7 +3,6 @@
 
 use crate::dictionary::ReadDictionaries;
 use crate::fault::{SqlResult, SqliteFault, translate};
-use crate::feed::SharedChanges;
 use crate::schema::{SchemaState, migrate};
 use crate::settings::{SqliteSettings, SqliteSync};
 use sqlx::sqlite::{
@@ -13,7 +12,9 @@ use sqlx::{ConnectOptions, Executor, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tko_core::feed::ChangeCache;
 use tko_core::{Clock, Error, Result};
+use tokio::sync::Mutex;
 
 /// The file, and the connections that read it.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(crate) struct SqliteFile {
 pub(crate) struct SqliteParts {
     pub(crate) file: SqliteFile,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) recent: SharedChanges,
+    /// The changes that were read recently, without and with packages.
+    pub(crate) recent: [Mutex<ChangeCache>; 2],
 }
 
 impl SqliteFile {

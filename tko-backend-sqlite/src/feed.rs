@@ -17,10 +17,7 @@ use tko_core::{
     Cause, ChangeRecord, ContentHash, Error, Key, Package, Record, Result, Revision, Timestamp,
     Want,
 };
-use tokio::sync::{Mutex, watch};
-
-/// The changes that were read recently, without and with packages.
-pub(crate) type SharedChanges = [Mutex<ChangeCache>; 2];
+use tokio::sync::watch;
 
 /// Maximum number of changes that a feed reads at once, without packages and with them.
 const BATCHES: [usize; 2] = [256, MAX_READ_WITH_PACKAGES];

@@ -3,6 +3,7 @@
 use crate::harness::{CONFIG, MemoryStore, TestServer, now_ms, sent, store};
 use reqwest::StatusCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tko_core::api::MAX_SKIPPED;
 use tko_core::{
     ApiCall, Caller, DataApi, DeploymentId, Guard, Guarded, Kind, List, NewDeployment, Select,
@@ -268,16 +269,26 @@ async fn the_number_of_picked_rows_that_stay_unchanged_is_exact() {
     );
 }
 
-/// Creates a deployment that waits for approval whenever a caller reads the position of the feed.
-/// A confirmed action does that after it has counted what matches.
-struct MeanwhileGuard(MemoryStore);
+/// Creates a deployment that waits for approval when a caller reads the position of the feed after a
+/// list or an entity. A confirmed action does that after it has counted what matches.
+struct MeanwhileGuard {
+    store: MemoryStore,
+    has_read: AtomicBool,
+}
 
 impl Guard for MeanwhileGuard {
     fn check(&self, caller: Option<&Caller>, call: ApiCall<'_>) -> tko_core::Result<()> {
-        if caller.is_some() && matches!(call, ApiCall::FeedPosition) {
-            let new = NewDeployment::new().prepared(true);
-            let created = self.0.create_deployment(new);
-            tokio::task::block_in_place(|| Handle::current().block_on(created))?;
+        if caller.is_none() {
+            return Ok(());
+        }
+        match call {
+            ApiCall::List(_) | ApiCall::Get(_) => self.has_read.store(true, Ordering::Relaxed),
+            ApiCall::FeedPosition if self.has_read.swap(false, Ordering::Relaxed) => {
+                let new = NewDeployment::new().prepared(true);
+                let created = self.store.create_deployment(new);
+                tokio::task::block_in_place(|| Handle::current().block_on(created))?;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -286,7 +297,11 @@ impl Guard for MeanwhileGuard {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_action_by_state_changes_only_what_was_counted() {
     let store = store();
-    let guarded = Guarded::new(Arc::new(store.clone()), MeanwhileGuard(store.clone()));
+    let guard = MeanwhileGuard {
+        store: store.clone(),
+        has_read: AtomicBool::new(false),
+    };
+    let guarded = Guarded::new(Arc::new(store.clone()), guard);
     let settings = HttpServerSettings::default();
     let server = TestServer::serving(Arc::new(guarded), store, settings, Access::new(), 0).await;
     create_waiting(&server, 2).await;
