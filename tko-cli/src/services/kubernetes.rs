@@ -66,8 +66,8 @@ impl KubernetesArgs {
         .access(insecure)
     }
 
-    /// Binds the sockets, and connects to the cluster if the flags name one; `None` if the API is not
-    /// to be served.
+    /// Binds the sockets, and connects to the cluster if the flags require one; `None` without
+    /// `--kubernetes`.
     pub(super) async fn open(&self, insecure: bool) -> anyhow::Result<Option<KubernetesDoor>> {
         if !self.kubernetes {
             return Ok(None);
