@@ -294,12 +294,59 @@ async fn about(connect: &ConnectArgs, console: &mut Console<'_>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::Cli;
-    use clap::{Command, CommandFactory};
+    use clap::{Arg, Command, CommandFactory};
     use std::fmt::Write;
 
     #[test]
     fn the_commands_are_consistent() {
         crate::environment::with_variables(Cli::command()).debug_assert();
+    }
+
+    /// Returns the flag of a command with this long name. `path` has the subcommands.
+    fn flag<'a>(root: &'a Command, path: &str, long: &str) -> &'a Arg {
+        let mut command = root;
+        for name in path.split_whitespace() {
+            command = command.find_subcommand(name).expect("a subcommand");
+        }
+        let mut flags = command.get_arguments();
+        let flag = flags.find(|flag| flag.get_long() == Some(long));
+        flag.expect("a flag")
+    }
+
+    // The default port of the web is tested in `services/web.rs`: its flag has no default value,
+    // so that a port that is given and in use is an error.
+    #[test]
+    fn default_ports_are_those_of_the_original() {
+        let root = Cli::command();
+        for (path, long, port) in [
+            ("about", "grpc-port", "50050"),
+            ("data start", "grpc-port", "50050"),
+            ("data start", "kubernetes-port", "50052"),
+            ("up", "grpc-port", "50050"),
+            ("up", "kubernetes-port", "50052"),
+        ] {
+            let defaults = flag(&root, path, long).get_default_values();
+            assert_eq!(defaults, [port], "{path} --{long}");
+        }
+    }
+
+    #[test]
+    fn short_flags_that_scripts_know_exist() {
+        let root = Cli::command();
+        for (path, long, short) in [
+            ("", "log", 'l'),
+            ("", "quiet", 'q'),
+            ("", "verbose", 'v'),
+            ("", "format", 'o'),
+            ("data start", "journald", 'j'),
+            ("preparer start", "journald", 'j'),
+            ("scheduler start", "journald", 'j'),
+            ("data start", "backend", 'b'),
+        ] {
+            let flag = flag(&root, path, long);
+            assert_eq!(flag.get_short(), Some(short), "{path} --{long}");
+            assert_eq!(flag.is_global_set(), path.is_empty(), "{path} --{long}");
+        }
     }
 
     /// Writes the help texts of a command, its arguments and its subcommands, a line each.

@@ -110,7 +110,8 @@ pub struct ServerAbout {
     pub backend: String,
     /// The addresses on which it listens.
     pub addresses: Vec<String>,
-    /// Whether it is open to the network without TLS or without authentication.
+    /// Whether an interface of its process is open to the network without TLS or without
+    /// authentication.
     pub insecure: bool,
     /// Whether it accepts requests without credentials, with all rights.
     pub open: bool,

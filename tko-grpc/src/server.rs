@@ -167,10 +167,10 @@ impl Server {
 
     /// The services without a transport, for callers that provide their own.
     ///
-    /// `About` reports `addresses` and `insecure`. Watches and waiting claims end when `ending` is
-    /// cancelled. Authentication is included; for client certificates the transport inserts a
-    /// [`Peer`] into the extensions of each request. The transport is responsible for TLS, and for
-    /// keeping open servers off the network.
+    /// `About` reports `addresses`, and `insecure` or [`ServerSettings::reports_insecure`]. Watches
+    /// and waiting claims end when `ending` is cancelled. Authentication is included; for client
+    /// certificates the transport inserts a [`Peer`] into the extensions of each request. The
+    /// transport is responsible for TLS, and for keeping open servers off the network.
     ///
     /// # Errors
     /// [`Internal`](Error::Internal): the description of the protocol is corrupt.
@@ -180,6 +180,7 @@ impl Server {
         insecure: bool,
         ending: CancellationToken,
     ) -> Result<(HealthReporter, Routes)> {
+        let insecure = insecure || self.settings.reports_insecure;
         let max = self.settings.max_message;
         let max_bytes = self.settings.max_bytes;
         let max_streams = self.settings.max_streams;

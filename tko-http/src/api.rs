@@ -215,7 +215,7 @@ async fn about(
         "tkoVersion": env!("CARGO_PKG_VERSION"),
         "backend": about.backend,
         "addressPorts": addresses.collect::<Vec<_>>(),
-        "insecure": context.insecure,
+        "insecure": context.reports_insecure(),
         "revision": position.revision.0,
         "caller": {"name": caller.name(), "roles": caller.roles().collect::<Vec<_>>()},
     }))

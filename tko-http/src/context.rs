@@ -25,7 +25,7 @@ pub(crate) struct HttpContext {
     pub(crate) authentication: Arc<dyn Authenticate>,
     /// The addresses that the server listens on.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// Whether the server is open to the network without TLS or authentication.
+    /// Whether this server is open to the network without TLS or authentication.
     pub(crate) insecure: bool,
     /// Whether connections use TLS, so that cookies can be restricted to it.
     pub(crate) tls: bool,
@@ -42,6 +42,14 @@ pub(crate) struct HttpContext {
     pub(crate) feeds: Arc<Feeds>,
     /// Ends watches when the server stops.
     pub(crate) ending: CancellationToken,
+}
+
+impl HttpContext {
+    /// Whether this server or another interface of the process is open to the network, as shown to
+    /// people.
+    pub(crate) fn reports_insecure(&self) -> bool {
+        self.insecure || self.settings.reports_insecure
+    }
 }
 
 /// The shared state of the routes.

@@ -149,10 +149,11 @@ impl HttpServer {
     /// The routes without a transport, for callers that provide their own. Call it within a
     /// runtime.
     ///
-    /// `insecure` is shown to people. Watches end when `ending` is cancelled. Authentication is
-    /// included; for client certificates the transport inserts a [`Peer`](tko_serve::Peer) into the
-    /// extensions of each request. The transport is responsible for TLS, and for keeping open
-    /// servers off the network.
+    /// `insecure` says whether `addresses` are open to the network. It is shown to people, and a
+    /// server that is not open answers only to names of its own machine. Watches end when `ending`
+    /// is cancelled. Authentication is included; for client certificates the transport inserts a
+    /// [`Peer`](tko_serve::Peer) into the extensions of each request. The transport is responsible
+    /// for TLS, and for keeping open servers off the network.
     pub fn into_routes(
         self,
         addresses: Vec<SocketAddr>,

@@ -11,6 +11,9 @@ pub struct HttpServerSettings {
     pub name: String,
     /// A description of this instance, for people. Default: empty.
     pub description: String,
+    /// Report the process as open to the network, although this server is not: another interface of
+    /// the process accepts the network without TLS or without authentication. Default: false.
+    pub reports_insecure: bool,
     /// Origins of other sites whose pages may call the API, such as `https://portal.example`.
     /// Default: none.
     pub origins: Vec<String>,
@@ -34,6 +37,9 @@ pub struct HttpServerSettings {
     pub max_bytes: usize,
     /// Maximum number of deployments in one batch. Default: 10,000.
     pub max_batch: usize,
+    /// Maximum number of groups that a summary counts apart. The answer says if there are more.
+    /// Default: 10,000.
+    pub max_groups: usize,
     /// Longest time until the response to a request begins. Default: 60 s.
     pub timeout: Duration,
     /// Duration of a modification if the request does not specify it. Default: 5 minutes.
@@ -59,6 +65,7 @@ impl Default for HttpServerSettings {
         Self {
             name: "tko".to_owned(),
             description: String::new(),
+            reports_insecure: false,
             origins: Vec::new(),
             max_body: 64 << 20,
             max_header: 32 << 10,
@@ -69,6 +76,7 @@ impl Default for HttpServerSettings {
             max_bytes_per_connection: 128 << 20,
             max_bytes: 512 << 20,
             max_batch: 10_000,
+            max_groups: 10_000,
             timeout: Duration::from_mins(1),
             modification: Duration::from_mins(5),
             max_modification: Duration::from_hours(1),

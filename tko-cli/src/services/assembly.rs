@@ -4,6 +4,8 @@ use super::controllers::{
     ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs, executors,
 };
 use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
+use super::doors::{Doors, GrpcDoor, InterfaceArgs};
+use super::kubernetes::KubernetesDoor;
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
 use super::plugin_metrics;
@@ -21,21 +23,13 @@ use tko_ansible::AnsibleSettings;
 use tko_core::registry::{PluginFeed, made_by};
 use tko_core::system::SystemClock;
 use tko_core::{Caller, DataApi, Executor, Guarded, PluginType, RoleGuard, WorkerApi};
-use tko_grpc::server::{Access, Server, Sockets};
+use tko_grpc::server::Server;
 use tko_plugin::Timeouts;
 use tko_preparer::ResultCache;
 use tko_validate::CrdFeed;
 use tko_worker::{DeletionController, close_executors};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-
-/// The listening sockets and their settings. They are bound first, because plugins get the address.
-struct Door {
-    sockets: Sockets,
-    access: Access,
-    settings: tko_grpc::server::ServerSettings,
-}
 
 /// A store with its server, controllers and background tasks. `stop` ends them in the order of the
 /// fields.
@@ -48,8 +42,8 @@ pub(crate) struct Assembly {
     web_addresses: Vec<SocketAddr>,
     /// Preparers, schedulers, and the controller that finishes large deletions.
     controllers: TaskGroup,
-    /// The servers of gRPC and HTTP, and the metrics exporter. They outlive the controllers, to
-    /// serve the last calls of these and of remote controllers.
+    /// The servers of gRPC, HTTP and the Kubernetes API, and the metrics exporter. They outlive the
+    /// controllers, to serve the last calls of these and of remote controllers.
     server: TaskGroup,
     /// Background tasks of the store: definitions and validation plugins. They end when dropped.
     background: JoinSet<anyhow::Result<()>>,
@@ -82,44 +76,46 @@ impl Assembly {
         pace: Option<u32>,
     ) -> anyhow::Result<Self> {
         let (data, schemas) = (DataArgs::memory(), SchemaArgs::built_in().with_pace(pace));
-        let metrics = MetricsArgs::default();
-        let served = Some((listen, web, &metrics, &ProbeArgs::default()));
-        Self::new(&data, &schemas, &PluginHost::default(), served).await
+        let served = InterfaceArgs {
+            listen,
+            web,
+            kubernetes: None,
+            metrics: &MetricsArgs::default(),
+            probes: &ProbeArgs::default(),
+        };
+        Self::new(&data, &schemas, &PluginHost::default(), Some(served)).await
     }
 
-    /// A store with its background tasks. `served` adds a server and a metrics exporter.
+    /// A store with its background tasks. `served` adds servers and a metrics exporter.
     pub(crate) async fn new(
         data: &DataArgs,
         schemas: &SchemaArgs,
         plugins: &PluginHost,
-        served: Option<(&ListenArgs, &WebArgs, &MetricsArgs, &ProbeArgs)>,
+        served: Option<InterfaceArgs<'_>>,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
-        let (door, web_door, mut exporter, probes) = match served {
-            Some((listen, web, metrics, probes)) => {
-                let exporter = metrics.open(listen.is_insecure()).await?;
-                let probes = probes.open().await?;
-                let door = Door::open(listen, data).await?;
-                let web_door = web.open(data, listen.is_insecure()).await?;
-                (Some(door), web_door, exporter, probes)
-            }
-            None => (None, None, None, None),
+        let Doors {
+            grpc,
+            web,
+            kubernetes,
+            mut exporter,
+            probes,
+        } = match served {
+            Some(interfaces) => Box::pin(Doors::open(interfaces, data)).await?,
+            None => Doors::default(),
         };
         let results = Arc::new(ResultCache::new(0));
         if let Some(exporter) = &mut exporter {
             let collector = ResultCollector::new(results.clone());
             exporter.registry().register_collector(Box::new(collector));
         }
-        let addresses = door.as_ref().map(|door| door.sockets.addresses());
+        let addresses = grpc.as_ref().map(|door| door.sockets.addresses());
         let mut assembly = Self {
             store_parts: open_store(data, schemas, &clock, exporter.as_mut()).await?,
             clock,
             results,
             addresses: addresses.unwrap_or_default(),
-            web_addresses: web_door
-                .as_ref()
-                .map(WebDoor::addresses)
-                .unwrap_or_default(),
+            web_addresses: web.as_ref().map(WebDoor::addresses).unwrap_or_default(),
             controllers: TaskGroup::default(),
             server: TaskGroup::default(),
             background: JoinSet::new(),
@@ -144,11 +140,14 @@ impl Assembly {
             .follow_validation_plugins(schemas.validator_timeout)
             .await?;
         // Serve only after definitions and validation plugins are loaded.
-        if let Some(door) = door {
+        if let Some(door) = grpc {
             assembly.serve(door);
         }
-        if let Some(door) = web_door {
+        if let Some(door) = web {
             assembly.serve_web(door);
+        }
+        if let Some(door) = kubernetes {
+            assembly.serve_kubernetes(door);
         }
         if let Some(probes) = probes {
             assembly.answer_probes(probes);
@@ -239,7 +238,7 @@ impl Assembly {
         });
     }
 
-    fn serve(&mut self, door: Door) {
+    fn serve(&mut self, door: GrpcDoor) {
         self.server.grace = door.settings.grace;
         let server = Server::new(self.guarded_api())
             .with_settings(door.settings)
@@ -259,6 +258,15 @@ impl Assembly {
         self.server.tasks.spawn(async move {
             let served = server.serve(sockets, stop).await;
             served.context("the HTTP server failed")
+        });
+    }
+
+    fn serve_kubernetes(&mut self, door: KubernetesDoor) {
+        let (server, sockets) = door.server(self.guarded_data(), self.clock.clone());
+        let stop = self.server.stop.clone();
+        self.server.tasks.spawn(async move {
+            let served = server.serve(sockets, stop).await;
+            served.context("the Kubernetes API server failed")
         });
     }
 
@@ -290,7 +298,7 @@ impl Assembly {
     }
 
     /// The API for interfaces that serve people and programs.
-    pub(super) fn guarded_data(&self) -> Arc<dyn DataApi> {
+    fn guarded_data(&self) -> Arc<dyn DataApi> {
         let store = Arc::new(self.store_parts.store.clone());
         Arc::new(Guarded::new(store, RoleGuard::new()))
     }
@@ -300,20 +308,6 @@ impl Assembly {
         let caller = Caller::process();
         let caller = caller.clone().named(controller).unwrap_or(caller);
         Arc::new(self.store_parts.store.clone()).worker_with_caller(caller)
-    }
-
-    /// The clock of all parts.
-    pub(super) fn clock(&self) -> Arc<SystemClock> {
-        self.clock.clone()
-    }
-
-    /// Adds a server next to the gRPC server; both stop together.
-    pub(super) fn add_server<F>(&mut self, serve: impl FnOnce(CancellationToken) -> F)
-    where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let serving = serve(self.server.stop.clone());
-        self.server.tasks.spawn(serving);
     }
 
     /// Starts a preparer.
@@ -394,25 +388,5 @@ impl Assembly {
         self.server.end("the servers").await;
         self.background.shutdown().await;
         close_executors(&self.validation_executors).await;
-    }
-}
-
-impl Door {
-    async fn open(listen: &ListenArgs, data: &DataArgs) -> anyhow::Result<Self> {
-        let sockets = Sockets::bind(&listen.listen()).await?;
-        let access = listen.access()?;
-        let checked = access.check(&sockets.addresses());
-        checked.context(
-            "add --grpc-certificate and --grpc-key, and --grpc-client-ca or --grpc-tokens; \
-             or allow this with --insecure",
-        )?;
-        let mut settings = tko_grpc::server::ServerSettings::default();
-        settings.name.clone_from(&data.name);
-        settings.description.clone_from(&data.description);
-        Ok(Self {
-            sockets,
-            access,
-            settings,
-        })
     }
 }

@@ -1,12 +1,12 @@
 //! The Kubernetes API: its flags, and the server made from them.
 
-use super::assembly::Assembly;
 use super::listen::AccessFiles;
 use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tko_core::system::TimeOrderedIds;
+use tko_core::DataApi;
+use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_grpc::server::{Access, Listen, Sockets, Stack};
 use tko_krm::{KrmServer, KubeReviews};
 
@@ -66,14 +66,11 @@ impl KubernetesArgs {
         .access(insecure)
     }
 
-    /// Starts the server, if the flags enable it.
-    pub(super) async fn serve(
-        &self,
-        assembly: &mut Assembly,
-        insecure: bool,
-    ) -> anyhow::Result<()> {
+    /// Binds the sockets, and connects to the cluster if the flags require one; `None` without
+    /// `--kubernetes`.
+    pub(super) async fn open(&self, insecure: bool) -> anyhow::Result<Option<KubernetesDoor>> {
         if !self.kubernetes {
-            return Ok(());
+            return Ok(None);
         }
         let sockets = Sockets::bind(&Listen {
             stack: self.kubernetes_ip_stack,
@@ -82,29 +79,50 @@ impl KubernetesArgs {
         })
         .await?;
         let access = self.access(insecure)?;
-        if !self.kubernetes_cluster {
+        let cluster = if self.kubernetes_cluster {
+            let kubeconfig = self.kubernetes_kubeconfig.as_deref();
+            Some(KubeReviews::connect(kubeconfig).await?)
+        } else {
             let checked = access.check(&sockets.addresses());
             checked.context(
                 "add --kubernetes-certificate and --kubernetes-key, and --kubernetes-client-ca, \
                  --kubernetes-tokens or --kubernetes-cluster; or allow this with --insecure",
             )?;
-        }
-        let server = KrmServer::new(
-            assembly.guarded_data(),
-            assembly.clock(),
-            Arc::new(TimeOrderedIds),
-        )
-        .with_access(access);
-        let server = if self.kubernetes_cluster {
-            let kubeconfig = self.kubernetes_kubeconfig.as_deref();
-            server.with_cluster(Arc::new(KubeReviews::connect(kubeconfig).await?))
-        } else {
-            server
+            None
         };
-        assembly.add_server(move |stop| async move {
-            let served = server.serve(sockets, stop).await;
-            served.context("the Kubernetes API server failed")
-        });
-        Ok(())
+        Ok(Some(KubernetesDoor {
+            sockets,
+            access,
+            cluster,
+        }))
+    }
+}
+
+/// Bound sockets for the Kubernetes API, with the access to it.
+pub(super) struct KubernetesDoor {
+    sockets: Sockets,
+    access: Access,
+    cluster: Option<KubeReviews>,
+}
+
+impl KubernetesDoor {
+    /// Whether it is open to the network without TLS or without authentication. A cluster
+    /// authenticates every request, and requires TLS.
+    pub(super) fn is_open(&self) -> bool {
+        self.cluster.is_none() && self.access.is_open(&self.sockets.addresses())
+    }
+
+    /// The server, and the sockets on which to serve.
+    pub(super) fn server(
+        self,
+        api: Arc<dyn DataApi>,
+        clock: Arc<SystemClock>,
+    ) -> (KrmServer, Sockets) {
+        let server = KrmServer::new(api, clock, Arc::new(TimeOrderedIds)).with_access(self.access);
+        let server = match self.cluster {
+            Some(cluster) => server.with_cluster(Arc::new(cluster)),
+            None => server,
+        };
+        (server, self.sockets)
     }
 }

@@ -59,7 +59,7 @@ impl MetricsArgs {
         let Some(address) = self.metrics else {
             return Ok(None);
         };
-        let is_open = !address.ip().to_canonical().is_loopback();
+        let is_open = is_open(address);
         if is_open && !insecure {
             return Err(Error::bad(
                 "metrics address",
@@ -86,6 +86,10 @@ impl MetricsArgs {
     }
 }
 
+fn is_open(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
 fn refused(address: SocketAddr, error: &io::Error) -> Error {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "; stop the program that listens there, or choose another port",
@@ -109,6 +113,11 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
+    /// Whether it is open to the network. It has neither TLS nor authentication.
+    pub(super) fn is_open(&self) -> bool {
+        is_open(self.address)
+    }
+
     /// The registry that parts add their metrics to.
     pub(super) fn registry(&mut self) -> &mut Registry {
         &mut self.registry

@@ -6,6 +6,7 @@ use super::assembly::Assembly;
 use super::catalog::CatalogArgs;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
 use super::data::{DataArgs, SchemaArgs};
+use super::doors::InterfaceArgs;
 use super::kubernetes::KubernetesArgs;
 use super::listen::ListenArgs;
 use super::metrics::MetricsArgs;
@@ -146,12 +147,16 @@ impl UpArgs {
             &self.data,
             &self.schemas,
             &plugins,
-            Some((&self.listen, &self.web, &self.metrics, &self.probes)),
+            Some(InterfaceArgs {
+                listen: &self.listen,
+                web: &self.web,
+                kubernetes: Some(&self.kubernetes),
+                metrics: &self.metrics,
+                probes: &self.probes,
+            }),
         )
         .await?;
         plugins.warn_of_root();
-        let insecure = self.listen.is_insecure();
-        self.kubernetes.serve(&mut assembly, insecure).await?;
         assembly.prepare(&self.preparer, &self.controllers);
         let destination = self.scheduler.manifest_destination();
         assembly.schedule(&self.scheduler, &self.controllers, destination);
@@ -165,16 +170,20 @@ impl DataStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
         let plugins = self.plugins.host()?;
-        let mut assembly = Assembly::new(
+        let assembly = Assembly::new(
             &self.data,
             &self.schemas,
             &plugins,
-            Some((&self.listen, &self.web, &self.metrics, &self.probes)),
+            Some(InterfaceArgs {
+                listen: &self.listen,
+                web: &self.web,
+                kubernetes: Some(&self.kubernetes),
+                metrics: &self.metrics,
+                probes: &self.probes,
+            }),
         )
         .await?;
         plugins.warn_of_root();
-        let insecure = self.listen.is_insecure();
-        self.kubernetes.serve(&mut assembly, insecure).await?;
         run_until_signal(assembly, signals).await
     }
 }

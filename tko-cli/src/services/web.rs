@@ -79,12 +79,7 @@ impl WebArgs {
             return Ok(None);
         }
         let access = self.access(insecure)?;
-        let listen = Listen {
-            stack: self.web_ip_stack,
-            address: self.web_address.clone(),
-            port: self.web_port.unwrap_or(PORT),
-        };
-        let sockets = match Sockets::bind(&listen).await {
+        let sockets = match Sockets::bind(&self.listen()).await {
             Ok(sockets) => sockets,
             Err(error) if self.web_port.is_none() && self.web_address.is_empty() => {
                 tracing::warn!(
@@ -111,6 +106,15 @@ impl WebArgs {
         }))
     }
 
+    /// The address to listen on.
+    fn listen(&self) -> Listen {
+        Listen {
+            stack: self.web_ip_stack,
+            address: self.web_address.clone(),
+            port: self.web_port.unwrap_or(PORT),
+        }
+    }
+
     /// Who may connect.
     fn access(&self, insecure: bool) -> tko_core::Result<Access> {
         AccessFiles {
@@ -128,6 +132,16 @@ impl WebDoor {
     /// The addresses that are bound, IPv6 first.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.addresses()
+    }
+
+    /// Whether it is open to the network without TLS or without authentication.
+    pub(super) fn is_open(&self) -> bool {
+        self.access.is_open(&self.addresses())
+    }
+
+    /// Sets whether the server reports that an interface of the process is open to the network.
+    pub(super) fn report_insecure(&mut self, insecure: bool) {
+        self.settings.reports_insecure = insecure;
     }
 
     /// The server, and the sockets on which to serve.
@@ -156,4 +170,18 @@ fn calls(metrics: &PluginMetrics, id: &PluginId) -> Option<PluginCalls> {
         .timed_out(totals.timed_out)
         .running(totals.running);
     Some(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WebArgs;
+    use clap::{Args, Command, FromArgMatches};
+
+    #[test]
+    fn the_default_port_is_that_of_the_original() {
+        let command = WebArgs::augment_args(Command::new("tko"));
+        let matches = command.get_matches_from(["tko"]);
+        let web = WebArgs::from_arg_matches(&matches).expect("valid flags");
+        assert_eq!(web.listen().port, 50051);
+    }
 }

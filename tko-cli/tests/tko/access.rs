@@ -50,6 +50,29 @@ async fn the_network_requires_tls_and_authentication_or_insecure() {
 }
 
 #[tokio::test]
+async fn about_shows_that_any_interface_is_open_to_the_network() {
+    for (flags, is_open) in [
+        (
+            "--metrics 127.0.0.1:0 --kubernetes --kubernetes-port 0",
+            false,
+        ),
+        // Probes reveal nothing.
+        ("--probe-address 0.0.0.0:0", false),
+        ("--metrics 0.0.0.0:0", true),
+        ("--web-ip-stack ipv4 --web-address 0.0.0.0", true),
+        (
+            "--kubernetes --kubernetes-port 0 --kubernetes-ip-stack ipv4 --kubernetes-address 0.0.0.0",
+            true,
+        ),
+    ] {
+        let server = Server::start(&format!("data start --insecure {flags}")).await;
+        let about = server.tko("about -ojson").good().await.json();
+        assert_eq!(about["insecure"], is_open, "{flags}");
+        server.service.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn with_tls_and_tokens_a_client_needs_both() {
     let folder = tempfile::tempdir().expect("a folder");
     let [ca, certificate, key] = certificates(folder.path()).map(|p| p.display().to_string());

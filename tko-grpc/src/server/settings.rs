@@ -11,6 +11,9 @@ pub struct ServerSettings {
     pub name: String,
     /// A description of this instance, for people. Default: empty.
     pub description: String,
+    /// Report the process as open to the network, although this server is not: another interface of
+    /// the process accepts the network without TLS or without authentication. Default: false.
+    pub reports_insecure: bool,
     /// Duration of a modification if the request does not specify it, as in existing clients.
     /// Default: 10 s.
     pub modification: Duration,
@@ -57,6 +60,7 @@ impl Default for ServerSettings {
         Self {
             name: "tko".to_owned(),
             description: String::new(),
+            reports_insecure: false,
             modification: Duration::from_secs(10),
             max_modification: Duration::from_hours(1),
             max_lease: Duration::from_hours(24),

@@ -10,6 +10,7 @@ use tko_core::{
 use tko_grpc::client::{Client, ClientSettings};
 use tko_grpc::proto::v1alpha2 as wire;
 use tko_grpc::proto::v1alpha2::data_client::DataClient;
+use tko_grpc::server::{Access, ServerSettings};
 use tonic::Code;
 
 /// A record as text, without the times of conditions.
@@ -167,6 +168,15 @@ async fn the_server_describes_itself() {
     );
     assert_eq!(about.addresses.len(), 2);
     assert_eq!(about.addresses[0], serving.address.to_string());
+}
+
+#[tokio::test]
+async fn a_server_on_loopback_reports_another_interface_that_is_open() {
+    let mut settings = ServerSettings::default();
+    settings.reports_insecure = true;
+    let serving = Serving::with(settings, Access::default()).await;
+    let about = serving.client().server().await.expect("an answer");
+    assert!(about.insecure);
 }
 
 #[tokio::test]

@@ -12,9 +12,6 @@ use tko_core::{Kind, List, Select};
 /// Maximum number of reasons that a summary lists.
 const REASONS: usize = 10;
 
-/// Maximum number of values of one metadata key that a summary lists.
-const MAX_VALUES: usize = 10_000;
-
 /// Counts by state; with `by=template` or `by=site.KEY`, also per group.
 pub(super) async fn summary(
     State(context): State<SharedContext>,
@@ -60,9 +57,11 @@ pub(super) async fn summary(
     });
     drop(tally);
     if let (Some(groups), Some(map)) = (groups, answer.as_object_mut()) {
+        let most = context.settings.max_groups;
+        map.insert("more".into(), (groups.len() > most).into());
         let groups: Map<String, Value> = groups
             .into_iter()
-            .take(MAX_VALUES)
+            .take(most)
             .map(|(name, counts)| (name, counts.to_value()))
             .collect();
         map.insert("by".into(), groups.into());

@@ -90,7 +90,7 @@ impl Shell {
             instance: format!("{} · {version} · {}", settings.name, about.backend),
             caller: caller.caller.name().to_owned(),
             signed_in: !context.authentication.admits_anyone(),
-            insecure: context.insecure,
+            insecure: context.reports_insecure(),
             revision: number(position.revision.0),
             now_ms: position.now.0 / 1_000,
             notice: None,

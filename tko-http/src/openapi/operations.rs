@@ -233,7 +233,8 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         tag: "instance",
         summary: "Count all entities by state",
         description: "Exact, kept by following the change feed. While `complete` is false, the \
-                      server still counts.",
+                      server still counts. At most 10,000 groups are counted apart, the first by \
+                      name; if there are more, `more` is true.",
         parameters: &[query(
             "by",
             "Count apart: template, or site.KEY with a key of metadata",

@@ -222,7 +222,10 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
                     ("addressPorts", texts("")),
                     (
                         "insecure",
-                        flag("Open to the network without TLS or authentication"),
+                        flag(
+                            "Whether an interface of the process is open to the network without \
+                             TLS or authentication",
+                        ),
                     ),
                     ("revision", count("The last revision of the feed")),
                     ("caller", json!({"type": "object"})),
@@ -249,7 +252,15 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
                     ),
                     (
                         "by",
-                        json!({"type": "object", "additionalProperties": states()}),
+                        json!({
+                            "type": "object",
+                            "additionalProperties": states(),
+                            "description": "The counts of each group, with the parameter by",
+                        }),
+                    ),
+                    (
+                        "more",
+                        flag("With the parameter by: whether there are more groups"),
                     ),
                 ],
                 &["complete", "templates", "sites", "plugins", "deployments"],

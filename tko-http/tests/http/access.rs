@@ -39,6 +39,57 @@ async fn a_token_is_required_everywhere() {
     answer(cookie, StatusCode::OK).await;
 }
 
+#[tokio::test]
+async fn the_cookie_of_a_sign_in_is_kept_from_scripts_and_other_sites() {
+    let server = with_tokens(HttpServerSettings::default()).await;
+    let sign_in = server.post("/sign-in").body(format!("token={TOKEN}"));
+    let signed_in = sent(sign_in, StatusCode::SEE_OTHER).await;
+    let cookie = format!("tko-token={TOKEN}; Path=/; HttpOnly; SameSite=Strict");
+    assert_eq!(signed_in.headers()["set-cookie"], cookie);
+    let sign_out = server.post("/sign-out").bearer_auth(TOKEN);
+    let signed_out = sent(sign_out, StatusCode::SEE_OTHER).await;
+    let cookie = "tko-token=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0";
+    assert_eq!(signed_out.headers()["set-cookie"], cookie);
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_clients_that_ask() {
+    let server = TestServer::start().await;
+    let document = || server.get("/api/v1/openapi.json");
+    let zipped = sent(document().header("accept-encoding", "gzip"), StatusCode::OK).await;
+    assert_eq!(zipped.headers()["content-encoding"], "gzip");
+    let zipped = zipped.bytes().await.expect("a body");
+    let plain = sent(document(), StatusCode::OK).await;
+    assert!(plain.headers().get("content-encoding").is_none());
+    let plain = plain.bytes().await.expect("a body");
+    assert!(
+        zipped.starts_with(&[0x1f, 0x8b]),
+        "not in the format of gzip"
+    );
+    assert!(zipped.len() * 2 < plain.len(), "{} bytes", zipped.len());
+    // Events must not wait in a compressor until there are enough of them.
+    let watch = server.get("/api/v1/watch?kind=site");
+    let events = sent(watch.header("accept-encoding", "gzip"), StatusCode::OK).await;
+    assert!(events.headers().get("content-encoding").is_none());
+}
+
+#[tokio::test]
+async fn a_server_on_loopback_reports_another_interface_that_is_open() {
+    let mut settings = HttpServerSettings::default();
+    settings.reports_insecure = true;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    let about = answer(server.get("/api/v1/about"), StatusCode::OK).await;
+    assert_eq!(about["insecure"], true);
+    let page = sent(server.get("/about"), StatusCode::OK)
+        .await
+        .text()
+        .await;
+    assert!(page.expect("text").contains("open to the network"));
+    // It still answers only to names of its own machine.
+    let rebound = server.get("/api/v1/about").header("host", "evil.example");
+    answer(rebound, StatusCode::MISDIRECTED_REQUEST).await;
+}
+
 /// Stops the time until the returned value is dropped, so that refused requests wait for their
 /// answer. It goes on after [`TIME`], so that a test fails in place of waiting forever.
 fn stop_time() -> mpsc::Sender<()> {

@@ -247,3 +247,36 @@ async fn the_summary_follows_changes() {
         (&json!(1), &json!(1))
     );
 }
+
+#[tokio::test]
+async fn a_summary_says_that_there_are_more_groups() {
+    let mut settings = HttpServerSettings::default();
+    settings.max_groups = 2;
+    let server = TestServer::with(store(), settings, Access::new(), 0).await;
+    // The names of the groups, and whether there are more, once this many sites are counted.
+    let groups = async |sites: usize| {
+        for _ in 0..1_000 {
+            let by_region = server.get("/api/v1/summary?by=site.region");
+            let summary = answer(by_region, StatusCode::OK).await;
+            if summary["complete"] == true && summary["sites"] == json!(sites) {
+                let groups = summary["by"].as_object().expect("groups");
+                let names: Vec<String> = groups.keys().cloned().collect();
+                return (names, summary["more"] == true);
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("not {sites} sites");
+    };
+    let register = async |site: &str, region: &str| {
+        let path = format!("/api/v1/sites/{site}?metadata=region%3D{region}");
+        server.register(&path, "").await;
+    };
+    register("a", "south").await;
+    register("b", "north").await;
+    let both = vec!["north".to_owned(), "south".to_owned()];
+    assert_eq!(groups(2).await, (both.clone(), false));
+    register("c", "west").await;
+    assert_eq!(groups(3).await, (both, true));
+    let all = answer(server.get("/api/v1/summary"), StatusCode::OK).await;
+    assert_eq!(all.get("more"), None, "{all}");
+}
