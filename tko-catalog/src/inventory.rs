@@ -5,7 +5,8 @@
 //! | `entry` | the properties of an inventory |
 //! | `item` | a site as its source says it, and the trait of executors |
 //! | `mapping` | expressions that make ids, templates, metadata and packages |
-//! | `sync` | compares the items with the sites of the inventory; the guard against disappearance |
+//! | `sync` | compares the items with the sites of the inventory |
+//! | `guard` | the guard against a disappearance of many sites, or of their metadata |
 //! | `directory`, `git`, `ansible`, `kubernetes`, `netbox`, `command` | the executors |
 
 mod ansible;
@@ -13,6 +14,7 @@ mod command;
 mod directory;
 pub(crate) mod entry;
 mod git;
+mod guard;
 pub(crate) mod item;
 mod kubernetes;
 mod mapping;

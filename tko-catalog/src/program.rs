@@ -13,9 +13,6 @@ use tko_plugin::{Failure, LogChannel};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// Time between SIGTERM and SIGKILL once the time limit of an inventory's program has passed.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// Maximum number of bytes of standard error that are logged for one run of an inventory's program.
 const MAX_LOG: usize = 1 << 20;
 
@@ -152,9 +149,9 @@ pub(crate) async fn inventory_output(
     let what = format!("run {}", program.path);
     let bounds = Bounds {
         // The whole sync has the same limit. It ends first and drops this call, which kills the
-        // program.
+        // program at once, so there is no grace period.
         timeout: settings.timeout,
-        grace: GRACE,
+        grace: Duration::ZERO,
         output: most,
         log: MAX_LOG,
     };

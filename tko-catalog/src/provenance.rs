@@ -2,7 +2,7 @@
 //!
 //! They are given metadata, so they can be selected and shown like other metadata. Whether an
 //! entity belongs to a catalog or inventory is decided by its given metadata alone: a package
-//! cannot claim it.
+//! cannot claim it. Nor can a copy of the entity, because the metadata also record its id.
 
 use std::sync::Arc;
 use tko_core::select::MAX_PAGE;
@@ -16,8 +16,12 @@ pub const CATALOG_URL: &str = "Catalog.url";
 pub const CATALOG_PATH: &str = "Catalog.path";
 /// The revision of the source: a commit, a tag, or an `ETag`.
 pub const CATALOG_REVISION: &str = "Catalog.revision";
+/// The id of the template, so that a copy with the same metadata is recognized.
+pub const CATALOG_TEMPLATE: &str = "Catalog.template";
 /// The digest of the content that was registered.
 pub const CATALOG_DIGEST: &str = "Catalog.digest";
+/// The content hash of the package that was registered, so that a later edit is recognized.
+pub const CATALOG_PACKAGE: &str = "Catalog.package";
 /// `true` if the source no longer has the template.
 pub const CATALOG_GONE: &str = "Catalog.gone";
 
@@ -25,6 +29,8 @@ pub const CATALOG_GONE: &str = "Catalog.gone";
 pub const INVENTORY: &str = "Inventory.name";
 /// The name of the site in its inventory.
 pub const INVENTORY_ITEM: &str = "Inventory.item";
+/// The id of the site, so that a copy with the same metadata is recognized.
+pub const INVENTORY_SITE: &str = "Inventory.site";
 /// The digest of what the inventory said about the site.
 pub const INVENTORY_DIGEST: &str = "Inventory.digest";
 /// The time at which the inventory no longer had the site, in RFC 3339 format; absent while the
@@ -40,9 +46,27 @@ pub const SYNC_REQUESTED: &str = "Sync.requested";
 /// The request that the last sync answered. The controller writes it.
 pub const SYNC_DONE: &str = "Sync.done";
 /// The digest of the disappearance that a person accepted, as given metadata of an inventory. The
-/// controller removes it when other sites, or none, are missing. It marks each of the sites with
-/// [`INVENTORY_ACCEPTED`], and these marks stay.
+/// controller removes it when there is another disappearance, or none. It marks each of the sites
+/// that vanished with [`INVENTORY_ACCEPTED`], and these marks stay.
 pub const SYNC_ACCEPTED: &str = "Sync.accepted";
+
+/// The name of the catalog that registered a template, or of the inventory that registered a site.
+/// `None` if none did.
+///
+/// A copy, for example by `kubectl get` and `kubectl apply`, has the metadata of the original. A
+/// person made it, so it belongs to none.
+pub(crate) fn owner_of(entity: &Entity) -> Option<&str> {
+    let (name, id) = match entity.key.kind() {
+        Kind::Template => (CATALOG, CATALOG_TEMPLATE),
+        Kind::Site => (INVENTORY, INVENTORY_SITE),
+        Kind::Deployment | Kind::Plugin => return None,
+    };
+    let is_original = entity
+        .given
+        .get(id)
+        .is_none_or(|recorded| recorded == entity.key.id());
+    entity.given.get(name).filter(|_| is_original)
+}
 
 /// The entities of a kind that a catalog or inventory registered: `key` is [`CATALOG`] or
 /// [`INVENTORY`], and `name` its value.
@@ -61,8 +85,8 @@ pub(crate) async fn registered_by(
     loop {
         let page = data.list(&list).await?;
         let entities = page.items.into_iter().map(|record| record.entity);
-        // A package can have this key, too; only given metadata counts.
-        own.extend(entities.filter(|entity| entity.given.get(key) == Some(name)));
+        // A package can have this key, and so can a copy of an entity.
+        own.extend(entities.filter(|entity| owner_of(entity) == Some(name)));
         list.after = page.next;
         if list.after.is_none() {
             return Ok(own);

@@ -7,7 +7,7 @@ use tko_core::{Condition, Error, Generation};
 pub const SYNCED: &str = "Synced";
 /// The kind of the condition that says whether everything in the source is registered.
 pub const COMPLETE: &str = "Complete";
-/// The reason of a [`SYNCED`] condition: too many sites vanished at once.
+/// The reason of a [`SYNCED`] condition: too many sites vanished at once, or would lose metadata.
 pub const MASS_DISAPPEARANCE: &str = "MassDisappearance";
 
 /// Maximum number of problems that a condition lists.
@@ -59,18 +59,21 @@ pub struct SyncReport {
     pub problems: Vec<SyncProblem>,
     /// The disappearance that stopped the sync, if one did.
     pub stopped: Option<MassDisappearance>,
-    /// Whether a person accepted a disappearance, and other sites than those are missing now.
+    /// Whether a person accepted a disappearance, and there is another one now, or none.
     pub(crate) acceptance_ended: bool,
 }
 
-/// A disappearance of sites that a person must confirm.
+/// A disappearance of sites, or of their metadata, that a person must confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MassDisappearance {
-    /// How many sites vanished, without those whose disappearance a person accepted before.
+    /// How many sites vanished or would lose metadata, without those whose disappearance a person
+    /// accepted before.
     pub vanished: usize,
     /// How many sites the inventory had, without the same sites.
     pub of: usize,
-    /// The digest of the sites that vanished, which an acceptance names.
+    /// A metadata key that some of them would lose; `None` if all of them vanished.
+    pub lost_key: Option<String>,
+    /// The digest of these sites, which an acceptance names.
     pub digest: String,
 }
 
@@ -84,18 +87,17 @@ impl SyncReport {
     /// The conditions of the entity after this sync. Equal reports have equal conditions.
     pub(crate) fn conditions(&self, noun: &str, at: Generation) -> Vec<Condition> {
         let synced = if let Some(stop) = &self.stopped {
-            Condition::new(
-                SYNCED,
-                false,
-                MASS_DISAPPEARANCE,
-                format!(
-                    "{} of {} sites vanished at once, which is more than the limit; nothing was \
-                 changed. Check the inventory; if they are really gone, run tko inventory sync \
-                 --accept (disappearance {})",
-                    stop.vanished, stop.of, stop.digest
-                ),
-                at,
-            )
+            let what = match &stop.lost_key {
+                Some(key) => format!("vanished, or would lose metadata such as {key:?},"),
+                None => "vanished".to_owned(),
+            };
+            let message = format!(
+                "{} of {} sites {what} at once, which is more than the limit; nothing was changed. \
+                 Check the inventory; if this is intended, run tko inventory sync --accept \
+                 (disappearance {})",
+                stop.vanished, stop.of, stop.digest
+            );
+            Condition::new(SYNCED, false, MASS_DISAPPEARANCE, message, at)
         } else {
             let mut message = format!("{} {noun}", self.total);
             if !self.revision.is_empty() {

@@ -3,11 +3,11 @@
 //! A sync of an unchanged source writes nothing: each template carries the digest of its content.
 
 use super::entry::CatalogEntry;
-use super::offer::{CatalogSource, Offer};
+use super::offer::{CatalogSource, Offer, UnreadTemplates};
 use super::place::located;
 use crate::provenance::{
-    CATALOG, CATALOG_DIGEST, CATALOG_GONE, CATALOG_PATH, CATALOG_REVISION, CATALOG_URL,
-    registered_by,
+    CATALOG, CATALOG_DIGEST, CATALOG_GONE, CATALOG_PACKAGE, CATALOG_PATH, CATALOG_REVISION,
+    CATALOG_TEMPLATE, CATALOG_URL, owner_of, registered_by,
 };
 use crate::report::{SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::{
     BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewTemplate,
-    Pattern, Result, Select, TemplateId, Want,
+    Package, Pattern, Result, Select, TemplateId, Want,
 };
 use tko_source::package_of;
 
@@ -65,13 +65,8 @@ impl CatalogSync<'_> {
         for chunk in actions.chunks(CHUNK) {
             self.apply(chunk, source, &mut report).await?;
         }
-        let offered: HashSet<&TemplateId> = listing.offers.iter().map(|offer| &offer.id).collect();
-        for (id, entity) in &own {
-            let path = entity.given.get(CATALOG_PATH);
-            if !offered.contains(id) && !listing.unread.contains(id, path) {
-                self.vanished(id, entity, &mut report).await?;
-            }
-        }
+        self.retire(&listing.offers, &listing.unread, &own, &mut report)
+            .await?;
         // A package without a version is offered twice, by its digest and by its alias.
         report.problems.sort();
         report.problems.dedup();
@@ -97,24 +92,31 @@ impl CatalogSync<'_> {
         let Some(entity) = own else {
             return Some(SyncAction::Create);
         };
-        if entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) {
-            let is_marked = entity.given.contains_key(CATALOG_GONE);
-            return is_marked.then(|| SyncAction::Unmark(entity.clone()));
+        let is_same = entity.given.get(CATALOG_DIGEST) == Some(&offer.digest);
+        let is_edited = is_edited(entity);
+        if !is_same || is_edited {
+            if offer.moves || self.entry.mutable {
+                return Some(SyncAction::Replace(entity.clone()));
+            }
+            let revision = entity.given.get(CATALOG_REVISION);
+            let revision = revision.unwrap_or("an unknown revision");
+            let why = if is_edited {
+                format!(
+                    "template {} was changed by hand since it was registered (at {revision}); undo \
+                     the change, or set mutable to true to register the content of the source again",
+                    offer.id
+                )
+            } else {
+                format!(
+                    "version {} has other content than when it was registered (at {revision}); \
+                     publish a new version, or set mutable to true",
+                    offer.id
+                )
+            };
+            report.problems.push(SyncProblem::new(&offer.path, why));
         }
-        if offer.moves || self.entry.mutable {
-            return Some(SyncAction::Replace(entity.clone()));
-        }
-        let why = format!(
-            "version {} has other content than when it was registered (at {}); publish a new \
-             version, or set mutable to true",
-            offer.id,
-            entity
-                .given
-                .get(CATALOG_REVISION)
-                .unwrap_or("an unknown revision")
-        );
-        report.problems.push(SyncProblem::new(&offer.path, why));
-        None
+        let is_marked = is_same && entity.given.contains_key(CATALOG_GONE);
+        is_marked.then(|| SyncAction::Unmark(entity.clone()))
     }
 
     /// Reads the packages of a chunk one after the other, then registers them together.
@@ -150,8 +152,9 @@ impl CatalogSync<'_> {
                         SyncAction::Replace(entity) => Expect::At(entity.version),
                         _ => Expect::Absent,
                     };
+                    let provenance = self.provenance(offer, &package);
                     let new = NewTemplate::new(offer.id.clone(), package)
-                        .metadata(self.provenance(offer))
+                        .metadata(provenance)
                         .expect(expect);
                     ready.push((*offer, new));
                 }
@@ -190,19 +193,21 @@ impl CatalogSync<'_> {
         let why = match error {
             Error::AlreadyExists(_) => {
                 let key = Key::from(&offer.id);
-                let owner = match self.data.get(&key, Want::ROW).await {
-                    // Another process with this catalog was faster.
-                    Ok(record)
-                        if record.entity.given.get(CATALOG) == Some(&self.entry.name)
-                            && record.entity.given.get(CATALOG_DIGEST) == Some(&offer.digest) =>
-                    {
-                        report.total += 1;
-                        return Ok(());
-                    }
-                    Ok(record) => record.entity.given.get(CATALOG).map(str::to_owned),
+                let entity = match self.data.get(&key, Want::ROW).await {
+                    Ok(record) => Some(record.entity),
                     Err(Error::NotFound(_)) => None,
                     Err(error) => return Err(error),
                 };
+                let owner = entity.as_deref().and_then(owner_of);
+                let known = entity
+                    .as_ref()
+                    .and_then(|entity| entity.given.get(CATALOG_DIGEST));
+                let is_own = owner == Some(self.entry.name.as_str());
+                if is_own && known == Some(offer.digest.as_str()) {
+                    // Another process with this catalog was faster.
+                    report.total += 1;
+                    return Ok(());
+                }
                 match owner {
                     Some(name) => format!("template {} belongs to the catalog {name}", offer.id),
                     None => format!(
@@ -225,37 +230,64 @@ impl CatalogSync<'_> {
         Ok(())
     }
 
-    /// The metadata that record the origin of a template.
-    fn provenance(&self, offer: &Offer) -> Metadata {
+    /// The metadata that record the origin of a template with this package.
+    fn provenance(&self, offer: &Offer, package: &Package) -> Metadata {
+        let package = package.hash().to_string();
         [
             (CATALOG, self.entry.name.as_str()),
             (CATALOG_DIGEST, &offer.digest),
+            (CATALOG_PACKAGE, &package),
             (CATALOG_PATH, &offer.path),
             (CATALOG_REVISION, &offer.revision),
+            (CATALOG_TEMPLATE, offer.id.as_str()),
             (CATALOG_URL, &self.entry.public_url()),
         ]
         .into_iter()
         .collect()
     }
 
-    /// Marks a template that the source no longer has, or removes it if nothing refers to it.
-    async fn vanished(
+    /// Marks the templates that the source no longer has, or removes those to which nothing refers.
+    async fn retire(
         &self,
-        id: &TemplateId,
-        entity: &Arc<Entity>,
+        offers: &[Offer],
+        unread: &UnreadTemplates,
+        own: &HashMap<TemplateId, Arc<Entity>>,
         report: &mut SyncReport,
     ) -> Result<()> {
-        if self.entry.prune && !self.is_referred_to(id).await? {
-            match self.data.delete(&entity.key).await {
-                Ok(()) => report.removed += 1,
-                Err(Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
+        let offered: HashSet<&TemplateId> = offers.iter().map(|offer| &offer.id).collect();
+        let mut is_kept = false;
+        for (id, entity) in own {
+            if offered.contains(id) || unread.contains(id, entity.given.get(CATALOG_PATH)) {
+                continue;
             }
-            return Ok(());
+            if self.entry.prune && !self.is_referred_to(id).await? {
+                // An empty source is probably broken, for example a folder whose disk is not
+                // mounted.
+                if !offers.is_empty() {
+                    self.remove(entity, report).await?;
+                    continue;
+                }
+                is_kept = true;
+            }
+            if !entity.given.contains_key(CATALOG_GONE) {
+                self.mark(entity, Some("true")).await?;
+                report.gone += 1;
+            }
         }
-        if !entity.given.contains_key(CATALOG_GONE) {
-            self.mark(entity, Some("true")).await?;
-            report.gone += 1;
+        if is_kept {
+            let why = "the source has no template, so nothing is removed; check the source, or \
+                       delete the templates that are really gone";
+            let problem = SyncProblem::new(&self.entry.name, why);
+            report.problems.push(problem);
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, entity: &Entity, report: &mut SyncReport) -> Result<()> {
+        match self.data.delete(&entity.key).await {
+            Ok(()) => report.removed += 1,
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -285,4 +317,12 @@ impl CatalogSync<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a template has another package than the one that its catalog registered.
+///
+/// An edit does not change [`CATALOG_DIGEST`], which is the digest of the content of the source.
+fn is_edited(entity: &Entity) -> bool {
+    let registered = entity.given.get(CATALOG_PACKAGE);
+    registered.is_some_and(|hash| hash != entity.body.to_string())
 }

@@ -1,15 +1,17 @@
 //! Compares the items of a source with the sites of the inventory, and registers the difference.
 //!
-//! A sync of an unchanged source writes nothing. Nothing at all is written if more sites vanished
-//! than the limit allows, until a person accepts exactly this disappearance.
+//! A sync of an unchanged source writes nothing. Nothing at all is written if more sites vanished,
+//! or would lose metadata, than the limit allows, until a person accepts exactly this disappearance.
 
 use super::entry::InventoryEntry;
+use super::guard::Disappearance;
 use super::item::{InventoryItem, InventorySource};
 use super::mapping::MappedSite;
 use crate::provenance::{
-    INVENTORY, INVENTORY_ACCEPTED, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM, registered_by,
+    INVENTORY, INVENTORY_ACCEPTED, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM,
+    INVENTORY_SITE, owner_of, registered_by,
 };
-use crate::report::{MassDisappearance, SyncProblem, SyncReport};
+use crate::report::{SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
 use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -37,15 +39,16 @@ pub(crate) struct InventorySync<'a> {
 
 /// The items of the source, by id.
 #[derive(Default)]
-struct WantedSites {
-    sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
+pub(super) struct WantedSites {
+    /// The name of each item, and its site, or the reason why it has none.
+    pub(super) sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
     /// The names of items that could not be mapped: their id is not known, or another item has it.
     unread: HashSet<String>,
 }
 
 impl WantedSites {
     /// Whether the source no longer has a site that the inventory registered.
-    fn lacks(&self, id: &SiteId, entity: &Entity) -> bool {
+    pub(super) fn lacks(&self, id: &SiteId, entity: &Entity) -> bool {
         let item = entity.given.get(INVENTORY_ITEM);
         !self.sites.contains_key(id) && !item.is_some_and(|item| self.unread.contains(item))
     }
@@ -76,22 +79,18 @@ impl InventorySync<'_> {
         };
         let wanted = self.map(listing.items, &mut report)?;
         let own = self.own().await?;
-        let mut missing: Vec<&Arc<Entity>> = own
-            .iter()
-            .filter(|(id, entity)| wanted.lacks(id, entity))
-            .map(|(_, entity)| entity)
-            .collect();
-        missing.sort_by(|a, b| a.key.id().cmp(b.key.id()));
-        report.total = own.len() - missing.len();
-        let digest = digest(&missing);
+        let disappearance = Disappearance::of(&own, &wanted);
+        report.total = own.len() - disappearance.missing.len();
+        let digest = disappearance.digest();
         report.acceptance_ended = self.accepted.is_some_and(|accepted| accepted != digest);
-        if let Some(stop) = self.guard(own.len(), &missing, digest) {
+        if let Some(stop) = disappearance.stop(self.entry.limit, self.accepted) {
             report.stopped = Some(stop);
             return Ok(report);
         }
         self.register(&own, wanted.sites, &mut report).await?;
         let is_accepted = self.accepted.is_some() && !report.acceptance_ended;
-        self.retire(&missing, is_accepted, &mut report).await?;
+        self.retire(&disappearance.missing, is_accepted, &mut report)
+            .await?;
         Ok(report)
     }
 
@@ -125,7 +124,9 @@ impl InventorySync<'_> {
             }
             let site = match &item.fault {
                 Some(why) => Err(Error::bad("package", why.clone())),
-                None => mapper.site(&item, id.clone()),
+                None => mapper
+                    .site(&item, id.clone())
+                    .map(|site| self.new_site(&item.name, site)),
             };
             wanted.sites.insert(id, (item.name, site));
         }
@@ -142,64 +143,24 @@ impl InventorySync<'_> {
         Ok(by_id.collect())
     }
 
-    /// The disappearance that stops the sync, if it is not accepted. `missing` are the sites that
-    /// the source no longer has, of `count` that the inventory registered, and `digest` is theirs.
-    ///
-    /// Sites that vanished earlier and are not yet removed count, so that a slow leak is stopped,
-    /// too. Those that a person accepted do not count, even if others of the same acceptance came
-    /// back. A single site may always vanish.
-    fn guard(
-        &self,
-        count: usize,
-        missing: &[&Arc<Entity>],
-        digest: String,
-    ) -> Option<MassDisappearance> {
-        let is_new = |entity: &&Arc<Entity>| !entity.given.contains_key(INVENTORY_GONE);
-        if !missing.iter().any(is_new) {
-            return None;
-        }
-        let is_accepted = |entity: &&&Arc<Entity>| entity.given.contains_key(INVENTORY_ACCEPTED);
-        let accepted = missing.iter().filter(is_accepted).count();
-        let (count, vanished) = (count - accepted, missing.len() - accepted);
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
-        let allowed = (count as f64 * self.entry.limit / 100.0).floor() as usize;
-        if vanished <= allowed.max(1) {
-            return None;
-        }
-        (self.accepted != Some(digest.as_str())).then_some(MassDisappearance {
-            vanished,
-            of: count,
-            digest,
-        })
-    }
-
     /// Registers the sites that are new or different.
     async fn register(
         &self,
         own: &HashMap<SiteId, Arc<Entity>>,
-        sites: BTreeMap<SiteId, (String, Result<MappedSite>)>,
+        sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
         report: &mut SyncReport,
     ) -> Result<()> {
         let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
         for (id, (item, site)) in sites {
-            let site = match site {
-                Ok(site) => site,
+            let new = match site {
+                Ok(new) => new,
                 Err(error) => {
                     report.problems.push(SyncProblem::of(item, &error));
                     continue;
                 }
             };
             let before = own.get(&id);
-            let new = self.new_site(&item, site);
-            let is_same = before.is_some_and(|entity| {
-                entity.given.get(INVENTORY_DIGEST) == new.metadata.get(INVENTORY_DIGEST)
-                    && !entity.given.contains_key(INVENTORY_GONE)
-            });
-            if !is_same {
+            if !before.is_some_and(|entity| is_registered(entity, &new)) {
                 calls.push(Box::pin(self.write(item, new, before)));
             }
             if calls.len() >= CHUNK {
@@ -264,15 +225,14 @@ impl InventorySync<'_> {
             (INVENTORY, self.entry.name.as_str()),
             (INVENTORY_DIGEST, &digest[..32]),
             (INVENTORY_ITEM, item),
+            (INVENTORY_SITE, site.id.as_str()),
         ];
         // Last, so that no item can forge its origin.
         let said = site
             .metadata
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
-        let said = said.filter(|(key, _)| {
-            !key.starts_with(tko_core::metadata::RESERVED) && !key.starts_with("Inventory.")
-        });
+        let said = said.filter(|(key, _)| is_from_source(key));
         let metadata: Metadata = said.chain(own).collect();
         NewSite::new(site.id, site.package)
             .template(site.template)
@@ -307,16 +267,17 @@ impl InventorySync<'_> {
 
     /// The problem that names the owner of a site that already exists.
     async fn taken(&self, key: &Key, digest: &str) -> Result<Written> {
-        let given = match self.data.get(key, Want::ROW).await {
-            Ok(record) => record.entity.given.clone(),
-            Err(Error::NotFound(_)) => Metadata::default(),
+        let entity = match self.data.get(key, Want::ROW).await {
+            Ok(record) => Some(record.entity),
+            Err(Error::NotFound(_)) => None,
             Err(error) => return Err(error),
         };
-        match given.get(INVENTORY) {
+        let known = entity
+            .as_ref()
+            .and_then(|entity| entity.given.get(INVENTORY_DIGEST));
+        match entity.as_deref().and_then(owner_of) {
             // Another process with this inventory was faster.
-            Some(name)
-                if name == self.entry.name && given.get(INVENTORY_DIGEST) == Some(digest) =>
-            {
+            Some(name) if name == self.entry.name && known == Some(digest) => {
                 Ok(Written::Elsewhere)
             }
             Some(name) => Err(Error::bad(
@@ -360,14 +321,15 @@ impl InventorySync<'_> {
     }
 }
 
-/// The digest of a disappearance: of the ids of the missing sites, in their order.
-fn digest(missing: &[&Arc<Entity>]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for entity in missing {
-        hasher.update(entity.key.id().as_bytes());
-        hasher.update(b"\n");
-    }
-    hasher.finalize().to_hex().chars().take(16).collect()
+/// Whether a site is registered as `new`, so that the sync need not write it.
+pub(super) fn is_registered(entity: &Entity, new: &NewSite) -> bool {
+    entity.given.get(INVENTORY_DIGEST) == new.metadata.get(INVENTORY_DIGEST)
+        && !entity.given.contains_key(INVENTORY_GONE)
+}
+
+/// Whether an item may have metadata with this key. All others are TKO's own.
+pub(super) fn is_from_source(key: &str) -> bool {
+    !key.starts_with(tko_core::metadata::RESERVED) && !key.starts_with("Inventory.")
 }
 
 /// Performs writes, several at a time, and counts them. A refused write becomes a problem.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tko_catalog::provenance::SYNC_REQUESTED;
 use tko_core::{
-    Admission, DataApi, Key, NewDeployment, NewPlugin, NewTemplate, Package, PluginId, Result,
-    TemplateId, Violation, async_trait,
+    Admission, DataApi, EntityUpdate, Key, NewDeployment, NewPlugin, NewSite, NewTemplate, Package,
+    PackageUpdate, PluginId, Result, SiteId, TemplateId, Violation, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -121,8 +121,24 @@ async fn a_version_never_changes_unless_that_is_allowed() {
     );
     let read = fixture.template("upf:v1").await.expect("a template");
     assert_eq!(value(read.package.as_ref()), "1");
+    // Nor does a person change it unnoticed.
+    write(folder.path(), "upf/v1/upf.yaml", &config("upf", "1"));
+    assert_synced(&fixture.sync(ID).await);
+    let read = fixture.template("upf:v1").await.expect("a template").entity;
+    let update = EntityUpdate::new(read.key.clone(), read.version)
+        .package(PackageUpdate::Replace(Package::default()));
+    fixture.store.update_entity(update).await.expect("updated");
+    let entity = fixture.sync(ID).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.contains("upf:v1 was changed by hand"), "{message}");
+    // What is mutable has the content of the source.
     let properties = [("url", &*place), ("path", "*/*"), ("mutable", "true")];
     assert_synced(&fixture.add(ID, "directory", &properties).await);
+    let read = fixture.template("upf:v1").await.expect("a template");
+    assert_eq!(value(read.package.as_ref()), "1");
+    fixture.sync_unchanged(ID).await;
+    write(folder.path(), "upf/v1/upf.yaml", &config("upf", "changed"));
+    assert_synced(&fixture.sync(ID).await);
     let read = fixture.template("upf:v1").await.expect("a template");
     assert_eq!(value(read.package.as_ref()), "changed");
 }
@@ -130,31 +146,44 @@ async fn a_version_never_changes_unless_that_is_allowed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["used", "unused"] {
-        write(
-            folder.path(),
-            &format!("{name}/v1/a.yaml"),
-            &config(name, "1"),
-        );
+    let add = |name: &str| {
+        let file = format!("{name}/v1/a.yaml");
+        write(folder.path(), &file, &config(name, "1"));
+    };
+    let remove =
+        |name: &str| fs::remove_dir_all(folder.path().join(name)).expect("it can be removed");
+    for name in ["by-site", "kept", "unused", "used"] {
+        add(name);
     }
     let fixture = Fixture::new();
     let place = url(folder.path());
     fixture.add(ID, "directory", &[("url", &place)]).await;
-    let new = NewDeployment::new().template(TemplateId::new("used:v1").expect("an id"));
+    let template = |id: &str| TemplateId::new(id).expect("an id");
+    let new = NewDeployment::new().template(template("used:v1"));
     fixture.store.create_deployment(new).await.expect("created");
-    fs::remove_dir_all(folder.path().join("used")).expect("removed");
-    fs::remove_dir_all(folder.path().join("unused")).expect("removed");
+    let id = SiteId::new("edge").expect("an id");
+    let new = NewSite::new(id, Package::default()).template(template("by-site:v1"));
+    fixture.store.register_site(new).await.expect("registered");
+    // A copy that a person makes of a template is not from the catalog.
+    let kept = fixture.template("kept:v1").await.expect("a template");
+    let copy = NewTemplate::new(template("copy:v1"), Package::default())
+        .metadata(kept.entity.given.clone());
+    let registered = fixture.store.register_template(copy).await;
+    registered.expect("registered");
+    for name in ["by-site", "unused", "used"] {
+        remove(name);
+    }
     fixture.sync(ID).await;
-    for id in ["used:v1", "unused:v1"] {
+    for id in ["by-site:v1", "unused:v1", "used:v1"] {
         let template = fixture.template(id).await.expect("it stays");
         assert_eq!(template.entity.given.get("Catalog.gone"), Some("true"));
     }
-    fixture
-        .add(ID, "directory", &[("url", &place), ("prune", "true")])
-        .await;
-    assert_eq!(fixture.templates().await, ["used:v1"]);
+    let properties = [("url", &*place), ("prune", "true")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    let left = ["by-site:v1", "copy:v1", "kept:v1", "used:v1"];
+    assert_eq!(fixture.templates().await, left);
     // What comes back is not gone any more.
-    write(folder.path(), "used/v1/a.yaml", &config("used", "1"));
+    add("used");
     fixture.sync(ID).await;
     let template = fixture.template("used:v1").await.expect("it stays");
     assert!(!template.entity.given.contains_key("Catalog.gone"));
@@ -162,8 +191,16 @@ async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
     fs::rename(folder.path(), folder.path().with_extension("away")).expect("renamed");
     let entity = fixture.sync(ID).await;
     assert_eq!(condition(&entity, "Synced").status, Some(false));
-    assert_eq!(fixture.templates().await, ["used:v1"]);
+    assert_eq!(fixture.templates().await, left);
     fs::rename(folder.path().with_extension("away"), folder.path()).expect("renamed");
+    // Nor does an empty one.
+    remove("kept");
+    remove("used");
+    let entity = fixture.sync(ID).await;
+    assert_eq!(condition(&entity, "Synced").status, Some(true));
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.contains("nothing is removed"), "{message}");
+    assert_eq!(fixture.templates().await, left);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tko_catalog::CatalogSettings;
-use tko_core::{DataApi, Entity, NewSite, Package, SiteId};
+use tko_core::{DataApi, Entity, EntityUpdate, Key, NewSite, Package, SiteId};
 use tko_source::SecretFolder;
 
 const ID: &str = "inventory|fleet";
@@ -151,6 +151,72 @@ async fn an_acceptance_lasts_for_each_site_until_that_comes_back() {
     fixture.sync_unchanged(ID).await;
 }
 
+/// Sets one given metadata key of a site, as a person does.
+async fn give(fixture: &Fixture, id: &str, key: &str, value: &str) {
+    let site = fixture.site(id).await.expect("a site").entity;
+    let mut given = site.given.clone();
+    given.insert(key, value);
+    let update = EntityUpdate::new(site.key.clone(), site.version).metadata(given);
+    fixture.store.update_entity(update).await.expect("updated");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sites_do_not_lose_metadata_unasked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hosts.json");
+    let write = |text: String| fs::write(&file, text).expect("a file");
+    let fixture = Fixture::new();
+    write(hosts(0..20));
+    let url = text(&file);
+    assert_synced(&fixture.add(ID, "ansible", &[("url", &*url)]).await);
+    // Metadata that a person gave does not count while the items are the same.
+    for id in ["host-00000", "host-00001", "host-00002"] {
+        give(&fixture, id, "owner", "me").await;
+    }
+    fixture.sync_unchanged(ID).await;
+    // The source has all hosts, but its key has another name.
+    write(hosts(0..20).replace("\"region\"", "\"zone\""));
+    let entity = fixture.sync(ID).await;
+    let synced = condition(&entity, "Synced");
+    assert_eq!(&*synced.reason, "MassDisappearance");
+    let beginning = "20 of 20 sites vanished, or would lose metadata such as \"owner\"";
+    assert!(synced.message.starts_with(beginning), "{}", synced.message);
+    let site = fixture.site("host-00007").await.expect("a site");
+    assert_eq!(site.entity.metadata.get("region"), Some("south"));
+    // An acceptance of the loss does not extend to the disappearance of the same sites.
+    let digest = disappearance(&entity);
+    let accepted = [("Sync.accepted", digest)];
+    write(hosts(0..0));
+    let vanished = fixture.sync_with(ID, &accepted).await;
+    assert_eq!(&*condition(&vanished, "Synced").reason, "MassDisappearance");
+    assert_ne!(disappearance(&vanished), digest);
+    write(hosts(0..20).replace("\"region\"", "\"zone\""));
+    assert_synced(&fixture.sync_with(ID, &accepted).await);
+    let site = fixture.site("host-00007").await.expect("a site");
+    assert_eq!(site.entity.metadata.get("region"), None);
+    assert_eq!(site.entity.metadata.get("zone"), Some("south"));
+    fixture.sync_unchanged(ID).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_is_removed_after_its_grace_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a", "b"] {
+        let file = folder.path().join(format!("{name}.yaml"));
+        fs::write(file, config(name, "1")).expect("a file");
+    }
+    let fixture = Fixture::new();
+    let place = text(folder.path());
+    assert_synced(&fixture.add(ID, "directory", &[("url", &*place)]).await);
+    fs::remove_file(folder.path().join("b.yaml")).expect("removed");
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.sites().await, ["a", "b"]);
+    // As if it had vanished long ago.
+    give(&fixture, "b", "Inventory.gone", "2020-01-01T00:00:00Z").await;
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.sites().await, ["a"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_that_cannot_be_mapped_keeps_its_site() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -217,6 +283,15 @@ async fn an_inventory_touches_only_its_own_sites() {
     assert!(message.contains("c/torn.yaml: "), "{message}");
     let site = fixture.site("b").await.expect("a site");
     assert_eq!(value(site.package.as_ref()), "1");
+    // A copy that a person makes of its site has the same metadata, but is not its site.
+    let id = SiteId::new("copy").expect("an id");
+    let given = site.entity.given.clone();
+    let copy = NewSite::new(id.clone(), Package::default()).metadata(given);
+    fixture.store.register_site(copy).await.expect("registered");
+    fixture.sync(ID).await;
+    assert_eq!(fixture.sites().await, ["a", "b", "copy"]);
+    let key = Key::from(id);
+    fixture.store.delete(&key).await.expect("deleted");
     // A second inventory with the same sites.
     let entity = fixture
         .add("inventory|other", "directory", &[("url", &place)])
@@ -436,6 +511,19 @@ async fn sites_of_netbox_come_page_by_page() {
     let entity = fixture.add(ID, "netbox", &properties).await;
     assert_eq!(&*condition(&entity, "Synced").reason, "Forbidden");
     assert_eq!(fixture.sites().await.len(), 1_234);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_netbox_that_lacks_sites_changes_nothing() {
+    let server = TestServer::start(|_, _| {
+        let page = json!({"count": 9, "next": null, "results": [{"slug": "a"}]});
+        Answer::status(200).body(page.to_string())
+    });
+    let fixture = Fixture::new();
+    let url = server.url("");
+    let entity = fixture.add(ID, "netbox", &[("url", &*url)]).await;
+    assert_eq!(&*condition(&entity, "Synced").reason, "Unavailable");
+    assert!(fixture.sites().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,7 +54,7 @@ pub(crate) enum InventoryCommand {
     Sync {
         #[command(flatten)]
         sync: SyncArgs,
-        /// Confirm that the missing sites that stopped the last sync are really gone
+        /// Accept the disappearance of sites or metadata that stopped the last sync
         #[arg(long, visible_alias = "confirm")]
         accept: bool,
     },
