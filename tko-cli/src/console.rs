@@ -1,6 +1,7 @@
 //! The output of commands: results go to standard output, everything else to standard error.
 
 use crate::output::OutputFormat;
+use crate::printable::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::pin::pin;
@@ -12,10 +13,12 @@ const UNNOTICED: Duration = Duration::from_millis(400);
 /// The time between two updates of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Prints a line to standard error. Errors are ignored: nothing is left to report them to, and the
-/// exit code still tells what happened.
+/// Prints a line to standard error. Characters that a terminal may interpret are escaped, except
+/// line feeds and tabs: most lines quote text of others. Errors are ignored: nothing is left to
+/// report them to, and the exit code still tells what happened.
 pub(crate) fn to_stderr(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let line = line.to_string();
+    let _ = writeln!(std::io::stderr(), "{}", printable(&line, &['\n', '\t']));
 }
 
 /// The outputs of a command, and the format of its results.

@@ -11,7 +11,6 @@
 //! | 6 | not authenticated or not allowed |
 
 use crate::console::to_stderr;
-use crate::printable::printable;
 use std::process::ExitCode;
 use tko_core::ErrorKind;
 
@@ -24,7 +23,7 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let message = message(&error);
-    to_stderr(format_args!("tko: {}", printable(&message, &['\n', '\t'])));
+    to_stderr(format_args!("tko: {message}"));
     let cause = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<tko_core::Error>());

@@ -1,5 +1,6 @@
 //! `tko tosca`: checks service templates in TOSCA.
 
+use crate::printable::printable;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -90,7 +91,7 @@ impl ToscaArgs {
             }
             _ => {
                 for problem in &problems {
-                    writeln!(err, "{problem}")?;
+                    line(err, &problem.to_string())?;
                 }
             }
         }
@@ -102,11 +103,12 @@ impl ToscaArgs {
             let message = format!("the service template is not valid: {errors} problems");
             return Err(Error::bad("path", message).into());
         };
-        match output {
-            ToscaOutput::Dot => write!(out, "{}", picture::dot(&topology))?,
-            ToscaOutput::Svg => write!(out, "{}", picture::svg(&topology))?,
-            ToscaOutput::Text | ToscaOutput::Json => text(&topology, out)?,
-        }
+        let drawn = match output {
+            ToscaOutput::Dot => picture::dot(&topology),
+            ToscaOutput::Svg => picture::svg(&topology),
+            ToscaOutput::Text | ToscaOutput::Json => return Ok(text(&topology, out)?),
+        };
+        write!(out, "{}", printable(&drawn, &['\n', '\t']))?;
         Ok(())
     }
 }
@@ -114,19 +116,23 @@ impl ToscaArgs {
 /// One line for each node and each relationship.
 fn text(topology: &Topology, out: &mut dyn Write) -> std::io::Result<()> {
     for (name, node) in &topology.nodes {
-        writeln!(
-            out,
-            "{name}: {}",
-            node.types.first().map_or("", String::as_str)
-        )?;
+        let node_type = node.types.first().map_or("", String::as_str);
+        line(out, &format!("{name}: {node_type}"))?;
         for (property, given) in &node.properties {
-            writeln!(out, "  {property} = {}", given.value)?;
+            line(out, &format!("  {property} = {}", given.value))?;
         }
         for relationship in &node.relationships {
-            writeln!(out, "  {} -> {}", relationship.name, relationship.target)?;
+            let (name, target) = (&relationship.name, &relationship.target);
+            line(out, &format!("  {name} -> {target}"))?;
         }
     }
     Ok(())
+}
+
+/// Writes one line. Names and values of a foreign service template cannot control the terminal, nor
+/// forge further lines.
+fn line(to: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    writeln!(to, "{}", printable(text, &[]))
 }
 
 fn described(problem: &Problem) -> Value {

@@ -493,6 +493,28 @@ async fn a_remote_that_lost_commits_gets_them_again() {
     assert_eq!(log(&remote), ["site a: 1 added"]);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_repository_is_readable_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().expect("a directory");
+    let root = folder.path().join("r");
+    let call = Call::of("a").with("d1", vec![config("one")]);
+    let made = call.fence(1).make(&repository(&root)).await;
+    made.expect("committed");
+    let shared = git(&root, &["config", "core.sharedRepository"]);
+    assert_eq!(shared.trim(), "0600");
+    let blob = git(&root, &["rev-parse", &format!("HEAD:{FILE}")]);
+    let (first, rest) = blob.trim().split_at(2);
+    let objects = root.join(".git/objects");
+    let folder = objects.join(first);
+    let file = folder.join(rest);
+    for path in [objects, folder, file] {
+        let mode = fs::metadata(&path).expect("it is there").permissions();
+        assert_eq!(mode.mode() & 0o077, 0, "{}", path.display());
+    }
+}
+
 #[tokio::test]
 async fn a_missing_git_is_reported_with_a_remedy() {
     let root = TempDir::new().expect("a directory");

@@ -264,11 +264,15 @@ impl<'a> Analysis<'a> {
             return Some(None);
         };
         let name = self.problems.text(value, path)?.to_owned();
-        let normative = name.starts_with("tosca.") && name.ends_with(".Root");
-        if normative && self.lookup(key.kind, key.document, &name).is_empty() {
+        if is_normative_root(&name) && self.lookup(key.kind, key.document, &name).is_empty() {
             return Some(None);
         }
         self.find(key.kind, key.document, &name, value.at, path)
             .map(Some)
     }
+}
+
+/// Whether a name is that of a root of the normative types, which needs no definition.
+fn is_normative_root(name: &str) -> bool {
+    name.starts_with("tosca.") && name.ends_with(".Root")
 }

@@ -85,7 +85,15 @@ impl Analysis<'_> {
                         self.check_constraints(own, primitive, value, checked);
                         Some(json)
                     }
-                    None => self.check_fields(value, &data_type, checked),
+                    None => {
+                        let json = self.check_fields(value, &data_type, checked)?;
+                        // A value with fields is a map.
+                        let own = &checked.schema.constraints;
+                        for constraints in [&data_type.constraints, own] {
+                            self.check_constraints(constraints, Primitive::Map, value, checked);
+                        }
+                        Some(json)
+                    }
                 }
             }
         }

@@ -58,3 +58,29 @@ async fn a_service_template_that_is_no_text_is_named() {
     let wanted = "rand.yaml: cannot read rand.yaml: not UTF-8 text";
     assert!(error.lines().any(|line| line == wanted), "{error}");
 }
+
+#[tokio::test]
+async fn s14_names_of_a_service_template_do_not_reach_the_terminal_raw() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("foreign.yaml");
+    let text = |node: &str| {
+        format!(
+            "tosca_definitions_version: tosca_simple_yaml_1_3\nnode_types:\n  A: {{}}\n\
+             topology_template:\n  node_templates:\n    {node}\n"
+        )
+    };
+    fs::write(&path, text(r#"a: {type: A, "\e[2J\nforged": 1}"#)).expect("it is written");
+    let error = tko("tosca check").arg(&path).bad(2).await;
+    let wanted = r#"unknown key "\u{1b}[2J\nforged""#;
+    assert!(error.contains(wanted), "{error}");
+    assert!(!error.contains('\u{1b}'), "{error}");
+
+    fs::write(&path, text(r#""\e[2J\nforged": {type: A}"#)).expect("it is written");
+    for format in ["text", "dot", "svg"] {
+        let check = tko("tosca check --output").arg(format).arg(&path);
+        let shown = check.good().await;
+        assert!(!shown.text().contains('\u{1b}'), "{shown}");
+    }
+    let shown = tko("tosca check").arg(&path).good().await;
+    assert_eq!(shown.text(), "\\u{1b}[2J\\nforged: A\n", "{shown}");
+}

@@ -1,9 +1,9 @@
 //! Resolving of node types, capability types and relationship types.
 
-use super::Analysis;
+use super::{Analysis, is_normative_root};
 use crate::document::{TypeKey, TypeKind};
 use crate::entity_type::{CapabilityDefinition, CountRange, EntityType, RequirementDefinition};
-use crate::problem::path_within;
+use crate::problem::{SourcePosition, path_within};
 use crate::schema::PropertyDefinitions;
 use crate::yaml::YamlNode;
 use std::collections::BTreeMap;
@@ -283,6 +283,28 @@ impl Analysis<'_> {
             }
             None => wide.and_then(|wide| wide.relationship.clone()),
         };
+        if let Some(wide) = wide {
+            let is_node = match (&node, &wide.node) {
+                (Some(node), Some(wide)) => self.is_derived(node, wide, value.at, &path),
+                _ => true,
+            };
+            let is_relationship = match (&relationship, &wide.relationship) {
+                (Some(relationship), Some(wide)) => relationship.is_a(&wide.lineage[0]),
+                _ => true,
+            };
+            let is_capability = capability.is_a(&wide.capability.lineage[0]);
+            for (part, is_compatible) in [
+                ("capability", is_capability),
+                ("node", is_node),
+                ("relationship", is_relationship),
+            ] {
+                if !is_compatible {
+                    let message =
+                        format!("the {part} type is not the inherited one, nor derived from it");
+                    self.problems.error(value.at, &path, message);
+                }
+            }
+        }
         let default = wide.map_or(
             CountRange {
                 least: 1,
@@ -298,6 +320,41 @@ impl Analysis<'_> {
             relationship,
             count: count.unwrap_or(default),
         })
+    }
+
+    /// Whether a type is another one or derived from it. The types are not resolved: a node type
+    /// may require nodes of its own type, and a type that is being resolved counts as a cycle.
+    /// Returns true if a parent is wrong, because that is a problem of its own.
+    fn is_derived(
+        &mut self,
+        narrow: &TypeKey,
+        wide: &TypeKey,
+        at: SourcePosition,
+        path: &str,
+    ) -> bool {
+        let mut key = narrow.clone();
+        for _ in 0..self.limits.lineage {
+            if key == *wide {
+                return true;
+            }
+            // Each level looks through the imports.
+            if !self.search(self.documents.len(), at, path) {
+                return true;
+            }
+            let entry = self.documents[key.document].types[&key.kind].get(&key.name);
+            let parent = entry.and_then(|entry| entry.value.get("derived_from")?.as_scalar());
+            let Some(parent) = parent else {
+                return false;
+            };
+            let mut found = self.lookup(key.kind, key.document, parent);
+            match found.pop() {
+                Some(parent) if found.is_empty() => key = parent,
+                // A root that no file defines has no parent.
+                None if is_normative_root(parent) => return false,
+                _ => return true,
+            }
+        }
+        true
     }
 
     /// Reads `[LEAST, MOST]`; the second may be `UNBOUNDED`.

@@ -150,7 +150,9 @@ async fn create(command: &GitCommand, branch: &str) -> Result<()> {
         .map_err(failed)?;
     let name = aside.path().file_name().and_then(|name| name.to_str());
     let branch = format!("--initial-branch={branch}");
-    let arguments = ["init", "--quiet", &branch, "--", name.unwrap_or_default()];
+    let name = name.unwrap_or_default();
+    // The objects contain Secrets, whose files in the work tree have this mode, too.
+    let arguments = ["init", "--quiet", "--shared=0600", &branch, "--", name];
     command.run(&arguments).await?;
     let moved = tokio::fs::rename(aside.path().join(".git"), root.join(".git")).await;
     match moved {
