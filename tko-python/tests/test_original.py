@@ -46,13 +46,14 @@ def test_packages_are_text_of_a_format(client):
     text = "apiVersion: example.org/v1\nkind: Port\nmetadata: {name: n3}\n"
     client.register_template("nf/upf:v1", {"vendor": "a"}, "yaml", text)
     client.register_template(template_id="nf/json:v1", package_format="json", package=json.dumps([port()]).encode())
-    # One resource: the map {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}.
-    cbor = b"\x81\xa3japiVersionbv1dkindcPodhmetadata\xa1dnameaa"
+    # One resource: the map {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}.
+    cbor = b"\x81\xa3japiVersionbv1dkindiConfigMaphmetadata\xa1dnameaa"
     client.register_site("edge/1", "nf/upf:v1", None, "cbor", cbor)
     client.register_site(site_id="edge/2", package_format="cbor", package=[port()])
     for read in (client.get_template("nf/upf:v1"), client.get_template("nf/json:v1"), client.get_site("edge/2")):
         assert read.get_package().get_first(PORT)["metadata"] == {"name": "n3"}
-    assert client.get_site("edge/1").get_package().get_first(tko.GVK("", "v1", "Pod"))["metadata"] == {"name": "a"}
+    settings = client.get_site("edge/1").get_package().get_first(tko.GVK("", "v1", "ConfigMap"))
+    assert settings["metadata"] == {"name": "a"}
     with pytest.raises(ValueError, match="yaml, json, cbor; pass a package by its keyword"):
         client.register_template("nf/upf:v1", {}, [port()])
 
