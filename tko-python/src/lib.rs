@@ -19,6 +19,7 @@ mod select;
 mod store;
 mod stream;
 mod validation;
+mod yaml;
 
 use pyo3::prelude::*;
 use tokio::runtime::Builder;
@@ -64,6 +65,8 @@ fn _tko(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<controller::HandlerCall>()?;
     module.add_function(wrap_pyfunction!(matches_id, module)?)?;
     module.add_function(wrap_pyfunction!(matches_value, module)?)?;
+    module.add_function(wrap_pyfunction!(yaml::decode_yaml, module)?)?;
+    module.add_function(wrap_pyfunction!(yaml::encode_yaml, module)?)?;
     module.add_function(wrap_pyfunction!(plugin_call::encode_answer, module)?)?;
     module.add_function(wrap_pyfunction!(plugin_call::encode_hello, module)?)
 }

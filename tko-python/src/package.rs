@@ -189,16 +189,21 @@ impl PyPackage {
         Ok(Self { slots })
     }
 
-    /// Reads a package from text or bytes: YAML as Kubernetes tools read it, or JSON.
+    /// Reads a package from text or bytes. `format` is `yaml` (as Kubernetes tools read it; JSON is
+    /// read, too), `json` or `cbor`.
     #[staticmethod]
-    fn parse(text: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (text, format="yaml"))]
+    fn parse(text: &Bound<'_, PyAny>, format: &str) -> PyResult<Self> {
+        let format = format
+            .parse::<Format>()
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let bytes = match text.cast::<PyBytes>() {
             Ok(bytes) => bytes.as_bytes().to_vec(),
             Err(_) => text.extract::<String>()?.into_bytes(),
         };
         let package = text
             .py()
-            .detach(|| Package::decode(&bytes, Format::Yaml, Dialect::People, &Limits::default()));
+            .detach(|| Package::decode(&bytes, format, Dialect::People, &Limits::default()));
         Ok(Self::of(&package.map_err(|error| raised(&error))?))
     }
 

@@ -5,6 +5,7 @@ use crate::json::to_python;
 use crate::package::PyPackage;
 use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyString, PyTuple};
 use serde_json::{Map, Value};
 use std::sync::OnceLock;
 use tko_core::{DeploymentId, Key, Modification, Record, view};
@@ -74,9 +75,13 @@ impl PyEntity {
         }
     }
 
-    /// All fields but the package as a dict, with keys in snake case.
+    /// All fields as a dict, with keys in snake case; `package` is a list, if it was read.
     fn to_ard<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &snake(self.detail()))
+        let mut ard = snake(self.detail());
+        if let (Value::Object(map), Some(package)) = (&mut ard, &self.record.package) {
+            map.insert("package".to_owned(), view::package(package));
+        }
+        to_python(py, &ard)
     }
 
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -88,7 +93,20 @@ impl PyEntity {
                 let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
                 to_python(py, &Value::Array(items.iter().map(snake).collect()))
             }
+            // Scripts for the original call a method of the messages' times.
+            Some(Value::String(text)) if name == "created" || name == "updated" => py
+                .import("tko._compatible")?
+                .getattr("TimeText")?
+                .call1((text.as_str(),)),
             Some(value) => to_python(py, value),
+            None if camel(name) == "deploymentIds"
+                && view::deployments_of(&self.record.entity.key).is_some() =>
+            {
+                Err(PyAttributeError::new_err(format!(
+                    "{} was read without the ids of its deployments; get it",
+                    self.record.entity.key
+                )))
+            }
             None => Err(PyAttributeError::new_err(format!(
                 "a {} has no {name:?}",
                 self.record.entity.key.kind()
@@ -183,6 +201,24 @@ impl PyModification {
     #[getter]
     fn until(&self) -> String {
         view::rfc3339(self.0.until)
+    }
+
+    /// The token and the modification, for `token, deployment = ...`.
+    fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyIterator>> {
+        let py = slf.py();
+        let token = PyString::new(py, &slf.get().modification_token()).into_any();
+        PyTuple::new(py, [token, slf.into_any()])?.try_iter()
+    }
+
+    /// The names of the fields as the messages of the original spell them.
+    fn __getattr__(&self, name: &str) -> PyResult<String> {
+        match name {
+            "modificationToken" => Ok(self.modification_token()),
+            "deploymentId" => Ok(self.deployment_id().to_owned()),
+            _ => Err(PyAttributeError::new_err(format!(
+                "a modification has no {name:?}"
+            ))),
+        }
     }
 
     /// The package as it was at the start.

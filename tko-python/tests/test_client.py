@@ -114,7 +114,7 @@ def test_modifications(client):
         client.start_deployment_modification(id)
     package = modification.get_package()
     package[tko.Identifier(PORT, "n3")]["spec"]["vlan"] = 5
-    assert client.end_deployment_modification(modification.modification_token, package) == id
+    assert client.end_deployment_modification(modification.modification_token, package=package) == id
     assert client.get_deployment(id).get_package().get_first(PORT)["spec"] == {"vlan": 5}
     modification = client.start_deployment_modification(id)
     client.cancel_deployment_modification(modification.modification_token)

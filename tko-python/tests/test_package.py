@@ -169,3 +169,4 @@ def test_values_are_checked():
 def positive(value):
     if value <= 0:
         raise ValueError("must be positive")
+    return True

@@ -224,8 +224,8 @@ def create(module, client):
         foresee(module, client, package)
     else:
         result["deployment_id"] = client.create_deployment(
-            params["parent_deployment_id"],
             params["template_id"],
+            params["parent_deployment_id"],
             params["site_id"],
             merge_metadata={**texts(params["metadata"]), NAME: params["name"]},
             merge_package=package,

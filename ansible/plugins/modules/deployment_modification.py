@@ -237,7 +237,7 @@ def applied(module, client):
             after = wanted(module.params, before)
             result["changed"] = before != after
             if result["changed"]:
-                client.end_deployment_modification(token, after)
+                client.end_deployment_modification(token, package=after)
             else:
                 client.cancel_deployment_modification(token)
         except Exception:
@@ -291,7 +291,7 @@ def ended(module, client):
     package = read_package(module.params)
     if module.check_mode:
         return {"changed": True}
-    deployment_id = client.end_deployment_modification(module.params["modification_token"], package)
+    deployment_id = client.end_deployment_modification(module.params["modification_token"], package=package)
     return {"changed": True, "deployment_id": deployment_id}
 
 

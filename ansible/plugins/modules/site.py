@@ -98,7 +98,7 @@ def main():
             "site",
             "site",
             functools.partial(client.get_site, site_id),
-            functools.partial(client.register_site, site_id, template_id, metadata, package),
+            functools.partial(client.register_site, site_id, template_id, metadata, package=package),
             functools.partial(client.delete_site, site_id),
         )
         if module.params["state"] == "present":

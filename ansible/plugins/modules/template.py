@@ -80,7 +80,7 @@ def main():
             "template",
             "template",
             functools.partial(client.get_template, template_id),
-            functools.partial(client.register_template, template_id, metadata, package),
+            functools.partial(client.register_template, template_id, metadata, package=package),
             functools.partial(client.delete_template, template_id),
         )
         if module.params["state"] == "present":

@@ -28,6 +28,7 @@ merging, validation and expressions are those of TKO itself, written in Rust.
 """
 
 from ._client import AsyncClient, Client
+from ._compatible import yaml
 from ._embed import PrepareController, Preparer, ScheduleController, Scheduler, Server, Store
 from ._plugin import (
     Cancelled,
@@ -130,4 +131,5 @@ __all__ = [
     "set_prepared",
     "validate",
     "validate_value",
+    "yaml",
 ]

@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from ._compatible import FORMAT, read_new_deployment, read_package, read_trigger
 from ._connection import _connect
 from ._tko import GVK, ApiOperation, Changes, Data, Entity, Listing, Package, Watching
 
-PackageLike = Package | Iterable[dict[str, Any]]
+PackageLike = Package | Iterable[dict[str, Any]] | str | bytes
+Trigger = GVK | Mapping[str, str]
 Patterns = Sequence[str] | None
 Expect = int | bool | None
 
@@ -62,12 +64,15 @@ class _Calls:
         self,
         template_id: str,
         metadata: Mapping[str, str] | None = None,
+        package_format: str = FORMAT,
         package: PackageLike | None = None,
         expect: Expect = None,
     ) -> Any:
         """Creates or replaces a template; returns its version.
 
+        `package_format` is that of a package as text or bytes: `yaml`, `json` or `cbor`.
         `expect`: None (anything), False (it must not exist), or the version that it must have."""
+        package = read_package(package, package_format)
         return self._run(self._data.register_template(template_id, _dict(metadata), package, expect))
 
     def get_template(self, template_id: str) -> Any:
@@ -79,7 +84,7 @@ class _Calls:
         return self._run(self._data.delete("template", template_id))
 
     def purge_templates(
-        self, *, template_id_patterns: Patterns = None, metadata_patterns: Mapping[str, str] | None = None
+        self, template_id_patterns: Patterns = None, metadata_patterns: Mapping[str, str] | None = None
     ) -> Any:
         """Deletes all matching templates."""
         return self._run(
@@ -93,10 +98,12 @@ class _Calls:
         site_id: str,
         template_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        package_format: str = FORMAT,
         package: PackageLike | None = None,
         expect: Expect = None,
     ) -> Any:
-        """Creates or replaces a site; returns its version. `expect` as for templates."""
+        """Creates or replaces a site; returns its version. `package_format` and `expect` as for templates."""
+        package = read_package(package, package_format)
         return self._run(self._data.register_site(site_id, template_id, _dict(metadata), package, expect))
 
     def get_site(self, site_id: str) -> Any:
@@ -109,7 +116,6 @@ class _Calls:
 
     def purge_sites(
         self,
-        *,
         site_id_patterns: Patterns = None,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
@@ -128,16 +134,20 @@ class _Calls:
 
     def create_deployment(
         self,
-        parent_deployment_id: str | None = None,
         template_id: str | None = None,
+        parent_deployment_id: str | None = None,
         site_id: str | None = None,
         merge_metadata: Mapping[str, str] | None = None,
         prepared: bool = False,
         approved: bool = False,
+        merge_package_format: str = FORMAT,
         merge_package: PackageLike | None = None,
         idempotency_key: str | None = None,
     ) -> Any:
-        """Creates a deployment; returns its id. A second call with the same key creates nothing."""
+        """Creates a deployment; returns its id. A second call with the same key creates nothing.
+
+        `merge_package_format` as `package_format` of templates."""
+        merge_package = read_package(merge_package, merge_package_format)
         return self._run(
             self._data.create_deployment(
                 parent_deployment_id,
@@ -155,7 +165,7 @@ class _Calls:
         """Creates deployments in one call: dicts of the arguments of `create_deployment`.
 
         The result has, in the same order, the id of each, or its Error, which is not raised."""
-        return self._run(self._data.create_deployments([dict(deployment) for deployment in deployments]))
+        return self._run(self._data.create_deployments([read_new_deployment(new) for new in deployments]))
 
     def get_deployment(self, deployment_id: str) -> Any:
         """Reads a deployment with its package."""
@@ -167,13 +177,12 @@ class _Calls:
 
     def purge_deployments(
         self,
-        *,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -200,11 +209,11 @@ class _Calls:
         self,
         *,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -231,11 +240,11 @@ class _Calls:
         *,
         bound: int = 1_000_000,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -301,7 +310,7 @@ class _Calls:
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
+        trigger: Trigger | None = None,
         *,
         bound: int = 1_000_000,
     ) -> Any:
@@ -309,14 +318,14 @@ class _Calls:
         return self._run(
             self._data.count(
                 "plugin",
-                _selection(type=type, name_patterns=name_patterns, executor=executor, trigger=trigger),
+                _selection(type=type, name_patterns=name_patterns, executor=executor, trigger=read_trigger(trigger)),
                 bound,
             )
         )
 
     def update_deployment(self, deployment_id: str, version: int, package: PackageLike) -> Any:
         """Replaces the package if the deployment still has this version; returns the new version."""
-        return self._run(self._data.update(deployment_id, version, package))
+        return self._run(self._data.update(deployment_id, version, read_package(package, FORMAT)))
 
     def update_metadata(self, kind: str, id: str, version: int, metadata: Mapping[str, str]) -> Any:
         """Replaces the metadata that were given to an entity of this version; returns the new version.
@@ -326,12 +335,21 @@ class _Calls:
         return self._run(self._data.update_metadata(kind, id, version, dict(metadata)))
 
     def start_deployment_modification(self, deployment_id: str, seconds: float = 300.0) -> Any:
-        """Starts a modification: until it ends, nobody else can change the package."""
+        """Starts a modification: until it ends, nobody else can change the package.
+
+        `seconds` is the time after which it expires. The result has the token and the package; it can
+        also be unpacked: `token, deployment = client.start_deployment_modification(id)`."""
         return self._run(self._data.start_modification(deployment_id, seconds))
 
-    def end_deployment_modification(self, modification_token: str, package: PackageLike) -> Any:
-        """Commits a modification; returns the id of the deployment."""
-        return self._run(self._data.end_modification(modification_token, package))
+    def end_deployment_modification(
+        self, modification_token: str, package_format: str = FORMAT, package: PackageLike | None = None
+    ) -> Any:
+        """Commits a modification with the new package; returns the id of the deployment.
+
+        `package_format` as for templates."""
+        if package is None:
+            raise TypeError("end_deployment_modification needs the new package, as package=...")
+        return self._run(self._data.end_modification(modification_token, read_package(package, package_format)))
 
     def cancel_deployment_modification(self, modification_token: str) -> Any:
         """Gives up a modification."""
@@ -356,13 +374,16 @@ class _Calls:
         type: str,
         name: str,
         executor: str = "command",
-        arguments: Sequence[str] = (),
+        arguments: Sequence[str] | None = None,
         properties: Mapping[str, str] | None = None,
-        triggers: Sequence[GVK] = (),
+        triggers: Sequence[Trigger] | None = None,
     ) -> Any:
-        """Creates or replaces a plugin; returns its version."""
+        """Creates or replaces a plugin; returns its version.
+
+        A trigger is a GVK, or a dict with the keys `group`, `version` and `kind`."""
+        kinds = [read_trigger(trigger) for trigger in triggers or ()]
         return self._run(
-            self._data.register_plugin(type, name, executor, list(arguments), _dict(properties), list(triggers))
+            self._data.register_plugin(type, name, executor, list(arguments or ()), _dict(properties), kinds)
         )
 
     def get_plugin(self, type: str, name: str) -> Any:
@@ -375,16 +396,18 @@ class _Calls:
 
     def purge_plugins(
         self,
-        *,
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
+        trigger: Trigger | None = None,
     ) -> Any:
         """Deletes all matching plugins."""
         return self._run(
             self._data.purge(
-                "plugin", _selection(type=type, name_patterns=name_patterns, executor=executor, trigger=trigger)
+                "plugin",
+                _selection(
+                    type=type, name_patterns=name_patterns, executor=executor, trigger=read_trigger(trigger)
+                ),
             )
         )
 
@@ -406,9 +429,9 @@ class _Calls:
         self,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
-        *,
         offset: int = 0,
         max_count: int = -1,
+        *,
         packages: bool = False,
     ) -> Listing:
         """Lists templates in the order of their ids."""
@@ -425,9 +448,9 @@ class _Calls:
         site_id_patterns: Patterns = None,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
-        *,
         offset: int = 0,
         max_count: int = -1,
+        *,
         packages: bool = False,
     ) -> Listing:
         """Lists sites in the order of their ids."""
@@ -446,17 +469,17 @@ class _Calls:
     def list_deployments(
         self,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
-        deployment_id_patterns: Patterns = None,
-        *,
         offset: int = 0,
         max_count: int = -1,
+        *,
+        deployment_id_patterns: Patterns = None,
         packages: bool = False,
     ) -> Listing:
         """Lists deployments in the order of their ids."""
@@ -483,15 +506,14 @@ class _Calls:
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
-        *,
+        trigger: Trigger | None = None,
         offset: int = 0,
         max_count: int = -1,
     ) -> Listing:
         """Lists plugins in the order of type and name."""
         return self._data.list(
             "plugin",
-            _selection(type=type, name_patterns=name_patterns, executor=executor, trigger=trigger),
+            _selection(type=type, name_patterns=name_patterns, executor=executor, trigger=read_trigger(trigger)),
             offset,
             max_count,
             False,
@@ -513,15 +535,16 @@ class Client(_Blocking):
     """A client of a TKO server. Every call waits for its result, and Ctrl-C ends the wait.
 
     Within a plugin, `Client()` connects to the server of the call. Otherwise the server is
-    `HOST:PORT`, by default `$TKO_GRPC_SERVER` or `[::1]:50050`. `ca`, `certificate` and `key` are PEM
-    files; `tls=True` trusts the CAs of the operating system. Listings are iterators, which read a
-    bounded number of entities ahead.
+    `HOST:PORT`, by default `$TKO_GRPC_SERVER` or `[::1]:50050`; `host` is another name of `server`. `ca`,
+    `certificate` and `key` are PEM files; `tls=True` trusts the CAs of the operating system. Listings are
+    iterators, which read a bounded number of entities ahead.
     """
 
     def __init__(
         self,
         server: str | None = None,
         *,
+        host: str | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
         certificate: str | os.PathLike[str] | None = None,
@@ -530,7 +553,7 @@ class Client(_Blocking):
         tls: bool = False,
         timeout: float | None = None,
     ) -> None:
-        super().__init__(_connect(server, token, ca, certificate, key, server_name, tls, timeout))
+        super().__init__(_connect(server, host, token, ca, certificate, key, server_name, tls, timeout))
 
     def __enter__(self) -> Client:
         return self
@@ -549,6 +572,7 @@ class AsyncClient(_Calls):
         self,
         server: str | None = None,
         *,
+        host: str | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
         certificate: str | os.PathLike[str] | None = None,
@@ -557,7 +581,7 @@ class AsyncClient(_Calls):
         tls: bool = False,
         timeout: float | None = None,
     ) -> None:
-        super().__init__(_connect(server, token, ca, certificate, key, server_name, tls, timeout))
+        super().__init__(_connect(server, host, token, ca, certificate, key, server_name, tls, timeout))
 
     def _run(self, operation: ApiOperation) -> Any:
         return operation.start()

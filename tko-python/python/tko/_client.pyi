@@ -4,7 +4,8 @@ from typing import Any, TypedDict
 
 from ._tko import GVK, ApiOperation, Changes, Data, Entity, Error, Listing, Modification, Package, Watching
 
-PackageLike = Package | Iterable[dict[str, Any]]
+PackageLike = Package | Iterable[dict[str, Any]] | str | bytes
+Trigger = GVK | Mapping[str, str]
 Patterns = Sequence[str] | None
 Expect = int | bool | None
 
@@ -29,9 +30,9 @@ class _Calls:
         self,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
-        *,
         offset: int = 0,
         max_count: int = -1,
+        *,
         packages: bool = False,
     ) -> Listing: ...
     def list_sites(
@@ -39,25 +40,25 @@ class _Calls:
         site_id_patterns: Patterns = None,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
-        *,
         offset: int = 0,
         max_count: int = -1,
+        *,
         packages: bool = False,
     ) -> Listing: ...
     def list_deployments(
         self,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
-        deployment_id_patterns: Patterns = None,
-        *,
         offset: int = 0,
         max_count: int = -1,
+        *,
+        deployment_id_patterns: Patterns = None,
         packages: bool = False,
     ) -> Listing: ...
     def list_plugins(
@@ -65,8 +66,7 @@ class _Calls:
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
-        *,
+        trigger: Trigger | None = None,
         offset: int = 0,
         max_count: int = -1,
     ) -> Listing: ...
@@ -79,19 +79,21 @@ class _Blocking(_Calls):
         self,
         template_id: str,
         metadata: Mapping[str, str] | None = None,
+        package_format: str = "yaml",
         package: PackageLike | None = None,
         expect: Expect = None,
     ) -> int: ...
     def get_template(self, template_id: str) -> Entity: ...
     def delete_template(self, template_id: str) -> None: ...
     def purge_templates(
-        self, *, template_id_patterns: Patterns = None, metadata_patterns: Mapping[str, str] | None = None
+        self, template_id_patterns: Patterns = None, metadata_patterns: Mapping[str, str] | None = None
     ) -> Bulk: ...
     def register_site(
         self,
         site_id: str,
         template_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        package_format: str = "yaml",
         package: PackageLike | None = None,
         expect: Expect = None,
     ) -> int: ...
@@ -99,19 +101,19 @@ class _Blocking(_Calls):
     def delete_site(self, site_id: str) -> None: ...
     def purge_sites(
         self,
-        *,
         site_id_patterns: Patterns = None,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
     ) -> Bulk: ...
     def create_deployment(
         self,
-        parent_deployment_id: str | None = None,
         template_id: str | None = None,
+        parent_deployment_id: str | None = None,
         site_id: str | None = None,
         merge_metadata: Mapping[str, str] | None = None,
         prepared: bool = False,
         approved: bool = False,
+        merge_package_format: str = "yaml",
         merge_package: PackageLike | None = None,
         idempotency_key: str | None = None,
     ) -> str: ...
@@ -120,13 +122,12 @@ class _Blocking(_Calls):
     def delete_deployment(self, deployment_id: str) -> None: ...
     def purge_deployments(
         self,
-        *,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -135,11 +136,11 @@ class _Blocking(_Calls):
         self,
         *,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -149,11 +150,11 @@ class _Blocking(_Calls):
         *,
         bound: int = 1_000_000,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -178,14 +179,16 @@ class _Blocking(_Calls):
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
+        trigger: Trigger | None = None,
         *,
         bound: int = 1_000_000,
     ) -> int: ...
     def update_deployment(self, deployment_id: str, version: int, package: PackageLike) -> int: ...
     def update_metadata(self, kind: str, id: str, version: int, metadata: Mapping[str, str]) -> int: ...
     def start_deployment_modification(self, deployment_id: str, seconds: float = 300.0) -> Modification: ...
-    def end_deployment_modification(self, modification_token: str, package: PackageLike) -> str: ...
+    def end_deployment_modification(
+        self, modification_token: str, package_format: str = "yaml", package: PackageLike | None = None
+    ) -> str: ...
     def cancel_deployment_modification(self, modification_token: str) -> None: ...
     def retry_deployment(self, deployment_id: str) -> int: ...
     def retry_site(self, site_id: str) -> int: ...
@@ -194,19 +197,18 @@ class _Blocking(_Calls):
         type: str,
         name: str,
         executor: str = "command",
-        arguments: Sequence[str] = (),
+        arguments: Sequence[str] | None = None,
         properties: Mapping[str, str] | None = None,
-        triggers: Sequence[GVK] = (),
+        triggers: Sequence[Trigger] | None = None,
     ) -> int: ...
     def get_plugin(self, type: str, name: str) -> Entity: ...
     def delete_plugin(self, type: str, name: str) -> None: ...
     def purge_plugins(
         self,
-        *,
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
+        trigger: Trigger | None = None,
     ) -> Bulk: ...
     def revision(self) -> int: ...
     def history(self, kind: str, id: str, before: int | None = None, limit: int = 100) -> list[Change]: ...
@@ -216,6 +218,7 @@ class Client(_Blocking):
         self,
         server: str | None = None,
         *,
+        host: str | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
         certificate: str | os.PathLike[str] | None = None,
@@ -232,6 +235,7 @@ class AsyncClient(_Calls):
         self,
         server: str | None = None,
         *,
+        host: str | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
         certificate: str | os.PathLike[str] | None = None,
@@ -247,19 +251,21 @@ class AsyncClient(_Calls):
         self,
         template_id: str,
         metadata: Mapping[str, str] | None = None,
+        package_format: str = "yaml",
         package: PackageLike | None = None,
         expect: Expect = None,
     ) -> Awaitable[int]: ...
     def get_template(self, template_id: str) -> Awaitable[Entity]: ...
     def delete_template(self, template_id: str) -> Awaitable[None]: ...
     def purge_templates(
-        self, *, template_id_patterns: Patterns = None, metadata_patterns: Mapping[str, str] | None = None
+        self, template_id_patterns: Patterns = None, metadata_patterns: Mapping[str, str] | None = None
     ) -> Awaitable[Bulk]: ...
     def register_site(
         self,
         site_id: str,
         template_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        package_format: str = "yaml",
         package: PackageLike | None = None,
         expect: Expect = None,
     ) -> Awaitable[int]: ...
@@ -267,19 +273,19 @@ class AsyncClient(_Calls):
     def delete_site(self, site_id: str) -> Awaitable[None]: ...
     def purge_sites(
         self,
-        *,
         site_id_patterns: Patterns = None,
         template_id_patterns: Patterns = None,
         metadata_patterns: Mapping[str, str] | None = None,
     ) -> Awaitable[Bulk]: ...
     def create_deployment(
         self,
-        parent_deployment_id: str | None = None,
         template_id: str | None = None,
+        parent_deployment_id: str | None = None,
         site_id: str | None = None,
         merge_metadata: Mapping[str, str] | None = None,
         prepared: bool = False,
         approved: bool = False,
+        merge_package_format: str = "yaml",
         merge_package: PackageLike | None = None,
         idempotency_key: str | None = None,
     ) -> Awaitable[str]: ...
@@ -288,13 +294,12 @@ class AsyncClient(_Calls):
     def delete_deployment(self, deployment_id: str) -> Awaitable[None]: ...
     def purge_deployments(
         self,
-        *,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -303,11 +308,11 @@ class AsyncClient(_Calls):
         self,
         *,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -317,11 +322,11 @@ class AsyncClient(_Calls):
         *,
         bound: int = 1_000_000,
         parent_deployment_id: str | None = None,
-        metadata_patterns: Mapping[str, str] | None = None,
         template_id_patterns: Patterns = None,
         template_metadata_patterns: Mapping[str, str] | None = None,
         site_id_patterns: Patterns = None,
         site_metadata_patterns: Mapping[str, str] | None = None,
+        metadata_patterns: Mapping[str, str] | None = None,
         prepared: bool | None = None,
         approved: bool | None = None,
         deployment_id_patterns: Patterns = None,
@@ -346,14 +351,16 @@ class AsyncClient(_Calls):
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
+        trigger: Trigger | None = None,
         *,
         bound: int = 1_000_000,
     ) -> Awaitable[int]: ...
     def update_deployment(self, deployment_id: str, version: int, package: PackageLike) -> Awaitable[int]: ...
     def update_metadata(self, kind: str, id: str, version: int, metadata: Mapping[str, str]) -> Awaitable[int]: ...
     def start_deployment_modification(self, deployment_id: str, seconds: float = 300.0) -> Awaitable[Modification]: ...
-    def end_deployment_modification(self, modification_token: str, package: PackageLike) -> Awaitable[str]: ...
+    def end_deployment_modification(
+        self, modification_token: str, package_format: str = "yaml", package: PackageLike | None = None
+    ) -> Awaitable[str]: ...
     def cancel_deployment_modification(self, modification_token: str) -> Awaitable[None]: ...
     def retry_deployment(self, deployment_id: str) -> Awaitable[int]: ...
     def retry_site(self, site_id: str) -> Awaitable[int]: ...
@@ -362,19 +369,18 @@ class AsyncClient(_Calls):
         type: str,
         name: str,
         executor: str = "command",
-        arguments: Sequence[str] = (),
+        arguments: Sequence[str] | None = None,
         properties: Mapping[str, str] | None = None,
-        triggers: Sequence[GVK] = (),
+        triggers: Sequence[Trigger] | None = None,
     ) -> Awaitable[int]: ...
     def get_plugin(self, type: str, name: str) -> Awaitable[Entity]: ...
     def delete_plugin(self, type: str, name: str) -> Awaitable[None]: ...
     def purge_plugins(
         self,
-        *,
         type: str | None = None,
         name_patterns: Patterns = None,
         executor: str | None = None,
-        trigger: GVK | None = None,
+        trigger: Trigger | None = None,
     ) -> Awaitable[Bulk]: ...
     def revision(self) -> Awaitable[int]: ...
     def history(self, kind: str, id: str, before: int | None = None, limit: int = 100) -> Awaitable[list[Change]]: ...

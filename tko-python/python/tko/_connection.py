@@ -27,6 +27,7 @@ def _address() -> str:
 
 def _connect(
     server: str | None,
+    host: str | None,
     token: str | None,
     ca: str | os.PathLike[str] | None,
     certificate: str | os.PathLike[str] | None,
@@ -35,8 +36,10 @@ def _connect(
     tls: bool,
     timeout: float | None,
 ) -> Data:
+    if server and host:
+        raise TypeError("server and host are two names of one argument")
     return Data.connect(
-        server or _address(),
+        server or host or _address(),
         token=token,
         ca=_read(ca),
         certificate=_read(certificate),

@@ -47,10 +47,17 @@ def validate_value(name: str, value: Any, complete: bool, schema: Any) -> None:
     """Checks a value; raises ValueError with the name and the reason.
 
     `schema` is a type (`str`), its name (`"str"`), several of these, or a dict of `type`, `required`
-    (default False; checked if `complete`), `function` (gets the value, raises if it is wrong) and
-    `schema`: the schemas of the keys of a dict, where unknown keys are wrong.
+    (default False; checked if `complete`), `function` and `schema`: the schemas of the keys of a dict,
+    where unknown keys are wrong.
+
+    `function` gets the value. The value is wrong if the function raises, or returns anything false,
+    also None: a function that only raises must return True at its end. The match object of `re` is true.
 
     >>> validate_value("spec", {"vlan": 17}, True, {"type": dict, "schema": {"vlan": int}})
+    >>> validate_value("vlan", 4095, True, {"type": int, "function": lambda vlan: vlan < 4095})
+    Traceback (most recent call last):
+    ...
+    ValueError: vlan: the function of the schema returned False for 4095
     >>> validate_value("spec", {"lan": 17}, True, {"schema": {"vlan": int}})
     Traceback (most recent call last):
     ...
@@ -73,9 +80,11 @@ def validate_value(name: str, value: Any, complete: bool, schema: Any) -> None:
     function: Callable[[Any], Any] | None = schema.get("function")
     if function is not None:
         try:
-            function(value)
+            result = function(value)
         except Exception as error:
             raise ValueError(f"{name}: {error}") from error
+        if not result:
+            raise ValueError(f"{name}: the function of the schema returned {result!r} for {value!r}")
 
 
 def _check_keys(name: str, value: Any, complete: bool, schemas: Mapping[str, Any]) -> None:

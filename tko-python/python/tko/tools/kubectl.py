@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._plugin import execute
+from .. import _plugin
 from .._tko import Package
 
 
@@ -11,17 +11,22 @@ def context(kube_context: str | None) -> tuple[str, ...]:
     return () if kube_context is None else (f"--context={kube_context}",)
 
 
+def execute(*args: str, input: str | None = None, kube_context: str | None = None) -> str:
+    """Runs kubectl with arguments and returns its stdout; raises ExecuteError with its stderr if it fails."""
+    return _plugin.execute("kubectl", *args, *context(kube_context), input=input)
+
+
 def apply(package: Package, kube_context: str | None = None) -> str:
     """Applies the resources of a package; returns what kubectl says. An empty one needs no kubectl."""
     if len(package) == 0:
         return ""
-    return execute("kubectl", "apply", *context(kube_context), "--filename=-", input=str(package))
+    return _plugin.execute("kubectl", "apply", *context(kube_context), "--filename=-", input=str(package))
 
 
 def delete(package: Package, kube_context: str | None = None) -> str:
     """Deletes the resources of a package. Those that do not exist are ignored."""
     if len(package) == 0:
         return ""
-    return execute(
+    return _plugin.execute(
         "kubectl", "delete", *context(kube_context), "--ignore-not-found", "--filename=-", input=str(package)
     )
