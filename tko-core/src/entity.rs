@@ -550,6 +550,11 @@ pub const PREPARED: &str = "Prepared";
 /// The kind of the condition that says whether a prepared deployment is approved.
 pub const APPROVED: &str = "Approved";
 
+/// The kind of the condition that says since when an entity is being deleted.
+///
+/// It is written together with [`Entity::deleting`], and always true.
+pub const DELETING: &str = "Deleting";
+
 /// The reason of an [`APPROVED`] condition: the package was edited after a person approved it.
 ///
 /// Until someone approves the new package, the site keeps the generation that is

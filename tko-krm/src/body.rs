@@ -113,6 +113,33 @@ pub(crate) fn object(
     parse(&request.body, format, validation)
 }
 
+/// Reads the operations of a JSON patch. Equal keys in an operation are treated as in an object.
+pub(crate) fn json_patch(
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> KrmAnswer<(Value, Vec<String>)> {
+    let patch = serde_json::from_slice(bytes)
+        .map_err(|error| KrmFailure::bad_request(format!("cannot read the patch: {error}")))?;
+    if validation == FieldValidation::Ignore {
+        return Ok((patch, Vec::new()));
+    }
+    // An operation is one level deeper than its value. Values that are too deep are refused when
+    // they are applied.
+    let limits = Limits::new().depth(MAX_DEPTH + 1);
+    let Err(error @ DecodeError::DuplicateKey { .. }) =
+        decode(bytes, Format::Json, Dialect::Programs, &limits)
+    else {
+        return Ok((patch, Vec::new()));
+    };
+    let why = tko_core::error::chain(&error);
+    if validation == FieldValidation::Strict {
+        return Err(KrmFailure::bad_request(format!(
+            "strict decoding error: {why}"
+        )));
+    }
+    Ok((patch, vec![why]))
+}
+
 /// Reads one object.
 pub(crate) fn parse(
     bytes: &[u8],

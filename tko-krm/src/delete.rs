@@ -52,30 +52,33 @@ impl DeleteOptions {
             })?;
             decoded.into_iter().next().unwrap_or_default()
         };
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        for name in ["apiVersion", "kind"] {
+            text(&body, name)?;
+        }
+        typed(&body, "gracePeriodSeconds", "an integer", Value::as_i64)?;
         let mut options = Self {
             dry_run: dry_run(&request.query)?,
             ..Self::default()
         };
-        for value in body
-            .get("dryRun")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            match value.as_str() {
-                Some("All") => options.dry_run = true,
-                other => return Err(unknown_dry_run(other.unwrap_or_default())),
+        for value in typed(&body, "dryRun", "a list of text", texts)?.unwrap_or_default() {
+            match value {
+                "All" => options.dry_run = true,
+                other => return Err(unknown_dry_run(other)),
             }
         }
-        if let Some(preconditions) = body.get("preconditions") {
-            options.uid = text(preconditions.get("uid"));
-            options.version = text(preconditions.get("resourceVersion"));
+        if let Some(preconditions) = typed(&body, "preconditions", "a map", as_map)? {
+            options.uid = text(preconditions, "uid")?.map(str::to_owned);
+            options.version = text(preconditions, "resourceVersion")?.map(str::to_owned);
         }
-        let policy = text(body.get("propagationPolicy"))
-            .or_else(|| request.query.get("propagationPolicy").map(str::to_owned));
-        let orphan = body.get("orphanDependents").and_then(Value::as_bool);
-        options.finalizer = match (policy.as_deref(), orphan) {
+        let query = &request.query;
+        let policy = text(&body, "propagationPolicy")?.or(query.get("propagationPolicy"));
+        let orphan = typed(&body, "orphanDependents", "a boolean", Value::as_bool)?;
+        // Some clients have options in the query.
+        let orphan = orphan.or_else(|| {
+            let is_given = query.all("orphanDependents").next().is_some();
+            is_given.then(|| query.is_true("orphanDependents"))
+        });
+        options.finalizer = match (policy, orphan) {
             (Some(_), Some(_)) => {
                 return Err(KrmFailure::invalid_options(
                     "propagationPolicy",
@@ -108,6 +111,43 @@ impl DeleteOptions {
         reply::warn(&mut reply, &self.warnings);
         reply
     }
+}
+
+/// An option in the body; `None` if it is absent or null.
+///
+/// # Errors
+/// 400 if `read` returns `None`, because the option has another type than `expected`. An ignored
+/// option could delete what the client wants to keep.
+fn typed<'b, T>(
+    options: &'b Value,
+    name: &str,
+    expected: &str,
+    read: impl FnOnce(&'b Value) -> Option<T>,
+) -> KrmAnswer<Option<T>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match read(value) {
+            Some(option) => Ok(Some(option)),
+            None => Err(KrmFailure::bad_request(format!(
+                "cannot read the options: {name} is not {expected}"
+            ))),
+        },
+    }
+}
+
+/// An option in the body that is text.
+fn text<'b>(options: &'b Value, name: &str) -> KrmAnswer<Option<&'b str>> {
+    typed(options, name, "text", Value::as_str)
+}
+
+/// The items of a list of text.
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    value.as_array()?.iter().map(Value::as_str).collect()
+}
+
+/// The value, if it is a map.
+fn as_map(value: &Value) -> Option<&Value> {
+    value.is_object().then_some(value)
 }
 
 /// Answers a DELETE of an object.
@@ -272,7 +312,7 @@ pub(crate) async fn delete_collection(
     let position = request.data.feed_position().await;
     let position = position.map_err(|error| KrmFailure::from_other(&error))?;
     let version = object::resource_version(position.revision);
-    let mut head = table::list_head(resource, table::list_metadata(version, None, None));
+    let mut head = table::list_head(resource, table::list_metadata(version, None));
     head["items"] = items.into();
     Ok(options.answer(&head))
 }

@@ -116,6 +116,14 @@ impl KrmFailure {
         Box::new(Self::new(409, "AlreadyExists", message).of(resource, name))
     }
 
+    /// Tells the client that it can repeat the request, which gets another generated name.
+    pub(crate) fn with_other_name(mut self: Box<Self>) -> Box<Self> {
+        if self.reason == "AlreadyExists" {
+            self.retry_after = Some(RETRY_SECONDS);
+        }
+        self
+    }
+
     pub(crate) fn conflict(
         resource: &'static ResourceType,
         name: &str,

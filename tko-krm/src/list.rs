@@ -188,7 +188,7 @@ pub(crate) async fn list(
         let version = Some(version);
         Continuation { version, after }.to_token()
     });
-    let metadata = table::list_metadata(version, next.as_deref(), None);
+    let metadata = table::list_metadata(version, next.as_deref());
     let items = listed.items.iter().map(|record| form.item(context, record));
     let value = match representation {
         Representation::Object | Representation::Discovery => {

@@ -5,6 +5,7 @@ use crate::ready::{READY, ready};
 use crate::resource::{API_VERSION, ResourceType};
 use crate::stored::StoredMetadata;
 use serde_json::{Map, Value, json};
+use tko_core::entity::DELETING;
 use tko_core::metadata::RESERVED;
 use tko_core::{
     ContentHash, DeploymentId, Entity, Facts, Key, Limits, Record, Revision, SiteId, TemplateId,
@@ -101,15 +102,14 @@ pub(crate) fn metadata(record: &Record) -> Value {
     map.insert("resourceVersion".into(), version.to_string().into());
     map.insert("generation".into(), entity.generation.0.into());
     map.insert("creationTimestamp".into(), time(entity.created).into());
+    if let Some(deletion) = deletion(entity, &stored) {
+        map.insert("deletionTimestamp".into(), deletion.into());
+        map.insert("deletionGracePeriodSeconds".into(), 0.into());
+    }
     let mut finalizers = stored.finalizers.clone();
     if entity.deleting {
         // TKO keeps the entity until its schedulers have removed it from their sites.
-        map.insert("deletionTimestamp".into(), time(entity.updated).into());
-        map.insert("deletionGracePeriodSeconds".into(), 0.into());
         finalizers.push(SCHEDULED_FINALIZER.to_owned());
-    } else if let Some(deletion) = &stored.deletion {
-        map.insert("deletionTimestamp".into(), deletion.as_str().into());
-        map.insert("deletionGracePeriodSeconds".into(), 0.into());
     }
     let labels = names::labels(&entity.metadata, &stored);
     if !labels.is_empty() {
@@ -128,6 +128,16 @@ pub(crate) fn metadata(record: &Record) -> Value {
         map.insert("managedFields".into(), json!(stored.managers));
     }
     Value::Object(map)
+}
+
+/// The time at which the deletion was requested, which never changes; `None` if it was not.
+fn deletion(entity: &Entity, stored: &StoredMetadata) -> Option<String> {
+    if stored.deletion.is_some() || !entity.deleting {
+        return stored.deletion.clone();
+    }
+    // Entities that earlier versions marked have no such condition.
+    let requested = entity.condition(DELETING);
+    Some(time(requested.map_or(entity.updated, |one| one.since)))
 }
 
 /// The finalizer that stands for the schedulers, on entities that TKO is deleting.

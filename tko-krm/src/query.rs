@@ -51,12 +51,13 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A boolean: absent, `false` and `0` are false, anything else is true, as in Kubernetes.
+    /// A boolean: absent, `false` in any case and `0` are false, anything else is true, as in
+    /// Kubernetes. The client for Python sends `False`.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.0
             .iter()
             .find(|(key, _)| key == name)
-            .is_some_and(|(_, value)| !matches!(value.as_str(), "false" | "0"))
+            .is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// A number; `None` if it is absent or empty.
@@ -118,12 +119,14 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        let uri = "/x?labelSelector=a%3Db%2Cc&watch&limit=5&dryRun=All&dryRun=x&pretty=0"
-            .parse()
-            .expect("a URI");
+        let uri =
+            "/x?labelSelector=a%3Db%2Cc&watch&limit=5&dryRun=All&dryRun=x&pretty=0&force=False"
+                .parse()
+                .expect("a URI");
         let query = Query::of(&uri).expect("well encoded");
         assert_eq!(query.get("labelSelector"), Some("a=b,c"));
         assert!(query.is_true("watch") && !query.is_true("pretty") && !query.is_true("none"));
+        assert!(!query.is_true("force"));
         assert_eq!(query.number("limit").expect("a number"), Some(5));
         assert_eq!(query.all("dryRun").collect::<Vec<_>>(), ["All", "x"]);
         assert!(Query::of(&"/x?a=%zz".parse().expect("a URI")).is_err());

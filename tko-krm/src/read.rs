@@ -62,7 +62,7 @@ pub(crate) fn represented(
         Representation::Table(version) => {
             let kind = record.entity.key.kind();
             let at = object::resource_version(record.revision.unwrap_or_default());
-            let metadata = Value::Object(table::list_metadata(at, None, None));
+            let metadata = Value::Object(table::list_metadata(at, None));
             let mut table = table::table(version, kind, metadata, true);
             table["rows"] = vec![row(context, record, version, include(query)?)].into();
             table

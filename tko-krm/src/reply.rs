@@ -10,6 +10,10 @@ use serde_json::Value;
 /// The response to a request.
 pub(crate) type Reply = Response<Body>;
 
+/// Marks the response to a watch in its extensions: compression would delay its events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NeverCompressed;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Maximum number of bytes of a warning.

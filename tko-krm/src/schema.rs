@@ -256,7 +256,6 @@ pub(crate) fn other_schemas() -> Map<String, Value> {
         "ListMeta": object("ListMeta is the metadata of a list.", json!({
             "resourceVersion": text("ResourceVersion is the version of the list."),
             "continue": text("Continue is the token for the rest of the list."),
-            "remainingItemCount": number("RemainingItemCount is the number of further items."),
             "selfLink": text("SelfLink is not used."),
         })),
         "Status": object("Status is the result of a request.", json!({

@@ -1,10 +1,11 @@
 //! [`KrmServer`]: serves the API on sockets.
 
 use crate::delegation::{ClusterReviews, Delegation};
+use crate::reply::NeverCompressed;
 use crate::service::{Gate, KrmService};
 use crate::settings::KrmSettings;
 use axum::body::Body;
-use http::Request;
+use http::{Extensions, HeaderMap, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,6 +13,12 @@ use tko_core::{Clock, DataApi, Ids, Result};
 use tko_serve::{Access, HttpSettings, ServerTls, Sockets, serve_http};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tower_http::CompressionLevel;
+use tower_http::compression::Compression;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+
+/// The smallest response that is compressed, in bytes: that of Kubernetes.
+const MIN_COMPRESSED: u64 = 128 << 10;
 
 /// Serves an API of TKO as a Kubernetes API.
 pub struct KrmServer {
@@ -118,6 +125,14 @@ impl KrmServer {
             let service = service.clone();
             async move { Ok::<_, Infallible>(service.respond(request.map(Body::new)).await) }
         });
+        let respond = Compression::new(respond)
+            .quality(CompressionLevel::Fastest)
+            .compress_when(SizeAbove::new(MIN_COMPRESSED).and(may_be_compressed));
         serve_http(sockets, &http, respond, shutdown).await
     }
+}
+
+/// Whether a response is not one to a watch.
+fn may_be_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<NeverCompressed>().is_none()
 }

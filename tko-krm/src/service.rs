@@ -12,7 +12,7 @@ use crate::reply::{self, Reply, tagged};
 use crate::request::ApiRequest;
 use crate::route::{HealthCheck, RouteTarget};
 use crate::settings::{DOOR, KrmSettings};
-use crate::{delete, discovery, list, read, watch, write};
+use crate::{delete, discovery, list, object, read, watch, write};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
@@ -104,8 +104,8 @@ impl KrmService {
     }
 
     /// Answers one request.
-    pub(crate) async fn respond(self: &Arc<Self>, request: Request<Body>) -> Reply {
-        let audit = request.headers().get(AUDIT_ID).cloned();
+    pub(crate) async fn respond(self: &Arc<Self>, mut request: Request<Body>) -> Reply {
+        let audit = self.audit_id(&mut request);
         let is_head = request.method() == Method::HEAD;
         let mut reply = match self.answer(request).await {
             Ok(reply) => reply,
@@ -118,6 +118,18 @@ impl KrmService {
             *reply.body_mut() = Body::empty();
         }
         reply
+    }
+
+    /// The id of the request in logs. Adds one to the request if the client sends none.
+    fn audit_id(&self, request: &mut Request<Body>) -> Option<HeaderValue> {
+        if let Some(sent) = request.headers().get(AUDIT_ID) {
+            return Some(sent.clone());
+        }
+        let id = self.context.ids.next();
+        let uuid = object::uuid(ContentHash::of(&id.as_str().into()));
+        let made = HeaderValue::from_str(&uuid).ok()?;
+        request.headers_mut().insert(AUDIT_ID, made.clone());
+        Some(made)
     }
 
     async fn answer(self: &Arc<Self>, request: Request<Body>) -> KrmAnswer<Reply> {
@@ -161,7 +173,8 @@ impl KrmService {
                 (caller, Some(user))
             }
         };
-        tracing::debug!(%caller, verb, path = head.uri.path(), "request");
+        let audit_id = head.headers.get(AUDIT_ID).and_then(|id| id.to_str().ok());
+        tracing::debug!(%caller, verb, path = head.uri.path(), audit_id, "request");
         let body = match verb {
             "get" | "list" | "watch" => Bytes::new(),
             _ => self.read_body(body).await?,

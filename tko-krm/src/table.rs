@@ -229,18 +229,11 @@ fn human(duration: Duration) -> String {
 }
 
 /// The metadata of a list: its resource version and, if there is more, the token to continue.
-pub(crate) fn list_metadata(
-    version: u64,
-    next: Option<&str>,
-    remaining: Option<u64>,
-) -> Map<String, Value> {
+pub(crate) fn list_metadata(version: u64, next: Option<&str>) -> Map<String, Value> {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), version.to_string().into());
     if let Some(next) = next {
         metadata.insert("continue".into(), next.into());
-    }
-    if let Some(remaining) = remaining {
-        metadata.insert("remainingItemCount".into(), remaining.into());
     }
     metadata
 }

@@ -19,7 +19,7 @@ struct Faults {
 }
 
 /// Checks the type of an object, its depth, its fields, and how much metadata it has. Returns
-/// warnings about unknown fields, and removes these.
+/// warnings about unknown fields and repeated owners, and removes these.
 pub(crate) fn check(
     resource: &'static ResourceType,
     object: &mut Value,
@@ -60,6 +60,7 @@ pub(crate) fn check(
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         return Err(KrmFailure::invalid(resource, name, amounts));
     }
+    let mut warnings: Vec<String> = remove_repeated_owners(object).into_iter().collect();
     match validation {
         FieldValidation::Strict if !faults.unknown.is_empty() => {
             let list: Vec<String> = faults
@@ -72,13 +73,35 @@ pub(crate) fn check(
                 list.join(", ")
             )))
         }
-        FieldValidation::Warn => Ok(faults
-            .unknown
-            .iter()
-            .map(|path| format!("unknown field {path:?}"))
-            .collect()),
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Warn => {
+            let unknown = faults.unknown.iter();
+            warnings.extend(unknown.map(|path| format!("unknown field {path:?}")));
+            Ok(warnings)
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(warnings),
     }
+}
+
+/// Removes owner references that equal an earlier one, as Kubernetes does. Returns the warning about
+/// them; `None` if there are none.
+fn remove_repeated_owners(object: &mut Value) -> Option<String> {
+    let metadata = object.get_mut("metadata")?;
+    let owners = metadata.get_mut("ownerReferences")?.as_array_mut()?;
+    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut repeated: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            let uid = owner.get("uid").and_then(Value::as_str);
+            repeated.push(uid.unwrap_or_default().to_owned());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    (!repeated.is_empty()).then(|| {
+        let uids = repeated.join(", ");
+        format!("metadata.ownerReferences has entries twice, which are kept once: uid {uids}")
+    })
 }
 
 fn walk(value: &mut Value, schema: &Value, path: &str, faults: &mut Faults) {
@@ -166,6 +189,21 @@ mod tests {
         assert_eq!(warnings.ok().map(|all| all.len()), Some(2));
         assert_eq!(lenient["spec"], json!({}));
         assert_eq!(lenient["kind"], "Site");
+    }
+
+    #[test]
+    fn an_owner_that_is_given_twice_is_kept_once_with_a_warning() {
+        let resource = ResourceType::of(Kind::Site);
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u-1"});
+        let mut other = owner.clone();
+        other["controller"] = true.into();
+        let owners = [owner.clone(), other.clone(), owner.clone()];
+        let mut object = json!({"metadata": {"ownerReferences": owners}});
+        let warnings = check(resource, &mut object, FieldValidation::Strict);
+        let warnings = warnings.expect("it is valid");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].ends_with("uid u-1"), "{warnings:?}");
+        assert_eq!(object["metadata"]["ownerReferences"], json!([owner, other]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::object;
 use crate::page::PageBound;
 use crate::query::Query;
 use crate::read::{WHOLE, include};
-use crate::reply::{self, Reply};
+use crate::reply::{self, NeverCompressed, Reply};
 use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::selector::ObjectSelector;
@@ -156,11 +156,9 @@ pub(crate) async fn watch(
         Some((Ok::<_, Infallible>(frame), watching))
     });
     let content = HeaderValue::from_static("application/json");
-    Ok(reply::bytes(
-        StatusCode::OK,
-        content,
-        Body::from_stream(frames),
-    ))
+    let mut reply = reply::bytes(StatusCode::OK, content, Body::from_stream(frames));
+    reply.extensions_mut().insert(NeverCompressed);
+    Ok(reply)
 }
 
 /// Asks the data service whether the caller may watch, so that a refusal comes at once.

@@ -77,6 +77,9 @@ pub(crate) async fn create(
     let (mut object, mut warnings) = body::object(request, write.options.validation)?;
     let found = validation::check(resource, &mut object, write.options.validation)?;
     warnings.extend(found);
+    let is_named = object["metadata"]["name"]
+        .as_str()
+        .is_some_and(|name| !name.is_empty());
     let name = write.new_name(&mut object)?;
     let empty = managed::empty();
     let managers = managed::updated(
@@ -87,7 +90,14 @@ pub(crate) async fn create(
         &write.options.manager,
         &write.now(),
     );
-    let stored = write.store_new(&name, &object, &managers).await?;
+    let stored = write.store_new(&name, &object, &managers).await;
+    let stored = stored.map_err(|failure| {
+        if is_named {
+            failure
+        } else {
+            failure.with_other_name()
+        }
+    })?;
     Ok(written(StatusCode::CREATED, &stored, &warnings))
 }
 
@@ -125,10 +135,8 @@ pub(crate) async fn patch(
     }
     let (transform, warnings) = match media.as_str() {
         "application/json-patch+json" => {
-            let patch = serde_json::from_slice(&request.body).map_err(|error| {
-                KrmFailure::bad_request(format!("cannot read the patch: {error}"))
-            })?;
-            (Transform::Json(patch), Vec::new())
+            let (patch, warnings) = body::json_patch(&request.body, validation)?;
+            (Transform::Json(patch), warnings)
         }
         "application/merge-patch+json" => {
             let (patch, warnings) = body::parse(&request.body, Format::Json, validation)?;

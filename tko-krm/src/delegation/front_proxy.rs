@@ -153,3 +153,43 @@ impl FrontProxy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FrontProxy, FrontProxySettings};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    #[test]
+    fn headers_name_the_user_and_are_removed() {
+        let front_proxy = FrontProxy::new(&FrontProxySettings {
+            user_headers: vec!["X-Remote-User".to_owned()],
+            uid_headers: vec!["X-Remote-Uid".to_owned()],
+            group_headers: vec!["X-Remote-Group".to_owned()],
+            extra_prefixes: vec!["X-Remote-Extra-".to_owned()],
+            ..FrontProxySettings::default()
+        });
+        let mut headers = HeaderMap::new();
+        assert!(front_proxy.user(&headers).is_none());
+        for (name, value) in [
+            ("X-Remote-User", "alice"),
+            ("X-Remote-Uid", "u-1"),
+            ("X-Remote-Group", "dev"),
+            ("X-Remote-Group", "ops"),
+            ("X-Remote-Extra-Example.org%2FScope", "a"),
+            ("Accept", "*/*"),
+        ] {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let user = front_proxy.user(&headers).expect("a user");
+        assert_eq!(
+            (user.name.as_str(), user.uid.as_deref()),
+            ("alice", Some("u-1"))
+        );
+        assert_eq!(user.groups, ["dev", "ops"]);
+        assert_eq!(user.extra["example.org/scope"], ["a"]);
+        front_proxy.strip(&mut headers);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["accept"]);
+    }
+}

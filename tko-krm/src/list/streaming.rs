@@ -15,6 +15,7 @@ use crate::table;
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use tko_core::{BoxError, Cursor, Revision, Want};
@@ -98,7 +99,7 @@ pub(super) async fn all(
     let first = writing.page().await;
     let first = first.map_err(|failure| continued(failure, writing.after.clone()))?;
     let version = object::resource_version(first.revision);
-    let metadata = table::list_metadata(version, None, None);
+    let metadata = table::list_metadata(version, None);
     let head = match writing.form.representation {
         Representation::Object | Representation::Discovery => table::list_head(resource, metadata),
         Representation::Metadata(meta) => partial_list(
@@ -113,6 +114,7 @@ pub(super) async fn all(
     let mut start = BytesMut::new();
     start.put_slice(head.strip_suffix("]}").unwrap_or(&head).as_bytes());
     writing.write(first, &mut start);
+    let length = writing.is_done.then_some(start.len());
     let rest = stream::try_unfold(writing, |mut writing| async move {
         if writing.is_done {
             return Ok(None);
@@ -128,5 +130,10 @@ pub(super) async fn all(
     let start = stream::iter([Ok::<Bytes, BoxError>(start.freeze())]);
     let body = Body::from_stream(futures_util::StreamExt::chain(start, rest));
     let content = HeaderValue::from_static("application/json");
-    Ok(reply::bytes(StatusCode::OK, content, body))
+    let mut reply = reply::bytes(StatusCode::OK, content, body);
+    if let Some(length) = length {
+        // Short lists are not compressed.
+        reply.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(reply)
 }

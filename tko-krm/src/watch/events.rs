@@ -42,7 +42,7 @@ impl EventWriter {
             Representation::Table(version) => {
                 let definitions = !std::mem::replace(&mut self.has_definitions, true);
                 let at = object::resource_version(revision);
-                let metadata = Value::Object(table::list_metadata(at, None, None));
+                let metadata = Value::Object(table::list_metadata(at, None));
                 let kind = self.resource.entity;
                 let mut table = table::table(version, kind, metadata, definitions);
                 let now = self.clock.now();

@@ -7,6 +7,13 @@ use crate::object;
 use serde_json::Value;
 use tko_core::{ContentHash, DeploymentId, Record};
 
+/// The fields of `metadata` that a client cannot set.
+const UNWRITABLE: [&str; 3] = [
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "selfLink",
+];
+
 /// The object that a creation would store. The packages of templates are not merged into it.
 pub(super) fn of_new(
     name: &str,
@@ -16,6 +23,15 @@ pub(super) fn of_new(
     now: &str,
 ) -> Value {
     let mut preview = object.clone();
+    if let Some(parts) = preview.as_object_mut() {
+        // A creation ignores the client's status.
+        parts.shift_remove("status");
+    }
+    if let Some(metadata) = preview["metadata"].as_object_mut() {
+        for key in UNWRITABLE {
+            metadata.shift_remove(key);
+        }
+    }
     let metadata = &mut preview["metadata"];
     metadata["name"] = name.into();
     metadata["uid"] = object::uuid(ContentHash::of(&id.as_str().into())).into();

@@ -1,16 +1,19 @@
 //! Deletions of objects that others change between the read and the deletion.
 
 use crate::requests::ApiClient;
-use crate::serving::{Serving, package, store};
+use crate::serving::{AdmitMost, Serving, package, store};
 use futures_util::FutureExt;
 use reqwest::Method;
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
+use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    ApiCall, Caller, DataApi, EntityUpdate, Guard, Guarded, Key, Metadata, NewSite, Result, SiteId,
-    Store, Want,
+    ApiCall, BoxFuture, Caller, ClaimRequest, Clock, Condition, DataApi, EntityUpdate, Guard,
+    Guarded, Key, Metadata, NewDeployment, NewSite, Result, ScheduleStep, SiteId, Stage, Store,
+    Timestamp, Want, WorkerApi,
 };
 use tko_krm::KrmSettings;
 use tko_serve::Access;
@@ -136,5 +139,63 @@ async fn the_last_finalizer_is_that_of_the_object_that_is_deleted() {
     let left = &patched.body["metadata"]["finalizers"];
     assert_eq!(*left, json!(["example.org/two"]), "{patched:?}");
     assert!(exists(&serving, "lab").await);
+    serving.stop().await;
+}
+
+/// A clock that the test sets, in microseconds. Sleeps never end.
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_deletion_stays_while_schedulers_report() {
+    let start = 1_800_000_000_000_000;
+    let clock = Arc::new(SetClock(AtomicI64::new(start)));
+    let memory = Arc::new(Memory::new(clock.clone(), MemorySettings::default()));
+    let (admission, ids) = (Arc::new(AdmitMost), Arc::new(TimeOrderedIds));
+    let data = Arc::new(Store::new(memory, admission, ids));
+    let site = SiteId::new("lab").expect("an id");
+    let new = NewSite::new(site.clone(), package("place"));
+    data.register_site(new).await.expect("valid");
+    let new = NewDeployment::new().site(site).merge(package("a"));
+    let new = new.prepared(true).approved(true);
+    let id = data.create_deployment(new).await.expect("valid");
+    let key = Key::from(&id);
+    let placed = data.get(&key, Want::ROW).await.expect("it exists");
+    let generation = placed.entity.generation;
+    let request = ClaimRequest::new(Stage::Schedule, "test");
+    let claims = data.claim(&request).await.expect("work");
+    let claim = &claims.first().expect("the site is due").token;
+    let step = ScheduleStep::new().placed(id.clone(), generation);
+    data.commit_placed(claim, step).await.expect("it is live");
+    data.delete(&key).await.expect("it exists");
+
+    let (settings, access) = (KrmSettings::default(), Access::new());
+    let serving = Serving::over(data.clone(), 0, settings, access, None).await;
+    let client = ApiClient::new(&serving);
+    let path = format!("deployments/{id}");
+    let before = client.get(&path).await.body;
+    let requested = &before["metadata"]["deletionTimestamp"];
+    assert_eq!(*requested, "2027-01-15T08:00:00Z", "{before}");
+    clock.0.store(start + 5_000_000, Ordering::Relaxed);
+    let failed = Condition::new("Scheduled", false, "SchedulerFailed", "away", generation);
+    let step = ScheduleStep::new().conditions(key, vec![failed]);
+    data.commit_placed(claim, step).await.expect("it is live");
+    let after = client.get(&path).await.body;
+    assert_eq!(after["metadata"]["deletionTimestamp"], *requested);
+    let version = |object: &serde_json::Value| object["metadata"]["resourceVersion"].clone();
+    assert_ne!(
+        version(&after),
+        version(&before),
+        "the condition was stored"
+    );
     serving.stop().await;
 }

@@ -3,6 +3,9 @@
 use crate::serving::Serving;
 use std::process::Stdio;
 use std::time::Duration;
+use tko_krm::KrmSettings;
+use tko_kubernetes_server::{Authority, Issued};
+use tko_serve::{Access, ServerTls};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -13,6 +16,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Kubectl {
     program: String,
     server: String,
+    /// The options of TLS.
+    options: Vec<String>,
     home: tempfile::TempDir,
 }
 
@@ -55,6 +60,7 @@ impl Kubectl {
             .map(|program| Self {
                 program: program.to_owned(),
                 server: format!("http://{}", serving.address),
+                options: Vec::new(),
                 home: tempfile::tempdir().expect("a temporary folder"),
             })
             .collect();
@@ -66,11 +72,31 @@ impl Kubectl {
         all
     }
 
+    /// The same over TLS: it trusts this authority, and may have a certificate.
+    fn over_tls(mut self, ca: &str, identity: Option<&Issued>) -> Self {
+        self.server = self.server.replace("http:", "https:");
+        self.options = vec![self.option("certificate-authority", ca)];
+        if let Some(issued) = identity {
+            let certificate = self.option("client-certificate", &issued.certificate);
+            let key = self.option("client-key", &issued.key);
+            self.options.extend([certificate, key]);
+        }
+        self
+    }
+
+    /// An option whose value is a file with this content.
+    fn option(&self, name: &str, content: &str) -> String {
+        let file = self.home.path().join(name);
+        std::fs::write(&file, content).expect("a temporary folder");
+        format!("--{name}={}", file.display())
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--server")
             .arg(&self.server)
+            .args(&self.options)
             .arg("--cache-dir")
             .arg(self.home.path())
             .args(arguments)
@@ -164,6 +190,30 @@ async fn kubectl_discovers_lists_and_gets() {
         assert!(explained.contains("where it will run"), "{explained}");
         let explained = kubectl.run("explain templates.metadata").await.ok();
         assert!(explained.contains("annotations"), "{explained}");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_needs_a_client_certificate_if_the_server_has_a_client_ca() {
+    let ca = Authority::new("ca");
+    let (own, alice) = (ca.server(&["127.0.0.1"]), ca.client("alice", &[]));
+    let clients = ca.pem();
+    let tls = ServerTls::new(
+        own.certificate.as_bytes(),
+        own.key.as_bytes(),
+        Some(clients.as_bytes()),
+    );
+    let serving = Serving::with(KrmSettings::default(), Access::new().tls(tls)).await;
+    serving.fill().await;
+    for kubectl in Kubectl::all(&serving) {
+        let known = kubectl.over_tls(&ca.pem(), Some(&alice));
+        let sites = known.run("get sites").await.ok();
+        assert!(sites.contains("india-002fsouth-002d100"), "{sites}");
+    }
+    for kubectl in Kubectl::all(&serving) {
+        let stranger = kubectl.over_tls(&ca.pem(), None);
+        stranger.run("get sites").await.failed();
     }
     serving.stop().await;
 }

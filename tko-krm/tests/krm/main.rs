@@ -5,6 +5,7 @@ mod approvals;
 mod browsers;
 mod deletions;
 mod gitops;
+mod headers;
 mod health;
 mod kubectl;
 mod nesting;

@@ -1,16 +1,21 @@
-//! Permissions that a write needs in addition to its verb, behind a cluster.
+//! Users and their permissions behind a cluster.
 
-use crate::requests::ApiClient;
+use crate::requests::{ApiClient, tls_client};
 use crate::serving::{Serving, config_map, package};
 use async_trait::async_trait;
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tko_core::{DataApi, NewDeployment, Result};
+use tko_core::{DataApi, Error, NewDeployment, Result};
 use tko_krm::{AccessReview, ClusterReviews, ClusterUser, FrontProxySettings, KrmSettings};
-use tko_serve::Access;
+use tko_kubernetes_server::Authority;
+use tko_serve::{Access, ServerTls};
 
 /// A cluster whose tokens are the names of users.
-struct StubCluster;
+#[derive(Default)]
+struct StubCluster {
+    front_proxy: FrontProxySettings,
+}
 
 #[async_trait]
 impl ClusterReviews for StubCluster {
@@ -24,19 +29,20 @@ impl ClusterReviews for StubCluster {
             // As the ClusterRole `tko-edit`.
             "edit" => review.subresource.is_empty(),
             "patch" => review.verb == "patch" && review.subresource.is_empty(),
+            "lost" => return Err(Error::unavailable("review the access", "no answer")),
             _ => false,
         };
         Ok((!is_allowed).then(|| "no role permits it".to_owned()))
     }
 
     async fn front_proxy(&self) -> Result<FrontProxySettings> {
-        Ok(FrontProxySettings::default())
+        Ok(self.front_proxy.clone())
     }
 }
 
 async fn serving() -> Serving {
     let (settings, access) = (KrmSettings::default(), Access::new());
-    Serving::behind(settings, access, Some(Arc::new(StubCluster))).await
+    Serving::behind(settings, access, Some(Arc::new(StubCluster::default()))).await
 }
 
 /// The Deployment resource of a package, with its approval, and its position.
@@ -181,5 +187,113 @@ async fn an_apply_that_creates_needs_the_permission_to_create() {
     assert_eq!(created.status, 201, "{created:?}");
     let applied = patch.patch(path, "apply-patch+yaml", &site).await;
     assert_eq!(applied.status, 200, "{applied:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_of_the_cluster_nothing_is_permitted() {
+    let serving = serving().await;
+    let lost = ApiClient::new(&serving).with_token("lost");
+    for path in ["sites", "sites/a"] {
+        let refused = lost.get(path).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.body["details"]["retryAfterSeconds"], 1);
+    }
+    serving.stop().await;
+}
+
+/// The user names in the header of requests through the front proxy.
+const USER_HEADER: &str = "X-Remote-User";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_front_proxy_names_users_by_headers() {
+    let (ca, proxies, clients) = (
+        Authority::new("ca"),
+        Authority::new("proxies"),
+        Authority::new("clients"),
+    );
+    let cluster = StubCluster {
+        front_proxy: FrontProxySettings {
+            proxy_ca: proxies.pem(),
+            allowed_names: vec!["proxy".to_owned()],
+            user_headers: vec![USER_HEADER.to_owned()],
+            client_ca: clients.pem(),
+            ..FrontProxySettings::default()
+        },
+    };
+    let own = ca.server(&["127.0.0.1"]);
+    let tls = ServerTls::new(own.certificate.as_bytes(), own.key.as_bytes(), None);
+    let (settings, access) = (KrmSettings::default(), Access::new().tls(tls));
+    let serving = Serving::behind(settings, access, Some(Arc::new(cluster))).await;
+    let url = format!(
+        "https://{}/apis/tko.nephio.org/v1alpha1/sites",
+        serving.address
+    );
+    let of_clients = |name: &str| Some(clients.client(name, &[]));
+    for (what, issued, header, expected) in [
+        (
+            "proxy",
+            Some(proxies.client("proxy", &[])),
+            "admin",
+            200_u16,
+        ),
+        ("no role", Some(proxies.client("proxy", &[])), "bob", 403),
+        (
+            "another name",
+            Some(proxies.client("other", &[])),
+            "admin",
+            403,
+        ),
+        (
+            "another authority",
+            Some(ca.client("proxy", &[])),
+            "admin",
+            403,
+        ),
+        ("no certificate", None, "admin", 403),
+        // A client of the cluster is the user that its certificate names.
+        ("client", of_clients("admin"), "bob", 200),
+        ("unknown client", of_clients("proxy"), "admin", 403),
+    ] {
+        let client = tls_client(&ca.pem(), issued.as_ref());
+        let request = client.get(&url).header(USER_HEADER, header);
+        let answer = request.send().await.expect("it answers");
+        assert_eq!(answer.status(), expected, "{what}");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_deletions_are_read_from_body_and_query_or_refused() {
+    let serving = serving().await;
+    let client = ApiClient::new(&serving).with_token("edit");
+    let site = json!({"metadata": {"name": "a"}});
+    let created = client.post("sites", &site).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let delete = async |options: Value| {
+        let body = options.to_string();
+        let media = "application/json";
+        client.send(Method::DELETE, "sites/a", media, body).await
+    };
+    for malformed in [
+        json!({"dryRun": "All"}),
+        json!({"dryRun": [true]}),
+        json!({"preconditions": {"uid": 5}}),
+        json!({"preconditions": "uid"}),
+        json!({"propagationPolicy": 1}),
+        json!({"orphanDependents": "true"}),
+        json!({"gracePeriodSeconds": "0"}),
+    ] {
+        let refused = delete(malformed.clone()).await;
+        assert_eq!(refused.status, 400, "{malformed}: {refused:?}");
+    }
+    let tried = delete(json!({"dryRun": ["All"], "preconditions": null})).await;
+    assert_eq!(tried.status, 200, "{tried:?}");
+    assert_eq!(client.get("sites/a").await.status, 200, "it is still there");
+    // As the client for Python sends it.
+    let orphaned = client.delete("sites/a?orphanDependents=True").await;
+    assert_eq!(orphaned.status, 200, "{orphaned:?}");
+    let finalizers = &orphaned.body["metadata"]["finalizers"];
+    assert_eq!(*finalizers, json!(["orphan"]), "{orphaned:?}");
     serving.stop().await;
 }

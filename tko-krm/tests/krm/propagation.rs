@@ -22,6 +22,29 @@ async fn a_deletion_of_a_collection_stops_at_its_limit() {
     serving.stop().await;
 }
 
+/// Checks that patches of `sites/a`, whose deletion was requested, are refused.
+async fn refuses_patches(client: &ApiClient) {
+    let more = json!({"metadata": {"finalizers": ["example.com/a", "example.com/b"]}});
+    let test = json!({"op": "test", "path": "/metadata/name", "value": "a"});
+    let none = json!({});
+    let long = format!("sites/a?fieldManager={}", "x".repeat(129));
+    for (path, kind, patch, expected) in [
+        ("sites/a", "merge-patch+json", &more, 422),
+        (
+            "sites/a",
+            "json-patch+json",
+            &json!(vec![test; 10_001]),
+            413,
+        ),
+        ("sites/a", "apply-patch+yaml", &none, 422),
+        ("sites/a?force=true", "merge-patch+json", &none, 422),
+        (long.as_str(), "merge-patch+json", &none, 422),
+    ] {
+        let refused = client.patch(path, kind, patch).await;
+        assert_eq!(refused.status, expected, "{path} {kind}: {refused:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_cluster_nothing_waits_for_a_garbage_collector() {
     let serving = Serving::start().await;
@@ -48,6 +71,7 @@ async fn without_a_cluster_nothing_waits_for_a_garbage_collector() {
     assert_eq!(ready["reason"], "Deleting", "{ready}");
     let message = ready["message"].as_str().expect("a message");
     assert!(message.contains("example.com/a"), "{message}");
+    refuses_patches(&client).await;
     let released = json!({"metadata": {"finalizers": []}});
     let released = client.patch("sites/a", "merge-patch+json", &released).await;
     assert_eq!(released.status, 200, "{released:?}");

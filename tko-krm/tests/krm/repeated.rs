@@ -1,15 +1,17 @@
 //! Writes of what was read or written before, and patches of it.
 
 use crate::requests::{ApiAnswer, ApiClient};
-use crate::serving::{AdmitMost, Serving, config_map, package};
+use crate::serving::{AdmitMost, Serving, config_map, package, store};
 use async_trait::async_trait;
+use reqwest::Method;
 use serde_json::json;
 use std::sync::Arc;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Admission, DataApi, Error, Metadata, NewDeployment, NewPlugin, NewSite, NewTemplate, Package,
-    PluginId, PluginType, Result, SiteId, Store, TemplateId, Violation,
+    Admission, DataApi, DeploymentId, Error, Guarded, Ids, Metadata, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Package, PluginId, PluginType, Result, RoleGuard, SiteId, Store,
+    TemplateId, Violation,
 };
 use tko_krm::KrmSettings;
 use tko_serve::Access;
@@ -150,5 +152,94 @@ async fn the_metadata_of_a_plugin_that_is_no_longer_admitted_can_change() {
     let content = json!({"spec": {"arguments": ["other"]}});
     let refused = client.patch(&path, "merge-patch+json", &content).await;
     assert_eq!(refused.status, 422, "{refused:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_a_json_patch_has_twice_is_refused_or_warned_about() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let site = json!({"metadata": {"name": "a"}});
+    let created = client.post("sites", &site).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let patch = r#"[{"op": "add", "path": "/metadata/labels", "value": {"a": "1", "a": "2"}}]"#;
+    let send = async |validation: &str| {
+        let path = format!("sites/a?fieldValidation={validation}");
+        let media = "application/json-patch+json";
+        client
+            .send(Method::PATCH, &path, media, patch.to_owned())
+            .await
+    };
+    let refused = send("Strict").await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let message = refused.message();
+    assert!(message.contains("strict decoding error"), "{message}");
+    let patched = send("Warn").await;
+    assert_eq!(patched.status, 200, "{patched:?}");
+    assert_eq!(patched.body["metadata"]["labels"], json!({"a": "2"}));
+    assert_eq!(patched.warnings.len(), 1, "{patched:?}");
+    let ignored = send("Ignore").await;
+    assert!(ignored.warnings.is_empty(), "{ignored:?}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_a_creation_shows_only_what_would_be_stored() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let new = json!({
+        "metadata": {
+            "name": "web",
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "deletionGracePeriodSeconds": 5,
+            "selfLink": "/web",
+        },
+        "spec": {"package": {"resources": [config_map("a")]}},
+        "status": {"approved": true},
+    });
+    let shown = client.post("deployments?dryRun=All", &new).await;
+    assert_eq!(shown.status, 201, "{shown:?}");
+    assert!(shown.body["metadata"]["uid"].is_string(), "{shown:?}");
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
+        assert!(
+            shown.body["metadata"][field].is_null(),
+            "{field}: {shown:?}"
+        );
+    }
+    assert!(shown.body["status"]["approved"].is_null(), "{shown:?}");
+    serving.stop().await;
+}
+
+/// Makes the same id each time.
+struct SameId;
+
+impl Ids for SameId {
+    fn next(&self) -> DeploymentId {
+        DeploymentId::new("same1").expect("an id")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_whose_generated_name_is_taken_can_be_repeated() {
+    let data = store(MemorySettings::default());
+    let api = Arc::new(Guarded::new(data.clone(), RoleGuard::new()));
+    let (settings, access) = (KrmSettings::default(), Access::new());
+    let serving = Serving::naming(Arc::new(SameId), api, data, 0, settings, access, None).await;
+    let client = ApiClient::new(&serving);
+    let generated = json!({"metadata": {"generateName": "edge"}});
+    let created = client.post("sites", &generated).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.body["metadata"]["name"], "edgesame1");
+    let named = json!({"metadata": {"name": "edgesame1"}});
+    for (new, seconds) in [(generated, json!(1)), (named, json!(null))] {
+        let refused = client.post("sites", &new).await;
+        assert_eq!(refused.status, 409, "{refused:?}");
+        assert_eq!(refused.body["reason"], "AlreadyExists");
+        assert_eq!(refused.body["details"]["retryAfterSeconds"], seconds);
+    }
     serving.stop().await;
 }

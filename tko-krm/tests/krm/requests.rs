@@ -3,6 +3,7 @@
 use crate::serving::Serving;
 use reqwest::{Client, Method};
 use serde_json::Value;
+use tko_kubernetes_server::Issued;
 
 /// A client of a server's collections.
 pub(crate) struct ApiClient {
@@ -100,4 +101,18 @@ impl ApiAnswer {
     pub(crate) fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
     }
+}
+
+/// A client that trusts this authority, and may have a certificate.
+pub(crate) fn tls_client(ca: &str, identity: Option<&Issued>) -> Client {
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("PEM");
+    let mut builder = Client::builder().tls_certs_only([ca]);
+    if let Some(issued) = identity {
+        let pem = format!("{}{}", issued.certificate, issued.key);
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).expect("PEM");
+        builder = builder.identity(identity);
+    }
+    builder.build().expect("a client")
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Admission, DataApi, Guarded, NewDeployment, NewPlugin, NewSite, NewTemplate, Package, PluginId,
-    PluginType, Result, RoleGuard, SiteId, Store, TemplateId, Violation,
+    Admission, DataApi, Guarded, Ids, NewDeployment, NewPlugin, NewSite, NewTemplate, Package,
+    PluginId, PluginType, Result, RoleGuard, SiteId, Store, TemplateId, Violation,
 };
 use tko_krm::{ClusterReviews, KrmServer, KrmSettings};
 use tko_serve::{Access, Listen, Sockets, Stack};
@@ -89,6 +89,20 @@ impl Serving {
         access: Access,
         cluster: Option<Arc<dyn ClusterReviews>>,
     ) -> Self {
+        let ids = Arc::new(TimeOrderedIds);
+        Self::naming(ids, api, data, port, settings, access, cluster).await
+    }
+
+    /// A server that completes names by these ids.
+    pub(crate) async fn naming(
+        ids: Arc<dyn Ids>,
+        api: Arc<dyn DataApi>,
+        data: Arc<Store<Memory>>,
+        port: u16,
+        settings: KrmSettings,
+        access: Access,
+        cluster: Option<Arc<dyn ClusterReviews>>,
+    ) -> Self {
         let listen = Listen {
             stack: Stack::Ipv4,
             port,
@@ -98,7 +112,7 @@ impl Serving {
         let address = sockets.addresses()[0];
         let stop = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let server = KrmServer::new(api, clock, Arc::new(TimeOrderedIds))
+        let server = KrmServer::new(api, clock, ids)
             .with_settings(settings)
             .with_access(access);
         let server = match cluster {

@@ -147,6 +147,18 @@ async fn every_page_of_a_list_is_of_the_state_of_the_first() {
     );
     let (_, all) = get(&serving, &exact).await;
     assert_eq!(all["items"].as_array().map(Vec::len), Some(10));
+    let matching = format!("continue={token}&resourceVersionMatch=Exact");
+    let versioned = format!("continue={token}&resourceVersion=5");
+    for (query, expected) in [
+        ("resourceVersionMatch=Exact&resourceVersion=0", 422),
+        ("resourceVersionMatch=Exact", 422),
+        ("sendInitialEvents=true", 422),
+        (matching.as_str(), 422),
+        (versioned.as_str(), 400),
+    ] {
+        let (status, refused) = get(&serving, &format!("templates?{query}")).await;
+        assert_eq!(status, expected, "{query}: {refused}");
+    }
     serving.stop().await;
 }
 

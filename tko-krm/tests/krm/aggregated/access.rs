@@ -1,6 +1,7 @@
 //! Delegated authentication and authorization.
 
-use super::behind::{Behind, client};
+use super::behind::Behind;
+use crate::requests::tls_client;
 use reqwest::{Client, Method, RequestBuilder};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -223,7 +224,7 @@ async fn only_the_front_proxy_is_believed_and_others_show_who_they_are() {
     let behind = Behind::start().await;
     behind.kubectl("apply -f -", RIGHTS).await.ok();
     let (url, ca) = (behind.direct(), behind.first.pem());
-    let anyone = client(&ca, None);
+    let anyone = tls_client(&ca, None);
     until_allowed("alice", || {
         anyone.get(&url).bearer_auth(ApiServer::token("alice"))
     })
@@ -234,7 +235,7 @@ async fn only_the_front_proxy_is_believed_and_others_show_who_they_are() {
     };
     let name = ApiServer::front_proxy_name();
     let proxy = behind.cluster.front_proxy();
-    let trusted = client(&ca, Some(&proxy.client(name, &[])));
+    let trusted = tls_client(&ca, Some(&proxy.client(name, &[])));
     assert_eq!(status(named(&trusted, "alice", "any")).await, 200);
     assert_eq!(status(named(&trusted, "bob", "any")).await, 403);
     assert_eq!(status(named(&trusted, "bob", "system:masters")).await, 200);
@@ -255,14 +256,14 @@ async fn only_the_front_proxy_is_believed_and_others_show_who_they_are() {
         ),
         ("no certificate", None),
     ] {
-        let client = client(&ca, issued.as_ref());
+        let client = tls_client(&ca, issued.as_ref());
         let answered = status(named(&client, "admin", masters)).await;
         assert!(matches!(answered, 401 | 403), "{what}: {answered}");
     }
 
     // Clients of the cluster's authority are whom their certificate names.
     let of_cluster = |name: &str, groups: &[&str]| {
-        client(&ca, Some(&behind.cluster.authority().client(name, groups)))
+        tls_client(&ca, Some(&behind.cluster.authority().client(name, groups)))
     };
     assert_eq!(status(of_cluster("alice", &[]).get(&url)).await, 200);
     assert_eq!(status(of_cluster("bob", &[]).get(&url)).await, 403);

@@ -1,6 +1,7 @@
 //! [`Behind`]: a server behind a real API server, which is registered there.
 
 use crate::kubectl::Output;
+use crate::requests::tls_client;
 use crate::serving::Serving;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -191,7 +192,7 @@ impl Behind {
 
     /// A client that trusts the cluster.
     pub(super) fn cluster_client(&self) -> reqwest::Client {
-        client(&self.cluster.authority().pem(), None)
+        tls_client(&self.cluster.authority().pem(), None)
     }
 
     /// The address of the sites, at the server itself.
@@ -287,18 +288,6 @@ pub(super) async fn run(command: std::process::Command, input: &str) -> Output {
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         success: output.status.success(),
     }
-}
-
-/// A client that trusts this authority, and may have a certificate.
-pub(super) fn client(ca: &str, identity: Option<&Issued>) -> reqwest::Client {
-    let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("PEM");
-    let mut builder = reqwest::Client::builder().tls_certs_only([ca]);
-    if let Some(issued) = identity {
-        let pem = format!("{}{}", issued.certificate, issued.key);
-        let identity = reqwest::Identity::from_pem(pem.as_bytes()).expect("PEM");
-        builder = builder.identity(identity);
-    }
-    builder.build().expect("a client")
 }
 
 fn access_with(folder: &Path) -> Access {

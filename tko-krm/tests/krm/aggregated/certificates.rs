@@ -1,6 +1,7 @@
 //! Certificates that are renewed while the server runs.
 
-use super::behind::{Behind, client};
+use super::behind::Behind;
+use crate::requests::tls_client;
 use std::time::Duration;
 use tko_kubernetes_server::ApiServer;
 use tokio::time::{Instant, sleep};
@@ -13,7 +14,7 @@ async fn a_renewed_certificate_takes_effect_without_a_restart() {
     behind.renew(&behind.second);
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
-        let fresh = client(&behind.second.pem(), None);
+        let fresh = tls_client(&behind.second.pem(), None);
         let request = fresh.get(behind.direct());
         let sent = request.bearer_auth(ApiServer::token("alice")).send().await;
         if sent.is_ok() {
