@@ -113,6 +113,27 @@ fn kind(schema: &Value) -> String {
 }
 
 #[test]
+fn the_duration_of_a_modification_is_that_of_the_settings() {
+    let settings = tko_http::HttpServerSettings::default();
+    let document = tko_http::openapi_document();
+    let operation = &document["paths"]["/api/v1/deployments/{id}/modification"]["post"];
+    let parameters = operation["parameters"].as_array().expect("parameters");
+    let ttl = parameters
+        .iter()
+        .find(|parameter| parameter["name"] == "ttl");
+    let ttl = ttl.expect("it is there");
+    let (default, most) = (
+        settings.modification.as_secs(),
+        settings.max_modification.as_secs(),
+    );
+    assert_eq!(ttl["schema"]["default"], default);
+    assert_eq!(ttl["schema"]["maximum"], most);
+    let about = format!("{default} if absent, at most {most}");
+    let text = ttl["description"].as_str().expect("text");
+    assert!(text.contains(&about), "{text}");
+}
+
+#[test]
 fn the_reference_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http-reference.md");
     let wanted = reference(&tko_http::openapi_document());

@@ -130,6 +130,12 @@ const IF_CHANGED: Parameter = header(
     "Answer 304 if the version is still this one",
 );
 
+const TTL: Parameter = query(
+    "ttl",
+    "Its duration in seconds; 300 if absent, at most 3600",
+    seconds,
+);
+
 const BY_ID: Parameter = query(
     "id",
     "Filter by id: * matches within a segment, ** also across / and :",
@@ -516,7 +522,7 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         id: "startModification",
         summary: "Start a modification: until it ends, nobody else can change the package",
         kinds: &["deployments"],
-        parameters: &[ID, query("ttl", "Its duration in seconds", seconds)],
+        parameters: &[ID, TTL],
         answers: &[("201", "The token and the package", JSON, "Modification")],
         problems: &["409"],
         ..NOTHING

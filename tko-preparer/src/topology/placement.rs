@@ -4,7 +4,8 @@
 //! Then it creates the children: all at once if there are at most [`MAX_EFFECTS`](tko_core::api::MAX_EFFECTS), else in chunks,
 //! each committed with a cursor. The idempotency key of a child consists of its parent, the
 //! Placement, the index in `templates`, and the site. At most one living deployment has a key, so
-//! no failure creates a child twice; losing the cursor only costs time.
+//! no failure creates a child twice; losing the cursor only costs time. If the namespace of a
+//! Placement changes, its children remain its children.
 //!
 //! `status.deployments` counts the children, and `status.deploymentIds` lists the first 1,000 by id.
 //!
@@ -12,7 +13,8 @@
 //! `Sites`, a child is created. When a site leaves them, or is deleted, `spec.onLeave: Delete`
 //! deletes the child, and `Keep` (the default) keeps it. A site that the same entry still selects
 //! in another way keeps its child. While the template of an entry is missing, the entry gets no new
-//! children, and the other entries continue.
+//! children, and the other entries continue. While the site of a `Site` is not registered, it gets
+//! no new child, and the other sites continue.
 //!
 //! A child that is deleted is created again, once it is gone. To remove children permanently,
 //! delete their parent with them, or remove their sites or templates from the Placement. A child
@@ -32,7 +34,7 @@ pub(crate) use tracking::OUTDATED;
 
 use self::children::{Census, Children};
 use self::cursor::{FillResult, PlacementCursor};
-use self::plan::{PlacementPlan, PlanResult};
+use self::plan::{NamedSites, PlacementPlan, PlacementSites, PlanResult};
 use super::merging::own_changes;
 use super::resources::{finished, target};
 use super::when::MergeConditions;
@@ -67,12 +69,24 @@ impl PlacementPreparer {
 
     /// Checks on the first call that everything exists, before anything is created. Returns an answer
     /// if something is missing.
-    async fn begin(&self, call: &PrepareCall<'_>, plan: &PlacementPlan) -> Result<Option<Answer>> {
+    async fn begin(
+        &self,
+        call: &PrepareCall<'_>,
+        plan: &PlacementPlan,
+        named: &mut NamedSites,
+    ) -> Result<Option<Answer>> {
         let mut templates = Vec::new();
         for entry in &plan.entries {
             match entry.template(call.data).await? {
                 Ok(id) => templates.push(id),
                 Err(missing) => return Ok(Some(missing.into())),
+            }
+            for sites in &entry.sites {
+                if let PlacementSites::One(site) = sites
+                    && let Some(missing) = named.missing(call.data, site).await?
+                {
+                    return Ok(Some(missing.into()));
+                }
             }
         }
         self.nesting.check(call, &templates).await?;
@@ -94,11 +108,14 @@ impl PlacementStage {
         }
     }
 
-    fn to_value(&self) -> Value {
-        match self {
+    /// The progress to commit, with what [`Children::resume`] reads.
+    fn to_value(&self, children: &Children<'_>) -> Value {
+        let mut value = match self {
             Self::Placing(cursor) => cursor.to_value(),
             Self::Counting(census) => json!({"counting": census.to_value()}),
-        }
+        };
+        value["namespace"] = json!(children.namespace());
+        value
     }
 }
 
@@ -115,18 +132,20 @@ impl Preparer for PlacementPreparer {
                 });
             }
         };
-        let children = Children::of(&call)?;
+        let mut children = Children::of(&call)?;
         if annotation::is_true(placement, PREPARED) {
-            return tracking::follow(&call, placement, &plan, &children).await;
+            return tracking::follow(&call, placement, &plan, &mut children).await;
         }
         let first = call.progress.is_none();
-        if first && let Some(answer) = self.begin(&call, &plan).await? {
+        let mut named = NamedSites::default();
+        if first && let Some(answer) = self.begin(&call, &plan, &mut named).await? {
             return Ok(answer);
         }
-        let mut stage = call.progress.map_or(
-            PlacementStage::Placing(PlacementCursor::default()),
-            PlacementStage::read,
-        );
+        let mut stage = PlacementStage::Placing(PlacementCursor::default());
+        if let Some(progress) = call.progress {
+            stage = PlacementStage::read(progress);
+            children.resume(progress);
+        }
         if let PlacementStage::Placing(cursor) = stage {
             let (any, leaving) = if first {
                 children.existing().await?
@@ -141,7 +160,8 @@ impl Preparer for PlacementPreparer {
                 });
             }
             let alone = !any;
-            let (effects, next) = match cursor::fill(&call, &plan, &children, cursor).await? {
+            let filled = cursor::fill(&call, &plan, &children, &mut named, cursor).await?;
+            let (effects, next) = match filled {
                 FillResult::Chunk(effects, next) => (effects, next),
                 FillResult::Waits(missing) => return Ok(missing.into()),
             };
@@ -156,7 +176,7 @@ impl Preparer for PlacementPreparer {
             if goes_on || !effects.is_empty() {
                 return Ok(Answer::More {
                     effects,
-                    progress: stage.to_value(),
+                    progress: stage.to_value(&children),
                 });
             }
         }
@@ -171,7 +191,7 @@ impl Preparer for PlacementPreparer {
         }
         Ok(Answer::More {
             effects: Vec::new(),
-            progress: PlacementStage::Counting(census).to_value(),
+            progress: PlacementStage::Counting(census).to_value(&children),
         })
     }
 

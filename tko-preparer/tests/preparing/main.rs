@@ -4,6 +4,8 @@ mod faults;
 mod faulty;
 mod finish;
 mod merge_conditions;
+mod named_sites;
+mod namespaces;
 mod operators;
 mod parts;
 mod placement;

@@ -310,6 +310,25 @@ async fn very_many_resources_are_merged_in_reasonable_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_id_of_a_template_wins_over_its_selection() {
+    let w = world();
+    prepare_world(&w).await;
+    let _running = w.start();
+    let both = json!({"templateId": "nf/upf", "select": {"metadata": {"type": "smf"}}});
+    let id = w
+        .deploy(vec![
+            topo("Template", "t", &both),
+            topo("Site", "one", &json!({"siteId": "edge/1"})),
+            placement(&json!([{"template": "t", "sites": ["one"]}])),
+        ])
+        .await;
+    w.until_prepared(&id).await;
+    let children = w.children(&id).await;
+    let template = children[0].entity.template();
+    assert_eq!(template, Some(&crate::world::template_id("nf/upf")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_template_is_waited_for() {
     let w = world();
     w.site("edge/1", &[]).await;

@@ -13,7 +13,7 @@ use tko_core::{
 use tko_preparer::TRACKED;
 use tko_worker::{CancellationToken, DeletionController};
 
-fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
+pub(crate) fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
     let mut spec = json!({
         "templates": [{"template": "t", "sites": ["edges", "hub"]}],
         "track": "Continuous",
@@ -33,7 +33,7 @@ fn tracking(on_leave: Option<&str>) -> Vec<serde_json::Value> {
     ]
 }
 
-async fn begin(w: &World, on_leave: Option<&str>) -> DeploymentId {
+pub(crate) async fn begin(w: &World, on_leave: Option<&str>) -> DeploymentId {
     w.template("t", vec![part("Other", "o")]).await;
     w.site("hub", &[]).await;
     w.site("a", &[("role", "edge")]).await;

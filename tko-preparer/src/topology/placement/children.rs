@@ -1,12 +1,28 @@
 //! The children of one Placement, identified by idempotency keys.
+//!
+//! The key of a child consists of its parent, the index in `templates`, the site, and the namespace
+//! and name of the Placement. The namespace of a Placement can change after its children were
+//! created, for example by the function `set-namespace`. Their keys do not change, so
+//! [`Children::settle`] decides which namespace is in the keys of all its children, present and
+//! future:
+//!
+//! 1. The own namespace, if it is in the key of a child.
+//! 2. Otherwise, a namespace that is in keys, but that no Placement of this name has: the first in
+//!    alphabetical order. Of several Placements without children, only the first in the package
+//!    gets it.
+//! 3. Otherwise, the own namespace.
+//!
+//! So Placements of one name do not take each other's children when one of them gets another
+//! namespace, or when they change places in the package.
 
 use super::super::merging::deployment_id;
 use super::plan::PlacementEntry;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::{
-    Cursor, DataApi, DeploymentId, Effect, Key, Kind, List, NewDeployment, PrepareCall, Record,
-    Result, Select, SiteId, TemplateId,
+    Cursor, DataApi, DeploymentId, Effect, Identifier, Key, Kind, List, NewDeployment, PrepareCall,
+    Record, Result, Select, SiteId, TemplateId,
 };
 
 /// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all of them.
@@ -18,11 +34,16 @@ const PAGES: usize = 50;
 pub(super) struct Children<'a> {
     data: &'a dyn DataApi,
     parent: DeploymentId,
-    /// The start and end of their keys. In between are the index in `templates`, a bar, and the
-    /// site. Ids and numbers contain no bar, so keys are unambiguous. The store reserves keys that
-    /// start with an id and a bar, so clients cannot take them.
+    /// The start and end of their keys. In between are the index in `templates`, the site and the
+    /// namespace, with bars between them. Ids and numbers contain no bar, and a namespace is in
+    /// quotes, so keys are unambiguous. The store reserves keys that start with an id and a bar, so
+    /// clients cannot take them.
     start: String,
     end: String,
+    /// The namespace in their keys, in quotes.
+    namespace: String,
+    /// The namespaces, in quotes, of the Placements of this name, in package order.
+    namesakes: Vec<String>,
 }
 
 /// One child.
@@ -30,6 +51,8 @@ pub(super) struct Child {
     pub(super) id: DeploymentId,
     pub(super) entry: usize,
     pub(super) site: String,
+    /// The namespace in its key, in quotes.
+    pub(super) namespace: String,
     /// The template that it was made from, unless the template was deleted.
     pub(super) template: Option<TemplateId>,
     /// Whether it is being deleted. It keeps its idempotency key until it is gone, so it cannot be
@@ -38,15 +61,54 @@ pub(super) struct Child {
 }
 
 impl<'a> Children<'a> {
+    /// The children whose keys have the own namespace, until [`settle`](Self::settle) or
+    /// [`resume`](Self::resume) is called.
     pub(super) fn of(call: &PrepareCall<'a>) -> Result<Self> {
         let parent = deployment_id(call)?;
-        let namespace = call.target.namespace.as_deref().unwrap_or_default();
+        let target = call.target;
+        let namesakes = call.package.of(&target.gvk);
+        let namesakes = namesakes.filter(|resource| resource.identifier().name == target.name);
         Ok(Self {
             data: call.data,
             start: format!("{parent}|"),
-            end: format!("|{namespace:?}|{}", call.target.name),
+            end: format!("|{}", target.name),
+            namespace: quoted(target),
+            namesakes: namesakes.map(|other| quoted(other.identifier())).collect(),
             parent,
         })
+    }
+
+    /// The namespace in the keys, in quotes.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Continues with the namespace of committed progress, for as long as the package is the same.
+    pub(super) fn resume(&mut self, progress: &Value) {
+        if let Some(namespace) = progress.get("namespace").and_then(Value::as_str) {
+            namespace.clone_into(&mut self.namespace);
+        }
+    }
+
+    /// Decides which namespace is in the keys; see the [module](self). The keys of `found` are the
+    /// namespaces of all children of [`page`](Self::page).
+    pub(super) fn settle<T>(&mut self, found: &BTreeMap<String, T>) {
+        let mut without = self.namesakes.iter();
+        let first = without.find(|namespace| !found.contains_key(*namespace));
+        if first != Some(&self.namespace) {
+            return;
+        }
+        let former = found
+            .keys()
+            .find(|namespace| !self.namesakes.contains(namespace));
+        if let Some(former) = former {
+            self.namespace.clone_from(former);
+        }
+    }
+
+    /// Whether a child of [`page`](Self::page) is one of this Placement.
+    pub(super) fn contains(&self, child: &Child) -> bool {
+        child.namespace == self.namespace
     }
 
     /// Creates a child, unless it exists.
@@ -68,27 +130,37 @@ impl<'a> Children<'a> {
     }
 
     fn key(&self, entry: usize, site: &SiteId) -> Arc<str> {
-        format!("{}{entry}|{site}{}", self.start, self.end).into()
+        let Self {
+            start,
+            namespace,
+            end,
+            ..
+        } = self;
+        format!("{start}{entry}|{site}|{namespace}{end}").into()
     }
 
     fn child(&self, record: &Record) -> Option<Child> {
         let entity = &record.entity;
         let key = entity.deployment()?.idempotency_key.as_deref()?;
-        let (entry, site) = key
-            .strip_prefix(&self.start)?
-            .strip_suffix(&self.end)?
-            .split_once('|')?;
-        (!site.contains('|')).then_some(Child {
+        let key = key.strip_prefix(&self.start)?.strip_suffix(&self.end)?;
+        let (entry, rest) = key.split_once('|')?;
+        let (site, namespace) = rest.split_once('|')?;
+        if !is_quoted(namespace) && !self.namesakes.iter().any(|own| own == namespace) {
+            return None;
+        }
+        Some(Child {
             id: entity.key.deployment()?.clone(),
             entry: entry.parse().ok()?,
             site: site.to_owned(),
+            namespace: namespace.to_owned(),
             template: entity.template().cloned(),
             is_leaving: entity.deleting,
         })
     }
 
     /// One page of children, including those that are being deleted, in the order of their ids, and
-    /// the id to continue after; `None` on the last page.
+    /// the id to continue after; `None` on the last page. It includes the children of all
+    /// Placements of this name; [`contains`](Self::contains) tells them apart.
     pub(super) async fn page(
         &self,
         after: Option<DeploymentId>,
@@ -108,20 +180,38 @@ impl<'a> Children<'a> {
         Ok((children.collect(), next))
     }
 
-    /// Whether there are children, and how many of them are being deleted.
-    pub(super) async fn existing(&self) -> Result<(bool, usize)> {
-        let (mut any, mut leaving) = (false, 0);
+    /// Whether there are children, and how many of them are being deleted. Also
+    /// [settles](Self::settle) the namespace in their keys.
+    pub(super) async fn existing(&mut self) -> Result<(bool, usize)> {
+        let mut leaving: BTreeMap<String, usize> = BTreeMap::new();
         let mut after = None;
         loop {
             let (page, next) = self.page(after).await?;
-            any |= !page.is_empty();
-            leaving += page.iter().filter(|child| child.is_leaving).count();
+            for child in page {
+                *leaving.entry(child.namespace).or_default() += usize::from(child.is_leaving);
+            }
             after = next;
             if after.is_none() {
-                return Ok((any, leaving));
+                break;
             }
         }
+        self.settle(&leaving);
+        let leaving = leaving.get(&self.namespace);
+        Ok((leaving.is_some(), leaving.copied().unwrap_or_default()))
     }
+}
+
+/// The namespace of a Placement, in quotes; empty if it has none.
+fn quoted(placement: &Identifier) -> String {
+    format!("{:?}", placement.namespace.as_deref().unwrap_or_default())
+}
+
+/// Whether a part of a key is one namespace in quotes.
+fn is_quoted(part: &str) -> bool {
+    let inner = part
+        .strip_prefix('"')
+        .and_then(|part| part.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.contains('"'))
 }
 
 /// The children counted so far.
@@ -180,7 +270,7 @@ impl Census {
     pub(super) async fn count(&mut self, children: &Children<'_>) -> Result<bool> {
         for _ in 0..PAGES {
             let (page, next) = children.page(self.after.take()).await?;
-            for child in &page {
+            for child in page.iter().filter(|child| children.contains(child)) {
                 self.add_child(child);
             }
             self.after = next;

@@ -1,7 +1,7 @@
 //! The position of a Placement, and its next children.
 
 use super::children::Children;
-use super::plan::{MissingTemplate, PlacementPlan, PlacementSites};
+use super::plan::{MissingEntity, NamedSites, PlacementPlan, PlacementSites};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use tko_core::api::MAX_EFFECTS;
@@ -14,6 +14,9 @@ const PAGES: usize = 50;
 /// A site of a Placement.
 pub(super) struct PlacementSite {
     pub(super) id: SiteId,
+    /// Whether it is the site of a `Site`, which may have been deleted since. The sites of a
+    /// selection were just read.
+    pub(super) is_named: bool,
     /// Whether its inventory no longer has it. Such a site gets no new child, but it still matches:
     /// its child stays until the site is removed.
     pub(super) is_gone: bool,
@@ -78,6 +81,7 @@ impl PlacementCursor {
                 self.name += 1;
                 Ok(Some(vec![PlacementSite {
                     id: site.clone(),
+                    is_named: true,
                     is_gone: false,
                 }]))
             }
@@ -93,6 +97,7 @@ impl PlacementCursor {
                 let sites = page.items.iter().filter_map(|site| {
                     Some(PlacementSite {
                         id: site.entity.key.site()?.clone(),
+                        is_named: false,
                         is_gone: site.entity.given.contains_key(INVENTORY_GONE),
                     })
                 });
@@ -106,15 +111,17 @@ impl PlacementCursor {
 pub(super) enum FillResult {
     /// These children, and the position to continue at; `None` after the last.
     Chunk(Vec<Effect>, Option<PlacementCursor>),
-    /// A template is missing.
-    Waits(MissingTemplate),
+    /// A template or site is missing.
+    Waits(MissingEntity),
 }
 
-/// The next children from this position on, at most [`MAX_EFFECTS`].
+/// The next children from this position on, at most [`MAX_EFFECTS`]. `named` are the sites that were
+/// looked up in this call.
 pub(super) async fn fill(
     call: &PrepareCall<'_>,
     plan: &PlacementPlan,
     children: &Children<'_>,
+    named: &mut NamedSites,
     mut cursor: PlacementCursor,
 ) -> Result<FillResult> {
     let mut effects = Vec::new();
@@ -129,21 +136,30 @@ pub(super) async fn fill(
         let Some(sites) = cursor.next(call, plan, MAX_EFFECTS - effects.len()).await? else {
             return Ok(FillResult::Chunk(effects, None));
         };
-        let present = sites.into_iter().filter(|site| !site.is_gone);
-        let sites: Vec<SiteId> = present.map(|site| site.id).collect();
-        if sites.is_empty() {
+        let mut present = Vec::new();
+        let mut awaited = None;
+        for site in sites.into_iter().filter(|site| !site.is_gone) {
+            if site.is_named && awaited.is_none() {
+                awaited = named.missing(call.data, &site.id).await?;
+            }
+            present.push(site.id);
+        }
+        if present.is_empty() {
             continue;
         }
-        let chosen = match template.take().filter(|(entry, _)| *entry == at) {
-            Some((_, chosen)) => chosen,
-            None => match plan.entries[at].template(call.data).await? {
-                Ok(chosen) => chosen,
-                Err(missing) if effects.is_empty() => return Ok(FillResult::Waits(missing)),
-                // Create the others first; the template is looked up again after that.
-                Err(_) => return Ok(FillResult::Chunk(effects, Some(before))),
-            },
+        let known = template.take().filter(|(entry, _)| *entry == at);
+        let chosen = match (awaited, known) {
+            (Some(missing), _) => Err(missing),
+            (None, Some((_, chosen))) => Ok(chosen),
+            (None, None) => plan.entries[at].template(call.data).await?,
         };
-        for site in sites {
+        let chosen = match chosen {
+            Ok(chosen) => chosen,
+            Err(missing) if effects.is_empty() => return Ok(FillResult::Waits(missing)),
+            // Create the others first; what is missing is looked up again after that.
+            Err(_) => return Ok(FillResult::Chunk(effects, Some(before))),
+        };
+        for site in present {
             if made.insert((at, site.clone())) {
                 effects.push(children.create(&plan.entries[at], at, &chosen, &site));
             }

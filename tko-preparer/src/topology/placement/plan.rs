@@ -6,6 +6,7 @@ use super::super::selection::{self, exists, in_words};
 use super::super::when::MergeConditions;
 use super::super::{field, site};
 use serde_json::Value;
+use std::collections::HashMap;
 use tko_core::annotation::{self, PREPARE, PREPARED};
 use tko_core::select::MetadataPatterns;
 use tko_core::{
@@ -51,16 +52,25 @@ pub(super) enum PlanResult {
     Waits(String),
 }
 
-/// A template that does not exist yet.
-pub(super) struct MissingTemplate {
-    /// The reason to wait, which names the template or its selection.
+/// A template or site that is not registered.
+pub(super) struct MissingEntity {
+    /// The reason to wait, which names the entity or its selection.
     pub(super) reason: String,
-    /// The event that the template is registered.
+    /// The event that the entity is registered.
     pub(super) subscription: Subscription,
 }
 
-impl From<MissingTemplate> for Answer {
-    fn from(missing: MissingTemplate) -> Self {
+impl MissingEntity {
+    fn of(key: Key) -> Self {
+        Self {
+            reason: format!("waiting for {key}, which is not registered"),
+            subscription: Subscription::Entity(key),
+        }
+    }
+}
+
+impl From<MissingEntity> for Answer {
+    fn from(missing: MissingEntity) -> Self {
         Self::NotYet {
             reason: missing.reason,
             waits_for: vec![missing.subscription],
@@ -242,24 +252,21 @@ impl PlacementEntry {
     pub(super) async fn template(
         &self,
         data: &dyn DataApi,
-    ) -> Result<Result<TemplateId, MissingTemplate>> {
+    ) -> Result<Result<TemplateId, MissingEntity>> {
         match &self.template {
             TemplateChoice::Id(id) => {
                 let key = Key::from(id);
                 if exists(data, &key).await? {
                     return Ok(Ok(id.clone()));
                 }
-                Ok(Err(MissingTemplate {
-                    reason: format!("waiting for {key}, which is not registered"),
-                    subscription: Subscription::Entity(key),
-                }))
+                Ok(Err(MissingEntity::of(key)))
             }
             TemplateChoice::First(metadata) => {
                 let first = selection::first(data, Kind::Template, metadata).await?;
                 if let Some(Key::Template(id)) = first {
                     return Ok(Ok(id));
                 }
-                Ok(Err(MissingTemplate {
+                Ok(Err(MissingEntity {
                     reason: format!("no template matches {}", in_words(metadata)),
                     subscription: Subscription::Selection {
                         kind: Kind::Template,
@@ -269,5 +276,34 @@ impl PlacementEntry {
                 }))
             }
         }
+    }
+}
+
+/// The sites of `Site` resources that were looked up.
+///
+/// A `Site` finds its site before a Placement is prepared, but the site can be deleted after that.
+#[derive(Default)]
+pub(super) struct NamedSites {
+    /// Whether each is registered.
+    known: HashMap<SiteId, bool>,
+}
+
+impl NamedSites {
+    /// Looks up a site, unless this was done before. Returns it if it is not registered.
+    pub(super) async fn missing(
+        &mut self,
+        data: &dyn DataApi,
+        site: &SiteId,
+    ) -> Result<Option<MissingEntity>> {
+        let key = Key::from(site);
+        let known = self.known.get(site).copied();
+        let is_registered = if let Some(known) = known {
+            known
+        } else {
+            let found = exists(data, &key).await?;
+            self.known.insert(site.clone(), found);
+            found
+        };
+        Ok((!is_registered).then(|| MissingEntity::of(key)))
     }
 }

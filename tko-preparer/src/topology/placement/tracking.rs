@@ -7,10 +7,10 @@ use super::super::resources::{finished, named};
 use super::super::{field, selection};
 use super::children::{Census, Child, Children};
 use super::cursor::PlacementCursor;
-use super::plan::{MissingTemplate, PlacementPlan, is_continuous};
+use super::plan::{MissingEntity, NamedSites, PlacementPlan, is_continuous};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tko_core::api::MAX_EFFECTS;
@@ -19,9 +19,9 @@ use tko_core::{
     Subscription, TemplateId,
 };
 
-/// Maximum number of children, and of missing templates, that a reason names.
+/// Maximum number of children, and of missing entities, that a reason names.
 const MAX_SHOWN: usize = 3;
-/// Maximum number of missing templates that one Placement waits for. Each is a subscription in the
+/// Maximum number of missing entities that one Placement waits for. Each is a subscription in the
 /// metadata of the deployment, whose size is limited.
 const MAX_MISSING: usize = 100;
 
@@ -56,42 +56,60 @@ pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subs
     subscriptions
 }
 
+/// The children that exist, of one Placement.
+#[derive(Default)]
+struct ExistingChildren {
+    /// Those that are not being deleted.
+    census: Census,
+    /// The hashes of all.
+    hashes: HashSet<u128>,
+    /// The number of children of another template than the Placement names.
+    outdated: u64,
+}
+
 /// Creates missing children, and deletes surplus ones if the Placement says so.
 pub(super) async fn follow(
     call: &PrepareCall<'_>,
     placement: &Arc<Resource>,
     plan: &PlacementPlan,
-    children: &Children<'_>,
+    children: &mut Children<'_>,
 ) -> Result<Answer> {
-    let mut census = Census::default();
-    let mut existing = HashSet::new();
-    let mut outdated = 0_u64;
+    // By the namespace in their keys.
+    let mut found: BTreeMap<String, ExistingChildren> = BTreeMap::new();
     let mut after = None;
     loop {
         let (page, next) = children.page(after).await?;
         for child in &page {
-            census.add_child(child);
-            existing.insert(hash_of(child.entry, &child.site));
-            outdated += u64::from(is_outdated(plan, child));
+            let existing = found.entry(child.namespace.clone()).or_default();
+            existing.census.add_child(child);
+            existing.hashes.insert(hash_of(child.entry, &child.site));
+            existing.outdated += u64::from(is_outdated(plan, child));
         }
         after = next;
         if after.is_none() {
             break;
         }
     }
-    let known = json!([existing.len(), census.deployments()]);
+    children.settle(&found);
+    let existing = found.remove(children.namespace()).unwrap_or_default();
+    let ExistingChildren {
+        census,
+        hashes,
+        outdated,
+    } = existing;
+    let known = json!([hashes.len(), census.deployments()]);
     let MissingChildren {
         mut effects,
         wanted,
-        templates,
-    } = missing(call, plan, children, existing).await?;
+        awaited,
+    } = missing(call, plan, children, hashes).await?;
     // `missing` stops once the step is full. `wanted` is incomplete then, and a later turn deletes.
     if plan.deletes && effects.len() < MAX_EFFECTS {
         loop {
             let (page, next) = children.page(after).await?;
             let left = page
                 .into_iter()
-                .filter(|child| !child.is_leaving)
+                .filter(|child| children.contains(child) && !child.is_leaving)
                 .filter(|child| !wanted.contains(&hash_of(child.entry, &child.site)))
                 .map(|child| Effect::Delete(child.id));
             effects.extend(left.take(MAX_EFFECTS - effects.len()));
@@ -102,10 +120,10 @@ pub(super) async fn follow(
         }
     }
     if !effects.is_empty() {
-        return Ok(more(call, effects, known, templates));
+        return Ok(more(call, effects, known, awaited));
     }
-    if !templates.is_empty() {
-        return Ok(not_yet(None, templates));
+    if !awaited.is_empty() {
+        return Ok(not_yet(None, awaited));
     }
     let mut status = census.status();
     if outdated > 0 || placement.get(&["status", OUTDATED]).is_some() {
@@ -135,17 +153,19 @@ fn is_outdated(plan: &PlacementPlan, child: &Child) -> bool {
 /// The missing children of a Placement.
 #[derive(Default)]
 struct MissingChildren {
-    /// Effects that create missing children: all whose template exists, or the first
+    /// Effects that create missing children: all whose template and site exist, or the first
     /// [`MAX_EFFECTS`] of them.
     effects: Vec<Effect>,
     /// The hashes of all wanted children, if surplus ones are deleted and `effects` has fewer than
     /// [`MAX_EFFECTS`].
     wanted: HashSet<u128>,
-    /// The missing templates of the other missing children, each once; at most [`MAX_MISSING`].
-    templates: Vec<MissingTemplate>,
+    /// The missing templates and sites of the other missing children, each once; at most
+    /// [`MAX_MISSING`].
+    awaited: Vec<MissingEntity>,
 }
 
-/// Finds the missing children. An entry whose template is missing does not block the others.
+/// Finds the missing children. An entry whose template is missing does not block the others, nor
+/// does a named site that was deleted.
 async fn missing(
     call: &PrepareCall<'_>,
     plan: &PlacementPlan,
@@ -154,6 +174,7 @@ async fn missing(
 ) -> Result<MissingChildren> {
     let mut found = MissingChildren::default();
     let mut cursor = PlacementCursor::default();
+    let mut named = NamedSites::default();
     // The template of the current entry, so that it is looked up once; `None` if it is missing.
     let mut template: Option<(usize, Option<TemplateId>)> = None;
     loop {
@@ -169,12 +190,18 @@ async fn missing(
             if site.is_gone || !existing.insert(hash) {
                 continue;
             }
+            if site.is_named
+                && let Some(missing) = named.missing(call.data, &site.id).await?
+            {
+                found.add_awaited(missing);
+                continue;
+            }
             let chosen = match template.take().filter(|(entry, _)| *entry == at) {
                 Some((_, chosen)) => chosen,
                 None => match plan.entries[at].template(call.data).await? {
                     Ok(chosen) => Some(chosen),
                     Err(missing) => {
-                        found.add_template(missing);
+                        found.add_awaited(missing);
                         None
                     }
                 },
@@ -192,20 +219,20 @@ async fn missing(
 }
 
 impl MissingChildren {
-    /// Adds a missing template, unless another entry misses it too.
-    fn add_template(&mut self, missing: MissingTemplate) {
+    /// Adds a missing template or site, unless it was added before.
+    fn add_awaited(&mut self, missing: MissingEntity) {
         let is_known = self
-            .templates
+            .awaited
             .iter()
             .any(|known| known.subscription == missing.subscription);
-        if !is_known && self.templates.len() < MAX_MISSING {
-            self.templates.push(missing);
+        if !is_known && self.awaited.len() < MAX_MISSING {
+            self.awaited.push(missing);
         }
     }
 }
 
-/// Continues with these effects. `known` describes the children that existed before; `templates`
-/// are missing.
+/// Continues with these effects. `known` describes the children that existed before; `awaited` are
+/// missing.
 ///
 /// If the same effects changed nothing in the last turn, another turn would not change anything
 /// either. Other effects are committed although some of them had no effect before: one child that
@@ -214,24 +241,24 @@ fn more(
     call: &PrepareCall<'_>,
     effects: Vec<Effect>,
     known: Value,
-    templates: Vec<MissingTemplate>,
+    awaited: Vec<MissingEntity>,
 ) -> Answer {
     let progress = Value::Object(Map::from_iter([
         ("known".to_owned(), known),
         ("effects".to_owned(), json!(hash_of_effects(&effects))),
     ]));
     if call.progress == Some(&progress) {
-        return not_yet(Some(without_effect(&effects)), templates);
+        return not_yet(Some(without_effect(&effects)), awaited);
     }
     Answer::More { effects, progress }
 }
 
-/// Waits for all of these templates; `other` is a further reason to wait.
-fn not_yet(other: Option<String>, templates: Vec<MissingTemplate>) -> Answer {
-    let hidden = templates.len().saturating_sub(MAX_SHOWN);
+/// Waits for all of these templates and sites; `other` is a further reason to wait.
+fn not_yet(other: Option<String>, awaited: Vec<MissingEntity>) -> Answer {
+    let hidden = awaited.len().saturating_sub(MAX_SHOWN);
     let mut reasons: Vec<String> = other.into_iter().collect();
     let mut waits_for = Vec::new();
-    for missing in templates {
+    for missing in awaited {
         if waits_for.len() < MAX_SHOWN {
             reasons.push(missing.reason);
         }
