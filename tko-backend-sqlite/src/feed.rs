@@ -12,7 +12,7 @@ use sqlx::{Row, SqliteConnection};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tko_core::change::FeedPosition;
-use tko_core::feed::{ChangeCache, MAX_READ_WITH_PACKAGES};
+use tko_core::feed::MAX_READ_WITH_PACKAGES;
 use tko_core::{
     Cause, ChangeRecord, ContentHash, Error, Key, Package, Record, Result, Revision, Timestamp,
     Want,

@@ -70,30 +70,26 @@ impl Analysis<'_> {
             }
             ToscaType::Named(key) => {
                 let data_type = self.data_type(key)?;
-                match data_type.primitive {
-                    Some(primitive) => {
-                        let entries = checked
-                            .schema
-                            .entries
-                            .as_ref()
-                            .or(data_type.entries.as_ref());
-                        let keys = checked.schema.keys.as_ref().or(data_type.keys.as_ref());
-                        let json =
-                            self.check_primitive(value, primitive, keys, entries, checked)?;
-                        self.check_constraints(&data_type.constraints, primitive, value, checked);
-                        let own = &checked.schema.constraints;
-                        self.check_constraints(own, primitive, value, checked);
-                        Some(json)
+                if let Some(primitive) = data_type.primitive {
+                    let entries = checked
+                        .schema
+                        .entries
+                        .as_ref()
+                        .or(data_type.entries.as_ref());
+                    let keys = checked.schema.keys.as_ref().or(data_type.keys.as_ref());
+                    let json = self.check_primitive(value, primitive, keys, entries, checked)?;
+                    self.check_constraints(&data_type.constraints, primitive, value, checked);
+                    let own = &checked.schema.constraints;
+                    self.check_constraints(own, primitive, value, checked);
+                    Some(json)
+                } else {
+                    let json = self.check_fields(value, &data_type, checked)?;
+                    // A value with fields is a map.
+                    let own = &checked.schema.constraints;
+                    for constraints in [&data_type.constraints, own] {
+                        self.check_constraints(constraints, Primitive::Map, value, checked);
                     }
-                    None => {
-                        let json = self.check_fields(value, &data_type, checked)?;
-                        // A value with fields is a map.
-                        let own = &checked.schema.constraints;
-                        for constraints in [&data_type.constraints, own] {
-                            self.check_constraints(constraints, Primitive::Map, value, checked);
-                        }
-                        Some(json)
-                    }
+                    Some(json)
                 }
             }
         }
