@@ -50,6 +50,11 @@ impl DeleteOptions {
                 let why = tko_core::error::chain(&error);
                 KrmFailure::bad_request(format!("cannot read the options: {why}"))
             })?;
+            if decoded.len() > 1 {
+                return Err(KrmFailure::bad_request(
+                    "cannot read the options: there are several objects",
+                ));
+            }
             decoded.into_iter().next().unwrap_or_default()
         };
         for name in ["apiVersion", "kind"] {
@@ -73,9 +78,9 @@ impl DeleteOptions {
         let query = &request.query;
         let policy = text(&body, "propagationPolicy")?.or(query.get("propagationPolicy"));
         let orphan = typed(&body, "orphanDependents", "a boolean", Value::as_bool)?;
-        // Some clients have options in the query.
+        // As in Kubernetes, the query has this option only if there is no body.
         let orphan = orphan.or_else(|| {
-            let is_given = query.all("orphanDependents").next().is_some();
+            let is_given = body.is_null() && query.all("orphanDependents").next().is_some();
             is_given.then(|| query.is_true("orphanDependents"))
         });
         options.finalizer = match (policy, orphan) {

@@ -77,10 +77,7 @@ pub(crate) async fn create(
     let (mut object, mut warnings) = body::object(request, write.options.validation)?;
     let found = validation::check(resource, &mut object, write.options.validation)?;
     warnings.extend(found);
-    let is_named = object["metadata"]["name"]
-        .as_str()
-        .is_some_and(|name| !name.is_empty());
-    let name = write.new_name(&mut object)?;
+    let (name, is_generated) = write.new_name(&mut object)?;
     let empty = managed::empty();
     let managers = managed::updated(
         &empty,
@@ -92,10 +89,10 @@ pub(crate) async fn create(
     );
     let stored = write.store_new(&name, &object, &managers).await;
     let stored = stored.map_err(|failure| {
-        if is_named {
-            failure
-        } else {
+        if is_generated {
             failure.with_other_name()
+        } else {
+            failure
         }
     })?;
     Ok(written(StatusCode::CREATED, &stored, &warnings))
@@ -158,8 +155,8 @@ pub(crate) async fn patch(
 }
 
 impl Write<'_> {
-    /// The name of a new object; completes `generateName`.
-    fn new_name(&self, object: &mut Value) -> KrmAnswer<String> {
+    /// The name of a new object, and whether it was generated from `generateName`.
+    fn new_name(&self, object: &mut Value) -> KrmAnswer<(String, bool)> {
         let text = |key: &str| {
             let value = object
                 .get("metadata")
@@ -177,7 +174,8 @@ impl Write<'_> {
             ));
         }
         let (mut name, prefix) = (text("name"), text("generateName"));
-        if name.is_empty() {
+        let is_generated = name.is_empty();
+        if is_generated {
             if prefix.is_empty() {
                 let cause =
                     StatusCause::invalid("metadata.name", "a name or generateName is required");
@@ -196,7 +194,7 @@ impl Write<'_> {
                 self.invalid(&name, vec![StatusCause::invalid("metadata.name", why)])
             })?;
         }
-        Ok(name)
+        Ok((name, is_generated))
     }
 
     /// Changes an object; retries while others change it concurrently.

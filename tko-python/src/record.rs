@@ -103,7 +103,8 @@ impl PyEntity {
                 && view::deployments_of(&self.record.entity.key).is_some() =>
             {
                 Err(PyAttributeError::new_err(format!(
-                    "{} was read without the ids of its deployments; get it",
+                    "{} was read without the ids of its deployments; read it with get_template or \
+                     get_site",
                     self.record.entity.key
                 )))
             }

@@ -9,9 +9,16 @@ use tko_core::{Dialect, Format, Limits, encoding};
 #[pyfunction]
 pub(crate) fn decode_yaml<'py>(py: Python<'py>, text: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let limits = Limits::default();
-    let values = encoding::decode(text.as_bytes(), Format::Yaml, Dialect::Programs, &limits)
-        .map_err(|error| PyValueError::new_err(error.to_string()))?;
-    values.iter().map(|value| to_python(py, value)).collect()
+    let documents =
+        encoding::decode_placed(text.as_bytes(), Format::Yaml, Dialect::Programs, &limits)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    if documents.iter().any(|document| document.at.item.is_some()) {
+        return Err(PyValueError::new_err(
+            "the YAML text is a list; expected a map",
+        ));
+    }
+    let values = documents.iter().map(|document| &document.value);
+    values.map(|value| to_python(py, value)).collect()
 }
 
 /// Writes a value as one document.

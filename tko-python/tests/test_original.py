@@ -148,7 +148,7 @@ def test_inventory_scripts_run(client, address):
     )
     assert list(json.loads(done.stdout)["_meta"]["hostvars"]) == ["edge/1", "edge/1/ard"]
     [listed, *_] = client.list_sites()
-    with pytest.raises(AttributeError, match="without the ids of its deployments; get it"):
+    with pytest.raises(AttributeError, match="without the ids of its deployments; read it with"):
         _ = listed.deploymentIds
 
 
@@ -175,7 +175,7 @@ def test_yaml_is_of_version_1_2():
     out = io.StringIO()
     tko.yaml.dump({"a": "yes", "b": [1]}, out)
     assert tko.yaml.load(out.getvalue()) == {"a": "yes", "b": [1]}
-    for text in ("a: 1\n---\nb: 1\n", "- a: 1\n- b: 1\n", "a: ["):
+    for text in ("a: 1\n---\nb: 1\n", "- a: 1\n", "- a: 1\n- b: 1\n", "a: ["):
         with pytest.raises(ValueError):
             tko.yaml.load(text)
 

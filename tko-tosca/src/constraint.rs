@@ -178,9 +178,13 @@ fn operand(primitive: Primitive, shown: &str, other: &YamlNode) -> Result<Rank, 
 }
 
 fn incomparable(primitive: Primitive, shown: &str, other: &YamlNode) -> String {
+    // The quotes may be why it is not of the type.
+    let name = match &other.content {
+        YamlContent::Scalar { text, plain: false } => format!("\"{text}\""),
+        _ => name_of(other).to_owned(),
+    };
     format!(
-        "{shown} cannot be compared with {}, which is not of type {}",
-        name_of(other),
+        "{shown} cannot be compared with {name}, which is not of type {}",
         primitive.name()
     )
 }

@@ -144,11 +144,10 @@ def filters(params):
 def described(entity, package=False):
     """An entity as a dict, with its package if asked."""
     result = entity.to_ard()
-    result.pop("package", None)
+    if not package:
+        result.pop("package", None)
     if "metadata" in result:
         result["metadata"] = visible(result["metadata"])
-    if package:
-        result["package"] = entity.get_package().to_list()
     return result
 
 

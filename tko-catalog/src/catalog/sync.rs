@@ -255,27 +255,25 @@ impl CatalogSync<'_> {
         report: &mut SyncReport,
     ) -> Result<()> {
         let offered: HashSet<&TemplateId> = offers.iter().map(|offer| &offer.id).collect();
+        // An empty source is probably broken, for example a folder whose disk is not mounted.
+        let prune = self.entry.prune && !offers.is_empty();
         let mut is_kept = false;
         for (id, entity) in own {
             if offered.contains(id) || unread.contains(id, entity.given.get(CATALOG_PATH)) {
                 continue;
             }
-            if self.entry.prune && !self.is_referred_to(id).await? {
-                // An empty source is probably broken, for example a folder whose disk is not
-                // mounted.
-                if !offers.is_empty() {
-                    self.remove(entity, report).await?;
-                    continue;
-                }
-                is_kept = true;
+            if prune && !self.is_referred_to(id).await? {
+                self.remove(entity, report).await?;
+                continue;
             }
+            is_kept |= self.entry.prune && !prune;
             if !entity.given.contains_key(CATALOG_GONE) {
                 self.mark(entity, Some("true")).await?;
                 report.gone += 1;
             }
         }
         if is_kept {
-            let why = "the source has no template, so nothing is removed; check the source, or \
+            let why = "the source offers no template, so nothing is removed; check the source, or \
                        delete the templates that are really gone";
             let problem = SyncProblem::new(&self.entry.name, why);
             report.problems.push(problem);

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_grpc::server::Access;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -86,8 +87,9 @@ impl MetricsArgs {
     }
 }
 
+/// Whether metrics at this address are open: they have neither TLS nor authentication.
 fn is_open(address: SocketAddr) -> bool {
-    !address.ip().to_canonical().is_loopback()
+    Access::new().is_open(&[address])
 }
 
 fn refused(address: SocketAddr, error: &io::Error) -> Error {

@@ -5,6 +5,7 @@ mod totals;
 pub(super) use totals::Totals;
 
 use crate::output::OutputFormat;
+use crate::printable::printable;
 use anyhow::bail;
 use quick_xml::escape::escape;
 use serde_json::{Value, json};
@@ -23,8 +24,8 @@ pub(super) struct ReportPlace<'a> {
 impl std::fmt::Display for ReportPlace<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {
-            0 => write!(f, "{}", shown(self.file)),
-            line => write!(f, "{}:{line}", shown(self.file)),
+            0 => write!(f, "{}", printable(self.file, &[])),
+            line => write!(f, "{}:{line}", printable(self.file, &[])),
         }
     }
 }
@@ -94,7 +95,7 @@ impl CheckedFile {
     fn name(&self) -> String {
         self.identifier
             .as_ref()
-            .map(|identifier| shown(&identifier.to_string()))
+            .map(|identifier| printable(&identifier.to_string(), &[]).into_owned())
             .unwrap_or_default()
     }
 }
@@ -165,7 +166,7 @@ impl<'a> ValidationReport<'a> {
         writeln!(
             self.out,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n{cases}  </testsuite>",
-            escape(shown(&file)),
+            escape(printable(&file, &[])),
             now.documents() - before.documents(),
             now.invalid - before.invalid,
             now.errors - before.errors,
@@ -244,7 +245,7 @@ impl<'a> ValidationReport<'a> {
                 cases,
                 "    <testcase name=\"{}\" classname=\"{}\"",
                 escape(name),
-                escape(shown(&class))
+                escape(printable(&class, &[]))
             )?;
             let element = match checked.status {
                 ResourceStatus::Valid => {
@@ -346,21 +347,5 @@ fn line(place: &ReportPlace<'_>, problem: &ReportedProblem, resource: &str) -> S
     } else {
         format!("{resource}: ")
     };
-    format!("{at}: {resource}{}", shown(&problem.text()))
-}
-
-/// Returns text without control characters, so that input cannot forge lines or control a terminal.
-fn shown(text: &str) -> String {
-    if !text.contains(char::is_control) {
-        return text.to_owned();
-    }
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            shown.extend(letter.escape_default());
-        } else {
-            shown.push(letter);
-        }
-    }
-    shown
+    format!("{at}: {resource}{}", printable(&problem.text(), &[]))
 }

@@ -107,10 +107,10 @@ pub async fn a_step_can_delete_children(fixture: DataFixture) {
         fixture.wait_until(select, from, is_plain).await;
     }
     assert!(fixture.find(&plain).await.is_none());
-    assert!(
-        fixture.read(&placed).await.entity.deleting,
-        "until its site reports the removal"
-    );
+    let entity = fixture.read(&placed).await.entity;
+    assert!(entity.deleting, "until its site reports the removal");
+    let since = entity.condition(tko_core::entity::DELETING);
+    assert!(since.is_some(), "the time of the request is kept");
 }
 
 /// Subscriptions are selectable metadata. New ones replace the old ones; a step without any keeps

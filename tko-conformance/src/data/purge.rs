@@ -83,10 +83,10 @@ pub async fn entities_under_modification_are_skipped(fixture: DataFixture) {
         fixture.ids(&all(Kind::Deployment)).await,
         [edited.to_string()]
     );
-    assert!(
-        fixture.read(&placed).await.entity.deleting,
-        "until its site reports the removal"
-    );
+    let entity = fixture.read(&placed).await.entity;
+    assert!(entity.deleting, "until its site reports the removal");
+    let since = entity.condition(tko_core::entity::DELETING);
+    assert!(since.is_some(), "the time of the request is kept");
 }
 
 /// Any number of matches is deleted.

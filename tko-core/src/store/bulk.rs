@@ -201,11 +201,7 @@ impl BulkVerb {
                 Self::Purge => {
                     draft.require(Require::Unreferenced(entity.key.clone()));
                     if is_held(entity) {
-                        let put = Put {
-                            deleting: true,
-                            ..Put::of(entity)
-                        };
-                        draft.put(Some(entity), put);
+                        draft.mark_deleting(entity);
                     } else {
                         draft.delete(entity);
                     }

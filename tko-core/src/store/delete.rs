@@ -30,9 +30,7 @@ use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::entity::{
-    Condition, DELETING, Deployment, Entity, Facts, NO_SCHEDULER, Record, SCHEDULED, Want,
-};
+use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, Record, SCHEDULED, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::pattern::Pattern;
@@ -185,7 +183,7 @@ impl<B: Backend + ?Sized> Store<B> {
             let held = placed || (is_held(entity) && by != DeletedBy::Scheduler);
             if more || held {
                 if !entity.deleting {
-                    draft.put(Some(entity), marked(entity));
+                    draft.mark_deleting(entity);
                 }
                 // Takes over if this deletion is interrupted. A worker's claim does so already, and
                 // marking it would make the work due again as soon as the claim ends.
@@ -240,7 +238,7 @@ impl<B: Backend + ?Sized> Store<B> {
             check_version(entity, expect)?;
             let mut draft = ChangeDraft::because("deleted");
             draft.require(Require::At(key.clone(), entity.version));
-            draft.put(Some(entity), marked(entity));
+            draft.mark_deleting(entity);
             draft.mark(Enqueue {
                 after: Duration::from_secs(1),
                 ..Enqueue::now(Stage::Delete, key, triggers::lane(entity))
@@ -294,14 +292,6 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         Ok(walk.placed)
     }
-}
-
-/// The put that marks an entity as `deleting`. Its condition keeps the time of the request, because
-/// later changes of the row set `updated`.
-fn marked(entity: &Entity) -> Put {
-    let (reason, message) = ("Requested", "its deletion was requested");
-    let condition = Condition::new(DELETING, true, reason, message, entity.generation);
-    Put::of(entity).deleting(true).conditions(vec![condition])
 }
 
 /// Refuses an entity that is not at the version that a client expects.

@@ -7,7 +7,7 @@
 //! operations share.
 
 use crate::change::{Change, ChangeSet, Put, Require, same_package};
-use crate::entity::{APPROVED, Condition, Entity, Facts, PREPARED, Record};
+use crate::entity::{APPROVED, Condition, DELETING, Entity, Facts, PREPARED, Record};
 use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::id::Key;
@@ -98,6 +98,15 @@ impl ChangeDraft {
             .enqueue
             .extend(triggers::triggered(Some(before), None));
         self.set.changes.push(Change::Delete(before.key.clone()));
+    }
+
+    /// Marks an entity as `deleting`, and adds the work that this triggers. The condition keeps the
+    /// time of the request, because later changes of the row set `updated`.
+    pub(super) fn mark_deleting(&mut self, entity: &Entity) {
+        let (reason, message) = ("Requested", "its deletion was requested");
+        let condition = Condition::new(DELETING, true, reason, message, entity.generation);
+        let put = Put::of(entity).deleting(true).conditions(vec![condition]);
+        self.put(Some(entity), put);
     }
 
     /// Adds work that no change triggers by itself, such as finishing a deletion.

@@ -173,11 +173,7 @@ impl<B: Backend + ?Sized> Store<B> {
             return Ok(());
         }
         draft.require(Require::At(key.clone(), entity.version));
-        let put = Put {
-            deleting: true,
-            ..Put::of(entity)
-        };
-        draft.put(Some(entity), put);
+        draft.mark_deleting(entity);
         draft.mark(Enqueue::now(Stage::Delete, key, triggers::lane(entity)));
         Ok(())
     }

@@ -7,8 +7,9 @@ use crate::object;
 use serde_json::Value;
 use tko_core::{ContentHash, DeploymentId, Record};
 
-/// The fields of `metadata` that a client cannot set.
-const UNWRITABLE: [&str; 3] = [
+/// The fields of `metadata` that a creation ignores. Others that a client cannot set are overwritten
+/// in [`of_new`].
+const IGNORED: [&str; 3] = [
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
     "selfLink",
@@ -28,7 +29,7 @@ pub(super) fn of_new(
         parts.shift_remove("status");
     }
     if let Some(metadata) = preview["metadata"].as_object_mut() {
-        for key in UNWRITABLE {
+        for key in IGNORED {
             metadata.shift_remove(key);
         }
     }

@@ -283,6 +283,7 @@ async fn options_of_deletions_are_read_from_body_and_query_or_refused() {
         json!({"propagationPolicy": 1}),
         json!({"orphanDependents": "true"}),
         json!({"gracePeriodSeconds": "0"}),
+        json!([{}, {"dryRun": ["All"]}]),
     ] {
         let refused = delete(malformed.clone()).await;
         assert_eq!(refused.status, 400, "{malformed}: {refused:?}");

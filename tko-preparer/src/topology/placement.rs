@@ -34,7 +34,7 @@ pub(crate) use tracking::OUTDATED;
 
 use self::children::{Census, Children};
 use self::cursor::{FillResult, PlacementCursor};
-use self::plan::{NamedSites, PlacementPlan, PlacementSites, PlanResult};
+use self::plan::{NamedSites, PlacementPlan, PlanResult};
 use super::merging::own_changes;
 use super::resources::{finished, target};
 use super::when::MergeConditions;
@@ -81,13 +81,9 @@ impl PlacementPreparer {
                 Ok(id) => templates.push(id),
                 Err(missing) => return Ok(Some(missing.into())),
             }
-            for sites in &entry.sites {
-                if let PlacementSites::One(site) = sites
-                    && let Some(missing) = named.missing(call.data, site).await?
-                {
-                    return Ok(Some(missing.into()));
-                }
-            }
+        }
+        if let Some(missing) = named.first_missing(call.data, plan).await? {
+            return Ok(Some(missing.into()));
         }
         self.nesting.check(call, &templates).await?;
         Ok(None)

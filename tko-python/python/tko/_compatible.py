@@ -62,7 +62,7 @@ class Yaml:
         text = stream if isinstance(stream, (str, bytes)) else stream.read()
         documents = decode_yaml(text.decode() if isinstance(text, bytes) else text)
         if len(documents) > 1:
-            raise ValueError("the YAML text has several documents, or is a list; expected one map")
+            raise ValueError("the YAML text has several documents; expected one map")
         return documents[0] if documents else None
 
     def dump(self, data: Any, stream: IO[Any]) -> None:

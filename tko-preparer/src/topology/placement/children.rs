@@ -12,8 +12,9 @@
 //!    gets it.
 //! 3. Otherwise, the own namespace.
 //!
-//! So Placements of one name do not take each other's children when one of them gets another
-//! namespace, or when they change places in the package.
+//! So Placements of one name that all have children do not take each other's when one of them gets
+//! another namespace, or when they change places in the package. A Placement without children that
+//! precedes the moved one in the package gets the children in its place.
 
 use super::super::merging::deployment_id;
 use super::plan::PlacementEntry;

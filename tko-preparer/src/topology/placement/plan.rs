@@ -5,8 +5,9 @@ use super::super::resources::named;
 use super::super::selection::{self, exists, in_words};
 use super::super::when::MergeConditions;
 use super::super::{field, site};
+use futures_util::future::try_join_all;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tko_core::annotation::{self, PREPARE, PREPARED};
 use tko_core::select::MetadataPatterns;
 use tko_core::{
@@ -288,7 +289,40 @@ pub(super) struct NamedSites {
     known: HashMap<SiteId, bool>,
 }
 
+/// How many sites are looked up at the same time.
+const AT_ONCE: usize = 16;
+
 impl NamedSites {
+    /// Looks up the sites of all `Site` resources of a plan. Returns the first by id that is not
+    /// registered.
+    pub(super) async fn first_missing(
+        &mut self,
+        data: &dyn DataApi,
+        plan: &PlacementPlan,
+    ) -> Result<Option<MissingEntity>> {
+        let sites = plan.entries.iter().flat_map(|entry| &entry.sites);
+        let named: BTreeSet<&SiteId> = sites
+            .filter_map(|sites| match sites {
+                PlacementSites::One(site) => Some(site),
+                PlacementSites::Many(_) => None,
+            })
+            .collect();
+        let named: Vec<&SiteId> = named.into_iter().collect();
+        for sites in named.chunks(AT_ONCE) {
+            let looked_up = sites.iter().map(|site| async move {
+                let found = exists(data, &Key::from(*site)).await?;
+                Ok::<_, Error>(((*site).clone(), found))
+            });
+            self.known.extend(try_join_all(looked_up).await?);
+            for site in sites {
+                if let Some(missing) = self.missing(data, site).await? {
+                    return Ok(Some(missing));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Looks up a site, unless this was done before. Returns it if it is not registered.
     pub(super) async fn missing(
         &mut self,

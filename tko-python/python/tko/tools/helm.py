@@ -6,11 +6,26 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .._plugin import execute
+from .. import _plugin
 from .._tko import GVK, Package
 from .._values import evaluate_expression
 
 CHART = GVK("workload.nephio.org", "v1alpha1", "HelmChart")
+#: The kind of charts, by the original's name.
+chart_gvk = CHART
+
+
+def execute(*args: str, kube_context: str | None = None) -> str:
+    """Runs helm with arguments and returns its stdout; raises ExecuteError with its stderr if it fails."""
+    env = {"HELM_NAMESPACE": "default"}
+    if kube_context is not None:
+        env["HELM_KUBECONTEXT"] = kube_context
+    return _plugin.execute("helm", *args, env=env)
+
+
+def get_current_deployments(kube_context: str | None = None) -> list[str]:
+    """The names of the releases that are deployed, in all namespaces."""
+    return execute("list", "--all-namespaces", "--deployed", "--short", kube_context=kube_context).split()
 
 
 def iter_charts(package: Package) -> Iterator[dict[str, Any]]:
@@ -39,7 +54,7 @@ def arguments(chart: dict[str, Any], package: Package, kube_context: str | None 
 
 def install(chart: dict[str, Any], package: Package, kube_context: str | None = None) -> str:
     """Installs or upgrades a chart as a release named after the resource; returns what helm says."""
-    return execute(*arguments(chart, package, kube_context))
+    return _plugin.execute(*arguments(chart, package, kube_context))
 
 
 def uninstall(chart: dict[str, Any], kube_context: str | None = None) -> str:
@@ -48,4 +63,4 @@ def uninstall(chart: dict[str, Any], kube_context: str | None = None) -> str:
     command = ["helm", "uninstall", chart["metadata"]["name"], f"--namespace={namespace}", "--ignore-not-found"]
     if kube_context is not None:
         command.append(f"--kube-context={kube_context}")
-    return execute(*command)
+    return _plugin.execute(*command)

@@ -13,20 +13,19 @@ def context(kube_context: str | None) -> tuple[str, ...]:
 
 def execute(*args: str, input: str | None = None, kube_context: str | None = None) -> str:
     """Runs kubectl with arguments and returns its stdout; raises ExecuteError with its stderr if it fails."""
-    return _plugin.execute("kubectl", *args, *context(kube_context), input=input)
+    # After the command: what follows `--` belongs to a program in a pod.
+    return _plugin.execute("kubectl", *args[:1], *context(kube_context), *args[1:], input=input)
 
 
 def apply(package: Package, kube_context: str | None = None) -> str:
     """Applies the resources of a package; returns what kubectl says. An empty one needs no kubectl."""
     if len(package) == 0:
         return ""
-    return _plugin.execute("kubectl", "apply", *context(kube_context), "--filename=-", input=str(package))
+    return execute("apply", "--filename=-", input=str(package), kube_context=kube_context)
 
 
 def delete(package: Package, kube_context: str | None = None) -> str:
     """Deletes the resources of a package. Those that do not exist are ignored."""
     if len(package) == 0:
         return ""
-    return _plugin.execute(
-        "kubectl", "delete", *context(kube_context), "--ignore-not-found", "--filename=-", input=str(package)
-    )
+    return execute("delete", "--ignore-not-found", "--filename=-", input=str(package), kube_context=kube_context)
