@@ -24,7 +24,7 @@ use tko_core::{
 use write::SetWrite;
 
 pub(crate) use asked::AskedSet;
-pub(crate) use write::put_work;
+pub(crate) use write::{add_triggers, put_work};
 
 /// The answer to a change set, and the waiting claims and feeds to wake.
 pub(crate) type SetAnswer = Result<(Committed, Touched)>;

@@ -7,7 +7,7 @@
 // | `connect`, `schema`, `fault` | connections, migrations, classification of errors |
 // | `pack`, `arena`, `term` | rows as bytes, arguments of statements, the values that rows are found by |
 // | `dictionary` | packages of templates, which compress other packages |
-// | `writer`, `commit`, `work`, `modification`, `retention` | the one task that writes, and its jobs |
+// | `writer`, `commit`, `work`, `modification`, `retention` | the one thread that writes, and its jobs |
 // | `read` | reads: `get`, `plan`, `walk`, `list`, `count` |
 // | `check` | consistency checks and repairs |
 // | `feed`, `signal` | the feed of changes, and wake-ups within a process and between processes |

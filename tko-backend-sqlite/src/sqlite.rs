@@ -5,7 +5,7 @@ use crate::connect::{SqliteParts, connect, options};
 use crate::settings::SqliteSettings;
 use crate::signal::{WriteSignal, follow};
 use crate::writer::{WriteJob, Writer};
-use crate::{check, feed, read, retention, shared_value, work};
+use crate::{check, commit, feed, read, retention, shared_value, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;
@@ -54,7 +54,10 @@ impl Sqlite {
     /// - `Unavailable`: the file cannot be read or written.
     /// - `Internal`: the file is damaged.
     pub async fn open(clock: Arc<dyn Clock>, settings: SqliteSettings) -> Result<Self> {
-        let (file, connection) = connect(settings).await?;
+        let (file, mut connection) = connect(settings).await?;
+        commit::add_triggers(&mut connection)
+            .await
+            .map_err(file.fault("open the file"))?;
         let shared = Arc::new(SqliteParts {
             file,
             clock,
@@ -62,7 +65,7 @@ impl Sqlite {
         });
         let position = feed::position(&shared).await?;
         let signal = Arc::new(WriteSignal::new(position.revision));
-        let writer = Writer::start(connection, shared.clone(), signal.clone());
+        let writer = Writer::start(connection, shared.clone(), signal.clone())?;
         let watching = tokio::spawn(follow(shared.clone(), Arc::downgrade(&signal)));
         let trimming = tokio::spawn(trim_regularly(shared.clone(), writer.clone()));
         Ok(Self {

@@ -1,4 +1,4 @@
-//! The writer: one task with one connection, which performs all writes of this process.
+//! The writer: one thread with one connection, which performs all writes of this process.
 //!
 //! Waiting jobs are done in one transaction, so that many writers share one flush of the disk. Each
 //! change set is checked separately: a refused one writes nothing. A job is answered after the
@@ -25,6 +25,7 @@ use tko_core::{
     ChangeSet, Claim, ClaimRequest, Committed, ContentHash, Entity, Error, ErrorKind, Key,
     Modification, Outcome, Result, Revision, SharedLimits, Stage, Token, Want,
 };
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Maximum number of jobs that share a transaction.
@@ -67,12 +68,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task. It ends when all handles are gone and all jobs are done.
+    /// Starts the thread. It ends when all handles are gone and all jobs are done.
+    ///
+    /// # Errors
+    /// `Internal`: the system has no thread left.
     pub(crate) fn start(
         connection: SqliteConnection,
         shared: Arc<SqliteParts>,
         signal: Arc<WriteSignal>,
-    ) -> Self {
+    ) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let task = WriterTask {
             connection,
@@ -82,21 +86,28 @@ impl Writer {
             dictionaries: ChosenDictionaries::default(),
         };
         let (end, ended) = watch::channel(false);
-        tokio::spawn(async move {
+        let runtime = Handle::current();
+        let work = async move {
             task.run(receiver).await;
             end.send_replace(true);
-        });
-        Self {
+        };
+        // A task would move between the runtime's threads, and each answer of SQLite would wake two
+        // of them.
+        std::thread::Builder::new()
+            .name("tko-writer".to_owned())
+            .spawn(move || runtime.block_on(work))
+            .map_err(|error| Error::internal("start the thread that writes", error))?;
+        Ok(Self {
             jobs: sender,
             ended,
-        }
+        })
     }
 
-    /// Completes when the task has ended and closed the file.
+    /// Completes when the thread has closed the file.
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<> {
         let mut ended = self.ended.clone();
         async move {
-            // The sender is dropped when the task ends.
+            // The sender is dropped when the thread ends.
             let _ = ended.wait_for(|ended| *ended).await;
         }
     }

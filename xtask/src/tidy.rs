@@ -3,13 +3,13 @@
 //! - A type name is declared once in the workspace.
 //! - A source file has at most 600 lines.
 //! - A module is named for what it holds, and lies in `name.rs`, not in `name/mod.rs`.
-//! - A published package has all that the registry and docs.rs show.
+//! - A published package has all that the registry and docs.rs show, and the files that it includes.
 //! - At most three files import each other in a circle.
 
 mod circles;
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -114,9 +114,66 @@ fn published_packages_are_complete() {
                 wrong.push(format!("{name}: {file} is not in the package"));
             }
         }
+        for file in missing(folder, &files) {
+            wrong.push(format!(
+                "{name}: {file} is included, but not in the package"
+            ));
+        }
     }
     assert!(published >= 11, "only {published} published packages found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The files that the packed Rust files of `src` include, but that are not packed.
+fn missing(folder: &Path, packed: &str) -> Vec<String> {
+    let packed: BTreeSet<&str> = packed.lines().collect();
+    let mut missing = Vec::new();
+    for file in packed.iter().filter(|file| file.starts_with("src/")) {
+        let Some(parent) = Path::new(file).parent() else {
+            continue;
+        };
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        for other in included(&text) {
+            let path = normal(&parent.join(other));
+            if !packed.contains(&*path) {
+                missing.push(path);
+            }
+        }
+    }
+    missing
+}
+
+/// The paths that a Rust file includes as text or bytes, relative to the file.
+fn included(text: &str) -> impl Iterator<Item = &str> {
+    let after = ["include_str!(", "include_bytes!("];
+    let after = after.into_iter().flat_map(|name| text.split(name).skip(1));
+    after.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+}
+
+/// A relative path without `..`.
+fn normal(path: &Path) -> String {
+    let mut parts = Vec::new();
+    for part in path.to_string_lossy().split('/') {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part.to_owned());
+        }
+    }
+    parts.join("/")
+}
+
+#[test]
+fn included_files_are_found() {
+    let text =
+        "a(include_str!(\"../m/1.sql\"));\ninclude_bytes!(\n    \"x.bin\"\n);\ninclude_str!(NAME)";
+    let found: Vec<&str> = included(text).collect();
+    assert_eq!(found, ["../m/1.sql", "x.bin"]);
+    assert_eq!(normal(Path::new("src/read/../../m/1.sql")), "m/1.sql");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("src")).expect("a folder");
+    fs::write(folder.path().join("src/a.rs"), text).expect("a file");
+    assert_eq!(missing(folder.path(), "src/a.rs\nsrc/x.bin\n"), ["m/1.sql"]);
 }
 
 fn root() -> PathBuf {

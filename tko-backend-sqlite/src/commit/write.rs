@@ -3,9 +3,10 @@
 use super::found::Head;
 use crate::arena::{Arena, BlobPlace, RowList, signed};
 use crate::connect::SqliteParts;
+use crate::fault::SqlResult;
 use crate::pack::{BodyDictionary, pack, pack_body};
 use crate::term::{Term, terms};
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tko_core::commit::{Step, WorkItem};
@@ -14,108 +15,41 @@ use tko_core::{
     Timestamp,
 };
 
-/// The statements, each with its main argument: if that is empty, the statement is left out. The
-/// order matters: bodies before the references to them change, terms before postings. `OR ROLLBACK`
-/// saves SQLite a copy of each page that a statement changes: a failed statement undoes the
-/// transaction anyway.
-const WRITE: [(usize, &str); 15] = [
-    (
-        NEW_BODIES,
-        "INSERT OR ROLLBACK INTO body (hash, refs, dictionary, data) \
-         SELECT substr($1, j.value->>0, j.value->>1), j.value->>2, j.value->>3, \
-             substr($1, j.value->>4, j.value->>5) FROM json_each($2) j; ",
-    ),
-    (
-        USED_BODIES,
-        "UPDATE body SET refs = refs + (j.value->>2) FROM json_each($3) j \
-         WHERE hash = substr($1, j.value->>0, j.value->>1); ",
-    ),
-    (
-        CHANGES,
-        "INSERT OR ROLLBACK INTO change \
-             (revision, set_revision, at, kind, id, gone, before, body_before, cause) \
-         SELECT j.value->>0, j.value->>1, $15, j.value->>2, j.value->>3, j.value->>4, \
-             substr($1, j.value->>5, j.value->>6), substr($1, j.value->>7, j.value->>8), \
-             substr($1, j.value->>9, j.value->>10) FROM json_each($4) j; ",
-    ),
-    (
-        ROWS,
-        "INSERT OR ROLLBACK INTO entity (kind, id, data) \
-         SELECT j.value->>0, j.value->>1, substr($1, j.value->>2, j.value->>3) \
-         FROM json_each($5) j WHERE true ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data; ",
-    ),
-    (
-        REMOVED_ROWS,
-        "INSERT INTO removed_row (kind, id, now) \
-         SELECT j.value->>0, j.value->>1, $15 FROM json_each($6) j; ",
-    ),
-    (
-        TERMS,
-        "INSERT OR IGNORE INTO term (kind, facet, name, value, num) \
-         SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
-             substr($1, j.value->>5, j.value->>6), $17 - j.key FROM json_each($7) j; ",
-    ),
-    (
-        TERMS,
-        "INSERT OR IGNORE INTO posting (term, id) \
-         SELECT t.num, j.value->>2 FROM json_each($7) j CROSS JOIN term t \
-         ON t.kind = j.value->>0 AND t.facet = j.value->>1 \
-             AND t.name = substr($1, j.value->>3, j.value->>4) \
-             AND t.value = substr($1, j.value->>5, j.value->>6); ",
-    ),
-    (
-        REMOVED_TERMS,
-        "INSERT INTO removed_term (kind, facet, name, value, id) \
-         SELECT j.value->>0, j.value->>1, substr($1, j.value->>3, j.value->>4), \
-             substr($1, j.value->>5, j.value->>6), j.value->>2 FROM json_each($8) j; ",
-    ),
-    (
-        FREED,
-        "DELETE FROM holder WHERE idempotency_key IN \
-         (SELECT substr($1, j.value->>0, j.value->>1) FROM json_each($9) j); ",
-    ),
-    (
-        HELD,
-        "INSERT OR ROLLBACK INTO holder (idempotency_key, id) \
-         SELECT substr($1, j.value->>0, j.value->>1), j.value->>2 FROM json_each($10) j; ",
-    ),
-    (
-        WORK,
-        "INSERT OR ROLLBACK INTO work (kind, id, stage, lane, ready, data) \
-         SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, \
-             substr($1, j.value->>5, j.value->>6) \
-         FROM json_each($11) j WHERE true ON CONFLICT (kind, id, stage) \
-         DO UPDATE SET lane = excluded.lane, ready = excluded.ready, data = excluded.data; ",
-    ),
-    (
-        REMOVED_WORK,
-        "INSERT INTO removed_work (kind, id, stage) \
-         SELECT j.value->>0, j.value->>1, j.value->>2 FROM json_each($12) j; ",
-    ),
-    (
-        MODIFICATIONS,
-        "DELETE FROM modification WHERE secret IN \
-         (SELECT CAST(substr($1, j.value->>0, j.value->>1) AS TEXT) FROM json_each($13) j); ",
-    ),
-    (CHANGES, "UPDATE head SET revision = $14, number = $16; "),
-    (END, "COMMIT; "),
-];
+/// Adds the views and triggers that make a group one statement to the connection that writes.
+pub(crate) async fn add_triggers(connection: &mut SqliteConnection) -> SqlResult<()> {
+    let triggers = sqlx::raw_sql(include_str!("write.sql"));
+    triggers.execute(connection).await.map(drop)
+}
 
-/// The positions of the arguments of [`WRITE`] that are rows. The first is `$2`.
+/// Writes a group. The arguments: the arena, the lists by position, whether any list from
+/// [`USED_BODIES`] on has rows, and numbers.
+macro_rules! write_group {
+    () => {
+        "INSERT OR ROLLBACK INTO written (arena, bodies, changes, rows, terms, works, used_bodies, \
+             removed_rows, removed_terms, freed, held, removed_works, modifications, has_others, \
+             now, revision, number) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17); "
+    };
+}
+const WRITE: &str = write_group!();
+const WRITE_AND_COMMIT: &str = concat!(write_group!(), "COMMIT; ");
+
+/// The positions of the lists among the arguments of [`WRITE`]. The first is `$2`.
 const NEW_BODIES: usize = 0;
-const USED_BODIES: usize = 1;
-const CHANGES: usize = 2;
-const ROWS: usize = 3;
-const REMOVED_ROWS: usize = 4;
-const TERMS: usize = 5;
-const REMOVED_TERMS: usize = 6;
-const FREED: usize = 7;
-const HELD: usize = 8;
-const WORK: usize = 9;
+const CHANGES: usize = 1;
+const ROWS: usize = 2;
+const TERMS: usize = 3;
+const WORK: usize = 4;
+/// From here on, most groups have no rows.
+const USED_BODIES: usize = 5;
+const REMOVED_ROWS: usize = 6;
+const REMOVED_TERMS: usize = 7;
+const FREED: usize = 8;
+const HELD: usize = 9;
 const REMOVED_WORK: usize = 10;
 const MODIFICATIONS: usize = 11;
-/// The number of arguments; also stands for the end of the transaction.
-const END: usize = 12;
+/// The number of lists.
+const LISTS: usize = 12;
 
 /// Collects the arguments of [`WRITE`].
 pub(super) struct SetWrite {
@@ -124,7 +58,7 @@ pub(super) struct SetWrite {
     /// The new bodies of changed rows: how many rows have each, and the body if it is not stored
     /// yet.
     bodies: BTreeMap<ContentHash, (i64, Option<NewBody>)>,
-    rows: [RowList; END],
+    rows: [RowList; LISTS],
     term_count: u64,
 }
 
@@ -319,23 +253,17 @@ impl SetWrite {
                 row.place(place).number(count).end();
             }
         }
-        let is_needed = |argument: usize| {
-            let rows = self.rows.get(argument);
-            rows.map_or(commit, |rows| !rows.is_empty())
-        };
-        let statements = WRITE.iter().filter(|(argument, _)| is_needed(*argument));
-        // No value is spliced into the text.
-        let sql: String = statements.map(|(_, sql)| *sql).collect();
-        let terms_until = signed(head.number + self.term_count);
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.arena.into_bytes());
+        let has_others = !self.rows[USED_BODIES..].iter().all(RowList::is_empty);
+        let sql = if commit { WRITE_AND_COMMIT } else { WRITE };
+        let mut query = sqlx::query(sql).bind(self.arena.into_bytes());
         for rows in self.rows {
             query = query.bind(rows.into_text());
         }
         query
-            .bind(signed(head.revision))
+            .bind(has_others)
             .bind(self.now.0)
-            .bind(terms_until)
-            .bind(terms_until)
+            .bind(signed(head.revision))
+            .bind(signed(head.number + self.term_count))
             .execute(connection)
             .await
             .map(drop)
