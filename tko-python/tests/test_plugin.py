@@ -243,10 +243,10 @@ def test_the_scheduler_of_the_guide_removes_and_applies(tmp_path, monkeypatch):
         removed_deployments={"d2": [own, pod, namespace]},
     ).check()
     assert (tmp_path / "log").read_text().splitlines() == [
-        "delete --context=edge Pod",
-        "delete --context=edge Namespace",
-        "apply --context=edge Namespace",
-        "apply --context=edge Pod",
+        "--context=edge delete Pod",
+        "--context=edge delete Namespace",
+        "--context=edge apply Namespace",
+        "--context=edge apply Pod",
     ]
 
 

@@ -114,6 +114,9 @@ impl ToscaConstraint {
                     held |= is_equal(primitive, own.as_ref(), value, other)?;
                 }
                 let reason = || {
+                    if values.iter().any(|other| other.as_scalar().is_none()) {
+                        return format!("{shown} is none of the valid values in the constraint");
+                    }
                     let names: Vec<&str> = values.iter().take(MOST_NAMES).map(name_of).collect();
                     let more = match values.len() - names.len() {
                         0 => String::new(),

@@ -224,9 +224,9 @@ def create(module, client):
         foresee(module, client, package)
     else:
         result["deployment_id"] = client.create_deployment(
-            params["template_id"],
-            params["parent_deployment_id"],
-            params["site_id"],
+            template_id=params["template_id"],
+            parent_deployment_id=params["parent_deployment_id"],
+            site_id=params["site_id"],
             merge_metadata={**texts(params["metadata"]), NAME: params["name"]},
             merge_package=package,
             idempotency_key=key_of(params),

@@ -12,7 +12,7 @@ FORMATS = ("yaml", "json", "cbor")
 
 
 def read_package(package: Any, package_format: str) -> Any:
-    """A package that is not text: text and bytes of the format are parsed, anything else is returned.
+    """Parses a package that is text or bytes of this format; returns any other package unchanged.
 
     >>> package = read_package("{apiVersion: v1, kind: Pod, metadata: {name: a}}", "yaml")
     >>> [pod["kind"] for pod in package]

@@ -30,7 +30,7 @@ def _resources(value: Any) -> Any:
     """The JSON of a variable that is a package."""
     if isinstance(value, Package):
         return value.to_list()
-    raise TypeError(f"a variable of a host cannot be a {type(value).__name__}")
+    raise TypeError(f"a variable of a host is of type {type(value).__name__!r}; expected JSON or a Package")
 
 
 class Inventory:

@@ -13,8 +13,8 @@ def context(kube_context: str | None) -> tuple[str, ...]:
 
 def execute(*args: str, input: str | None = None, kube_context: str | None = None) -> str:
     """Runs kubectl with arguments and returns its stdout; raises ExecuteError with its stderr if it fails."""
-    # After the command: what follows `--` belongs to a program in a pod.
-    return _plugin.execute("kubectl", *args[:1], *context(kube_context), *args[1:], input=input)
+    # First: what follows `--` belongs to a program in a pod.
+    return _plugin.execute("kubectl", *context(kube_context), *args, input=input)
 
 
 def apply(package: Package, kube_context: str | None = None) -> str:
