@@ -17,7 +17,8 @@ use tower_http::CompressionLevel;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
-/// The smallest response that is compressed, in bytes: that of Kubernetes.
+/// The smallest response that is compressed, in bytes: that of Kubernetes. Responses of unknown
+/// length, such as lists that are sent in several parts, are compressed whatever their size.
 const MIN_COMPRESSED: u64 = 128 << 10;
 
 /// Serves an API of TKO as a Kubernetes API.

@@ -115,7 +115,8 @@ impl KubernetesSettings {
         self
     }
 
-    /// Sets the [maximum number of corrections](Self::corrections) of one object in an hour.
+    /// Sets the [maximum number of corrections](Self::corrections) of one object in an hour, and of
+    /// its creations after the first one.
     #[must_use]
     pub fn with_corrections(mut self, count: usize) -> Self {
         self.corrections = count;

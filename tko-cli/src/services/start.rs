@@ -29,11 +29,9 @@ pub(crate) struct JournalArgs {
     pub(crate) journald: bool,
 }
 
-/// Run data service, preparer and scheduler in one process
+/// What a process with a data service stores, and where it serves
 #[derive(Debug, Args)]
-pub(crate) struct UpArgs {
-    #[command(flatten)]
-    pub(crate) journal: JournalArgs,
+struct ServerArgs {
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -50,6 +48,32 @@ pub(crate) struct UpArgs {
     probes: ProbeArgs,
     #[command(flatten)]
     plugins: PluginArgs,
+}
+
+impl ServerArgs {
+    /// Opens the store and serves it.
+    async fn start(&self) -> anyhow::Result<Assembly> {
+        let plugins = self.plugins.host()?;
+        let interfaces = InterfaceArgs {
+            listen: &self.listen,
+            web: &self.web,
+            kubernetes: Some(&self.kubernetes),
+            metrics: &self.metrics,
+            probes: &self.probes,
+        };
+        let assembly = Assembly::new(&self.data, &self.schemas, &plugins, Some(interfaces)).await?;
+        plugins.warn_of_root();
+        Ok(assembly)
+    }
+}
+
+/// Run data service, preparer and scheduler in one process
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(flatten)]
     controllers: ControllerArgs,
     #[command(flatten)]
@@ -74,21 +98,7 @@ pub(crate) struct DataStartArgs {
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
     #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
-    schemas: SchemaArgs,
-    #[command(flatten)]
-    listen: ListenArgs,
-    #[command(flatten)]
-    web: WebArgs,
-    #[command(flatten)]
-    kubernetes: KubernetesArgs,
-    #[command(flatten)]
-    metrics: MetricsArgs,
-    #[command(flatten)]
-    probes: ProbeArgs,
-    #[command(flatten)]
-    plugins: PluginArgs,
+    server: ServerArgs,
 }
 
 /// Run a preparer
@@ -142,21 +152,7 @@ pub(crate) struct SchedulerStartArgs {
 impl UpArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
-        let plugins = self.plugins.host()?;
-        let mut assembly = Assembly::new(
-            &self.data,
-            &self.schemas,
-            &plugins,
-            Some(InterfaceArgs {
-                listen: &self.listen,
-                web: &self.web,
-                kubernetes: Some(&self.kubernetes),
-                metrics: &self.metrics,
-                probes: &self.probes,
-            }),
-        )
-        .await?;
-        plugins.warn_of_root();
+        let mut assembly = self.server.start().await?;
         assembly.prepare(&self.preparer, &self.controllers);
         let destination = self.scheduler.manifest_destination();
         assembly.schedule(&self.scheduler, &self.controllers, destination);
@@ -169,21 +165,7 @@ impl UpArgs {
 impl DataStartArgs {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
-        let plugins = self.plugins.host()?;
-        let assembly = Assembly::new(
-            &self.data,
-            &self.schemas,
-            &plugins,
-            Some(InterfaceArgs {
-                listen: &self.listen,
-                web: &self.web,
-                kubernetes: Some(&self.kubernetes),
-                metrics: &self.metrics,
-                probes: &self.probes,
-            }),
-        )
-        .await?;
-        plugins.warn_of_root();
+        let assembly = self.server.start().await?;
         run_until_signal(assembly, signals).await
     }
 }

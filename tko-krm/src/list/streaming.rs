@@ -132,7 +132,7 @@ pub(super) async fn all(
     let content = HeaderValue::from_static("application/json");
     let mut reply = reply::bytes(StatusCode::OK, content, body);
     if let Some(length) = length {
-        // Short lists are not compressed.
+        // By its length, a short list is not compressed.
         reply.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     Ok(reply)
