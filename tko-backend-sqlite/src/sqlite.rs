@@ -33,8 +33,8 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A storage backend in one SQLite file. Several processes of one machine may share the file.
 ///
-/// Background tasks write, look for the writes of other processes, and delete old changes. They end
-/// when the backend is dropped.
+/// A thread writes. Background tasks look for the writes of other processes, and delete old changes.
+/// The tasks end when the backend is dropped, and the thread when the requested writes are done.
 pub struct Sqlite {
     shared: Arc<SqliteParts>,
     writer: Writer,

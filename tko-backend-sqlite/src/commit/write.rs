@@ -21,11 +21,11 @@ pub(crate) async fn add_triggers(connection: &mut SqliteConnection) -> SqlResult
     triggers.execute(connection).await.map(drop)
 }
 
-/// Writes a group. The arguments: the arena, the lists by position, whether any list from
-/// [`USED_BODIES`] on has rows, and numbers.
+/// Writes a group. The arguments: the arena; the lists by position; whether a list from
+/// [`USED_BODIES`] on has rows; the time; the new revision and number of the head.
 macro_rules! write_group {
     () => {
-        "INSERT OR ROLLBACK INTO written (arena, bodies, changes, rows, terms, works, used_bodies, \
+        "INSERT INTO written (arena, bodies, changes, rows, terms, works, used_bodies, \
              removed_rows, removed_terms, freed, held, removed_works, modifications, has_others, \
              now, revision, number) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17); "

@@ -3,9 +3,8 @@
 -- the connection, not to the file.
 --
 -- `arena` has the bytes. The lists are JSON lists of rows, which have places in the arena. The order
--- matters: bodies before the references to them change, terms before postings. `INSERT OR ROLLBACK`
--- into the view applies to all statements here, and saves SQLite a copy of each page that they
--- change: a failed statement undoes the transaction anyway.
+-- matters: idempotency keys are freed before they get their next holders, and terms come before
+-- postings. If a statement fails, the writer undoes the transaction.
 
 CREATE TEMP VIEW written (arena, bodies, changes, rows, terms, works, revision, number, now, has_others,
     used_bodies, removed_rows, removed_terms, freed, held, removed_works, modifications) AS

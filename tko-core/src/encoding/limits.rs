@@ -14,7 +14,8 @@ use super::error::DecodeFault;
 /// below the 127 levels at which common JSON readers stop.
 pub const MAX_DEPTH: usize = 120;
 
-/// The largest value that a backend or a backup stores, in bytes: 512 MiB.
+/// The largest stored value that a backend or a backup reads, in bytes: 512 MiB. A larger one is
+/// damage.
 pub const MAX_STORED: usize = 512 << 20;
 
 /// Limits on one input; an input beyond them is refused as a whole.
