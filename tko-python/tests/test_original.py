@@ -259,3 +259,21 @@ def test_a_cluster_has_a_name_that_kind_takes():
     assert kind.get_cluster_name({"kind": "Cluster"}) == "kind"
     with pytest.raises(ValueError, match="invalid name of a cluster"):
         kind.write_cluster_manifest({"name": "../a"})
+
+
+def test_helm_and_kubectl_use_the_context(tmp_path, monkeypatch):
+    from tko.tools import helm, kubectl
+
+    for name in ("helm", "kubectl"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$HELM_NAMESPACE $HELM_KUBECONTEXT" "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name in ("HELM_NAMESPACE", "HELM_KUBECONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    assert helm.chart_gvk == helm.CHART
+    assert helm.execute("version", kube_context="edge") == "default edge version\n"
+    listed = ["default", "edge", "list", "--all-namespaces", "--deployed", "--short"]
+    assert helm.get_current_deployments("edge") == listed
+    # A flag before the command, and a program in a pod.
+    said = kubectl.execute("-n", "web", "exec", "a", "--", "ls", kube_context="edge")
+    assert said.split() == ["--context=edge", "-n", "web", "exec", "a", "--", "ls"]
