@@ -114,6 +114,30 @@ impl ChosenDictionaries {
             .retain(|_, (_, dictionary)| exists(dictionary.number));
     }
 
+    /// Returns the known ones of these templates; `None` if there may be others.
+    pub(crate) fn known(
+        &self,
+        templates: &BTreeSet<TemplateId>,
+        rows: &BTreeMap<Key, Record>,
+    ) -> Option<HashMap<TemplateId, Arc<BodyDictionary>>> {
+        let mut known = HashMap::with_capacity(templates.len());
+        for template in templates {
+            let (_, dictionary) = self.of(template, present(template, rows))?;
+            known.insert(template.clone(), dictionary.clone());
+        }
+        Some(known)
+    }
+
+    /// The known one of a template. `present`: the hash of its package, if that is known.
+    fn of(
+        &self,
+        template: &TemplateId,
+        present: Option<ContentHash>,
+    ) -> Option<&(ContentHash, Arc<BodyDictionary>)> {
+        let known = self.of_template.get(template);
+        known.filter(|(hash, _)| present.is_none_or(|present| present == *hash))
+    }
+
     /// Chooses one for each of these templates that exists, and adds it if it is new. If `rows`
     /// contains the template, its current package is used.
     pub(crate) async fn choose(
@@ -125,11 +149,8 @@ impl ChosenDictionaries {
     ) -> Result<HashMap<TemplateId, Arc<BodyDictionary>>> {
         let mut chosen = HashMap::with_capacity(templates.len());
         for template in templates {
-            let present = rows.get(&Key::from(&template));
-            let present = present.map(|record| record.entity.body);
-            let known = self.of_template.get(&template);
-            let known = known.filter(|(hash, _)| present.is_none_or(|present| present == *hash));
-            if let Some((_, dictionary)) = known {
+            let present = present(&template, rows);
+            if let Some((_, dictionary)) = self.of(&template, present) {
                 chosen.insert(template, dictionary.clone());
                 continue;
             }
@@ -152,6 +173,12 @@ impl ChosenDictionaries {
         }
         Ok(chosen)
     }
+}
+
+/// The hash of the package of a template, if `rows` contains the template.
+fn present(template: &TemplateId, rows: &BTreeMap<Key, Record>) -> Option<ContentHash> {
+    let record = rows.get(&Key::from(template))?;
+    Some(record.entity.body)
 }
 
 /// The dictionary of a template, with the hash of the template's package. `present`: that hash, if

@@ -12,6 +12,9 @@ use tko_core::{Admission, Backend, WorkerApi};
 pub trait BackendHarness: Send + Sync + 'static {
     /// Makes an empty store that keeps its last `history` changes, and at most twice as many after
     /// [`trim`](Self::trim).
+    ///
+    /// The first store of a harness is at revision 0. Later ones may be at any, so a store that the
+    /// check has dropped may be emptied and used again.
     async fn fresh(&self, history: usize) -> Arc<dyn Backend>;
 
     /// Opens the same store as another process would. By default this returns the same value.

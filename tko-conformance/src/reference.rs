@@ -50,7 +50,10 @@ impl Reference {
     /// Makes an empty store that keeps its last `history` changes.
     pub fn new(clock: Arc<dyn Clock>, history: usize) -> Self {
         Self {
-            state: Arc::new(Mutex::new(ReferenceState::new(history))),
+            state: Arc::new(Mutex::new(ReferenceState::starting_after(
+                Revision(0),
+                history,
+            ))),
             stirred: Arc::new(watch::Sender::new(0)),
             clock,
         }

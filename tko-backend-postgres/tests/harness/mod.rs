@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tko_backend_postgres::{Postgres, PostgresSettings};
 use tko_conformance::BackendHarness;
@@ -86,7 +86,15 @@ async fn emptied(old: &str, sessions: &mut Sessions) -> String {
 /// One store, as one process sees it.
 struct Subject {
     database: String,
-    postgres: Weak<Postgres>,
+    history: usize,
+    postgres: Arc<Postgres>,
+}
+
+impl Subject {
+    /// Whether a check still has it.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.postgres) > 1
+    }
 }
 
 /// Connections outside the stores, by database.
@@ -123,22 +131,23 @@ impl Harness {
         let postgres = Arc::new(postgres.expect("the store is made"));
         self.subjects.lock().expect("not poisoned").push(Subject {
             database,
-            postgres: Arc::downgrade(&postgres),
+            history,
+            postgres: postgres.clone(),
         });
         postgres
     }
 
-    /// Takes a database whose stores are all gone.
-    fn take_unused(&self) -> Option<String> {
-        let mut subjects = self.subjects.lock().expect("not poisoned");
-        let is_used = |database: &str| {
+    /// Takes a store with this history whose check is done with it, and with all others in its
+    /// database. A session of PostgreSQL costs more than what most cases do with it.
+    fn idle(&self, history: usize) -> Option<Arc<Postgres>> {
+        let subjects = self.subjects.lock().expect("not poisoned");
+        let is_idle = |database: &str| {
             let mut stores = subjects.iter().filter(|known| known.database == database);
-            stores.any(|known| known.postgres.strong_count() > 0)
+            !stores.any(Subject::is_used)
         };
-        let mut databases = subjects.iter().map(|known| &known.database);
-        let own = databases.find(|database| !is_used(database)).cloned();
-        subjects.retain(|known| own.as_ref() != Some(&known.database));
-        own
+        let mut known = subjects.iter();
+        let found = known.find(|known| known.history == history && is_idle(&known.database));
+        found.map(|known| known.postgres.clone())
     }
 
     fn of(&self, subject: &Arc<dyn Backend>) -> (String, Arc<Postgres>) {
@@ -146,18 +155,20 @@ impl Harness {
         let address = Arc::as_ptr(subject).cast::<()>();
         let found = subjects
             .iter()
-            .find(|known| known.postgres.as_ptr().cast::<()>() == address);
+            .find(|known| Arc::as_ptr(&known.postgres).cast::<()>() == address);
         let found = found.expect("it was made here");
-        let postgres = found.postgres.upgrade().expect("somebody has it");
-        (found.database.clone(), postgres)
+        (found.database.clone(), found.postgres.clone())
     }
 }
 
 #[async_trait]
 impl BackendHarness for Harness {
     async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
-        let unused = self.take_unused();
-        let unused = unused.or_else(|| UNUSED.lock().expect("not poisoned").pop());
+        if let Some(idle) = self.idle(history) {
+            idle.clear().await.expect("it is emptied");
+            return idle;
+        }
+        let unused = UNUSED.lock().expect("not poisoned").pop();
         let database = if let Some(unused) = unused {
             emptied(&unused, &mut *self.sessions.lock().await).await
         } else {
@@ -171,15 +182,27 @@ impl BackendHarness for Harness {
     }
 
     async fn beside(&self, subject: &Arc<dyn Backend>) -> Arc<dyn Backend> {
+        const HISTORY: usize = 1_000_000;
         let (database, _) = self.of(subject);
-        self.open(database, 1_000_000).await
+        let idle = {
+            let subjects = self.subjects.lock().expect("not poisoned");
+            let mut known = subjects.iter();
+            let idle = known.find(|known| {
+                known.database == database && known.history == HISTORY && !known.is_used()
+            });
+            idle.map(|known| known.postgres.clone())
+        };
+        match idle {
+            Some(idle) => idle,
+            None => self.open(database, HISTORY).await,
+        }
     }
 
     async fn advance(&self, by: Duration) {
         let mut databases: Vec<String> = {
             let subjects = self.subjects.lock().expect("not poisoned");
-            // Stores that were dropped need no time.
-            let used = subjects.iter().filter(|s| s.postgres.strong_count() > 0);
+            // Stores that no check has need no time.
+            let used = subjects.iter().filter(|known| known.is_used());
             used.map(|s| s.database.clone()).collect()
         };
         databases.sort();
@@ -206,8 +229,13 @@ impl BackendHarness for Harness {
 
 impl Drop for Harness {
     fn drop(&mut self) {
-        while let Some(unused) = self.take_unused() {
-            UNUSED.lock().expect("not poisoned").push(unused);
+        let subjects = std::mem::take(self.subjects.get_mut().expect("not poisoned"));
+        let mut databases: Vec<String> = Vec::new();
+        for subject in subjects {
+            if !databases.contains(&subject.database) {
+                databases.push(subject.database);
+            }
         }
+        UNUSED.lock().expect("not poisoned").append(&mut databases);
     }
 }

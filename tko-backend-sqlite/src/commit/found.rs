@@ -1,10 +1,10 @@
 //! Reads everything that the rules need for some change sets, in one round trip.
 
 use super::asked::AskedSet;
-use super::{stored_row, token_state};
 use crate::arena::{Arena, RowList, signed, unsigned};
 use crate::connect::SqliteParts;
 use crate::fault::SqlResult;
+use crate::modification::LEASE;
 use crate::pack::unpack;
 use crate::read::stored_key;
 use crate::term::referrers;
@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use tko_core::commit::{ReadSet, WorkItem};
+use tko_core::commit::{ReadSet, Right, TokenState, WorkItem};
 use tko_core::{
     Change, ContentHash, DeploymentId, Facts, Key, Package, Record, Require, Result, Stage,
     Timestamp, Token,
@@ -24,6 +24,9 @@ use tko_core::{
 pub(super) struct Head {
     pub(super) revision: u64,
     pub(super) number: u64,
+    /// The version of the data, if they were read outside a transaction. It changes when another
+    /// process writes: <https://www.sqlite.org/pragma.html#pragma_data_version>.
+    pub(super) version: Option<i64>,
 }
 
 /// Everything that some change sets depend on.
@@ -99,9 +102,28 @@ impl FoundState {
     }
 }
 
+/// The state of the token that permits a set.
+fn token_state(
+    token: &Token,
+    leased: Option<Stage>,
+    modification: Option<Timestamp>,
+    now: Timestamp,
+) -> TokenState {
+    match (leased, modification) {
+        (Some(stage), _) => TokenState::Live(Right::Lease(stage)),
+        (None, Some(until)) if until > now => TokenState::Live(Right::Modification),
+        (None, Some(_)) => TokenState::Expired,
+        (None, None) if token.secret.starts_with(LEASE) => TokenState::Expired,
+        (None, None) => TokenState::Unknown,
+    }
+}
+
 /// Parts of one statement: the thread of the connection passes on each row and the end of each
 /// statement. The first column says what a row contains.
 const HEAD: &str = "SELECT 0, revision, number, (SELECT min(num) FROM dictionary), NULL FROM head";
+const HEAD_AND_VERSION: &str = "\
+SELECT 0, revision, number, (SELECT min(num) FROM dictionary), data_version \
+    FROM head CROSS JOIN pragma_data_version";
 const ROWS: &str = "\
 SELECT 1, e.data, NULL, NULL, NULL FROM json_each($1) j \
     CROSS JOIN entity e ON e.kind = j.value->>0 AND e.id = j.value->>1";
@@ -127,12 +149,23 @@ SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each($5) j \
     CROSS JOIN posting p ON p.term = t.num \
         AND p.id IN (SELECT id FROM posting WHERE term = t.num ORDER BY id LIMIT $7)";
 
-/// Reads the current state. `begin`: begins the transaction first.
+/// Where a group is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadIn {
+    /// In a transaction, which the read begins.
+    NewTransaction,
+    /// In the current transaction.
+    Transaction,
+    /// In no transaction.
+    Snapshot,
+}
+
+/// Reads the current state.
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     sets: &[AskedSet],
-    begin: bool,
+    place: ReadIn,
 ) -> Result<FoundState> {
     let mut arena = Arena::default();
     let mut rows = RowList::default();
@@ -180,7 +213,8 @@ pub(super) async fn read(
         }
     }
     let parts = [
-        (HEAD, true),
+        (HEAD, place != ReadIn::Snapshot),
+        (HEAD_AND_VERSION, place == ReadIn::Snapshot),
         (ROWS, true),
         (WORK, has_work),
         (LATEST, true),
@@ -191,7 +225,10 @@ pub(super) async fn read(
     ];
     let parts = parts.iter().filter(|(_, is_needed)| *is_needed);
     let parts: Vec<&str> = parts.map(|(sql, _)| *sql).collect();
-    let begin = if begin { "BEGIN IMMEDIATE; " } else { "" };
+    let begin = match place {
+        ReadIn::NewTransaction => "BEGIN IMMEDIATE; ",
+        ReadIn::Transaction | ReadIn::Snapshot => "",
+    };
     let sql = format!("{begin}{}", parts.join(" UNION ALL "));
     // No value is spliced into the text.
     let statement = sqlx::query(AssertSqlSafe(sql))
@@ -234,11 +271,12 @@ impl FoundState {
                 self.head = Head {
                     revision: unsigned(row.try_get(1)?),
                     number: unsigned(row.try_get(2)?),
+                    version: row.try_get(4)?,
                 };
                 self.lowest_dictionary = row.try_get(3)?;
             }
             1 => {
-                let record = valid!(stored_row(row.try_get(1)?));
+                let record = valid!(unpack::<Record>(row.try_get(1)?));
                 self.rows.insert(record.entity.key.clone(), record);
             }
             2 => {

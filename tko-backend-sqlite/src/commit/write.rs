@@ -22,13 +22,14 @@ pub(crate) async fn add_triggers(connection: &mut SqliteConnection) -> SqlResult
 }
 
 /// Writes a group. The arguments: the arena; the lists by position; whether a list from
-/// [`USED_BODIES`] on has rows; the time; the new revision and number of the head.
+/// [`USED_BODIES`] on has rows; the time; the new revision and number of the head; the version of
+/// the data.
 macro_rules! write_group {
     () => {
         "INSERT INTO written (arena, bodies, changes, rows, terms, works, used_bodies, \
              removed_rows, removed_terms, freed, held, removed_works, modifications, has_others, \
-             now, revision, number) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17); "
+             now, revision, number, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18); "
     };
 }
 const WRITE: &str = write_group!();
@@ -60,6 +61,22 @@ pub(super) struct SetWrite {
     bodies: BTreeMap<ContentHash, (i64, Option<NewBody>)>,
     rows: [RowList; LISTS],
     term_count: u64,
+}
+
+/// Whether a group was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It was.
+    Yes,
+    /// It was not, because another process wrote after the read.
+    OthersWroteFirst,
+}
+
+/// Whether `RAISE` of a trigger refused a statement: `SQLITE_CONSTRAINT_TRIGGER`,
+/// <https://www.sqlite.org/rescode.html#constraint_trigger>.
+fn is_refused_by_trigger(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("1811")
 }
 
 /// A package that is not stored yet.
@@ -229,7 +246,8 @@ impl SetWrite {
         self.rows[MODIFICATIONS].row().place(place).end();
     }
 
-    /// Writes everything. `commit`: ends the transaction.
+    /// Writes everything. `head`: the new one, with the version of the data if there is no
+    /// transaction. `commit`: ends the transaction.
     pub(super) async fn execute(
         mut self,
         connection: &mut SqliteConnection,
@@ -237,7 +255,7 @@ impl SetWrite {
         dictionaries: &HashMap<TemplateId, Arc<BodyDictionary>>,
         head: Head,
         commit: bool,
-    ) -> Result<()> {
+    ) -> Result<Written> {
         for (hash, (count, new)) in std::mem::take(&mut self.bodies) {
             let place = self.arena.add(&hash.0);
             if let Some(new) = new {
@@ -259,15 +277,19 @@ impl SetWrite {
         for rows in self.rows {
             query = query.bind(rows.into_text());
         }
-        query
+        let written = query
             .bind(has_others)
             .bind(self.now.0)
             .bind(signed(head.revision))
             .bind(signed(head.number + self.term_count))
+            .bind(head.version)
             .execute(connection)
-            .await
-            .map(drop)
-            .map_err(shared.file.fault("commit the changes"))
+            .await;
+        match written {
+            Ok(_) => Ok(Written::Yes),
+            Err(error) if is_refused_by_trigger(&error) => Ok(Written::OthersWroteFirst),
+            Err(error) => Err(shared.file.fault("commit the changes")(error)),
+        }
     }
 }
 

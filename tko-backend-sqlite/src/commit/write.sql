@@ -5,10 +5,13 @@
 -- `arena` has the bytes. The lists are JSON lists of rows, which have places in the arena. The order
 -- matters: idempotency keys are freed before they get their next holders, and terms come before
 -- postings. If a statement fails, the writer undoes the transaction.
+--
+-- `version`: the version of the data when they were read, if that was not in the same transaction. If
+-- another process has written since, nothing is written.
 
 CREATE TEMP VIEW written (arena, bodies, changes, rows, terms, works, revision, number, now, has_others,
-    used_bodies, removed_rows, removed_terms, freed, held, removed_works, modifications) AS
-SELECT x'', '', '', '', '', '', 0, 0, 0, 0, '', '', '', '', '', '', '';
+    used_bodies, removed_rows, removed_terms, freed, held, removed_works, modifications, version) AS
+SELECT x'', '', '', '', '', '', 0, 0, 0, 0, '', '', '', '', '', '', '', 0;
 
 -- The lists that most change sets do not have.
 CREATE TEMP VIEW written_seldom (arena, now, used_bodies, removed_rows, removed_terms, freed, held,
@@ -16,6 +19,8 @@ CREATE TEMP VIEW written_seldom (arena, now, used_bodies, removed_rows, removed_
 SELECT x'', 0, '', '', '', '', '', '', '';
 
 CREATE TEMP TRIGGER write_all INSTEAD OF INSERT ON written BEGIN
+SELECT RAISE(ABORT, 'another process wrote since the read') FROM pragma_data_version
+WHERE data_version <> NEW.version;
 INSERT INTO body (hash, refs, dictionary, data)
 SELECT substr(NEW.arena, j.value->>0, j.value->>1), j.value->>2, j.value->>3,
     substr(NEW.arena, j.value->>4, j.value->>5) FROM json_each(NEW.bodies) j;

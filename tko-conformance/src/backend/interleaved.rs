@@ -23,6 +23,7 @@ async fn explained(fixture: &BackendFixture, cases: u64, acts: script::ScriptWei
         script::scripts(acts),
         async |scripts: Vec<Vec<ScriptStep>>| {
             let fixture = fixture.fresh(HISTORY).await;
+            let start = fixture.feed_position().await.revision;
             let notes = Arc::new(Notes::default());
             let mut tasks = tokio::task::JoinSet::new();
             for (number, script) in scripts.into_iter().enumerate() {
@@ -34,7 +35,7 @@ async fn explained(fixture: &BackendFixture, cases: u64, acts: script::ScriptWei
                 ended = ended.and(played.expect("an actor does not panic"));
             }
             ended?;
-            explain::explain(&fixture, &notes).await
+            explain::explain(&fixture, start, &notes).await
         },
     )
     .await;

@@ -22,7 +22,7 @@ use pair::BackendPair;
 
 async fn agree(fixture: &BackendFixture, cases: u64, weights: OperationWeights) {
     explore(cases, operation::sequences(weights), async |operations| {
-        let mut pair = BackendPair::new(fixture.fresh(pair::HISTORY).await);
+        let mut pair = BackendPair::new(fixture.fresh(pair::HISTORY).await).await;
         for (at, operation) in operations.iter().enumerate() {
             let step = pair.step(operation).await;
             step.map_err(|reason| format!("operation {at}, {operation:?}: {reason}"))?;

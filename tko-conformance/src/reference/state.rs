@@ -11,7 +11,7 @@ pub(crate) struct ReferenceState {
     pub(super) rows: BTreeMap<Key, ReferenceRow>,
     /// The last `history` changes, oldest first.
     pub(super) feed: Vec<ChangeRecord>,
-    /// The number of changes dropped from the feed: the revision of the last of them.
+    /// The revision of the last change that was dropped from the feed, or after which it starts.
     pub(super) dropped: u64,
     pub(super) history: usize,
     pub(super) work: BTreeMap<(Stage, Key), ReferenceWork>,
@@ -42,11 +42,12 @@ impl ReferenceRow {
 }
 
 impl ReferenceState {
-    pub(crate) fn new(history: usize) -> Self {
+    /// An empty store, whose next change has the revision after this one.
+    pub(crate) fn starting_after(revision: Revision, history: usize) -> Self {
         Self {
             rows: BTreeMap::new(),
             feed: Vec::new(),
-            dropped: 0,
+            dropped: revision.0,
             history,
             work: BTreeMap::new(),
             fences: BTreeMap::new(),

@@ -15,7 +15,12 @@ struct Acknowledged<'a> {
     done: &'a Committed,
 }
 
-pub(super) async fn explain(fixture: &BackendFixture, notes: &Notes) -> Result<(), String> {
+/// Whether the feed after `start`, where the backend was empty, explains all answers.
+pub(super) async fn explain(
+    fixture: &BackendFixture,
+    start: Revision,
+    notes: &Notes,
+) -> Result<(), String> {
     let notes = notes.read();
     let mut acknowledged = BTreeMap::new();
     for note in &notes {
@@ -37,8 +42,8 @@ pub(super) async fn explain(fixture: &BackendFixture, notes: &Notes) -> Result<(
             acknowledged.insert(name.as_str(), one);
         }
     }
-    let feed = fixture.changes(0).await;
-    let there = replay(&feed, &acknowledged)?;
+    let feed = fixture.changes(start.0).await;
+    let there = replay(start, &feed, &acknowledged)?;
     in_real_time(&acknowledged)?;
     let mut rows = BTreeMap::new();
     for kind in Kind::ALL {
@@ -57,12 +62,13 @@ pub(super) async fn explain(fixture: &BackendFixture, notes: &Notes) -> Result<(
 
 /// Replays the feed set by set. Returns the final state.
 fn replay(
+    start: Revision,
     feed: &[ChangeRecord],
     acknowledged: &BTreeMap<&str, Acknowledged<'_>>,
 ) -> Result<BTreeMap<Key, Entity>, String> {
     let mut there: BTreeMap<Key, Entity> = BTreeMap::new();
     let mut told = BTreeSet::new();
-    let mut next = 1;
+    let mut next = start.0 + 1;
     for set in feed.chunk_by(|one, other| one.set == other.set) {
         let name = set[0].cause.as_deref().unwrap_or_default();
         let Some(known) = acknowledged.get(name) else {

@@ -21,6 +21,8 @@ pub(super) const HISTORY: usize = 30;
 /// A backend, and a model that goes through the same operations.
 pub(super) struct BackendPair {
     pub(super) fixture: BackendFixture,
+    /// The revision of the empty backend.
+    pub(super) start: Revision,
     pub(super) model: ReferenceState,
     pub(super) now: Timestamp,
     /// Issued tokens: the backend's and the model's.
@@ -31,10 +33,12 @@ pub(super) struct BackendPair {
 }
 
 impl BackendPair {
-    pub(super) fn new(fixture: BackendFixture) -> Self {
+    pub(super) async fn new(fixture: BackendFixture) -> Self {
+        let start = fixture.feed_position().await.revision;
         Self {
             fixture,
-            model: ReferenceState::new(usize::MAX),
+            start,
+            model: ReferenceState::starting_after(start, usize::MAX),
             now: Timestamp(1_000_000_000),
             tokens: Vec::new(),
             versions: BTreeMap::new(),

@@ -49,6 +49,7 @@ impl BackendPair {
         let head = self.fixture.feed_position().await;
         let after = Revision(head.revision.0.saturating_sub(back));
         let kept = head.revision.0.saturating_sub(HISTORY as u64);
+        let kept = kept.max(self.start.0);
         ensure!(
             head.oldest.0 <= kept,
             "changes after {kept} are to be kept: {head:?}"
