@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use tko_core::system::SystemClock;
-use tko_core::{ChangeSet, Clock, Key, Kind, Put, Require};
+use tko_core::{ChangeSet, Key, Kind, Put, Require};
 
 /// The connection of one process.
 struct Process {
@@ -38,7 +38,8 @@ impl Process {
         };
         let (connection, now) = (&mut self.connection, self.parts.clock.now());
         let dictionaries = &mut ChosenDictionaries::default();
-        let committed = commit(connection, &self.parts, dictionaries, &mut [set], ends, now);
+        let mut sets = [set];
+        let committed = commit(connection, &self.parts, dictionaries, &mut sets, ends, now);
         let (mut answers, is_committed) = committed.await;
         assert!(is_committed || answers[0].is_err(), "{answers:?}");
         answers.remove(0)
@@ -71,7 +72,8 @@ async fn what_another_process_changed_since_the_read_is_not_overwritten() {
         let changes = group.iter().map(|asked| asked.changes.clone());
         let (write, head, answers) = stage_all(&read, &group, changes, parts.clock.now());
         assert!(answers[0].is_ok(), "{answers:?}");
-        let done = write.execute(connection, parts, &HashMap::new(), head, false);
+        let dictionaries = HashMap::new();
+        let done = write.execute(connection, parts, &dictionaries, head, false);
         assert_eq!(done.await.expect("no fault"), written);
         let a = sqlx::query_scalar("SELECT count(*) FROM entity WHERE id = 'a'");
         let a: i64 = a.fetch_one(&mut other.connection).await.expect("a count");
