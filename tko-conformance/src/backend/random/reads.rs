@@ -47,7 +47,8 @@ impl BackendPair {
     pub(super) async fn tail(&self, back: u64) -> Result<(), String> {
         self.fixture.trim().await;
         let head = self.fixture.feed_position().await;
-        let after = Revision(head.revision.0.saturating_sub(back));
+        // What was before the start is another case's.
+        let after = Revision(head.revision.0.saturating_sub(back)).max(self.start);
         let kept = head.revision.0.saturating_sub(HISTORY as u64);
         let kept = kept.max(self.start.0);
         ensure!(
