@@ -58,6 +58,18 @@ const EMPTY: &str = "
     UPDATE head SET revision = 0, oldest = 0;
     UPDATE test_clock SET ahead = 0;";
 
+/// Makes a database empty whose stores stay: their revisions continue, and they know the numbers of
+/// skeletons and dictionaries. `TRUNCATE` would make them plan all their statements again.
+const EMPTY_OPEN: &str = "
+    DO $$ DECLARE name text; BEGIN
+        -- Waits for the pass that numbers changes.
+        LOCK TABLE pending;
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+            AND tablename NOT IN ('_sqlx_migrations', 'head', 'test_clock', 'skeleton', 'dictionary')
+        LOOP EXECUTE format('DELETE FROM %I', name); END LOOP;
+        UPDATE head SET revision = revision + 1, oldest = revision + 1;
+    END $$;";
+
 /// Empties a database that no store uses, and returns its new name.
 async fn emptied(old: &str, sessions: &mut Sessions) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -139,7 +151,7 @@ impl Harness {
 
     /// Takes a store with this history whose check is done with it, and with all others in its
     /// database. A session of PostgreSQL costs more than what most cases do with it.
-    fn idle(&self, history: usize) -> Option<Arc<Postgres>> {
+    fn idle(&self, history: usize) -> Option<(String, Arc<Postgres>)> {
         let subjects = self.subjects.lock().expect("not poisoned");
         let is_idle = |database: &str| {
             let mut stores = subjects.iter().filter(|known| known.database == database);
@@ -147,7 +159,7 @@ impl Harness {
         };
         let mut known = subjects.iter();
         let found = known.find(|known| known.history == history && is_idle(&known.database));
-        found.map(|known| known.postgres.clone())
+        found.map(|known| (known.database.clone(), known.postgres.clone()))
     }
 
     fn of(&self, subject: &Arc<dyn Backend>) -> (String, Arc<Postgres>) {
@@ -164,8 +176,10 @@ impl Harness {
 #[async_trait]
 impl BackendHarness for Harness {
     async fn fresh(&self, history: usize) -> Arc<dyn Backend> {
-        if let Some(idle) = self.idle(history) {
-            idle.clear().await.expect("it is emptied");
+        if let Some((database, idle)) = self.idle(history) {
+            let mut sessions = self.sessions.lock().await;
+            let session = session(&mut sessions, &database).await;
+            session.execute(EMPTY_OPEN).await.expect("it is emptied");
             return idle;
         }
         let unused = UNUSED.lock().expect("not poisoned").pop();
