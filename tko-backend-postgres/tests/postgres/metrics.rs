@@ -1,9 +1,7 @@
 //! Every kind of statement is counted with its failures, and the status of the database is shown.
 
-mod scrape;
-
+use crate::scrape::Scrape;
 use futures_util::{StreamExt, TryStreamExt};
-use scrape::Scrape;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;

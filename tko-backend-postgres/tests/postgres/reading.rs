@@ -1,8 +1,6 @@
 //! Reads return the same as the memory backend for any selection.
 
-mod harness;
-
-use harness::Harness;
+use crate::harness::Harness;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;

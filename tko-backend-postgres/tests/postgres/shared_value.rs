@@ -1,8 +1,6 @@
 //! Shared values are found by every process that uses the database.
 
-mod harness;
-
-use harness::Harness;
+use crate::harness::Harness;
 use std::time::Duration;
 use tko_conformance::BackendHarness;
 use tko_core::{Backend, ContentHash, SharedLimits};

@@ -1,8 +1,6 @@
 //! A tracked topology on PostgreSQL, with a preparer.
 
-mod harness;
-
-use harness::Harness;
+use crate::harness::Harness;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

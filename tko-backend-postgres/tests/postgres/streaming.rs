@@ -1,9 +1,7 @@
 //! Whole listings while connections are killed return every row once, or an error.
 
-mod sites;
-
+use crate::sites::{fill, site};
 use futures_util::StreamExt;
-use sites::{fill, site};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tko_backend_postgres::{Postgres, PostgresSettings};

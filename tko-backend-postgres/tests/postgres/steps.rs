@@ -2,10 +2,8 @@
 //!
 //! The other checks of suite 2 concern the rules of the store, which are the same on every backend.
 
-mod harness;
-
+use crate::harness::Harness;
 use async_trait::async_trait;
-use harness::Harness;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_conformance::{BackendHarness, CountedIds, DATA_CHECKS, DataHarness};
