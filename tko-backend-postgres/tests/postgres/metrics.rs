@@ -1,6 +1,6 @@
 //! Every kind of statement is counted with its failures, and the status of the database is shown.
 
-use crate::scrape::Scrape;
+use crate::scrape::{self, Scrape};
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 use std::collections::BTreeSet;
