@@ -85,7 +85,9 @@ pub(crate) fn options(settings: &SqliteSettings) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .busy_timeout(settings.busy_timeout)
-        .pragma("cache_size", "-16000")
+        // After each transaction that splits a page, SQLite looks through the whole cache. What it
+        // does not have is read from the system's cache.
+        .pragma("cache_size", "-2000")
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", "2000")
         .pragma("journal_size_limit", "67108864")
