@@ -75,7 +75,9 @@ pub(super) enum Written {
 /// Whether `RAISE` of a trigger refused a statement: `SQLITE_CONSTRAINT_TRIGGER`,
 /// <https://www.sqlite.org/rescode.html#constraint_trigger>.
 fn is_refused_by_trigger(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.as_deref() == Some("1811")
 }
 
