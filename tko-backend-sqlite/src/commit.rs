@@ -1,4 +1,4 @@
-//! Commits change sets within the transaction of the writer: reads what the rules need, checks, and
+//! Commits change sets for the writer: reads what the rules need, checks, and
 //! only then writes.
 //!
 //! The rules are those of `tko_core::commit`. A refused change set leaves no trace, so several sets
@@ -7,7 +7,7 @@
 //!
 //! Few changes need no transaction around the read and the write: the write is one statement, which
 //! SQLite refuses if another process has written since the read. That saves the statements that
-//! begin and end the transaction, and SQLite a copy of each changed page.
+//! begin and end the transaction. It also saves SQLite from copying each changed page.
 
 mod asked;
 mod found;
@@ -42,6 +42,9 @@ pub(crate) struct TransactionEnds {
 /// With more, statements matter less, and a refused write costs more.
 const MAX_WITHOUT_TRANSACTION: usize = 64;
 
+/// Maximum size of the packages that are written without a transaction, in bytes.
+const MAX_BYTES_WITHOUT_TRANSACTION: usize = 1 << 20;
+
 /// Commits change sets in order. Returns their answers, and whether the transaction is committed.
 ///
 /// If the database refuses a statement, this and all later sets fail, and the transaction must be
@@ -57,6 +60,7 @@ pub(crate) async fn commit(
     if ends.begin
         && ends.commit
         && sets.iter().map(|asked| asked.changes.len()).sum::<usize>() <= MAX_WITHOUT_TRANSACTION
+        && sets.iter().map(AskedSet::bytes).sum::<usize>() <= MAX_BYTES_WITHOUT_TRANSACTION
         && asked::independent(sets) == sets.len()
         && let Some(written) = commit_at_once(connection, shared, dictionaries, sets, now).await
     {
@@ -149,9 +153,12 @@ async fn commit_at_once(
     group: &[AskedSet],
     now: Timestamp,
 ) -> Option<Result<Vec<SetAnswer>>> {
-    // What cannot be read is read again in a transaction, which finds out whose it is.
+    // If the read fails, the caller reads again in a transaction, and finds the set with the damaged
+    // row.
     let found = found::read(connection, shared, group, ReadIn::Snapshot).await;
     let found = found.ok()?;
+    // Without a version, the write would not be refused; only a damaged file has none.
+    found.head.version?;
     let changes = group.iter().map(|asked| asked.changes.clone());
     let (write, head, answers) = stage_all(&found, group, changes, now);
     if !write.is_needed() {

@@ -85,8 +85,8 @@ pub(crate) fn options(settings: &SqliteSettings) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .busy_timeout(settings.busy_timeout)
-        // After each transaction that splits a page, SQLite looks through the whole cache. What it
-        // does not have is read from the system's cache.
+        // SQLite scans the whole cache after each transaction that splits a page. A page that is not
+        // cached is read from the system's cache.
         .pragma("cache_size", "-2000")
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", "2000")

@@ -46,7 +46,8 @@ pub trait BackendHarness: Send + Sync + 'static {
 pub trait DataHarness: Send + Sync + 'static {
     /// Makes an empty store that keeps its last `history` changes. It asks `admission` before it
     /// stores a package, and finishes large deletions in the background
-    /// (a [`DeletionController`](tko_worker::DeletionController) runs).
+    /// (a [`DeletionController`](tko_worker::DeletionController) runs). Each store starts at revision
+    /// 0.
     async fn fresh(&self, admission: Arc<dyn Admission>, history: usize) -> Arc<dyn WorkerApi>;
 
     /// Whether causes name the caller given to [`DataApi::with_caller`](tko_core::DataApi). A

@@ -44,7 +44,9 @@ fn template() -> &'static str {
     })
 }
 
-/// Databases without a store, for the next ones: emptying one takes a tenth of the time of a copy.
+/// Databases whose harness is gone, for the next stores: emptying one takes a tenth of the time of a
+/// copy. Tasks that still have a store do no harm: `emptied` ends their sessions and renames the
+/// database.
 static UNUSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Makes a database equal to the template: what is not listed here is emptied or starts again.
@@ -62,15 +64,16 @@ const EMPTY: &str = "
 /// skeletons and dictionaries. `TRUNCATE` would make them plan all their statements again.
 const EMPTY_OPEN: &str = "
     DO $$ DECLARE name text; BEGIN
-        -- Waits for the pass that numbers changes.
+        -- Waits for the pass that numbers changes, and for the one that deletes old ones.
         LOCK TABLE pending;
+        PERFORM 1 FROM head FOR UPDATE;
         FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
             AND tablename NOT IN ('_sqlx_migrations', 'head', 'test_clock', 'skeleton', 'dictionary')
         LOOP EXECUTE format('DELETE FROM %I', name); END LOOP;
         UPDATE head SET revision = revision + 1, oldest = revision + 1;
     END $$;";
 
-/// Empties a database that no store uses, and returns its new name.
+/// Empties a database whose harness is gone, and returns its new name.
 async fn emptied(old: &str, sessions: &mut Sessions) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let new = format!("tko_again_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -122,7 +125,8 @@ async fn session<'a>(sessions: &'a mut Sessions, database: &str) -> &'a mut PgCo
     sessions.get_mut(database).expect("it is there")
 }
 
-/// Creates stores in separate databases. It is used within one runtime.
+/// Creates stores in separate databases. It is used within one runtime, and must outlive its stores:
+/// afterwards, other tests use their databases.
 #[derive(Default)]
 pub(crate) struct Harness {
     subjects: Mutex<Vec<Subject>>,
@@ -149,8 +153,8 @@ impl Harness {
         postgres
     }
 
-    /// Takes a store with this history whose check is done with it, and with all others in its
-    /// database. A session of PostgreSQL costs more than what most cases do with it.
+    /// Returns an idle store with this history: no check uses any store of its database. A session of
+    /// PostgreSQL costs more than what most cases do with it.
     fn idle(&self, history: usize) -> Option<(String, Arc<Postgres>)> {
         let subjects = self.subjects.lock().expect("not poisoned");
         let is_idle = |database: &str| {

@@ -59,7 +59,7 @@ impl AskedSet {
     }
 
     /// The size of the packages that the set puts.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let bodies = self.changes.iter().filter_map(|change| match change {
             Change::Put(put) => put.body.as_ref(),
             _ => None,

@@ -66,9 +66,9 @@ pub(super) struct SetWrite {
 /// Whether a group was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// It was.
+    /// The group was written.
     Yes,
-    /// It was not, because another process wrote after the read.
+    /// Nothing was written, because another process wrote after the read.
     OthersWroteFirst,
 }
 

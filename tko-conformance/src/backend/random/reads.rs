@@ -47,7 +47,7 @@ impl BackendPair {
     pub(super) async fn tail(&self, back: u64) -> Result<(), String> {
         self.fixture.trim().await;
         let head = self.fixture.feed_position().await;
-        // What was before the start is another case's.
+        // Earlier changes belong to another case.
         let after = Revision(head.revision.0.saturating_sub(back)).max(self.start);
         let kept = head.revision.0.saturating_sub(HISTORY as u64);
         let kept = kept.max(self.start.0);
