@@ -22,7 +22,7 @@ use found::{FoundState, ReadIn};
 use sqlx::{Executor, SqliteConnection};
 use stage::stage_all;
 use tko_core::{Change, Error, ErrorKind, Result, Timestamp};
-use write::Written;
+use write::GuardedWrite;
 
 pub(crate) use asked::AskedSet;
 pub(crate) use stage::SetAnswer;
@@ -167,8 +167,8 @@ async fn commit_at_once(
     dictionaries.retain(found.lowest_dictionary);
     let known = dictionaries.known(&write.templates(), &found.rows)?;
     match write.execute(connection, shared, &known, head, false).await {
-        Ok(Written::Yes) => Some(Ok(answers)),
-        Ok(Written::OthersWroteFirst) => None,
+        Ok(GuardedWrite::Done) => Some(Ok(answers)),
+        Ok(GuardedWrite::OthersWroteFirst) => None,
         Err(error) => Some(Err(error)),
     }
 }
@@ -200,7 +200,7 @@ async fn write(
         .execute(connection, shared, &chosen, head, commit)
         .await?
     {
-        Written::Yes => Ok((answers, commit)),
-        Written::OthersWroteFirst => Err(another()),
+        GuardedWrite::Done => Ok((answers, commit)),
+        GuardedWrite::OthersWroteFirst => Err(another()),
     }
 }

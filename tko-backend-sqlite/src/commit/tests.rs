@@ -1,6 +1,6 @@
 //! Writes of several processes.
 
-use super::write::Written;
+use super::write::GuardedWrite;
 use super::{AskedSet, ReadIn, SetAnswer, TransactionEnds, add_triggers, commit, found, stage_all};
 use crate::connect::{SqliteParts, connect};
 use crate::dictionary::ChosenDictionaries;
@@ -62,7 +62,10 @@ async fn what_another_process_changed_since_the_read_is_not_overwritten() {
     let mut one = Process::start(&path).await;
     let mut other = Process::start(&path).await;
     let group = [create("a")];
-    for (others_first, written) in [(true, Written::OthersWroteFirst), (false, Written::Yes)] {
+    for (others_first, written) in [
+        (true, GuardedWrite::OthersWroteFirst),
+        (false, GuardedWrite::Done),
+    ] {
         let Process { connection, parts } = &mut one;
         let read = found::read(connection, parts, &group, ReadIn::Snapshot).await;
         let read = read.expect("it is read");

@@ -65,9 +65,9 @@ pub(super) struct SetWrite {
 
 /// Whether a group was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum GuardedWrite {
     /// The group was written.
-    Yes,
+    Done,
     /// Nothing was written, because another process wrote after the read.
     OthersWroteFirst,
 }
@@ -257,7 +257,7 @@ impl SetWrite {
         dictionaries: &HashMap<TemplateId, Arc<BodyDictionary>>,
         head: Head,
         commit: bool,
-    ) -> Result<Written> {
+    ) -> Result<GuardedWrite> {
         for (hash, (count, new)) in std::mem::take(&mut self.bodies) {
             let place = self.arena.add(&hash.0);
             if let Some(new) = new {
@@ -288,8 +288,8 @@ impl SetWrite {
             .execute(connection)
             .await;
         match written {
-            Ok(_) => Ok(Written::Yes),
-            Err(error) if is_refused_by_trigger(&error) => Ok(Written::OthersWroteFirst),
+            Ok(_) => Ok(GuardedWrite::Done),
+            Err(error) if is_refused_by_trigger(&error) => Ok(GuardedWrite::OthersWroteFirst),
             Err(error) => Err(shared.file.fault("commit the changes")(error)),
         }
     }
