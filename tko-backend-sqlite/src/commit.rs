@@ -1,5 +1,4 @@
-//! Commits change sets for the writer: reads what the rules need, checks, and
-//! only then writes.
+//! Commits change sets for the writer: reads what the rules need, checks, and only then writes.
 //!
 //! The rules are those of `tko_core::commit`. A refused change set leaves no trace, so several sets
 //! can share a transaction. Sets that do not depend on each other are read together and written
@@ -18,7 +17,7 @@ mod write;
 
 use crate::connect::SqliteParts;
 use crate::dictionary::ChosenDictionaries;
-use found::{FoundState, ReadIn};
+use found::FoundState;
 use sqlx::{Executor, SqliteConnection};
 use stage::stage_all;
 use tko_core::{Change, Error, ErrorKind, Result, Timestamp};
@@ -38,13 +37,6 @@ pub(crate) struct TransactionEnds {
     pub(crate) commit: bool,
 }
 
-/// Maximum number of changes that are written without a transaction around the read and the write.
-/// With more, statements matter less, and a refused write costs more.
-const MAX_WITHOUT_TRANSACTION: usize = 64;
-
-/// Maximum size of the packages that are written without a transaction, in bytes.
-const MAX_BYTES_WITHOUT_TRANSACTION: usize = 1 << 20;
-
 /// Commits change sets in order. Returns their answers, and whether the transaction is committed.
 ///
 /// If the database refuses a statement, this and all later sets fail, and the transaction must be
@@ -59,9 +51,7 @@ pub(crate) async fn commit(
 ) -> (Vec<SetAnswer>, bool) {
     if ends.begin
         && ends.commit
-        && sets.iter().map(|asked| asked.changes.len()).sum::<usize>() <= MAX_WITHOUT_TRANSACTION
-        && sets.iter().map(AskedSet::bytes).sum::<usize>() <= MAX_BYTES_WITHOUT_TRANSACTION
-        && asked::independent(sets) == sets.len()
+        && asked::are_one_write(sets)
         && let Some(written) = commit_at_once(connection, shared, dictionaries, sets, now).await
     {
         return match written {
@@ -80,12 +70,7 @@ pub(crate) async fn commit(
         } else {
             asked::independent(sets)
         };
-        let place = if ends.begin {
-            ReadIn::NewTransaction
-        } else {
-            ReadIn::Transaction
-        };
-        let found = found::read(connection, shared, &sets[..count], place).await;
+        let found = found::read(connection, shared, &sets[..count], ends.begin).await;
         let is_damaged = |error: &Error| error.kind() == ErrorKind::Internal;
         if count > 1 && found.as_ref().is_err_and(is_damaged) {
             if ends.begin {
@@ -155,9 +140,8 @@ async fn commit_at_once(
 ) -> Option<Result<Vec<SetAnswer>>> {
     // If the read fails, the caller reads again in a transaction, and finds the set with the damaged
     // row.
-    let found = found::read(connection, shared, group, ReadIn::Snapshot).await;
-    let found = found.ok()?;
-    // Without a version, the write would not be refused; only a damaged file has none.
+    let found = found::read(connection, shared, group, false).await.ok()?;
+    // Without a version, the write would not be refused.
     found.head.version?;
     let changes = group.iter().map(|asked| asked.changes.clone());
     let (write, head, answers) = stage_all(&found, group, changes, now);

@@ -115,7 +115,7 @@ impl ToscaConstraint {
                 }
                 let reason = || {
                     if values.iter().any(|other| other.as_scalar().is_none()) {
-                        return format!("{shown} is none of the valid values in the constraint");
+                        return format!("{shown} is not one of the valid values in the constraint");
                     }
                     let names: Vec<&str> = values.iter().take(MOST_NAMES).map(name_of).collect();
                     let more = match values.len() - names.len() {

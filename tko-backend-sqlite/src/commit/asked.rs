@@ -59,7 +59,7 @@ impl AskedSet {
     }
 
     /// The size of the packages that the set puts.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let bodies = self.changes.iter().filter_map(|change| match change {
             Change::Put(put) => put.body.as_ref(),
             _ => None,
@@ -86,6 +86,19 @@ const MAX_CREATED: usize = 16;
 /// them are in memory and in one argument at once. A single set may have more.
 const MAX_TOGETHER: usize = 4_000;
 const MAX_TOGETHER_BYTES: usize = 64 << 20;
+
+/// Maximum number of changes, and of bytes of packages, that are written without a transaction around
+/// the read and the write. With more, statements matter less, and a refused write costs more.
+const MAX_AT_ONCE: usize = 64;
+const MAX_AT_ONCE_BYTES: usize = 1 << 20;
+
+/// Whether all of these sets can be read together and then written by one statement, without a
+/// transaction around both.
+pub(super) fn are_one_write(sets: &[AskedSet]) -> bool {
+    let changes: usize = sets.iter().map(|asked| asked.changes.len()).sum();
+    let bytes: usize = sets.iter().map(AskedSet::bytes).sum();
+    changes <= MAX_AT_ONCE && bytes <= MAX_AT_ONCE_BYTES && independent(sets) == sets.len()
+}
 
 /// The number of sets from the start that can be written together, at least 1: no set reads what an
 /// earlier one writes.
@@ -118,7 +131,7 @@ pub(super) fn independent(sets: &[AskedSet]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{AskedSet, MAX_TOGETHER, independent};
+    use super::{AskedSet, MAX_AT_ONCE, MAX_TOGETHER, are_one_write, independent};
     use std::collections::BTreeMap;
     use tko_core::{ChangeSet, Key, Kind, Put, Require};
 
@@ -165,5 +178,8 @@ mod tests {
         assert_eq!(count([put("a"), many(MAX_TOGETHER - 1)]), 2);
         assert_eq!(count([put("a"), many(MAX_TOGETHER)]), 1);
         assert_eq!(count([many(MAX_TOGETHER + 1), put("a")]), 1);
+        let one_write = |set: ChangeSet| are_one_write(&[AskedSet::new(set, BTreeMap::new())]);
+        assert!(one_write(many(MAX_AT_ONCE)));
+        assert!(!one_write(many(MAX_AT_ONCE + 1)));
     }
 }

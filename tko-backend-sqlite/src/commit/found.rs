@@ -24,8 +24,8 @@ use tko_core::{
 pub(super) struct Head {
     pub(super) revision: u64,
     pub(super) number: u64,
-    /// The version of the data, if they were read outside a transaction. It changes when another
-    /// process writes: <https://www.sqlite.org/pragma.html#pragma_data_version>.
+    /// The version of the data. It changes when another process writes:
+    /// <https://www.sqlite.org/pragma.html#pragma_data_version>. Only a damaged file has none.
     pub(super) version: Option<i64>,
 }
 
@@ -120,8 +120,7 @@ fn token_state(
 
 /// Parts of one statement: the thread of the connection passes on each row and the end of each
 /// statement. The first column says what a row contains.
-const HEAD: &str = "SELECT 0, revision, number, (SELECT min(num) FROM dictionary), NULL FROM head";
-const HEAD_AND_VERSION: &str = "\
+const HEAD: &str = "\
 SELECT 0, revision, number, (SELECT min(num) FROM dictionary), data_version \
     FROM head CROSS JOIN pragma_data_version";
 const ROWS: &str = "\
@@ -149,23 +148,12 @@ SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each($5) j \
     CROSS JOIN posting p ON p.term = t.num \
         AND p.id IN (SELECT id FROM posting WHERE term = t.num ORDER BY id LIMIT $7)";
 
-/// Where a group is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReadIn {
-    /// In a transaction, which the read begins.
-    NewTransaction,
-    /// In the current transaction.
-    Transaction,
-    /// In no transaction.
-    Snapshot,
-}
-
-/// Reads the current state.
+/// Reads the current state. `begin`: begins the transaction first.
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     sets: &[AskedSet],
-    place: ReadIn,
+    begin: bool,
 ) -> Result<FoundState> {
     let mut arena = Arena::default();
     let mut rows = RowList::default();
@@ -213,8 +201,7 @@ pub(super) async fn read(
         }
     }
     let parts = [
-        (HEAD, place != ReadIn::Snapshot),
-        (HEAD_AND_VERSION, place == ReadIn::Snapshot),
+        (HEAD, true),
         (ROWS, true),
         (WORK, has_work),
         (LATEST, true),
@@ -225,10 +212,7 @@ pub(super) async fn read(
     ];
     let parts = parts.iter().filter(|(_, is_needed)| *is_needed);
     let parts: Vec<&str> = parts.map(|(sql, _)| *sql).collect();
-    let begin = match place {
-        ReadIn::NewTransaction => "BEGIN IMMEDIATE; ",
-        ReadIn::Transaction | ReadIn::Snapshot => "",
-    };
+    let begin = if begin { "BEGIN IMMEDIATE; " } else { "" };
     let sql = format!("{begin}{}", parts.join(" UNION ALL "));
     // No value is spliced into the text.
     let statement = sqlx::query(AssertSqlSafe(sql))

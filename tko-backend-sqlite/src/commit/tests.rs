@@ -1,7 +1,7 @@
 //! Writes of several processes.
 
 use super::write::GuardedWrite;
-use super::{AskedSet, ReadIn, SetAnswer, TransactionEnds, add_triggers, commit, found, stage_all};
+use super::{AskedSet, SetAnswer, TransactionEnds, add_triggers, commit, found, stage_all};
 use crate::connect::{SqliteParts, connect};
 use crate::dictionary::ChosenDictionaries;
 use crate::settings::SqliteSettings;
@@ -67,7 +67,7 @@ async fn what_another_process_changed_since_the_read_is_not_overwritten() {
         (false, GuardedWrite::Done),
     ] {
         let Process { connection, parts } = &mut one;
-        let read = found::read(connection, parts, &group, ReadIn::Snapshot).await;
+        let read = found::read(connection, parts, &group, false).await;
         let read = read.expect("it is read");
         if others_first {
             other.commit(create("b")).await.expect("it is new");

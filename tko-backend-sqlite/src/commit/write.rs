@@ -248,8 +248,8 @@ impl SetWrite {
         self.rows[MODIFICATIONS].row().place(place).end();
     }
 
-    /// Writes everything. `head`: the new one, with the version of the data if there is no
-    /// transaction. `commit`: ends the transaction.
+    /// Writes everything. `head`: the new one, with the version of the data that were read.
+    /// `commit`: ends the transaction.
     pub(super) async fn execute(
         mut self,
         connection: &mut SqliteConnection,

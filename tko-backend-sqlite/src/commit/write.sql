@@ -4,10 +4,11 @@
 --
 -- `arena` has the bytes. The lists are JSON lists of rows, which have places in the arena. The order
 -- matters: idempotency keys are freed before they get their next holders, and terms come before
--- postings. If a statement fails, the writer undoes the transaction.
+-- postings. If a statement fails, SQLite undoes the insert, and the writer undoes the transaction that
+-- it has begun.
 --
--- `version`: the version of the data when they were read, if that was not in the same transaction. If
--- another process has written since, nothing is written.
+-- `version`: the version of the data when they were read. If another process has written since, nothing
+-- is written. Within a transaction, no other process writes.
 
 CREATE TEMP VIEW written (arena, bodies, changes, rows, terms, works, revision, number, now, has_others,
     used_bodies, removed_rows, removed_terms, freed, held, removed_works, modifications, version) AS

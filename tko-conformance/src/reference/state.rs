@@ -11,7 +11,7 @@ pub(crate) struct ReferenceState {
     pub(super) rows: BTreeMap<Key, ReferenceRow>,
     /// The last `history` changes, oldest first.
     pub(super) feed: Vec<ChangeRecord>,
-    /// The revision of the last change that was dropped from the feed, or after which it starts.
+    /// The revision after which the feed starts: that of the last change that was dropped, if any.
     pub(super) dropped: u64,
     pub(super) history: usize,
     pub(super) work: BTreeMap<(Stage, Key), ReferenceWork>,

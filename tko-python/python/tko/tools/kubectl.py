@@ -13,7 +13,7 @@ def context(kube_context: str | None) -> tuple[str, ...]:
 
 def execute(*args: str, input: str | None = None, kube_context: str | None = None) -> str:
     """Runs kubectl with arguments and returns its stdout; raises ExecuteError with its stderr if it fails."""
-    # First: what follows `--` belongs to a program in a pod.
+    # The context comes first, because what follows `--` belongs to a program in a pod.
     return _plugin.execute("kubectl", *context(kube_context), *args, input=input)
 
 
