@@ -11,8 +11,8 @@ use std::time::Duration;
 use tko_catalog::provenance::{SYNC_ACCEPTED, SYNC_DONE, SYNC_REQUESTED};
 use tko_catalog::report::{COMPLETE, MASS_DISAPPEARANCE, SYNCED};
 use tko_core::{
-    DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, NewPlugin, PluginId, PluginType,
-    Result, Select, Want,
+    DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewPlugin, PluginId,
+    PluginType, Result, Select, Want,
 };
 
 /// Maximum number of attempts to change an entry if there are conflicts.
@@ -324,11 +324,19 @@ fn disappearance(entity: &Entity) -> Result<&str> {
 async fn answered(data: &dyn DataApi, key: &Key, request: &str) -> Result<std::sync::Arc<Entity>> {
     loop {
         let entity = data.get(key, Want::ROW).await?.entity;
-        if entity.given.get(SYNC_DONE) == Some(request) {
+        if is_answered(&entity.given, request) {
             return Ok(entity);
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether a sync that began after the request has ended.
+///
+/// A later request replaces this one, and controllers answer only the latest.
+fn is_answered(given: &Metadata, request: &str) -> bool {
+    let (requested, done) = (given.get(SYNC_REQUESTED), given.get(SYNC_DONE));
+    done == Some(request) || (requested != Some(request) && done == requested)
 }
 
 /// Prints the messages of the conditions; a failure is an error.
@@ -348,4 +356,26 @@ fn said(entity: &Entity, console: &Console<'_>) -> anyhow::Result<()> {
         console.done(&format!("{}: {}", entity.key, condition.message));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_answered;
+    use tko_catalog::provenance::{SYNC_DONE, SYNC_REQUESTED};
+    use tko_core::Metadata;
+
+    #[test]
+    fn a_request_that_another_replaced_is_answered_with_it() {
+        let given = |requested, done| {
+            let pairs = [(SYNC_REQUESTED, requested), (SYNC_DONE, done)];
+            Metadata::from_iter(pairs)
+        };
+        assert!(is_answered(&given("mine", "mine"), "mine"));
+        assert!(is_answered(&given("theirs", "theirs"), "mine"));
+        // Mine was answered before theirs was.
+        assert!(is_answered(&given("theirs", "mine"), "mine"));
+        for (requested, done) in [("mine", "before"), ("theirs", "before")] {
+            assert!(!is_answered(&given(requested, done), "mine"), "{requested}");
+        }
+    }
 }

@@ -192,8 +192,11 @@ impl LocationArgs {
         }
     }
 
+    /// The settings for a command that deletes no old changes: only the servers know how many to
+    /// keep.
     pub(super) fn postgres_settings(&self, url: Option<String>) -> PostgresSettings {
         let mut settings = self.connection.settings();
+        settings.history = u64::MAX;
         if let Some(url) = url {
             settings.url = url;
         }
@@ -205,8 +208,10 @@ impl LocationArgs {
         Ok(file_in(&data_folder(self.data.as_deref())?))
     }
 
+    /// As [`postgres_settings`](Self::postgres_settings), for SQLite.
     pub(super) fn sqlite_settings(&self, path: PathBuf) -> SqliteSettings {
         let mut settings = SqliteSettings::new(path);
+        settings.history = u64::MAX;
         settings.sync = match self.sync {
             SyncChoice::Full => SqliteSync::Full,
             SyncChoice::Normal => SqliteSync::Normal,
@@ -338,4 +343,18 @@ async fn refuse_if_in_use(postgres: &Postgres) -> anyhow::Result<()> {
         others.join(", ")
     );
     Err(Error::bad("--backend-clean", why).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LocationArgs;
+
+    /// A check or backup next to a server that keeps more than the default would otherwise delete
+    /// the rest.
+    #[test]
+    fn commands_delete_no_old_changes() {
+        let location = LocationArgs::default();
+        assert_eq!(location.sqlite_settings("tko.db".into()).history, u64::MAX);
+        assert_eq!(location.postgres_settings(None).history, u64::MAX);
+    }
 }

@@ -205,9 +205,7 @@ async fn restore_into(
             let closed = sqlite.close().await;
             match (restored, closed) {
                 (Ok(size), Ok(())) => {
-                    std::fs::rename(&partial, &path)
-                        .with_context(|| format!("cannot rename {partial:?} to {path:?}"))?;
-                    sync_folder(folder_of(&path));
+                    give_name(partial, &path)?;
                     Ok(size)
                 }
                 (Err(error), _) | (Ok(_), Err(error)) => {
@@ -250,6 +248,17 @@ fn refuse_old_files(path: &Path) -> Result<(), Error> {
         old.join(", ")
     );
     Err(Error::bad("--backend", message))
+}
+
+/// Gives a restored file its name, unless a server has made a file of that name meanwhile.
+fn give_name(partial: PathBuf, path: &Path) -> anyhow::Result<()> {
+    // It is removed if it gets no name.
+    let partial = tempfile::TempPath::try_from_path(partial)?;
+    refuse_old_files(path)?;
+    let named = partial.persist_noclobber(path);
+    named.with_context(|| format!("cannot give the restored file the name {path:?}"))?;
+    sync_folder(folder_of(path));
+    Ok(())
 }
 
 /// Removes a SQLite file, with the files next to it.
