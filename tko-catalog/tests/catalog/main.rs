@@ -8,6 +8,7 @@ mod git_remote;
 mod gitops;
 mod inventory;
 mod many;
+mod oci_layers;
 mod registry;
 mod server;
 mod sshd;

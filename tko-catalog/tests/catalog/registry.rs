@@ -15,7 +15,7 @@ use tko_source::SourceLimits;
 const ID: &str = "catalog|core";
 
 /// The media type of layers of Flux.
-const FLUX: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
+pub(crate) const FLUX: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
 
 fn sha256(bytes: &[u8]) -> String {
     let mut text = String::from("sha256:");
@@ -49,7 +49,7 @@ pub(crate) fn tar(name: &str, text: &str) -> Vec<u8> {
 }
 
 /// A tar archive of one file, compressed with gzip.
-fn tar_gz(name: &str, text: &str) -> Vec<u8> {
+pub(crate) fn tar_gz(name: &str, text: &str) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&tar(name, text)).expect("written");
     gzip.finish().expect("an archive")
@@ -93,6 +93,21 @@ impl Registry {
         }
         let manifest = json!({"schemaVersion": 2, "layers": entries});
         self.tag(tag, manifest.to_string().into_bytes())
+    }
+
+    /// Pushes an artifact with a layer for each file, and the name of the file as its title.
+    pub(crate) fn push_files(&mut self, tag: &str, files: &[(&str, &str)]) {
+        let mut layers = Vec::new();
+        for (name, text) in files {
+            let digest = sha256(text.as_bytes());
+            layers.push(json!({
+                "mediaType": "application/octet-stream", "digest": digest, "size": text.len(),
+                "annotations": {"org.opencontainers.image.title": name},
+            }));
+            self.objects.insert(digest, text.as_bytes().to_vec());
+        }
+        let manifest = json!({"schemaVersion": 2, "layers": layers});
+        self.tag(tag, manifest.to_string().into_bytes());
     }
 
     /// Gives a tag to a manifest or an index. Returns its digest.

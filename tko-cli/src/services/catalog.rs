@@ -1,5 +1,6 @@
 //! The controller of catalogs and inventories: its flags, in `tko up` and as a separate process.
 
+use super::metrics::MetricsArgs;
 use super::plugins::{PluginArgs, PluginHost};
 use super::signals::Signals;
 use super::start::{JournalArgs, run_until_signal_or_end};
@@ -17,6 +18,7 @@ use tko_plugin::PluginPolicy;
 use tko_serve::{Access, Listen, Sockets};
 use tko_source::SecretFolder;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Settings of catalogs and inventories
 #[derive(Clone, Debug, Args)]
@@ -108,6 +110,11 @@ pub(crate) struct CatalogStartArgs {
     plugins: PluginArgs,
     #[command(flatten)]
     catalogs: CatalogArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    /// Allow metrics without TLS and authentication on the network
+    #[arg(long)]
+    insecure: bool,
     /// Folder with secrets, one per file, that properties name as secret:NAME
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
@@ -122,6 +129,10 @@ impl CatalogStartArgs {
         plugins.warn_of_root();
         let stop = CancellationToken::new();
         let metrics = CatalogMetrics::default();
+        let _exporting = self.metrics.open(self.insecure).await?.map(|mut exporter| {
+            metrics.register(exporter.registry());
+            AbortOnDropHandle::new(tokio::spawn(exporter.serve(stop.clone())))
+        });
         let secrets = self.secrets.as_ref().map(SecretFolder::new);
         let secrets = secrets.unwrap_or_default();
         let run = self

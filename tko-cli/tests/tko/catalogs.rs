@@ -1,9 +1,11 @@
 //! Catalogs, inventories, exports and imports by the command line.
 
-use super::harness::Server;
+use super::harness::{Server, Service, tko};
+use super::metrics::{address, asked, scraped};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use tko_core::{Entity, Key, PluginId};
 
 fn config(value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{value: {value:?}}}\n")
@@ -206,5 +208,104 @@ async fn an_export_goes_to_a_repository_and_comes_back() {
     let again = other.tko("export").arg(&url).good().await;
     assert!(again.stderr.contains("nothing to commit"), "{again}");
     other.service.stop().await;
+    server.service.stop().await;
+}
+
+/// The controller in a process of its own: a webhook wakes it, credentials come from its environment
+/// and from a file, and its metrics tell what it did.
+#[tokio::test]
+async fn a_controller_alone_is_woken_by_webhooks_and_has_metrics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (packages, sites) = (folder.path().join("packages"), folder.path().join("sites"));
+    write(&packages, "upf/v1/a.yaml", "1");
+    write(&sites, "edge-1.yaml", "1");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "from a file\n").expect("a file");
+    let server = Server::start("data start").await;
+    let start = "catalog start --catalog-webhooks 127.0.0.1:0 --metrics 127.0.0.1:0";
+    let start = format!("{start} {}", server.flags());
+    let run = tko(&start).env("CATALOG_SECRET", "from the environment");
+    let controller = Service::spawn(run, &start);
+    let hooks = controller.event("serving webhooks").await["addresses"].clone();
+    let hooks = hooks.as_str().expect("a text");
+    let hooks = hooks.trim_start_matches('[').trim_end_matches(']');
+    let metrics = address(&controller).await;
+    let add = |command: &str, folder: &Path| {
+        let add = format!("{command} --executor directory --interval 1h --property");
+        server
+            .tko(&add)
+            .arg(match command.split(' ').next() {
+                Some("catalog") => "secret=env:CATALOG_SECRET".to_owned(),
+                _ => format!("secret=file:{}", secret.display()),
+            })
+            .arg("--url")
+            .arg(folder)
+    };
+    add("catalog add core", &packages).good().await;
+    add("inventory add fleet", &sites).good().await;
+    server.tko("catalog sync core").good().await;
+    server.tko("inventory sync fleet").good().await;
+    write(&packages, "upf/v2/a.yaml", "2");
+    write(&sites, "edge-2.yaml", "1");
+    for (path, token, status) in [
+        ("catalogs/core", "from a file", 401),
+        ("catalogs/core", "from the environment", 202),
+        ("inventories/fleet", "from a file", 202),
+    ] {
+        let request = format!(
+            "POST /api/v1/{path}:sync HTTP/1.1\r\nhost: tko\r\nx-gitlab-token: {token}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let answer = asked(hooks, &request).await;
+        let line = answer.lines().next().unwrap_or_default();
+        assert!(line.contains(&status.to_string()), "{path}: {answer}");
+    }
+    let key = |id: &str| Key::from(id.parse::<PluginId>().expect("an id"));
+    for (id, shown) in [
+        ("catalog|core", "2 templates"),
+        ("inventory|fleet", "2 sites"),
+    ] {
+        let is_synced = |entity: &Entity| {
+            let condition = entity.condition("Synced");
+            condition.is_some_and(|condition| condition.message.contains(shown))
+        };
+        server.until(&key(id), shown, is_synced).await;
+    }
+    let shown = server.tko("inventory show fleet").good().await;
+    assert!(shown.text().contains("everything is registered"), "{shown}");
+    let text = scraped(&metrics).await;
+    for (name, labels, value) in [
+        ("items", "type=\"catalog\",name=\"core\"", "2"),
+        ("items", "type=\"inventory\",name=\"fleet\"", "2"),
+        ("writes_total", "type=\"catalog\",name=\"core\"", "2"),
+        ("writes_total", "type=\"inventory\",name=\"fleet\"", "2"),
+        ("problems", "type=\"catalog\",name=\"core\"", "0"),
+    ] {
+        let line = format!("tko_catalog_{name}{{{labels}}} {value}");
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    for name in ["syncs_total", "last_sync_seconds"] {
+        let start = format!("tko_catalog_{name}{{");
+        let lines = text.lines().filter(|line| line.starts_with(&start));
+        assert_eq!(lines.count(), 2, "{name}: {text}");
+    }
+    // A source that is away is counted as a failure.
+    fs::rename(&packages, folder.path().join("away")).expect("renamed");
+    server.tko("catalog sync core").bad(1).await;
+    let text = scraped(&metrics).await;
+    let line = "tko_catalog_failed_syncs_total{type=\"catalog\",name=\"core\"} 1";
+    assert!(text.lines().any(|found| found == line), "{text}");
+    let listed = server.tko("inventory list -o json").good().await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    server.tko("inventory remove fleet").good().await;
+    let listed = server.tko("inventory list -o json").good().await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(0), "{listed}");
+    let ids = server
+        .tko("site list -o json")
+        .good()
+        .await
+        .column("siteId");
+    assert_eq!(ids, ["edge-1", "edge-2"], "sites stay");
+    controller.stop().await;
     server.service.stop().await;
 }

@@ -13,7 +13,7 @@ pub(crate) async fn address(service: &Service) -> String {
 }
 
 /// The whole response to a request.
-async fn asked(address: &str, request: &str) -> String {
+pub(crate) async fn asked(address: &str, request: &str) -> String {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         // The server may answer and close the connection before it has read everything.
