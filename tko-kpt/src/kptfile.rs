@@ -68,8 +68,7 @@ pub struct Selection {
     pub kind: String,
     /// The exact `metadata.name`.
     pub name: String,
-    /// The exact `metadata.namespace`. A resource without one matches no namespace, not even
-    /// `default`.
+    /// The exact `metadata.namespace`; `default` does not match resources without one.
     pub namespace: String,
     /// Labels, all of which the resource has.
     pub labels: Vec<(String, String)>,
