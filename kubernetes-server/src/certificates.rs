@@ -5,7 +5,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// A certificate authority.
+/// A certificate authority that a test creates, and that signs certificates.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -13,9 +13,9 @@ pub struct Authority {
 /// A certificate with its key, in PEM.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The certificate.
+    /// The certificate alone, in PEM, without that of its authority.
     pub certificate: String,
-    /// The key.
+    /// The private key, in PEM.
     pub key: String,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folder with the programs.
+/// The folder that has the API server and etcd, and may have other programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
     folder: PathBuf,
@@ -11,11 +11,11 @@ pub struct Programs {
 /// The parts of Flux that `cargo xtask kubernetes --flux` builds.
 #[derive(Clone, Debug)]
 pub struct FluxPrograms {
-    /// The program.
+    /// The path of Flux's kustomize-controller.
     pub kustomize_controller: PathBuf,
     /// The folder with the definitions of its custom resources and of its sources.
     pub definitions: PathBuf,
-    /// The version of the program.
+    /// The version of Flux's module, such as `v1.9.6`.
     pub version: String,
 }
 

@@ -120,18 +120,24 @@ impl PostgresServer {
     /// columns. Several statements are one transaction.
     ///
     /// # Errors
-    /// `Failed`: the server rejected a statement.
+    /// - `Failed`: the server rejected a statement, or does not run.
+    /// - `Run`: `psql` cannot be run.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, PsqlError> {
         psql(&self.installation.psql, &self.url(database), sql)
     }
 
     /// Creates an empty database, and returns its unique name.
+    ///
+    /// # Errors
+    /// As [`psql`](Self::psql).
     pub fn create_database(&self) -> Result<String, PsqlError> {
         self.create_database_from("template1")
     }
 
-    /// Creates a copy of a database, and returns its unique name. The original must not have any
-    /// connections.
+    /// Creates a copy of a database, and returns its unique name.
+    ///
+    /// # Errors
+    /// As [`psql`](Self::psql); `Failed` also if the original does not exist or has connections.
     pub fn create_database_from(&self, template: &str) -> Result<String, PsqlError> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("tko_{number}");
@@ -141,6 +147,9 @@ impl PostgresServer {
     }
 
     /// Deletes a database, and ends all sessions in it.
+    ///
+    /// # Errors
+    /// As [`psql`](Self::psql); `Failed` also if the database does not exist.
     pub fn drop_database(&self, name: &str) -> Result<(), PsqlError> {
         let sql = format!("DROP DATABASE {} WITH (FORCE)", quoted(name));
         self.psql(ALWAYS, &sql)?;
@@ -148,6 +157,10 @@ impl PostgresServer {
     }
 
     /// Stops the server, and starts it again.
+    ///
+    /// # Errors
+    /// - `Stop`: the server did not stop in time.
+    /// - Others as [`start_again`](Self::start_again).
     pub fn restart(&self, mode: Mode) -> Result<(), StartError> {
         self.end(match mode {
             Mode::Fast => Order::Fast,
@@ -158,17 +171,31 @@ impl PostgresServer {
 
     /// Stops the server, and waits for its end. The data stay for
     /// [`start_again`](Self::start_again).
+    ///
+    /// # Errors
+    /// - `Late`: the server did not stop in time.
+    /// - `Watch`: the shell that controls it does not answer.
     pub fn stop(&self) -> Result<(), StopError> {
         self.end(Order::Fast)
     }
 
     /// Kills all processes of the server, as a crash would, and waits for their end.
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
     pub fn kill(&self) -> Result<(), StopError> {
         self.end(Order::Kill)
     }
 
     /// Starts the server after it was stopped, was killed, or ended by itself, and waits until it
     /// is ready. A running server is left alone.
+    ///
+    /// # Errors
+    /// - `Ended`, `Late`: the server ended before it was ready, or was not ready in time; both show
+    ///   the end of its log.
+    /// - `Run`: the shell or `psql` cannot be run.
+    /// - `Folder`: the log cannot be opened.
+    /// - `Stop`: the rest of a server that ended by itself cannot be stopped.
     pub fn start_again(&self) -> Result<(), StartError> {
         let mut processes = self.processes();
         if let Some(running) = processes.as_ref() {
@@ -197,11 +224,19 @@ impl PostgresServer {
     }
 
     /// Takes all free space of the file system from [`PostgresServerSettings::disk`].
+    ///
+    /// # Errors
+    /// - `None`: the server has no file system of its own.
+    /// - `Run`: `nsenter` cannot be run.
+    /// - `Refused`: the space cannot be taken; with the output of the shell.
     pub fn fill(&self) -> Result<(), DiskError> {
         self.disk.as_ref().ok_or(DiskError::None)?.fill()
     }
 
     /// Frees the space that [`fill`](Self::fill) took.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
     pub fn make_space(&self) -> Result<(), DiskError> {
         self.disk.as_ref().ok_or(DiskError::None)?.make_space()
     }

@@ -38,7 +38,7 @@ pub(crate) struct AwxPlugin {
     pub host: String,
     /// The name of the job template.
     pub template: String,
-    /// The name of the inventory.
+    /// The name of the inventory; `None` uses that of the job template.
     pub inventory: Option<String>,
     /// The name to log in with.
     pub username: Option<String>,

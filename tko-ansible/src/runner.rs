@@ -31,7 +31,7 @@ const VARIABLES: [&str; 2] = ["ANSIBLE_*", "SSH_AUTH_SOCK"];
 pub(crate) struct RunnerPlugin {
     /// The plugin's id.
     pub id: String,
-    /// The playbook.
+    /// The path of the playbook on this machine.
     pub playbook: PathBuf,
     /// The inventory; without one, only localhost is available.
     pub inventory: Option<PathBuf>,

@@ -68,7 +68,7 @@ pub(crate) struct Committer {
     queue: Arc<CommitQueue>,
 }
 
-/// What is known of an attempt to commit a set together with others.
+/// The result, as far as it is known, of an attempt to commit a set together with others.
 #[derive(Default)]
 struct EarlierAttempt {
     /// The versions that were reserved for it.

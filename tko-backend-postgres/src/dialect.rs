@@ -218,7 +218,7 @@ impl FeedNotice {
         }
     }
 
-    /// What follows the revision in the text.
+    /// The end of the text, after the revision.
     pub(crate) fn suffix(stages: Stages, process: &str) -> String {
         format!(" {} {process}", stages.bits())
     }

@@ -24,7 +24,7 @@ pub(crate) struct SqliteFile {
     pub(crate) dictionaries: ReadDictionaries,
 }
 
-/// What every part of the backend shares.
+/// The state that every part of the backend shares.
 pub(crate) struct SqliteParts {
     pub(crate) file: SqliteFile,
     pub(crate) clock: Arc<dyn Clock>,

@@ -27,7 +27,7 @@ use entry::InventoryEntry;
 use item::InventorySource;
 use tko_core::Result;
 
-/// The executors of inventories.
+/// The names of the executors that can read an inventory.
 pub const INVENTORY_EXECUTORS: [&str; 6] = [
     "directory",
     "git",

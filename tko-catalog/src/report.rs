@@ -43,7 +43,8 @@ impl SyncProblem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// The revision of the source.
+    /// The revision of the source, such as a commit, or the digest of its content; empty if it has
+    /// none.
     pub revision: String,
     /// How many templates or sites of the source are registered.
     pub total: usize,
@@ -69,7 +70,7 @@ pub struct MassDisappearance {
     /// How many sites vanished or would lose metadata, without those whose disappearance a person
     /// accepted before.
     pub vanished: usize,
-    /// How many sites the inventory had, without the same sites.
+    /// Number of sites before the sync, not counting accepted disappearances.
     pub of: usize,
     /// A metadata key that some of them would lose; `None` if all of them vanished.
     pub lost_key: Option<String>,

@@ -24,13 +24,13 @@ pub(crate) struct AuditArgs {
     /// Filter by the id of the entity: * matches within a segment, ** also across / and :
     #[arg(long, value_name = "PATTERN")]
     id: Option<String>,
-    /// Filter by what was done, such as created, modified, approved or deleted
+    /// Filter by the verb of the change, such as created, modified, approved or deleted
     #[arg(long, value_name = "PATTERN")]
     verb: Option<String>,
     /// Show changes since this time, such as 2026-11-28T16:00:00Z, or this long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
-    /// Show changes until this time, or until this long ago
+    /// Show changes until this time, in the same form as for --since
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// Show changes after this revision

@@ -11,10 +11,12 @@
 //! | `bash` | nothing: `documents/cluster.rs` runs it on a Kubernetes API server |
 //! | `yaml`, `python` | saves the block under the name in a comment of its first two lines |
 //! | `rust` | nothing: it is a documentation test of the crate `tko-examples` |
-//! | `text` | nothing: it is not code |
+//! | `text` | nothing: it is output or a picture. If it has commands, a comment before it must say why they are not run |
 
 #[path = "documents/cluster.rs"]
 mod cluster;
+#[path = "documents/not_run.rs"]
+mod not_run;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -117,6 +119,18 @@ fn the_documents_of_the_folder_work() {
     assert!(found >= 3, "only {found} documents in docs");
 }
 
+/// Whether this test runs the blocks of a document.
+fn is_checked(name: &str) -> bool {
+    let others = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "examples/plugins/README.md",
+    ];
+    name.starts_with("docs/") || others.contains(&name)
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -207,6 +221,7 @@ fn steps(block: &Block) -> Vec<Step> {
 }
 
 fn check(name: &str) {
+    assert!(is_checked(name), "{name} is missing in `is_checked`");
     let text = fs::read_to_string(root().join(name)).expect(name);
     let mut shell: Option<Shell> = None;
     for block in blocks(&text) {

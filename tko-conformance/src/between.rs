@@ -38,13 +38,19 @@ pub enum BackendCall {
 /// Observes calls before and after they reach the backend.
 #[async_trait]
 pub trait CallObserver: Send + Sync + 'static {
-    /// Runs before a call. An error becomes the answer, and the backend is not called.
+    /// Runs before a call. The default does nothing.
+    ///
+    /// # Errors
+    /// The error that the caller gets; the backend is not called then.
     async fn before(&self, _call: BackendCall) -> Result<()> {
         Ok(())
     }
 
-    /// Runs after a successful call with the number of items in its answer. An error becomes the
-    /// answer, although the call took effect.
+    /// Runs after a successful call with the number of items in its answer. The default does
+    /// nothing.
+    ///
+    /// # Errors
+    /// The error that the caller gets, although the call took effect.
     async fn after(&self, _call: BackendCall, _items: usize) -> Result<()> {
         Ok(())
     }

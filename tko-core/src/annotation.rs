@@ -44,15 +44,15 @@ const KNOWN: [(&str, &[&str]); 6] = [
 /// another package; see [`elsewhere`](crate::merge::elsewhere).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// In this package.
+    /// In the package that contains the resource.
     Here,
     /// Only in the package into which it is copied.
     Postpone,
-    /// Nowhere.
+    /// In no package.
     Never,
 }
 
-/// Who approves a deployment once it is prepared.
+/// The policy by which a prepared deployment is approved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approve {
     /// The setting of the controller decides.

@@ -64,15 +64,15 @@ const ENTITY: u8 = 3;
 const DELETED: u8 = 4;
 const END: u8 = 5;
 
-/// The size of the part of a backup that was written or read.
+/// The size of a backup. Writing counts everything; restoring counts entities only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupSize {
     /// Entities, each counted once for every state in the backup.
     pub entities: u64,
-    /// Packages.
+    /// Packages, without those that follow an equal one closely; 0 after a restore.
     pub packages: u64,
-    /// Bytes.
+    /// Length in bytes; 0 after a restore.
     pub bytes: u64,
 }
 

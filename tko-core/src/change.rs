@@ -72,14 +72,14 @@ impl ChangeSet {
         self
     }
 
-    /// Adds a change.
+    /// Adds a change after those that the set has; the returned versions are in this order.
     #[must_use]
     pub fn change(mut self, change: Change) -> Self {
         self.changes.push(change);
         self
     }
 
-    /// Adds a put.
+    /// Adds the creation or replacement of an entity.
     #[must_use]
     pub fn put(self, put: Put) -> Self {
         self.change(Change::Put(put))
@@ -231,7 +231,7 @@ pub enum Ack {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChangeRecord {
-    /// The revision of this change.
+    /// The position of this change in the feed.
     pub revision: Revision,
     /// The last revision of the change set; the revisions of a set are contiguous.
     pub set: Revision,
@@ -298,7 +298,7 @@ impl Modification {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FeedPosition {
-    /// The last revision.
+    /// The revision of the newest change; 0 if there is none.
     pub revision: Revision,
     /// The oldest revision after which the feed can be read.
     pub oldest: Revision,

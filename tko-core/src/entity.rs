@@ -180,7 +180,8 @@ impl Deployment {
 pub struct Plugin {
     /// The name of the executor that runs it, such as `command`.
     pub executor: String,
-    /// Arguments for the executor.
+    /// Arguments for the executor, which gives them their meaning: for `command`, the program and
+    /// its arguments. May be empty.
     pub arguments: Vec<String>,
     /// Properties by name. Names that start with `_` configure the executor; the plugin itself gets
     /// the others.

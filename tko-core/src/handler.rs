@@ -143,7 +143,7 @@ pub enum Answer {
     },
     /// The target cannot be prepared yet.
     NotYet {
-        /// What the preparer waits for, as a text for people.
+        /// The reason for the wait, as text for people; it becomes a condition of the deployment.
         reason: String,
         /// The entities whose change ends the wait; if there are none, the preparer is called again
         /// after a pause.
@@ -202,7 +202,7 @@ pub trait Preparer: Send + Sync + 'static {
 /// The arguments of [`Scheduler::schedule`].
 #[non_exhaustive]
 pub struct ScheduleCall<'a> {
-    /// The site, with its package.
+    /// The site to bring up to date, with its package.
     pub site: &'a Record,
     /// The resource of the site's package that triggered the call; `None` if the scheduler is called
     /// for every site.

@@ -369,7 +369,10 @@ fn identify(value: &Value) -> Result<Identifier> {
         } else {
             format!(" ({named})")
         };
-        Error::bad("resource", format!("has no {what}, as text{of}"))
+        Error::bad(
+            "resource",
+            format!("has no {what}{of}; it must be text that is not empty"),
+        )
     };
     let text = |value: Option<&Value>| {
         value

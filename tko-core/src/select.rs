@@ -37,7 +37,7 @@ pub type MetadataPatterns = BTreeMap<String, Pattern>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Select {
-    /// The kind of entity.
+    /// The kind of the selected entities; a selection has exactly one.
     pub kind: Kind,
     /// Patterns for the id, or for a plugin's name; all must match.
     pub ids: Vec<Pattern>,
@@ -61,7 +61,7 @@ pub struct Select {
     pub approved: Option<bool>,
     /// For deployments: assigned to this site, or still placed on it. A scheduler needs both.
     pub concerning: Option<SiteId>,
-    /// For plugins: the type.
+    /// For plugins: the exact type; `None` selects all types.
     pub plugin_type: Option<PluginType>,
     /// For plugins: the exact executor.
     pub executor: Option<String>,

@@ -100,15 +100,15 @@ impl Client {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerAbout {
-    /// The name of the instance.
+    /// The name that the operator gave the instance.
     pub name: String,
     /// The description of the instance.
     pub description: String,
-    /// The version of TKO.
+    /// The version of the server's program, such as `0.1.0`.
     pub version: String,
     /// The storage backend, such as `memory`.
     pub backend: String,
-    /// The addresses on which it listens.
+    /// Addresses on which the server listens.
     pub addresses: Vec<String>,
     /// Whether an interface of its process is open to the network without TLS or without
     /// authentication.

@@ -7,7 +7,7 @@ use tko_core::{Error, Gvk, Package, Resource, Result};
 
 /// The `apiVersion` of charts.
 pub const API_VERSION: &str = "workload.nephio.org/v1alpha1";
-/// The kind of charts.
+/// The `kind` of the resource that describes a chart and its values.
 pub const KIND: &str = "HelmChart";
 
 /// Maximum length of the name of a release, as in Helm.
@@ -29,11 +29,11 @@ pub struct HelmChart {
     pub release: String,
     /// The chart in the form that `helm` accepts: a name, a path, or a URL such as `oci://…`.
     pub chart: String,
-    /// The URL of the repository of the chart.
+    /// The URL of the repository in which `chart` is a name; `None` if `chart` says everything.
     pub repository: Option<String>,
-    /// The version of the chart, or a range of versions.
+    /// The version of the chart, or a range of versions; the newest by default.
     pub version: Option<String>,
-    /// The namespace of the release.
+    /// The namespace of the release; `default` if the resource names none.
     pub namespace: String,
     /// Values by dotted paths, as in `--set-json`.
     pub parameters: Map<String, Value>,

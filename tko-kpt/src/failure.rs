@@ -17,7 +17,7 @@ pub enum FunctionFailure {
     /// The function reported results of severity error.
     #[error("function {function} reported: {}", joined(.results))]
     Reported {
-        /// The function.
+        /// The function's name in the pipeline or plugin.
         function: String,
         /// The results of severity error; at least one.
         results: Vec<FunctionResult>,
@@ -25,7 +25,7 @@ pub enum FunctionFailure {
     /// The output is not a `ResourceList`, or its items are not resources.
     #[error("the output of function {function} is invalid: {problem}")]
     Output {
-        /// The function.
+        /// The function's name in the pipeline or plugin.
         function: String,
         /// A clause that says what is wrong.
         problem: String,
@@ -33,7 +33,7 @@ pub enum FunctionFailure {
     /// The function exceeded a limit, or got no slot for WebAssembly in time and was not called.
     #[error("function {function} {problem}")]
     Limit {
-        /// The function.
+        /// The function's name in the pipeline or plugin.
         function: String,
         /// A clause: which limit, and what to do.
         problem: String,
@@ -41,15 +41,15 @@ pub enum FunctionFailure {
     /// The function is not available here.
     #[error("function {function} cannot run: {problem}")]
     Unavailable {
-        /// The function.
+        /// The function's name in the pipeline or plugin.
         function: String,
-        /// What is missing, and what to do.
+        /// A clause: the missing part, and the remedy.
         problem: String,
     },
     /// The program of the function failed.
     #[error("function {function} failed")]
     Program {
-        /// The function.
+        /// The function's name in the pipeline or plugin.
         function: String,
         /// The failure of the program.
         source: tko_plugin::Failure,
@@ -57,9 +57,9 @@ pub enum FunctionFailure {
     /// The function itself failed, such as by a trap of its WebAssembly code.
     #[error("function {function} failed: {problem}")]
     Crashed {
-        /// The function.
+        /// The function's name in the pipeline or plugin.
         function: String,
-        /// What happened.
+        /// The message of the failure, such as that of the trap.
         problem: String,
     },
 }

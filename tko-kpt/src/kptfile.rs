@@ -8,7 +8,7 @@ use tko_core::{Error, Result};
 
 /// The `apiVersion` of a Kptfile.
 pub const API_VERSION: &str = "kpt.dev/v1";
-/// The kind of a Kptfile.
+/// The `kind` of the resource that describes a package for kpt, with its pipeline.
 pub const KIND: &str = "Kptfile";
 
 /// The parts of a selection.
@@ -38,9 +38,9 @@ pub struct Pipeline {
 pub struct PipelineStep {
     /// The name for messages: its own name, or the function.
     pub name: String,
-    /// The function.
+    /// The image, module or program that is called.
     pub function: FunctionReference,
-    /// The configuration.
+    /// The `functionConfig` that the function gets.
     pub config: StepConfig,
     /// The resources that the function gets; all if it is empty.
     pub selectors: Vec<Selection>,
@@ -62,13 +62,13 @@ pub enum StepConfig {
 /// Resources of a package. All parts must match; a part that is empty matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The `apiVersion`.
+    /// The exact `apiVersion`, such as `apps/v1`.
     pub api_version: String,
-    /// The kind.
+    /// The exact kind, such as `Deployment`.
     pub kind: String,
-    /// The name.
+    /// The exact `metadata.name`.
     pub name: String,
-    /// The namespace.
+    /// The exact `metadata.namespace`; `default` does not match resources without one.
     pub namespace: String,
     /// Labels, all of which the resource has.
     pub labels: Vec<(String, String)>,

@@ -25,7 +25,7 @@ const MOST_RESULTS: usize = 10_000;
 /// One resource of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {
-    /// The content.
+    /// The whole resource: a map with `apiVersion`, `kind` and `metadata.name`.
     pub value: Value,
     /// The setters of its fields, such as `${replicas}`, by JSON pointer.
     pub setters: BTreeMap<String, String>,
@@ -77,11 +77,11 @@ const SETTER: &str = "kpt-set:";
 /// Resources with the configuration of a function, and its results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResourceList {
-    /// The resources.
+    /// The resources, in the order of the list.
     pub items: Vec<Item>,
     /// The configuration of the function, if it has one.
     pub function_config: Option<Value>,
-    /// The results of the function.
+    /// The results that the function reported; empty in its input.
     pub results: Vec<FunctionResult>,
 }
 

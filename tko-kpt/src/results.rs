@@ -29,9 +29,9 @@ impl Severity {
 /// One result of a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FunctionResult {
-    /// The message for people.
+    /// The message for people; more than 2 KiB are truncated.
     pub message: String,
-    /// The severity.
+    /// Whether the function failed; [`Severity::Info`] if the function wrote none.
     pub severity: Severity,
     /// The resource as `Kind namespace/name`; empty if the result has none.
     pub resource: String,

@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use tko_core::encoding::{DecodeError, Dialect, Format, Limits, decode};
 
-/// What to do about unknown and duplicate fields.
+/// The policy for unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
     Ignore,

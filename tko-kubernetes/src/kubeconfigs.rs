@@ -9,19 +9,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tko_core::{Package, Result};
 
-/// The kubeconfig of a site.
+/// The place where the kubeconfig of a site was found.
 #[derive(Clone, PartialEq, Eq)]
 pub enum FoundKubeconfig {
     /// A file of this machine.
     File {
-        /// Its path.
+        /// The path of the file, below the folder that the settings name.
         path: PathBuf,
         /// The context in it; the current one by default.
         context: Option<String>,
     },
     /// The text in a Secret of the management cluster. It names neither files nor programs.
     Secret {
-        /// The kubeconfig.
+        /// The content of the Secret: a kubeconfig in YAML.
         text: String,
         /// The context in it; the current one by default.
         context: Option<String>,

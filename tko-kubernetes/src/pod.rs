@@ -26,7 +26,7 @@ const NAMESPACE: &str = "tko";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PodProgram {
-    /// The program.
+    /// The path of the program on this machine, usually `tko` itself.
     pub path: PathBuf,
     /// Its first arguments, followed by `--namespace`, `--pod`, `--container`, `--` and the
     /// command.

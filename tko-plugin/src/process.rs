@@ -81,9 +81,9 @@ pub struct Bounds {
 /// The output of a run that exited with 0.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The whole of stdout.
+    /// The whole of stdout, at most [`Bounds::output`] bytes.
     pub stdout: Vec<u8>,
-    /// The end of stderr.
+    /// The end of stderr, at most [`Tail::MOST`] bytes.
     pub stderr: Tail,
 }
 

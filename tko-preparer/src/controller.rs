@@ -56,7 +56,7 @@ impl PrepareController {
         self
     }
 
-    /// Sets the clock.
+    /// Sets the clock that measures leases, pauses and timeouts. Default: the system's.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.context.clock = clock;
@@ -70,7 +70,7 @@ impl PrepareController {
         self
     }
 
-    /// Sets the settings.
+    /// Sets the limits and intervals. Default: those of the settings' `Default`.
     #[must_use]
     pub fn with_settings(mut self, settings: PrepareSettings) -> Self {
         self.context.settings = settings;

@@ -105,7 +105,7 @@ impl ResultCache {
         self.most.load(Ordering::Relaxed) == 0
     }
 
-    /// The counts of the cache.
+    /// Counts of calls since the cache was created, and the results that it keeps now.
     pub fn counts(&self) -> CacheCounts {
         let state = self.state();
         CacheCounts {

@@ -47,14 +47,14 @@ impl ScheduleController {
         self
     }
 
-    /// Sets the clock.
+    /// Sets the clock that measures leases, pauses and timeouts. Default: the system's.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.context.clock = clock;
         self
     }
 
-    /// Sets the settings.
+    /// Sets the limits and intervals. Default: those of the settings' `Default`.
     #[must_use]
     pub fn with_settings(mut self, settings: ScheduleSettings) -> Self {
         self.context.settings = settings;

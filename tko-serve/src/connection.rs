@@ -69,7 +69,7 @@ impl Peer {
         self.presented.iter().map(Vec::as_slice)
     }
 
-    /// The address.
+    /// The IP address and port of the peer.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

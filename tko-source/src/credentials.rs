@@ -15,7 +15,7 @@ const TOKEN: &str = "TKO_SOURCE_TOKEN";
 pub struct SourceCredentials {
     /// The host that gets the token, such as `gitlab.example.org`. No other host gets it.
     pub host: String,
-    /// The token.
+    /// The secret of the header `Authorization: Bearer`.
     pub token: String,
 }
 

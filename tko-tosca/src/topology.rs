@@ -23,7 +23,7 @@ pub struct Topology {
     pub warnings: Vec<Problem>,
 }
 
-/// A node of a topology.
+/// A node template with its final values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TopologyNode {
@@ -45,7 +45,7 @@ impl TopologyNode {
     }
 }
 
-/// A property of a node.
+/// The value of a property, after defaults, inputs and functions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TopologyProperty {
@@ -59,7 +59,7 @@ pub struct TopologyProperty {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Relationship {
-    /// The name of the requirement.
+    /// The name of the requirement that the relationship satisfies.
     pub name: String,
     /// The names of its type and of the types that this is derived from; empty if none is given.
     pub types: Vec<String>,

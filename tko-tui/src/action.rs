@@ -139,7 +139,7 @@ pub(crate) enum ScreenPlace {
 pub(crate) struct ScreenMap(Vec<(Rect, ScreenPlace)>);
 
 impl ScreenMap {
-    /// Adds a place. Later places are above earlier ones.
+    /// Adds a place. Where areas overlap, the one added last gets the click.
     pub(crate) fn add(&mut self, area: Rect, place: ScreenPlace) {
         self.0.push((area, place));
     }

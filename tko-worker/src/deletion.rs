@@ -30,7 +30,7 @@ impl<B: Backend + ?Sized> DeletionController<B> {
         }
     }
 
-    /// Sets the clock.
+    /// Sets the clock that measures leases, pauses and timeouts. Default: the system's.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -14,9 +14,9 @@ use tko_core::{Clock, Executor, Gvk, PluginType, Record, Registry, Result, Worke
 pub struct PluginFollower<T: ?Sized> {
     /// The API of the data service where plugins are registered.
     pub data: Arc<dyn WorkerApi>,
-    /// The clock for retries.
+    /// The clock that measures the pauses between retries.
     pub clock: Arc<dyn Clock>,
-    /// Plugins to follow.
+    /// The type of plugin to follow; others are ignored.
     pub plugin_type: PluginType,
     /// Registry to which the plugins are added, besides its native handlers.
     pub registry: Arc<Registry<T>>,

@@ -32,7 +32,7 @@ pub(crate) fn outcome_of(
     };
     match error {
         Error::ClaimExpired(_) | Error::NotFound(Subject::Claim(_)) => {
-            tracing::debug!(%key, "the claim ended during its work");
+            tracing::debug!(%key, "the lease expired during the work; its result is dropped");
             None
         }
         Error::NotFound(Subject::Entity(gone)) if gone == *key => Some(Outcome::Done),

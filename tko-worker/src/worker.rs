@@ -63,7 +63,7 @@ impl Worker {
         self
     }
 
-    /// Sets the settings.
+    /// Sets the limits and intervals; replaces those that the worker was created with.
     #[must_use]
     pub fn with_settings(mut self, settings: WorkerSettings) -> Self {
         self.settings = settings;

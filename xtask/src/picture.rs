@@ -73,7 +73,7 @@ impl PictureArgs {
     }
 }
 
-/// What the demo prints, with its default folder in place of a temporary one.
+/// The output of the demo, with its default folder in place of a temporary one.
 fn demo(program: &Path) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let files = folder.path().join(FOLDER);

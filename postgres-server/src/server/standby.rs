@@ -16,6 +16,12 @@ impl PostgresServer {
     ///
     /// It has the same settings, but no TCP, and a separate folder. It follows its primary as long
     /// as both run, also after a restart of either.
+    ///
+    /// # Errors
+    /// - `Copy`: `pg_basebackup` failed; with its output.
+    /// - `Run`: a program cannot be run.
+    /// - `Folder`: no folder can be used.
+    /// - Others as [`start_again`](Self::start_again).
     pub fn standby(&self) -> Result<Self, StartError> {
         let folder = ServerFolder::make(self.account)?;
         let program = &self.installation.pg_basebackup;
@@ -42,18 +48,29 @@ impl PostgresServer {
     }
 
     /// Pauses the replay of a standby. It keeps receiving changes, but does not show them.
+    ///
+    /// # Errors
+    /// - As [`psql`](Self::psql); `Failed` also if this server is no standby.
+    /// - `Late`: the replay was not paused in time.
     pub fn pause_replay(&self) -> Result<(), PsqlError> {
         self.psql(ALWAYS, "SELECT pg_wal_replay_pause()")?;
         self.until("SELECT pg_get_wal_replay_pause_state() = 'paused'")
     }
 
     /// Resumes the replay of a standby.
+    ///
+    /// # Errors
+    /// As [`psql`](Self::psql); `Failed` also if this server is no standby.
     pub fn resume_replay(&self) -> Result<(), PsqlError> {
         self.psql(ALWAYS, "SELECT pg_wal_replay_resume()")?;
         Ok(())
     }
 
     /// Waits until a standby shows everything that is committed on the primary now.
+    ///
+    /// # Errors
+    /// - As [`psql`](Self::psql), for either server.
+    /// - `Late`: the standby did not show it in time.
     pub fn catch_up(&self, primary: &Self) -> Result<(), PsqlError> {
         let committed = primary.psql(ALWAYS, "SELECT pg_current_wal_flush_lsn()")?;
         self.until(&format!(

@@ -82,7 +82,7 @@ pub struct CheckReport {
     pub entities: u64,
     /// Packages that were unpacked and compared with their hashes.
     pub bodies: u64,
-    /// Changes in the feed.
+    /// Changes that the feed keeps.
     pub changes: u64,
     /// One finding per problem; empty if the data is consistent.
     pub findings: Vec<CheckFinding>,

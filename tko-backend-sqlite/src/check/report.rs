@@ -87,7 +87,7 @@ pub struct SqliteCheckReport {
     pub entities: u64,
     /// Packages that were decoded and compared with their hashes.
     pub bodies: u64,
-    /// Changes in the feed.
+    /// Changes that the feed keeps.
     pub changes: u64,
     /// One finding per problem; empty if the data is consistent.
     pub findings: Vec<SqliteCheckFinding>,

@@ -60,7 +60,8 @@ impl InventoryEntry {
     /// `BadArgument`: a property is missing, unknown or not valid.
     pub(crate) fn read(entity: &Entity, settings: &CatalogSettings) -> Result<Self> {
         let (Some(plugin), Key::Plugin(id)) = (entity.plugin(), &entity.key) else {
-            return Err(Error::bad("inventory", "it is not a plugin"));
+            let message = format!("{} is not a plugin", entity.key);
+            return Err(Error::bad("inventory", message));
         };
         if id.plugin_type() != PluginType::Inventory {
             return Err(Error::bad("inventory", format!("{id} is not an inventory")));

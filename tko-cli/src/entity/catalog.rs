@@ -88,7 +88,8 @@ pub(crate) struct AddArgs {
     /// Folders that are packages, such as packages/* (catalogs)
     #[arg(long, value_name = "PATTERN")]
     path: Option<String>,
-    /// Id of each template or site, such as nf/{path}:{version} or "{{ name }}"
+    /// Build each id from this pattern for catalogs, such as nf/{path}:{version}, or from this
+    /// expression for inventories, such as "{{ name }}"
     #[arg(long, value_name = "TEXT")]
     id: Option<String>,
     /// Set a property; may be repeated

@@ -57,7 +57,7 @@ impl ListenArgs {
         }
     }
 
-    /// Who may connect.
+    /// The callers that may connect, and the certificate of the server.
     pub(crate) fn access(&self) -> tko_core::Result<Access> {
         AccessFiles {
             certificate: self.grpc_certificate.as_deref(),

@@ -29,7 +29,7 @@ pub(crate) struct JournalArgs {
     pub(crate) journald: bool,
 }
 
-/// What a process with a data service stores, and where it serves
+/// The storage of a process with a data service, and the addresses where it serves
 #[derive(Debug, Args)]
 struct ServerArgs {
     #[command(flatten)]

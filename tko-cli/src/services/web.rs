@@ -115,7 +115,7 @@ impl WebArgs {
         }
     }
 
-    /// Who may connect.
+    /// The callers that may connect, and the certificate of the server.
     fn access(&self, insecure: bool) -> tko_core::Result<Access> {
         AccessFiles {
             certificate: self.web_certificate.as_deref(),

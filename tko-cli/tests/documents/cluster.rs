@@ -1,8 +1,7 @@
 //! Runs the pages about Kubernetes on a real API server, which `cargo xtask kubernetes` builds.
 //!
-//! Blocks of `bash` are run here alone; those of `sh`, `console` and `yaml` as everywhere. Commands in
-//! blocks of `text` are not run: a comment before the block, `<!-- not run: REASON -->`, must say why,
-//! and the output of the test names them.
+//! Blocks of `bash` are run here alone; those of `sh`, `console` and `yaml` as everywhere. The output of
+//! the test names the commands in blocks of `text`, which are not run, with the reasons.
 //!
 //! No kubelet runs the pods of the chart: [`pods`] starts their programs.
 //!
@@ -25,14 +24,20 @@ mod pods;
 #[allow(dead_code)] // This file needs one of the two ways to find helm.
 mod program;
 
-use super::{Block, PATIENCE, Shell, Step, blocks, root, run, save, steps};
+use super::not_run::{self, mark_of};
+use super::{PATIENCE, Shell, Step, blocks, root, run, save, steps};
 use flux::Flux;
 use pods::Pods;
 use std::fs;
 use tko_kubernetes_server::{ApiServer, Programs};
 
-/// The mark before a block of `text` with commands.
-const NOT_RUN: &str = "<!-- not run: ";
+/// The pages that are run here.
+pub(super) const PAGES: [&str; 4] = [
+    "docs/kubernetes.md",
+    "docs/kubernetes-sites.md",
+    "docs/gitops.md",
+    "docs/kubernetes-api.md",
+];
 
 /// The mark before a block that needs Flux.
 const FLUX: &str = "<!-- flux -->";
@@ -122,37 +127,9 @@ fn at_heading(page: &str, heading: &str) -> &'static [&'static str] {
     }
 }
 
-/// The last line with text before a block.
-fn mark_of<'a>(lines: &[&'a str], block: &Block) -> Option<&'a str> {
-    let before = lines[..block.line - 2].iter().rev();
-    before.map(|line| line.trim()).find(|line| !line.is_empty())
-}
-
-/// Names the commands of a block of text, which must say why they are not run.
-fn not_run(name: &str, lines: &[&str], block: &Block) {
-    let commands: Vec<&str> = block
-        .lines
-        .iter()
-        .filter_map(|line| line.strip_prefix("$ "))
-        .collect();
-    if commands.is_empty() {
-        return;
-    }
-    let mark = mark_of(lines, block);
-    let reason = mark.and_then(|line| line.strip_prefix(NOT_RUN)?.strip_suffix(" -->"));
-    let reason = reason.unwrap_or_else(|| {
-        panic!(
-            "{name}:{}: the block is not run; make it `bash`, or write `{NOT_RUN}REASON -->` before it",
-            block.line
-        )
-    });
-    for command in commands {
-        println!("{name}:{}: not run ({reason}): {command}", block.line);
-    }
-}
-
 /// Runs all commands of a page.
 fn check(name: &str) {
+    assert!(PAGES.contains(&name), "{name} is missing in `PAGES`");
     let text = fs::read_to_string(root().join(name)).expect(name);
     let lines: Vec<&str> = text.lines().collect();
     let mut world = World::start();
@@ -190,7 +167,7 @@ fn check(name: &str) {
                 }
             }
             "yaml" => save(&shell.work(), &format!("{name}:{}", block.line), &block),
-            _ => not_run(name, &lines, &block),
+            _ => not_run::report(name, &lines, &block),
         }
     }
     println!("{name}: {count} commands in order, each within {PATIENCE:?}");

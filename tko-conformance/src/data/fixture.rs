@@ -66,14 +66,14 @@ impl DataFixture {
         self.harness.advance(by).await;
     }
 
-    /// Registers a template of these resources.
+    /// Registers a template with these resources.
     pub(crate) async fn template(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
         let new = NewTemplate::new(template_id(id), named(resources));
         let version = self.data.register_template(new).await;
         version.expect("the template is valid")
     }
 
-    /// Registers a site of these resources, without a template.
+    /// Registers a site with these resources, without a template.
     pub(crate) async fn site(&self, id: &str, resources: impl Into<Vec<Value>>) -> Version {
         let new = NewSite::new(site_id(id), named(resources));
         self.data

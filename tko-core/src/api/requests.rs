@@ -106,7 +106,8 @@ pub struct NewPlugin {
     pub id: PluginId,
     /// The executor that runs it, such as `command`; not empty.
     pub executor: String,
-    /// Arguments for the executor.
+    /// Arguments for the executor, which gives them their meaning: for `command`, the program and
+    /// its arguments. May be empty.
     pub arguments: Vec<String>,
     /// Properties for the executor and the plugin; see [`Plugin`](crate::Plugin).
     pub properties: BTreeMap<String, String>,

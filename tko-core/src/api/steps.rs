@@ -35,7 +35,7 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PrepareStep {
-    /// The deployment.
+    /// The id of the deployment that is prepared.
     pub deployment: DeploymentId,
     /// The generation that the step was computed from.
     pub expect: Generation,

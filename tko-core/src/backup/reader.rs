@@ -48,8 +48,8 @@ impl<R: Read> BackupReader<R> {
     /// Reads the beginning.
     ///
     /// # Errors
-    /// `BadArgument`: it is not a backup, is of a later version, or is damaged. `Unavailable`: it
-    /// cannot be read. All methods have these errors.
+    /// - `BadArgument`: the input is not a backup, has a later version, or is damaged.
+    /// - `Unavailable`: the input cannot be read.
     pub fn new(input: R) -> Result<Self> {
         let mut reader = Self {
             input,
@@ -94,6 +94,10 @@ impl<R: Read> BackupReader<R> {
     }
 
     /// Reads the next item. `None`: the backup was read completely, and its checksum is right.
+    ///
+    /// # Errors
+    /// - `BadArgument`: the backup is damaged or incomplete.
+    /// - `Unavailable`: the input cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<BackupFrame>> {
         while !self.is_ended {
             let expected = self.hasher.clone();

@@ -33,8 +33,8 @@ pub trait RestoreTarget: Send + Sync {
     /// `BadArgument`: the store is not empty.
     async fn start_restore(&self, revision: Revision) -> Result<()>;
 
-    /// Commits a set of puts and deletions. Each put entity becomes exactly the one in `entities`
-    /// with the same key: its version, generation, times and conditions included.
+    /// Commits a set of puts and deletions. Stores each entity exactly as in `entities`, version and
+    /// times included.
     ///
     /// # Errors
     /// As [`Backend::commit`](crate::Backend::commit).

@@ -32,7 +32,7 @@ impl<W: Write> BackupWriter<W> {
     /// Begins a backup of the state at this revision.
     ///
     /// # Errors
-    /// `Unavailable`: the bytes could not be written. All methods have this error.
+    /// `Unavailable`: the output cannot be written.
     pub fn new(out: W, revision: Revision, at: Timestamp) -> Result<Self> {
         let mut writer = Self {
             out,
@@ -52,7 +52,8 @@ impl<W: Write> BackupWriter<W> {
     /// have its package.
     ///
     /// # Errors
-    /// `Internal`: it has none.
+    /// - `Internal`: the record has no package, or its package or row is larger than 512 MiB.
+    /// - `Unavailable`: the output cannot be written.
     pub fn entity(&mut self, record: &Record) -> Result<()> {
         let hash = record.entity.body;
         if !self.window.contains(&hash) {
@@ -75,12 +76,18 @@ impl<W: Write> BackupWriter<W> {
     }
 
     /// Records that an entity was deleted. A later frame may have it again.
+    ///
+    /// # Errors
+    /// `Unavailable`: the output cannot be written.
     pub fn deleted(&mut self, key: &Key) -> Result<()> {
         self.frame(DELETED, &sort_key(key))
     }
 
     /// Writes the end, and returns the output with the size of the backup. The caller makes the
     /// bytes durable.
+    ///
+    /// # Errors
+    /// `Unavailable`: the output cannot be written or flushed.
     pub fn finish(mut self) -> Result<(W, BackupSize)> {
         let hash = self.hasher.finalize();
         let end = [&self.frames.to_be_bytes()[..], hash.as_bytes()].concat();

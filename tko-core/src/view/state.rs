@@ -102,7 +102,7 @@ impl DeploymentState {
         }
     }
 
-    /// What the state means, as a sentence without a full stop, for help texts and legends.
+    /// The meaning of the state, as a sentence without a full stop, for help texts and legends.
     pub fn description(self) -> &'static str {
         match self {
             Self::Scheduled => "It is on its site, in its current version",

@@ -36,7 +36,7 @@ struct OverviewPage {
     activity: Vec<ActivityRow>,
 }
 
-/// What is known of all entities.
+/// The counts and rates of all entities.
 struct OverviewNumbers {
     counts: StateCounts,
     total: String,
@@ -141,7 +141,7 @@ pub(super) async fn page(
     })
 }
 
-/// What is known of all entities. Must not be shown to a caller who may read only some of them.
+/// Counts all entities. The result must not be shown to a caller who may read only some of them.
 fn counted(context: &SharedContext, now: Timestamp) -> OverviewNumbers {
     let tally = context.feeds.tally();
     let counts = tally.states();

@@ -8,11 +8,12 @@ const AUTHENTICATED: &str = "system:authenticated";
 /// A user of a cluster, with the groups that its rights come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClusterUser {
-    /// The name.
+    /// The name by which the cluster's rules know the user, such as
+    /// `system:serviceaccount:flux-system:kustomize-controller`.
     pub name: String,
     /// The UID, if there is one.
     pub uid: Option<String>,
-    /// The groups.
+    /// The names of the user's groups, such as `system:authenticated`.
     pub groups: Vec<String>,
     /// Additional information from the authenticator, by lower-case key.
     pub extra: BTreeMap<String, Vec<String>>,
@@ -28,7 +29,7 @@ impl ClusterUser {
         }
     }
 
-    /// The anonymous user.
+    /// The user of a request without credentials, `system:anonymous`.
     pub fn anonymous() -> Self {
         Self::new(
             "system:anonymous",

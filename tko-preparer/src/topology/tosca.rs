@@ -101,7 +101,8 @@ impl Preparer for ToscaPreparer {
         })
         .await?;
         for warning in &topology.warnings {
-            tracing::info!(%warning, "TOSCA");
+            let deployment = call.deployment.entity.key.id();
+            tracing::warn!(deployment, %warning, "TOSCA topology has a warning");
         }
         let resources = mapping::package(&topology)?;
         let package = merge::merge(call.package, &resources)?;

@@ -73,7 +73,7 @@ impl UrlTemplate {
         {
             return Err(Error::bad(
                 "schema location",
-                format!("{template} does not begin with http:// or https://"),
+                format!("{template:?} does not begin with http:// or https://"),
             ));
         }
         if CryptoProvider::get_default().is_none() {

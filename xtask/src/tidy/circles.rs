@@ -17,7 +17,7 @@ struct CrateFiles {
     modules: BTreeMap<ModulePath, ImportReader>,
 }
 
-/// What a file takes from its crate, and what it passes on.
+/// The items that a file takes from its crate, and those that it passes on.
 #[derive(Default)]
 struct ImportReader {
     module: ModulePath,

@@ -14,7 +14,7 @@ use tko_core::commit::{Right, TokenState};
 use tko_core::{Change, ChangeSet, DeploymentId, Facts, Key, Require, Result, Stage, Timestamp};
 use uuid::Uuid;
 
-/// What was read for all of the sets.
+/// The state that was read for all of the sets.
 struct ReadTogether {
     now: Timestamp,
     rows: HashMap<Key, StoredEntity>,

@@ -49,10 +49,10 @@ pub(crate) struct PluginTestArgs {
     /// Schedulers: take this site with its deployments
     #[arg(long, value_name = "ID", conflicts_with_all = ["deployment", "input"])]
     site: Option<SiteId>,
-    /// Schedulers: package of a deployment to run on the site of --input; may be repeated
+    /// Schedulers: deploy this package to the site of --input; may be repeated
     #[arg(long, value_name = "URL", requires = "input")]
     run: Vec<String>,
-    /// Schedulers: package of a deployment to remove from the site of --input; may be repeated
+    /// Schedulers: remove this package from the site of --input; may be repeated
     #[arg(long, value_name = "URL", requires = "input")]
     remove: Vec<String>,
     /// Validators: the package is not complete, so required fields may be missing
