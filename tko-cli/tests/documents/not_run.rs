@@ -3,6 +3,7 @@
 
 use super::{Block, blocks, cluster, is_checked, root};
 use std::fs;
+use std::path::Path;
 
 /// The mark before a block with commands that nothing runs.
 const MARK: &str = "<!-- not run: ";
@@ -59,7 +60,8 @@ fn command_of(line: &str) -> Option<&str> {
     // Indented lines are output, or continue a command.
     let mut words = line.split(' ').skip_while(|word| is_assignment(word));
     let program = words.next()?;
-    (PROGRAMS.contains(&program) || program.ends_with(".sh")).then_some(line)
+    let is_script = Path::new(program).extension().is_some_and(|e| e == "sh");
+    (PROGRAMS.contains(&program) || is_script).then_some(line)
 }
 
 /// Whether a word sets a variable for the command after it, such as `TKO=target/debug/tko`.
