@@ -8,6 +8,7 @@ mod git_remote;
 mod gitops;
 mod inventory;
 mod many;
+mod provenance;
 mod registry;
 mod server;
 mod sshd;
