@@ -2,6 +2,7 @@
 //!
 //! | file | contents |
 //! |---|---|
+//! | `descriptor` | the id and metadata that a package says itself |
 //! | `entry` | the properties of a catalog |
 //! | `layout` | which folders are packages, and which template id each has |
 //! | `offer` | what a source offers, and the trait of executors |
@@ -9,6 +10,7 @@
 //! | `sync` | compares the offers with what is registered, and registers the difference |
 //! | `directory`, `git`, `http`, `oci` | the executors |
 
+pub(crate) mod descriptor;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod git;

@@ -10,11 +10,11 @@
 //!   package.yaml
 //! ```
 //!
-//! The same content gives the same bytes. The executor `directory` can read the exported templates
-//! as a catalog, and the exported sites as an inventory.
+//! The same content gives the same bytes. Catalogs and inventories read exports, too: the folder
+//! `templates` is a catalog, and `sites` is an inventory.
 
-mod layout;
-mod read;
+pub(crate) mod layout;
+pub(crate) mod read;
 mod write;
 
 pub use read::{ImportReport, import};

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
+mod budget;
 mod catalog;
 mod controller;
 mod executor;

@@ -54,7 +54,8 @@ pub const SYNC_ACCEPTED: &str = "Sync.accepted";
 /// `None` if none did.
 ///
 /// A copy, for example by `kubectl get` and `kubectl apply`, has the metadata of the original. A
-/// person made it, so it belongs to none.
+/// person made it, so it belongs to none. Nor does an entity without a recorded id: a person gave it
+/// the name of a catalog or inventory as metadata.
 pub(crate) fn owner_of(entity: &Entity) -> Option<&str> {
     let (name, id) = match entity.key.kind() {
         Kind::Template => (CATALOG, CATALOG_TEMPLATE),
@@ -64,7 +65,7 @@ pub(crate) fn owner_of(entity: &Entity) -> Option<&str> {
     let is_original = entity
         .given
         .get(id)
-        .is_none_or(|recorded| recorded == entity.key.id());
+        .is_some_and(|recorded| recorded == entity.key.id());
     entity.given.get(name).filter(|_| is_original)
 }
 

@@ -2,7 +2,7 @@
 //! disk.
 
 use crate::budget::ReadBudget;
-use crate::folder::{is_yaml, refused};
+use crate::folder::refused;
 use crate::package::SourceFile;
 use flate2::read::MultiGzDecoder;
 use std::fmt;
@@ -48,14 +48,23 @@ pub(crate) fn files(
     Ok(files)
 }
 
-fn counts(name: &str, below: &str) -> bool {
+/// Whether an entry is read, by its name.
+fn counts(name: &str, below: &str, budget: &ReadBudget) -> bool {
     let name = name.trim_start_matches("./");
     let is_below = below.is_empty()
         || name == below
         || name
             .strip_prefix(below)
             .is_some_and(|rest| rest.starts_with('/'));
-    is_below && is_yaml(name)
+    is_below && budget.reads(name)
+}
+
+/// A link, a device or a folder in place of a file that is read besides YAML files.
+fn without_content(name: &str) -> SourceFile {
+    SourceFile {
+        name: name.trim_end_matches('/').to_owned(),
+        bytes: Vec::new(),
+    }
 }
 
 fn damaged(error: impl fmt::Display, budget: &ReadBudget) -> Error {
@@ -84,10 +93,15 @@ fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
         let path = entry.path().map_err(|error| damaged(error, budget))?;
         let name = path.to_string_lossy().into_owned();
         let entry_type = entry.header().entry_type();
-        if entry_type.is_dir() || !counts(&name, below) {
+        let is_also = budget.is_also(&name);
+        if !counts(&name, below, budget) || entry_type.is_dir() && !is_also {
             continue;
         }
         if !entry_type.is_file() {
+            if is_also {
+                files.push(without_content(&name));
+                continue;
+            }
             let is_link = entry_type.is_symlink() || entry_type.is_hard_link();
             return Err(refused(&name, is_link, budget));
         }
@@ -130,10 +144,15 @@ fn zip(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
             .name()
             .map_err(|error| damaged(error, budget))?
             .into_owned();
-        if entry.is_dir() || !counts(&name, below) {
+        let is_also = budget.is_also(&name);
+        if !counts(&name, below, budget) || entry.is_dir() && !is_also {
             continue;
         }
         if !entry.is_file() {
+            if is_also {
+                files.push(without_content(&name));
+                continue;
+            }
             return Err(refused(&name, entry.is_symlink(), budget));
         }
         let bytes = budget.keep(&name, entry)?;

@@ -1,8 +1,10 @@
 //! The limits that remain while a source is read, and the report of progress.
 
+use crate::folder::is_yaml;
 use crate::limits::SourceLimits;
 use std::fmt;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use tko_core::{Error, Result};
 
@@ -22,6 +24,8 @@ pub(crate) type ProgressCallback = Arc<dyn Fn(SourceProgress) + Send + Sync>;
 /// The limits of one source, and how much of them was used.
 pub(crate) struct ReadBudget {
     pub(crate) limits: SourceLimits,
+    /// The name of files that are read besides YAML files.
+    pub(crate) also: Option<Arc<str>>,
     /// The source, for errors.
     source: String,
     callback: Option<ProgressCallback>,
@@ -38,11 +42,25 @@ impl ReadBudget {
     ) -> Self {
         Self {
             limits: limits.clone(),
+            also: None,
             source: source.to_string(),
             callback,
             progress: SourceProgress::default(),
             kept: 0,
         }
+    }
+
+    /// Whether a file is read when a folder or an archive is, by its name.
+    pub(crate) fn reads(&self, name: &str) -> bool {
+        is_yaml(name) || self.is_also(name)
+    }
+
+    /// Whether a file has the name of those that are read besides YAML files.
+    pub(crate) fn is_also(&self, name: &str) -> bool {
+        let file = Path::new(name).file_name();
+        self.also
+            .as_deref()
+            .is_some_and(|also| file.is_some_and(|file| file == also))
     }
 
     /// An error that names the source.

@@ -26,7 +26,8 @@ pub(crate) fn bytes(path: &Path, budget: &mut ReadBudget) -> Result<Vec<u8>> {
 
 /// The YAML files below a folder, in the order of their paths.
 ///
-/// Refuses links and devices with names of YAML files. Skips other links and the folder `.git`.
+/// Refuses links and devices with names of YAML files. A file that is read besides them may be a
+/// link: it then has no content. Skips other links and the folder `.git`.
 pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     let mut folders = vec![(root.to_owned(), 0)];
@@ -44,7 +45,10 @@ pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFi
                 .map_err(|error| cannot_list(error, budget))?;
             let path = entry.path();
             let name = path.display().to_string();
-            if file_type.is_dir() {
+            if budget.is_also(&name) && !file_type.is_file() {
+                let bytes = Vec::new();
+                files.push(SourceFile { name, bytes });
+            } else if file_type.is_dir() {
                 if entry.file_name() == ".git" {
                     continue;
                 }
@@ -54,7 +58,7 @@ pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFi
                     )));
                 }
                 folders.push((path, depth + 1));
-            } else if is_yaml(&name) {
+            } else if budget.reads(&name) {
                 if !file_type.is_file() {
                     return Err(refused(&name, file_type.is_symlink(), budget));
                 }

@@ -21,6 +21,7 @@ pub struct SourceReader {
     #[cfg(feature = "http")]
     pub(crate) credentials: Option<SourceCredentials>,
     callback: Option<ProgressCallback>,
+    also: Option<Arc<str>>,
 }
 
 impl SourceReader {
@@ -33,6 +34,14 @@ impl SourceReader {
     #[must_use]
     pub fn with_limits(mut self, limits: SourceLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Reads files of this name, too, besides YAML files, from folders, archives and repositories. A
+    /// link, a device or a folder of this name is not refused: it is a file without content.
+    #[must_use]
+    pub fn with_also(mut self, name: &str) -> Self {
+        self.also = Some(name.into());
         self
     }
 
@@ -74,7 +83,8 @@ impl SourceReader {
     /// - [`Error::NotImplemented`]: the crate was built without the feature for this source, or
     ///   git is not installed.
     pub async fn files(&self, source: &Source) -> Result<Vec<SourceFile>> {
-        let budget = ReadBudget::new(source, &self.limits, self.callback.clone());
+        let mut budget = ReadBudget::new(source, &self.limits, self.callback.clone());
+        budget.also.clone_from(&self.also);
         let read = tokio::time::timeout(self.limits.timeout, self.read(source, budget));
         let files = read.await.map_err(|elapsed| {
             let limit = self.limits.timeout;

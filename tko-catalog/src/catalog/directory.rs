@@ -1,8 +1,11 @@
 //! Catalogs in folders of this machine.
 
+use super::descriptor::{TemplateDescriptor, not_readable};
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
+use crate::export::layout::{MAX_DESCRIPTOR, TEMPLATE_DESCRIPTOR};
+use crate::export::read::bytes;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -21,7 +24,7 @@ pub(super) struct DirectoryCatalog {
     contents: Vec<Vec<(String, PathBuf)>>,
 }
 
-/// A regular file with YAML, or the link or device found in its place.
+/// A regular file that was looked for, or the link or device found in its place.
 pub(crate) struct FoundFile {
     /// Relative to the folder, with `/`.
     pub(crate) name: String,
@@ -94,14 +97,15 @@ fn list(
     entry: &CatalogEntry,
     settings: &CatalogSettings,
 ) -> Result<(CatalogListing, Contents)> {
-    let files = walk(folder, settings)?;
+    let files = walk(folder, Some(TEMPLATE_DESCRIPTOR), settings)?;
     let names = files.iter().enumerate();
     let packages = packages(entry, names.map(|(at, file)| (at, file.name.as_str())));
     let mut offers = OfferList::new(entry, settings);
     let mut contents = Vec::new();
     let mut all = blake3::Hasher::new();
-    for (package, members) in packages {
-        let files: Vec<&FoundFile> = members.iter().filter_map(|at| files.get(*at)).collect();
+    for (package, found) in packages {
+        let descriptor = found.descriptor.and_then(|at| files.get(at));
+        let files: Vec<&FoundFile> = found.files.iter().filter_map(|at| files.get(*at)).collect();
         if let Some(link) = files.iter().find(|file| !file.is_regular) {
             let why = format!(
                 "{} is a link or a device, and links are not followed; replace it with a copy",
@@ -110,6 +114,13 @@ fn list(
             offers.add_unread(&package, None, SyncProblem::new(&package, why));
             continue;
         }
+        let descriptor = match descriptor.map(read_descriptor) {
+            None => None,
+            Some(read) => match offers.describe(&package, !files.is_empty(), read) {
+                Some(descriptor) => Some(descriptor),
+                None => continue,
+            },
+        };
         let files: Vec<(String, PathBuf)> = files
             .into_iter()
             .map(|file| (file.name.clone(), file.path.clone()))
@@ -121,7 +132,10 @@ fn list(
                 continue;
             }
         };
-        let digest = digest(&package, &bytes);
+        let mut digest = digest(&package, &bytes);
+        if let Some(descriptor) = &descriptor {
+            digest = descriptor.digest(&digest);
+        }
         all.update(digest.as_bytes());
         offers.add(&SourceContent {
             folder: &package,
@@ -130,6 +144,7 @@ fn list(
             commit: None,
             revision: "",
             digest: &digest,
+            descriptor: descriptor.as_ref(),
             content: contents.len(),
         });
         contents.push(files);
@@ -156,9 +171,21 @@ pub(crate) fn digest(package: &str, files: &[SourceFile]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The YAML files below a folder, in the order of their names. Links are reported, but not
-/// followed.
-pub(crate) fn walk(root: &Path, settings: &CatalogSettings) -> Result<Vec<FoundFile>> {
+/// Reads a descriptor of a template.
+fn read_descriptor(file: &FoundFile) -> Result<TemplateDescriptor> {
+    if !file.is_regular {
+        return Err(not_readable());
+    }
+    TemplateDescriptor::read(&bytes(&file.path, MAX_DESCRIPTOR)?)
+}
+
+/// The YAML files below a folder, and those with the name `also`, in the order of their names. Links
+/// are reported, but not followed.
+pub(crate) fn walk(
+    root: &Path,
+    also: Option<&str>,
+    settings: &CatalogSettings,
+) -> Result<Vec<FoundFile>> {
     let cannot = |path: &Path, error: std::io::Error| {
         Error::bad("url", format!("cannot list {}: {error}", path.display()))
     };
@@ -184,11 +211,12 @@ pub(crate) fn walk(root: &Path, settings: &CatalogSettings) -> Result<Vec<FoundF
             } else {
                 format!("{prefix}/{name}")
             };
-            if kind.is_dir() {
+            let is_also = also == Some(name.as_str());
+            if kind.is_dir() && !is_also {
                 if name != ".git" && depth < settings.source.max_depth {
                     folders.push((entry.path(), relative, depth + 1));
                 }
-            } else if is_yaml(&name) {
+            } else if is_also || is_yaml(&name) {
                 found.push(FoundFile {
                     name: relative,
                     path: entry.path(),

@@ -5,19 +5,24 @@
 
 mod address;
 pub(crate) mod contents;
+mod descriptors;
 mod files;
 mod reader;
+mod refs;
 pub(crate) mod repository;
 mod ssh;
 
 use super::entry::CatalogEntry;
-use super::layout::{below, chosen_folder, is_version, packages};
+use super::layout::{below, chosen_folder, packages};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
+use crate::export::layout::TEMPLATE_DESCRIPTOR;
 use crate::properties::Properties;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
-use contents::{GitContents, TreeFile};
+use contents::{GitContents, TreeFile, files_digest, own_files};
+use descriptors::GitDescriptors;
+use refs::{ChosenRefs, choose, state};
 use repository::{GitRef, GitRepository};
 use tko_core::{Error, Result};
 use tko_source::SourceFile;
@@ -37,20 +42,24 @@ pub(crate) fn check_url(url: &str, settings: &CatalogSettings) -> Result<()> {
 pub(super) struct GitCatalog {
     repository: GitRepository,
     contents: GitContents,
+    descriptors: GitDescriptors,
     /// The refs of the last listing, and the listing. Equal refs have equal content.
     last: Option<(ChosenRefs, CatalogListing)>,
 }
 
 impl GitCatalog {
     pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
+        let mut repository = GitRepository::open(
+            &format!("catalog|{}", entry.name),
+            Properties(&entry.properties),
+            settings,
+        )
+        .await?;
+        repository.list_also(TEMPLATE_DESCRIPTOR);
         Ok(Self {
-            repository: GitRepository::open(
-                &format!("catalog|{}", entry.name),
-                Properties(&entry.properties),
-                settings,
-            )
-            .await?,
+            repository,
             contents: GitContents::default(),
+            descriptors: GitDescriptors::default(),
             last: None,
         })
     }
@@ -70,29 +79,26 @@ impl GitCatalog {
             .enumerate()
             .filter_map(|(at, file)| Some((at, below(&entry.root, &file.name)?)))
             .collect();
-        for (folder, members) in packages(entry, files.iter().copied()) {
+        for (folder, found) in packages(entry, files.iter().copied()) {
             let place = match (entry.root.as_str(), folder.as_str()) {
                 ("", folder) => folder.to_owned(),
                 (root, "") => root.to_owned(),
                 (root, folder) => format!("{root}/{folder}"),
             };
-            let Some(digest) = tree.folder(&place) else {
+            let Some(id) = tree.folder(&place) else {
                 continue;
             };
-            let is_offered = offers.add(&SourceContent {
+            let members = found.files.iter().filter_map(|at| tree.files.get(*at));
+            let package = TreePackage {
                 folder: &folder,
-                version: of.version,
-                alias: of.alias,
-                commit: entry.by_commit.then(|| of.commit.get(..SHORT)).flatten(),
-                revision: of.revision,
-                digest,
-                content: self.contents.len(),
-            });
-            if is_offered {
-                let files = members.into_iter().filter_map(|at| tree.files.get(at));
-                let files: Vec<&TreeFile> = files.collect();
-                self.contents.add_files(&files, digest, place, settings);
-            }
+                place: &place,
+                tree: id,
+                files: members.collect(),
+                has_others_below: found.has_others_below,
+                descriptor: found.descriptor.and_then(|at| tree.files.get(at)),
+            };
+            self.add_package(offers, entry, settings, of, &package)
+                .await?;
         }
         if offers.listing.offers.is_empty() && tree.files.is_empty() {
             let why = "it has no YAML file";
@@ -100,6 +106,54 @@ impl GitCatalog {
                 .listing
                 .problems
                 .push(SyncProblem::new(of.revision, why));
+        }
+        Ok(())
+    }
+
+    /// The templates of one folder of a commit.
+    async fn add_package(
+        &mut self,
+        offers: &mut OfferList<'_>,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+        of: &Whole<'_>,
+        package: &TreePackage<'_>,
+    ) -> Result<()> {
+        let descriptor = match package.descriptor {
+            None => None,
+            Some(file) => {
+                let read = self.descriptors.read(file, &mut self.repository, settings);
+                let read = match read.await {
+                    Err(error) if !matches!(error, Error::BadArgument { .. }) => return Err(error),
+                    read => read,
+                };
+                let has_files = !package.files.is_empty();
+                let Some(descriptor) = offers.describe(package.folder, has_files, read) else {
+                    return Ok(());
+                };
+                Some(descriptor)
+            }
+        };
+        let digest = match &descriptor {
+            Some(descriptor) => descriptor.digest(&files_digest(package.place, &package.files)),
+            // The tree also has the files of other packages.
+            None if package.has_others_below => files_digest(package.place, &package.files),
+            None => package.tree.to_owned(),
+        };
+        let is_offered = offers.add(&SourceContent {
+            folder: package.folder,
+            version: of.version,
+            alias: of.alias,
+            commit: entry.by_commit.then(|| of.commit.get(..SHORT)).flatten(),
+            revision: of.revision,
+            digest: &digest,
+            descriptor: descriptor.as_ref(),
+            content: self.contents.len(),
+        });
+        if is_offered {
+            let place = package.place.to_owned();
+            self.contents
+                .add_files(&package.files, package.tree, place, settings);
         }
         Ok(())
     }
@@ -121,18 +175,36 @@ impl GitCatalog {
             let Some(folder) = chosen_folder(entry, path) else {
                 continue;
             };
-            let Some(tree) = tree else {
+            let Some((tree, is_described)) = tree else {
                 let why = format!("the tag {} names no folder {path:?}", tag.short());
                 offers.add_unread(folder, Some(version), SyncProblem::new(*path, why));
                 continue;
             };
-            let is_offered = offers.add(&SourceContent {
-                folder,
+            let revision = revision(tag);
+            let of = Whole {
+                commit: &tag.commit,
                 version: Some(version),
                 alias: "",
+                revision: &revision,
+            };
+            if is_described {
+                let tagged = TaggedFolder {
+                    folder,
+                    place: path,
+                    tree: &tree,
+                };
+                self.add_described_tag(offers, entry, settings, &of, &tagged)
+                    .await?;
+                continue;
+            }
+            let is_offered = offers.add(&SourceContent {
+                folder,
+                version: of.version,
+                alias: of.alias,
                 commit: None,
-                revision: &revision(tag),
+                revision: of.revision,
                 digest: &tree,
+                descriptor: None,
                 content: self.contents.len(),
             });
             if is_offered {
@@ -141,9 +213,63 @@ impl GitCatalog {
         }
         Ok(())
     }
+
+    /// The template of a tag that names a folder with a descriptor.
+    async fn add_described_tag(
+        &mut self,
+        offers: &mut OfferList<'_>,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+        of: &Whole<'_>,
+        tagged: &TaggedFolder<'_>,
+    ) -> Result<()> {
+        let listed = self.repository.list_tree(tagged.tree, settings).await?;
+        let mut files = listed.files;
+        let descriptor = files.iter().find(|file| file.name == TEMPLATE_DESCRIPTOR);
+        let descriptor = descriptor.cloned();
+        files = own_files(files);
+        for file in &mut files {
+            file.name = format!("{}/{}", tagged.place, file.name);
+        }
+        let package = TreePackage {
+            folder: tagged.folder,
+            place: tagged.place,
+            tree: tagged.tree,
+            files: files.iter().collect(),
+            has_others_below: false,
+            descriptor: descriptor.as_ref(),
+        };
+        self.add_package(offers, entry, settings, of, &package)
+            .await
+    }
 }
 
-/// A commit that is read as a whole.
+/// The folder that a tag names.
+struct TaggedFolder<'a> {
+    /// The folder below the root of the catalog.
+    folder: &'a str,
+    /// The folder below the root of the repository.
+    place: &'a str,
+    /// The id of its tree.
+    tree: &'a str,
+}
+
+/// A package in a tree.
+struct TreePackage<'a> {
+    /// The folder below the root of the catalog.
+    folder: &'a str,
+    /// The folder below the root of the repository.
+    place: &'a str,
+    /// The id of its tree.
+    tree: &'a str,
+    /// The files that belong to it, without the descriptor.
+    files: Vec<&'a TreeFile>,
+    /// Whether the tree has files of other packages.
+    has_others_below: bool,
+    descriptor: Option<&'a TreeFile>,
+}
+
+/// A commit that is read as a whole, or a tag of one package.
 struct Whole<'a> {
     commit: &'a str,
     version: Option<&'a str>,
@@ -228,84 +354,4 @@ impl CatalogSource for GitCatalog {
 pub(crate) fn revision(reference: &GitRef) -> String {
     let commit = reference.commit.get(..SHORT).unwrap_or(&reference.commit);
     format!("{}@{commit}", reference.short())
-}
-
-/// A short digest of all refs.
-fn state(refs: &[GitRef]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for reference in refs {
-        hasher.update(reference.name.as_bytes());
-        hasher.update(reference.commit.as_bytes());
-    }
-    hasher.finalize().to_hex().chars().take(SHORT).collect()
-}
-
-/// The refs that a catalog reads.
-#[derive(PartialEq, Eq)]
-struct ChosenRefs {
-    refs: Vec<GitRef>,
-    /// Whether the catalog reads nothing because it excludes the packages of all version tags.
-    excludes_all: bool,
-}
-
-/// Whether a ref is a tag that is a version.
-fn is_version_tag(entry: &CatalogEntry, reference: &GitRef) -> bool {
-    let short = reference.short();
-    let last = short.rsplit_once('/').map_or(short, |(_, last)| last);
-    !reference.is_branch()
-        && match &entry.tags {
-            Some(pattern) => pattern.matches(short),
-            None => is_version(last),
-        }
-}
-
-/// Whether the catalog includes the package that a tag names, or the tag names none.
-fn includes(entry: &CatalogEntry, tag: &GitRef) -> bool {
-    let place = tag.short().rsplit_once('/').map(|(place, _)| place);
-    place.is_none_or(|place| chosen_folder(entry, place).is_some())
-}
-
-/// Chooses the refs: the branch and the tags that the catalog names; or else all tags that look
-/// like versions; or else the default branch. Tags of packages that the catalog excludes are not
-/// read. They are versions nevertheless: the default branch does not stand in for them, because its
-/// templates would be gone as soon as a package that the catalog includes has a tag.
-fn choose(entry: &CatalogEntry, remote: &repository::RemoteRefs) -> Result<ChosenRefs> {
-    let mut refs: Vec<GitRef> = Vec::new();
-    let mut has_versions = false;
-    if entry.branch.is_none() || entry.tags.is_some() {
-        for reference in &remote.refs {
-            if is_version_tag(entry, reference) {
-                has_versions = true;
-                if includes(entry, reference) {
-                    refs.push(reference.clone());
-                }
-            }
-        }
-    }
-    let branch = match &entry.branch {
-        Some(branch) => Some(branch.as_str()),
-        // The default branch of an empty repository does not exist yet.
-        None if !has_versions && entry.tags.is_none() => remote
-            .default_branch
-            .as_deref()
-            .filter(|branch| remote.has_branch(branch)),
-        None => None,
-    };
-    if let Some(branch) = branch {
-        let name = format!("refs/heads/{branch}");
-        if let Some(reference) = remote.refs.iter().find(|reference| reference.name == name) {
-            refs.push(reference.clone());
-        } else {
-            let why = format!("the repository has no branch {branch:?}");
-            return Err(Error::bad("branch", why));
-        }
-    }
-    let excludes_all = has_versions && refs.is_empty();
-    if refs.is_empty() && entry.tags.is_none() && !has_versions {
-        return Err(Error::bad(
-            "url",
-            "the repository has neither versions nor a default branch",
-        ));
-    }
-    Ok(ChosenRefs { refs, excludes_all })
 }

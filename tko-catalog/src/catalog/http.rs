@@ -1,9 +1,11 @@
 //! Catalogs in archives on web servers.
 
+use super::descriptor::TemplateDescriptor;
 use super::directory::digest;
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
 use super::offer::{CatalogListing, CatalogSource, Offer, OfferList, SourceContent};
+use crate::export::layout::TEMPLATE_DESCRIPTOR;
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
@@ -38,6 +40,13 @@ struct ReadArchive {
     listing: CatalogListing,
     /// The files of each content.
     contents: Vec<Vec<SourceFile>>,
+}
+
+/// A package of an archive.
+struct UnpackedPackage {
+    folder: String,
+    descriptor: Option<Vec<u8>>,
+    files: Vec<SourceFile>,
 }
 
 impl HttpCatalog {
@@ -96,8 +105,20 @@ impl HttpCatalog {
         let packages = self.unpack(bytes, entry, settings).await?;
         let mut offers = OfferList::new(entry, settings);
         let (mut all, mut contents) = (blake3::Hasher::new(), Vec::new());
-        for (folder, files) in packages {
-            let digest = digest(&folder, &files);
+        for package in packages {
+            let UnpackedPackage { folder, files, .. } = package;
+            let descriptor = package.descriptor;
+            let descriptor = match descriptor.map(|bytes| TemplateDescriptor::read(&bytes)) {
+                None => None,
+                Some(read) => match offers.describe(&folder, !files.is_empty(), read) {
+                    Some(descriptor) => Some(descriptor),
+                    None => continue,
+                },
+            };
+            let mut digest = digest(&folder, &files);
+            if let Some(descriptor) = &descriptor {
+                digest = descriptor.digest(&digest);
+            }
             all.update(digest.as_bytes());
             offers.add(&SourceContent {
                 folder: &folder,
@@ -106,6 +127,7 @@ impl HttpCatalog {
                 commit: None,
                 revision: etag.as_deref().unwrap_or_default(),
                 digest: &digest,
+                descriptor: descriptor.as_ref(),
                 content: contents.len(),
             });
             contents.push(files);
@@ -145,20 +167,22 @@ impl HttpCatalog {
         bytes: Vec<u8>,
         entry: &CatalogEntry,
         settings: &CatalogSettings,
-    ) -> Result<Vec<(String, Vec<SourceFile>)>> {
+    ) -> Result<Vec<UnpackedPackage>> {
         let most = settings.max_listing_bytes as u64;
         let most = settings.source.max_bytes.max(most);
-        let files = unpack(ending(&self.url), bytes, most, settings).await?;
+        let also = Some(TEMPLATE_DESCRIPTOR);
+        let files = unpack(ending(&self.url), bytes, most, also, settings).await?;
         let listed = files.iter().enumerate();
         let names: Vec<(usize, &str)> = listed
             .filter_map(|(at, file)| Some((at, below(&entry.root, &file.name)?)))
             .collect();
         let found = packages(entry, names.iter().copied());
         let mut files: Vec<Option<SourceFile>> = files.into_iter().map(Some).collect();
-        let packages = found.into_iter().map(|(folder, members)| {
-            let members = members.into_iter();
-            let members = members.filter_map(|at| files.get_mut(at).and_then(Option::take));
-            (folder, members.collect())
+        let mut take = |at: usize| files.get_mut(at).and_then(Option::take);
+        let packages = found.into_iter().map(|(folder, found)| UnpackedPackage {
+            folder,
+            descriptor: found.descriptor.and_then(&mut take).map(|file| file.bytes),
+            files: found.files.into_iter().filter_map(&mut take).collect(),
         });
         Ok(packages.collect())
     }
@@ -184,12 +208,13 @@ fn ending(url: &Url) -> &'static str {
         .unwrap_or(".yaml")
 }
 
-/// The YAML files of an archive, with names relative to it. Neither the archive nor its YAML files
-/// together may have more than `most` bytes.
+/// The YAML files of an archive, and those with the name `also`, with names relative to it. Neither the
+/// archive nor these files together may have more than `most` bytes.
 pub(super) async fn unpack(
     ending: &str,
     bytes: Vec<u8>,
     most: u64,
+    also: Option<&str>,
     settings: &CatalogSettings,
 ) -> Result<Vec<SourceFile>> {
     let cannot = |error: std::io::Error| Error::internal("keep an archive", error);
@@ -201,7 +226,10 @@ pub(super) async fn unpack(
     drop(bytes);
     let place = file.path().to_string_lossy().into_owned();
     let limits = settings.source.clone();
-    let reader = SourceReader::new().with_limits(limits.with_max_bytes(most));
+    let mut reader = SourceReader::new().with_limits(limits.with_max_bytes(most));
+    if let Some(also) = also {
+        reader = reader.with_also(also);
+    }
     let files = reader.files(&place.parse()?).await;
     // The name of the temporary file would mean nothing to people.
     let files = files.map_err(|error| match error {

@@ -1,5 +1,6 @@
 //! Determines which folders of a source are packages, and the template id of each.
 
+use super::descriptor::{DescribedFolders, is_descriptor};
 use super::entry::CatalogEntry;
 use std::collections::{BTreeMap, HashSet};
 use tko_core::{Error, Result, TemplateId};
@@ -68,14 +69,29 @@ impl IdTemplate {
     }
 }
 
-/// The packages among the files of a source: the folder of each, and the positions of its files.
+/// The files of a package, by their positions in the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PackageFiles {
+    /// The descriptor, which is not one of the files.
+    pub(crate) descriptor: Option<usize>,
+    pub(crate) files: Vec<usize>,
+    /// Whether a folder below has a descriptor, so that not all files below belong to this package.
+    pub(crate) has_others_below: bool,
+}
+
+/// The packages among the files of a source, by folder.
 ///
-/// Paths are relative to the root of the catalog, with `/`. A folder within a package belongs to it.
+/// Paths are relative to the root of the catalog, with `/`. A file below folders with a descriptor
+/// belongs to the nearest of them. Other files belong to the topmost folder that is a package.
 pub(crate) fn packages<'a>(
     entry: &CatalogEntry,
     files: impl Iterator<Item = (usize, &'a str)> + Clone,
-) -> BTreeMap<String, Vec<usize>> {
-    let kpt: HashSet<&str> = files
+) -> BTreeMap<String, PackageFiles> {
+    let described = DescribedFolders::of(files.clone().map(|(_, file)| file));
+    let others = files
+        .clone()
+        .filter(|(_, file)| described.above(file).is_none());
+    let kpt: HashSet<&str> = others
         .clone()
         .filter_map(|(_, file)| {
             let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
@@ -83,8 +99,7 @@ pub(crate) fn packages<'a>(
         })
         .collect();
     let plain: HashSet<&str> = if entry.paths.is_empty() && kpt.is_empty() {
-        let folders = files.clone();
-        folders
+        others
             .map(|(_, file)| file.rsplit_once('/').map_or("", |(folder, _)| folder))
             .collect()
     } else {
@@ -96,15 +111,37 @@ pub(crate) fn packages<'a>(
         }
         matches_paths(entry, folder)
     };
-    let mut packages: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut packages: BTreeMap<String, PackageFiles> = BTreeMap::new();
     for (at, file) in files {
+        if let Some(folder) = described.above(file) {
+            if is_chosen(entry, folder) {
+                let package = packages.entry(folder.to_owned()).or_default();
+                if is_descriptor(file) {
+                    package.descriptor = Some(at);
+                } else {
+                    package.files.push(at);
+                }
+            }
+            continue;
+        }
         let ends = file.match_indices('/').map(|(end, _)| end);
         let mut folders = std::iter::once(0).chain(ends).map(|end| &file[..end]);
         if let Some(folder) = folders.find(|folder| is_package(folder)) {
-            packages.entry(folder.to_owned()).or_default().push(at);
+            let package = packages.entry(folder.to_owned()).or_default();
+            package.files.push(at);
+        }
+    }
+    for parent in described.parents() {
+        if let Some(package) = packages.get_mut(parent) {
+            package.has_others_below = true;
         }
     }
     packages
+}
+
+/// Whether the patterns of the catalog, if it has any, match a folder that is a package by itself.
+fn is_chosen(entry: &CatalogEntry, folder: &str) -> bool {
+    entry.paths.is_empty() || matches_paths(entry, folder)
 }
 
 /// Whether a pattern of the catalog matches a folder.
@@ -124,7 +161,7 @@ pub(crate) fn chosen_folder<'a>(entry: &CatalogEntry, place: &'a str) -> Option<
     } else {
         below(&entry.root, place)?
     };
-    (entry.paths.is_empty() || matches_paths(entry, folder)).then_some(folder)
+    is_chosen(entry, folder).then_some(folder)
 }
 
 /// The path of a file below the root of a catalog; `None` if it is not below the root.
@@ -178,7 +215,66 @@ pub(crate) fn check_path(path: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{IdTemplate, check_path, is_version, versioned};
+    use super::{IdTemplate, check_path, is_version, packages, versioned};
+    use crate::catalog::entry::CatalogEntry;
+    use crate::settings::CatalogSettings;
+    use std::sync::Arc;
+    use tko_core::{Entity, Facts, Plugin, PluginId};
+
+    /// The files of each package, the descriptor first.
+    fn found(path: &str, files: &[&str]) -> Vec<String> {
+        let id: PluginId = "catalog|core".parse().expect("an id");
+        let plugin = Plugin::new("git").properties(
+            [("url", "/here"), ("path", path)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        );
+        let entity = Entity::new(id, Facts::Plugin(Arc::new(plugin)));
+        let entry = CatalogEntry::read(&entity, &CatalogSettings::default()).expect("an entry");
+        let found = packages(&entry, files.iter().copied().enumerate());
+        let shown = found.into_iter().map(|(folder, package)| {
+            let members = package.descriptor.into_iter().chain(package.files);
+            let members: Vec<&str> = members.map(|at| files[at]).collect();
+            let below = if package.has_others_below { "+" } else { "" };
+            format!("{folder}{below}: {}", members.join(" "))
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn a_folder_with_a_descriptor_is_a_package_of_its_own() {
+        let files = [
+            "shop/package.yaml",
+            "shop/template.json",
+            "shop/sub/a.yaml",
+            "shop/web@v1/package.yaml",
+            "shop/web@v1/template.json",
+            "plain/a.yaml",
+            "plain/sub/b.yaml",
+            "plain/sub/own/c.yaml",
+            "plain/sub/own/template.json",
+            "alone/template.json",
+        ];
+        let shop = "shop+: shop/template.json shop/package.yaml shop/sub/a.yaml";
+        let web = "shop/web@v1: shop/web@v1/template.json shop/web@v1/package.yaml";
+        let own = "plain/sub/own: plain/sub/own/template.json plain/sub/own/c.yaml";
+        let plain = "plain+: plain/a.yaml plain/sub/b.yaml";
+        let alone = "alone: alone/template.json";
+        assert_eq!(found("", &files), [alone, plain, own, shop, web]);
+        // Patterns select these folders as they select others.
+        assert_eq!(found("shop/**,plain", &files), [plain, web]);
+        // A Kptfile of such a package does not say how the others are found.
+        let mut more = files.to_vec();
+        more.push("shop/sub/Kptfile");
+        let shop = format!("{shop} shop/sub/Kptfile");
+        assert_eq!(found("", &more), [alone, plain, own, &shop, web]);
+        assert_eq!(
+            found("", &["x.yaml", "template.json"]),
+            [": template.json x.yaml"]
+        );
+        let without = ["a/x.yaml", "a/b/y.yaml"];
+        assert_eq!(found("", &without), ["a: a/x.yaml a/b/y.yaml"]);
+    }
 
     #[test]
     fn ids_are_made_of_their_parts_in_one_pass() {

@@ -78,6 +78,7 @@ impl OciCatalog {
             commit: None,
             revision: &digest,
             digest: &digest,
+            descriptor: None,
             content: 0,
         });
         let mut listing = offers.listing;
@@ -155,6 +156,7 @@ impl CatalogSource for OciCatalog {
                 commit: None,
                 revision: &tag,
                 digest: &digest,
+                descriptor: None,
                 content: contents.len(),
             });
             contents.push(TaggedManifest { tag, digest });
@@ -218,7 +220,9 @@ async fn files(
                 name: title.to_owned(),
                 bytes,
             }],
-            (None, Some((_, ending))) => super::http::unpack(ending, bytes, most, settings).await?,
+            (None, Some((_, ending))) => {
+                super::http::unpack(ending, bytes, most, None, settings).await?
+            }
             (None, None) => continue,
         };
         // Later layers replace files of earlier ones.

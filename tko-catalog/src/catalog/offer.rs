@@ -1,12 +1,14 @@
 //! Offers of a source, and the trait of executors.
 
+use super::descriptor::TemplateDescriptor;
 use super::entry::CatalogEntry;
 use super::layout::{check_path, short, versioned};
+use crate::budget::ListingBudget;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
-use tko_core::{Result, TemplateId};
+use tko_core::{Metadata, Result, TemplateId};
 use tko_source::SourceFile;
 
 /// A template that a source offers.
@@ -17,8 +19,10 @@ pub(crate) struct Offer {
     pub(crate) path: String,
     /// The revision of the source that has this template.
     pub(crate) revision: String,
-    /// The digest of the content. Equal digests mean equal content.
+    /// The digest of the content, with its descriptor. Equal digests mean equal content.
     pub(crate) digest: String,
+    /// The given metadata of the descriptor; `None` if the package has no descriptor.
+    pub(crate) described: Option<Metadata>,
     /// Whether the content of the template may change, as for an alias of the newest version.
     pub(crate) moves: bool,
     /// The executor's own number of the content.
@@ -79,6 +83,8 @@ pub(crate) struct OfferList<'a> {
     entry: &'a CatalogEntry,
     settings: &'a CatalogSettings,
     known: HashMap<TemplateId, usize>,
+    /// The bytes that the descriptors of further offers may have.
+    descriptors: ListingBudget,
     pub(crate) listing: CatalogListing,
 }
 
@@ -94,7 +100,10 @@ pub(crate) struct SourceContent<'a> {
     /// does.
     pub(crate) commit: Option<&'a str>,
     pub(crate) revision: &'a str,
+    /// The digest of the files, with the descriptor.
     pub(crate) digest: &'a str,
+    /// The descriptor, which replaces the version and the alias.
+    pub(crate) descriptor: Option<&'a TemplateDescriptor>,
     pub(crate) content: usize,
 }
 
@@ -104,8 +113,26 @@ impl<'a> OfferList<'a> {
             entry,
             settings,
             known: HashMap::new(),
+            descriptors: ListingBudget::of_templates(settings),
             listing: CatalogListing::default(),
         }
+    }
+
+    /// The descriptor of a package, if it could be read. Returns `None` if the package cannot be offered: it is then
+    /// reported, and its templates are neither new nor gone.
+    pub(crate) fn describe(
+        &mut self,
+        folder: &str,
+        has_files: bool,
+        read: Result<TemplateDescriptor>,
+    ) -> Option<TemplateDescriptor> {
+        let problem = match read {
+            Ok(descriptor) if has_files => return Some(descriptor),
+            Ok(_) => SyncProblem::new(self.path(folder), "it has a descriptor but no YAML file"),
+            Err(error) => SyncProblem::of(self.path(folder), &error),
+        };
+        self.add_unread(folder, None, problem);
+        None
     }
 
     /// Adds the template of a content. Without a version, the version is the short digest or commit,
@@ -116,17 +143,21 @@ impl<'a> OfferList<'a> {
             self.listing.problems.push(SyncProblem::of(item, &error));
             return false;
         }
+        if let Some(descriptor) = content.descriptor {
+            let id = descriptor.id.clone();
+            return self.offer(item, id, !descriptor.has_version(), content);
+        }
         let found = match content.version {
             Some(version) => Some((content.folder, version)),
             None => versioned(content.folder),
         };
         if let Some((path, version)) = found {
-            return self.offer(item, path, version, false, content);
+            return self.offer_version(item, path, version, false, content);
         }
         let version = content.commit.unwrap_or_else(|| short(content.digest));
-        let is_version = self.offer(item, content.folder, version, false, content);
+        let is_version = self.offer_version(item, content.folder, version, false, content);
         let is_alias = !content.alias.is_empty()
-            && self.offer(item, content.folder, content.alias, true, content);
+            && self.offer_version(item, content.folder, content.alias, true, content);
         is_version || is_alias
     }
 
@@ -156,8 +187,9 @@ impl<'a> OfferList<'a> {
         }
     }
 
-    /// Offers a template, or reports why not. Returns whether it is offered with this content.
-    fn offer(
+    /// Offers a template whose id the pattern of the catalog makes, or reports why not. Returns
+    /// whether it is offered with this content.
+    fn offer_version(
         &mut self,
         item: &str,
         path: &str,
@@ -165,22 +197,23 @@ impl<'a> OfferList<'a> {
         moves: bool,
         of: &SourceContent<'_>,
     ) -> bool {
-        let path = self.path(path);
-        let problems = &mut self.listing.problems;
-        let id = match self.entry.id.id(&self.entry.name, path, version) {
-            Ok(id) => id,
+        match self.entry.id.id(&self.entry.name, self.path(path), version) {
+            Ok(id) => self.offer(item, id, moves, of),
             Err(error) => {
-                problems.push(SyncProblem::of(item, &error));
-                return false;
+                let problem = SyncProblem::of(item, &error);
+                self.listing.problems.push(problem);
+                false
             }
-        };
+        }
+    }
+
+    /// Offers a template, or reports why not. Returns whether it is offered with this content.
+    fn offer(&mut self, item: &str, id: TemplateId, moves: bool, of: &SourceContent<'_>) -> bool {
+        let problems = &mut self.listing.problems;
         if let Some(other) = self.known.get(&id) {
             let other = &self.listing.offers[*other];
             if other.digest != of.digest {
-                let why = format!(
-                    "template {id} is also made of {}; rename one, or set another id pattern",
-                    other.path
-                );
+                let why = taken(other, item, of);
                 problems.push(SyncProblem::new(item, why));
             }
             return false;
@@ -198,15 +231,45 @@ impl<'a> OfferList<'a> {
             self.listing.unread.ids.insert(id);
             return false;
         }
+        if let Some(descriptor) = of.descriptor
+            && let Err(error) = self.descriptors.charge(descriptor.size)
+        {
+            problems.push(SyncProblem::of(item, &error));
+            self.listing.unread.ids.insert(id);
+            return false;
+        }
         self.known.insert(id.clone(), self.listing.offers.len());
         self.listing.offers.push(Offer {
             id,
             path: item.to_owned(),
             revision: of.revision.to_owned(),
             digest: of.digest.to_owned(),
+            described: of.descriptor.map(|descriptor| descriptor.metadata.clone()),
             moves,
             content: of.content,
         });
         true
     }
+}
+
+/// The reason why a content is not offered: another content has the same id.
+fn taken(other: &Offer, item: &str, of: &SourceContent<'_>) -> String {
+    let id = &other.id;
+    if of.descriptor.is_none() {
+        return format!(
+            "template {id} is also made of {}; rename one, or set another id pattern",
+            other.path
+        );
+    }
+    if other.path == item {
+        return format!(
+            "template {id} has other content at {} than at {}; set branch, so that the catalog reads \
+             one commit",
+            of.revision, other.revision
+        );
+    }
+    format!(
+        "template {id} is also made of {}; change the id in one of them",
+        other.path
+    )
 }

@@ -93,7 +93,7 @@ impl CatalogSync<'_> {
             return Some(SyncAction::Create);
         };
         let is_same = entity.given.get(CATALOG_DIGEST) == Some(&offer.digest);
-        let is_edited = is_edited(entity);
+        let is_edited = is_edited(entity) || is_same && lacks_metadata(entity, offer);
         if !is_same || is_edited {
             if offer.moves || self.entry.mutable {
                 return Some(SyncAction::Replace(entity.clone()));
@@ -142,7 +142,8 @@ impl CatalogSync<'_> {
                 }
             };
             match package_of(files) {
-                Ok(package) if package.is_empty() => {
+                // A descriptor says that there is a template, even without a resource.
+                Ok(package) if package.is_empty() && offer.described.is_none() => {
                     report
                         .problems
                         .push(SyncProblem::new(&offer.path, "it has no resource"));
@@ -152,9 +153,9 @@ impl CatalogSync<'_> {
                         SyncAction::Replace(entity) => Expect::At(entity.version),
                         _ => Expect::Absent,
                     };
-                    let provenance = self.provenance(offer, &package);
+                    let metadata = self.metadata(offer, &package);
                     let new = NewTemplate::new(offer.id.clone(), package)
-                        .metadata(provenance)
+                        .metadata(metadata)
                         .expect(expect);
                     ready.push((*offer, new));
                 }
@@ -230,10 +231,11 @@ impl CatalogSync<'_> {
         Ok(())
     }
 
-    /// The metadata that record the origin of a template with this package.
-    fn provenance(&self, offer: &Offer, package: &Package) -> Metadata {
+    /// The given metadata of a template with this package: those of its descriptor, and those that
+    /// record its origin.
+    fn metadata(&self, offer: &Offer, package: &Package) -> Metadata {
         let package = package.hash().to_string();
-        [
+        let origin = [
             (CATALOG, self.entry.name.as_str()),
             (CATALOG_DIGEST, &offer.digest),
             (CATALOG_PACKAGE, &package),
@@ -243,7 +245,10 @@ impl CatalogSync<'_> {
             (CATALOG_URL, &self.entry.public_url()),
         ]
         .into_iter()
-        .collect()
+        .collect();
+        // The origin is last, so that no descriptor can forge it.
+        let described = offer.described.clone().unwrap_or_default();
+        described.overlaid(&origin)
     }
 
     /// Marks the templates that the source no longer has, or removes those to which nothing refers.
@@ -315,6 +320,12 @@ impl CatalogSync<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a template lacks metadata of the descriptor with which it was registered.
+fn lacks_metadata(entity: &Entity, offer: &Offer) -> bool {
+    let mut described = offer.described.iter().flatten();
+    described.any(|(key, value)| entity.given.get(key) != Some(value))
 }
 
 /// Whether a template has another package than the one that its catalog registered.

@@ -20,9 +20,21 @@ const MAX_LEVELS: usize = 32;
 /// Number of hexadecimal digits of a hash in a name.
 const DIGITS: usize = 32;
 
+/// The name of the descriptors of templates.
+pub(crate) const TEMPLATE_DESCRIPTOR: &str = "template.json";
+/// The name of the descriptors of sites.
+pub(crate) const SITE_DESCRIPTOR: &str = "site.json";
+/// Maximum number of bytes of a descriptor.
+pub(crate) const MAX_DESCRIPTOR: u64 = 1 << 20;
+
+/// The folder of templates.
+pub(crate) const TEMPLATES: &str = "templates";
+/// The folder of sites.
+const SITES: &str = "sites";
+
 /// The two parts of an export: the folder, and the name of descriptors.
 pub(super) const PARTS: [(&str, &str); 2] =
-    [("templates", "template.json"), ("sites", "site.json")];
+    [(TEMPLATES, TEMPLATE_DESCRIPTOR), (SITES, SITE_DESCRIPTOR)];
 
 /// The folder of an entity; `None` if it is not exported.
 pub(super) fn folder(key: &Key) -> Option<PathBuf> {
@@ -93,17 +105,17 @@ pub(super) fn shared(given: &Metadata) -> Metadata {
 }
 
 /// A descriptor that was read.
-pub(super) struct Descriptor {
-    pub(super) key: Key,
+pub(crate) struct Descriptor {
+    pub(crate) key: Key,
     pub(super) template: Option<TemplateId>,
-    pub(super) metadata: Metadata,
+    pub(crate) metadata: Metadata,
 }
 
-/// Reads a descriptor of the part with this folder.
+/// Reads a descriptor of the part with this folder. Metadata that TKO writes itself are refused.
 ///
 /// # Errors
 /// `BadArgument`: it is not JSON of the form that [`descriptor`] writes.
-pub(super) fn parse(part: &str, bytes: &[u8]) -> Result<Descriptor> {
+pub(crate) fn parse(part: &str, bytes: &[u8]) -> Result<Descriptor> {
     let bad = |why: String| Error::bad("descriptor", why);
     let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     let Value::Object(map) = &value else {
@@ -123,7 +135,7 @@ pub(super) fn parse(part: &str, bytes: &[u8]) -> Result<Descriptor> {
     };
     let id = text("id")?.ok_or_else(|| bad("it has no id".into()))?;
     let key = match part {
-        "sites" => Key::from(SiteId::new(id)?),
+        SITES => Key::from(SiteId::new(id)?),
         _ => Key::from(TemplateId::new(id)?),
     };
     let pairs = match map.get("metadata") {

@@ -1,6 +1,6 @@
 //! Reads an export back.
 
-use super::layout::{Descriptor, MARKER, PACKAGE, PARTS, VERSION, parse, shared};
+use super::layout::{Descriptor, MARKER, MAX_DESCRIPTOR, PACKAGE, PARTS, VERSION, parse, shared};
 use crate::report::SyncProblem;
 use serde_json::Value;
 use std::fs;
@@ -10,9 +10,6 @@ use tko_core::{
     DataApi, Dialect, EntityUpdate, Error, Expect, Format, Key, Limits, NewSite, NewTemplate,
     Package, PackageUpdate, Record, Result, Want,
 };
-
-/// Maximum number of bytes of a descriptor.
-const MAX_DESCRIPTOR: u64 = 1 << 20;
 
 /// Maximum number of files and folders of an export.
 const MAX_ENTRIES: usize = 10_000_000;
@@ -132,8 +129,8 @@ fn read(root: &Path, folder: &Path, part: &str, descriptor: &str) -> Result<(Des
     Ok((described, package))
 }
 
-/// Reads a regular file of at most `most` bytes.
-fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
+/// Reads a regular file of at most `most` bytes. Errors have the name of the file without its folder.
+pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     let name = path
         .file_name()
         .unwrap_or_default()

@@ -2,7 +2,9 @@
 
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource};
+use crate::budget::ListingBudget;
 use crate::catalog::directory::{FoundFile, local_path, read, walk};
+use crate::export::layout::{MAX_DESCRIPTOR, SITE_DESCRIPTOR as DESCRIPTOR};
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use serde_json::Value;
@@ -10,50 +12,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
 use tko_source::{SourceFile, package_of};
-
-/// The file with the id, template and metadata of a site, as `tko export` writes it.
-pub(crate) const DESCRIPTOR: &str = "site.json";
-
-/// Maximum number of bytes of a descriptor.
-pub(super) const MAX_DESCRIPTOR: u64 = 1 << 20;
-
-/// The bytes that the files of all sites may still have together: a listing is in memory as a
-/// whole. One blob of a git repository can be the file of many sites.
-pub(super) struct ListingBudget {
-    left: usize,
-    most: usize,
-}
-
-impl ListingBudget {
-    pub(super) fn new(settings: &CatalogSettings) -> Self {
-        let most = settings.max_listing_bytes;
-        Self { left: most, most }
-    }
-
-    /// Counts the files of a site.
-    ///
-    /// # Errors
-    /// `BadArgument`: the sites have too many bytes together.
-    pub(super) fn charge_files(&mut self, files: &[SourceFile]) -> Result<()> {
-        self.charge(files.iter().map(|file| file.bytes.len()).sum())
-    }
-
-    /// Counts bytes of a site.
-    ///
-    /// # Errors
-    /// `BadArgument`: the sites have too many bytes together.
-    pub(super) fn charge(&mut self, bytes: usize) -> Result<()> {
-        let Some(left) = self.left.checked_sub(bytes) else {
-            let why = format!(
-                "the files of all sites have more than {} bytes together; split the inventory",
-                self.most
-            );
-            return Err(Error::bad("url", why));
-        };
-        self.left = left;
-        Ok(())
-    }
-}
 
 /// A folder of sites.
 pub(super) struct DirectoryInventory(PathBuf);
@@ -83,7 +41,7 @@ impl InventorySource for DirectoryInventory {
 fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
     let mut sites: BTreeMap<String, Vec<FoundFile>> = BTreeMap::new();
     let mut described: BTreeMap<String, bool> = BTreeMap::new();
-    for file in walk(root, settings)? {
+    for file in walk(root, None, settings)? {
         let site = site_of(&file.name, |folder| {
             *described.entry(folder.to_owned()).or_insert_with(|| {
                 let path = root.join(folder).join(DESCRIPTOR);
@@ -93,7 +51,7 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         sites.entry(site).or_default().push(file);
     }
     let mut listing = InventoryListing::default();
-    let mut budget = ListingBudget::new(settings);
+    let mut budget = ListingBudget::of_sites(settings);
     for (name, files) in sites {
         let mut item = described_item(root, &name, &mut budget)?;
         let package = match read_files(&files, settings) {

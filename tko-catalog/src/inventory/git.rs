@@ -1,13 +1,15 @@
 //! Inventories in git repositories: a file or a folder for each site, as in a folder.
 
-use super::directory::{DESCRIPTOR, ListingBudget, MAX_DESCRIPTOR, item_of, site_of};
+use super::directory::{item_of, site_of};
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource};
+use crate::budget::ListingBudget;
 use crate::catalog::entry::branch;
 use crate::catalog::git::contents::{GitContent, TreeFile};
 use crate::catalog::git::repository::{GitRef, GitRepository};
 use crate::catalog::git::revision;
 use crate::catalog::layout::below;
+use crate::export::layout::{MAX_DESCRIPTOR, SITE_DESCRIPTOR as DESCRIPTOR};
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashSet};
@@ -97,7 +99,7 @@ impl GitInventory {
             return Err(Error::bad("url", why));
         }
         let mut items = Vec::with_capacity(sites.len());
-        let mut budget = ListingBudget::new(settings);
+        let mut budget = ListingBudget::of_sites(settings);
         for (name, files) in sites {
             let descriptor = match descriptors.remove(&name) {
                 None => None,

@@ -114,3 +114,65 @@ fn lost_key<'e>(entity: &'e Entity, new: &NewSite) -> Option<&'e str> {
     let mut keys = entity.given.keys().filter(|key| is_from_source(key));
     keys.find(|key| !new.metadata.contains_key(key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Disappearance, WantedSites};
+    use crate::inventory::entry::InventoryEntry;
+    use crate::provenance::{INVENTORY, INVENTORY_SITE};
+    use crate::settings::CatalogSettings;
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use tko_core::{Entity, Facts, Metadata, NewSite, Package, Plugin, PluginId, SiteId};
+
+    /// The limit of an inventory with this property.
+    fn limit(property: Option<&str>) -> f64 {
+        let id: PluginId = "inventory|fleet".parse().expect("an id");
+        let properties = property.map(|limit| ("limit".to_owned(), limit.to_owned()));
+        let plugin = Plugin::new("directory").properties(properties.into_iter().collect());
+        let entity = Entity::new(id, Facts::Plugin(Arc::new(plugin)));
+        let entry = InventoryEntry::read(&entity, &CatalogSettings::default());
+        entry.expect("an entry").limit
+    }
+
+    /// Whether a sync stops when this many of 100 sites vanish.
+    fn stops(vanished: usize, limit: f64) -> bool {
+        let ids: Vec<SiteId> = (0..100)
+            .map(|number| SiteId::new(&format!("site-{number}")).expect("an id"))
+            .collect();
+        let own: HashMap<SiteId, Arc<Entity>> = ids
+            .iter()
+            .map(|id| {
+                let given =
+                    Metadata::from_iter([(INVENTORY, "fleet"), (INVENTORY_SITE, id.as_str())]);
+                let entity = Entity::new(
+                    id.clone(),
+                    Facts::Site {
+                        template: None,
+                        origin: None,
+                    },
+                );
+                (id.clone(), Arc::new(entity.given(given)))
+            })
+            .collect();
+        let mut wanted = WantedSites::default();
+        for id in &ids[vanished..] {
+            let new = NewSite::new(id.clone(), Package::default());
+            wanted.sites.insert(id.clone(), (id.to_string(), Ok(new)));
+        }
+        let found = Disappearance::of(&own, &wanted);
+        assert_eq!(found.missing.len(), vanished);
+        found.stop(limit, None).is_some()
+    }
+
+    #[test]
+    fn ten_percent_of_the_sites_may_vanish_unless_the_limit_says_otherwise() {
+        let default = limit(None);
+        assert!(!stops(10, default) && stops(11, default));
+        let half = limit(Some("50"));
+        assert!(!stops(50, half) && stops(51, half));
+        // A single site may always vanish.
+        let none = limit(Some("0"));
+        assert!(!stops(1, none) && stops(2, none));
+    }
+}

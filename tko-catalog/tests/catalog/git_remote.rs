@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use tko_catalog::CatalogSettings;
+use tko_core::{DataApi, Key, TemplateId};
 use tko_source::SecretFolder;
 
 const ID: &str = "catalog|core";
@@ -183,6 +184,32 @@ async fn a_repository_over_https_is_fetched_shallow_and_in_parts() {
     fixture.sync_unchanged(ID).await;
     // A listing of refs, and nothing fetched.
     assert!(sent.lock().expect("sizes").iter().all(|size| *size < 4_096));
+    // A new tag costs its own objects, and neither those of other tags nor the history.
+    let large: String = (0..20_000_u32)
+        .map(|n| n.wrapping_mul(n).to_string())
+        .collect();
+    repository.write("nf/large/large.yaml", &config("large", &large));
+    repository.commit();
+    repository.git(&["tag", "nf/large/v1"]);
+    assert_synced(&fixture.sync(ID).await);
+    let with_large: usize = sent.lock().expect("sizes").drain(..).sum();
+    assert!(with_large > 20_000, "{with_large} bytes for a large file");
+    repository.write("nf/upf/upf.yaml", &config("upf", "3"));
+    repository.commit();
+    repository.git(&["tag", "nf/upf/v3"]);
+    assert_synced(&fixture.sync(ID).await);
+    assert!(fixture.template("nf/upf:v3").await.is_some());
+    let small: usize = sent.lock().expect("sizes").drain(..).sum();
+    assert!(small < 16_384, "{small} bytes for one small file");
+    for tag in ["nf/large/v1", "nf/upf/v3"] {
+        repository.git(&["tag", "--delete", tag]);
+    }
+    repository.git(&["reset", "--quiet", "--hard", "v1.0"]);
+    fixture.sync(ID).await;
+    for id in ["nf/large:v1", "nf/upf:v3"] {
+        let key = Key::from(TemplateId::new(id).expect("an id"));
+        fixture.store.delete(&key).await.expect("deleted");
+    }
     versions(&fixture, &repository).await;
     // No copy has the token.
     for copy in copies {

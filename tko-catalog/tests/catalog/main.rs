@@ -1,6 +1,7 @@
 //! Catalogs and inventories, from their sources to the store.
 
 mod ansible;
+mod described;
 mod directory;
 mod export;
 mod git;
@@ -9,6 +10,7 @@ mod gitops;
 mod inventory;
 mod many;
 mod oci_layers;
+mod provenance;
 mod registry;
 mod server;
 mod sshd;

@@ -35,6 +35,15 @@ async fn unchanged(fixture: &Fixture, source: &str) {
 
 /// Commits all packages, by one process.
 fn fill(repository: &Repository) {
+    commit(repository, |number| {
+        let name = format!("packages/g{}/p{number}/a.yaml", number % 50);
+        vec![(name, config("a", &number.to_string()))]
+    });
+    repository.git(&["tag", "v1", "main"]);
+}
+
+/// Commits the files of all packages, by one process.
+fn commit(repository: &Repository, files: impl Fn(usize) -> Vec<(String, String)>) {
     let mut child = Command::new("git")
         .args(["fast-import", "--quiet"])
         .current_dir(repository.path())
@@ -44,16 +53,12 @@ fn fill(repository: &Repository) {
     let mut text =
         String::from("commit refs/heads/main\ncommitter t <t@example.com> 0 +0000\ndata 1\nx\n");
     for number in 0..COUNT {
-        let yaml = config("a", &number.to_string());
-        let name = format!("packages/g{}/p{number}/a.yaml", number % 50);
-        write!(
-            text,
-            "M 100644 inline {name}\ndata {}\n{yaml}\n",
-            yaml.len()
-        )
-        .expect("a text");
+        for (name, content) in files(number) {
+            let length = content.len();
+            write!(text, "M 100644 inline {name}\ndata {length}\n{content}\n").expect("a text");
+        }
     }
-    text.push_str("reset refs/tags/v1\nfrom refs/heads/main\n\n");
+    text.push('\n');
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(text.as_bytes()).expect("it reads");
     drop(stdin);
@@ -81,6 +86,38 @@ async fn five_thousand_packages_in_git_unchanged_cost_no_write() {
     // The request, the template, the conditions and the answer.
     let writes = fixture.revision().await - before;
     assert!(writes <= 4, "{writes} writes for one new version");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_descriptors_in_git_unchanged_cost_no_write() {
+    let repository = Repository::new();
+    commit(&repository, |number| {
+        let folder = format!("templates/g{}/p{number}", number % 50);
+        let id = format!("g{}/p{number}", number % 50);
+        let json = format!(r#"{{"id": "{id}", "metadata": {{"number": "{number}"}}}}"#);
+        vec![
+            (format!("{folder}/package.yaml"), config("a", "1")),
+            (format!("{folder}/template.json"), json),
+        ]
+    });
+    let fixture = Fixture::new();
+    let url = repository.url();
+    let properties = [("url", &*url), ("root", "templates")];
+    assert_synced(&fixture.add(ID, "git", &properties).await);
+    assert_eq!(fixture.templates().await.len(), COUNT);
+    unchanged(&fixture, "git with descriptors").await;
+    // All descriptors are read again by a new process, and after a commit; nothing is written.
+    let begun = std::time::Instant::now();
+    let renamed = [&properties[..], &[("interval", "12h")]].concat();
+    assert_synced(&fixture.add(ID, "git", &renamed).await);
+    eprintln!("{COUNT} descriptors read again: {:.3?}", begun.elapsed());
+    repository.git(&["checkout", "--quiet", "--force", "main"]);
+    repository.write("README.md", "no package");
+    repository.commit();
+    let before = fixture.revision().await;
+    assert_synced(&fixture.sync(ID).await);
+    // The request, the conditions with the new commit, and the answer.
+    assert_eq!(fixture.revision().await, before + 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

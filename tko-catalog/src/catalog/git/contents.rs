@@ -1,5 +1,7 @@
 //! Reads git's object store: trees, and the files of packages.
 
+use crate::catalog::descriptor::{DescribedFolders, is_descriptor};
+use crate::catalog::layout::below;
 use crate::settings::CatalogSettings;
 use std::collections::HashMap;
 use tko_core::{Error, Result};
@@ -12,7 +14,7 @@ pub(crate) struct TreeFile {
     /// The id of the blob.
     pub(crate) blob: String,
     pub(crate) size: u64,
-    /// Whether it is a symbolic link.
+    /// Whether it is a symbolic link; or a folder with the name of a file that is looked for.
     pub(crate) is_link: bool,
 }
 
@@ -97,9 +99,8 @@ impl TreeListing {
     ) -> Result<Self> {
         let mut listing = Self::default();
         listing.folders.insert(String::new(), root.to_owned());
-        let is_listed = |name: &str| {
-            crate::catalog::directory::is_yaml(name) || name.rsplit('/').next() == also
-        };
+        let is_also = |name: &str| name.rsplit('/').next() == also;
+        let is_listed = |name: &str| crate::catalog::directory::is_yaml(name) || is_also(name);
         let entries = output
             .split(|byte| *byte == 0)
             .filter(|entry| !entry.is_empty());
@@ -122,11 +123,13 @@ impl TreeListing {
             else {
                 continue;
             };
+            if kind == "tree" {
+                listing.folders.insert(name.to_owned(), id.to_owned());
+            }
             match kind {
-                "tree" => {
-                    listing.folders.insert(name.to_owned(), id.to_owned());
-                }
-                "blob" if is_listed(name) => {
+                // Submodules are commits; they are not followed.
+                "tree" | "commit" if !is_also(name) => {}
+                _ if is_listed(name) => {
                     if name.matches('/').count() > settings.source.max_depth {
                         continue;
                     }
@@ -134,15 +137,43 @@ impl TreeListing {
                         name: name.to_owned(),
                         blob: id.to_owned(),
                         size: size.and_then(|size| size.parse().ok()).unwrap_or(u64::MAX),
-                        is_link: mode == "120000",
+                        is_link: mode == "120000" || kind != "blob",
                     });
                 }
-                // Submodules are commits; they are not followed.
                 _ => {}
             }
         }
         Ok(listing)
     }
+}
+
+/// The digest of the files of the package at `place`, by their names below it and their blobs.
+pub(super) fn files_digest(place: &str, files: &[&TreeFile]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        let name = below(place, &file.name).unwrap_or(&file.name);
+        for part in [name, &file.blob] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.update(&[u8::from(file.is_link)]);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The files of a tree that belong to the package that it is: neither descriptors, nor the files of
+/// folders below that have one.
+pub(super) fn own_files(files: Vec<TreeFile>) -> Vec<TreeFile> {
+    let described = DescribedFolders::of(files.iter().map(|file| file.name.as_str()));
+    let is_own = |name: &str| {
+        let folder = described.above(name);
+        folder.is_none_or(str::is_empty) && !is_descriptor(name)
+    };
+    let kept: Vec<bool> = files.iter().map(|file| is_own(&file.name)).collect();
+    let files = files.into_iter().zip(kept);
+    files
+        .filter_map(|(file, is_kept)| is_kept.then_some(file))
+        .collect()
 }
 
 /// Refuses the files of a package that are links, or too large together, before they are read.
@@ -218,6 +249,11 @@ mod tests {
         assert!(garbage.files.is_empty());
         let deep = parse(b"100644 blob b 1\ta/b/c/x.yaml\0").expect("skipped");
         assert!(deep.files.is_empty());
+        // A folder or a submodule in place of a file that is looked for is no regular file.
+        let text = b"040000 tree t -\ta/x.json\x00160000 commit c -\tb/x.json\x00100644 blob b 1\tx.json\0";
+        let named = parse(text).expect("a listing");
+        let links: Vec<bool> = named.files.iter().map(|file| file.is_link).collect();
+        assert_eq!(links, [true, true, false]);
         let unknown = parse(b"100644 blob b huge\tx.yaml\0").expect("a file");
         assert!(check(&unknown.files, &settings).is_err());
         assert!(parse(&b"100644 blob b 1\ta.yaml\0".repeat(5)).is_err());

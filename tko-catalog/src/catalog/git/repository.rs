@@ -1,7 +1,7 @@
 //! A bare copy of a remote repository, which the program git fetches and reads.
 
 use super::address::{authorization, checked};
-use super::contents::{GitContent, TreeFile, TreeListing, check};
+use super::contents::{GitContent, TreeFile, TreeListing, check, own_files};
 use super::files::{is_locked, remove_locks, size};
 use super::reader::ObjectReader;
 use super::ssh::{SshCredentials, private_file};
@@ -355,18 +355,25 @@ impl GitRepository {
         Ok(found.into_iter().map(|found| found.is_some()).collect())
     }
 
-    /// The tree at each `COMMIT:PATH`; `None` if there is none.
+    /// The tree at each `COMMIT:PATH`, and whether it has an entry with the name of the files that are
+    /// listed besides YAML files; `None` if there is no tree.
     pub(crate) async fn trees(
         &self,
         places: &[String],
         settings: &CatalogSettings,
-    ) -> Result<Vec<Option<String>>> {
-        let found = self.check_objects(places, settings).await?;
-        let tree = |(id, kind): (String, String)| (kind == "tree").then_some(id);
-        Ok(found
-            .into_iter()
-            .map(|found| found.and_then(tree))
-            .collect())
+    ) -> Result<Vec<Option<(String, bool)>>> {
+        let mut names = places.to_vec();
+        if let Some(also) = self.also {
+            names.extend(places.iter().map(|place| format!("{place}/{also}")));
+        }
+        let mut trees = self.check_objects(&names, settings).await?;
+        let mut also = trees.split_off(places.len()).into_iter();
+        let found = trees.into_iter().map(|tree| {
+            let has_also = also.next().flatten().is_some();
+            let (id, kind) = tree?;
+            (kind == "tree").then_some((id, has_also))
+        });
+        Ok(found.collect())
     }
 
     /// The id and type of each object, by one process.
@@ -428,7 +435,12 @@ impl GitRepository {
         self.list_tree(&root, settings).await
     }
 
-    async fn list_tree(&self, tree: &str, settings: &CatalogSettings) -> Result<TreeListing> {
+    /// The same of a tree.
+    pub(crate) async fn list_tree(
+        &self,
+        tree: &str,
+        settings: &CatalogSettings,
+    ) -> Result<TreeListing> {
         let arguments = ["ls-tree", "-r", "-t", "-z", "-l", "--full-tree", tree];
         let out = self
             .run(&arguments, "list", settings.max_listing_bytes)
@@ -445,8 +457,8 @@ impl GitRepository {
         let files: Vec<TreeFile> = match content {
             GitContent::Files(files) => files.clone(),
             GitContent::Tree { tree, path } => {
-                let listed = self.list_tree(tree, settings).await?.files.into_iter();
-                let placed = listed.map(|mut file| {
+                let listed = self.list_tree(tree, settings).await?.files;
+                let placed = own_files(listed).into_iter().map(|mut file| {
                     if !path.is_empty() {
                         file.name = format!("{path}/{}", file.name);
                     }
