@@ -35,7 +35,7 @@ fn package(value: &str) -> Package {
 
 async fn register(fixture: &Fixture, template: &str, package: Package, given: &[(&str, &str)]) {
     let new = NewTemplate::new(TemplateId::new(template).expect("an id"), package)
-        .metadata(Metadata::from_iter(given.iter().copied()));
+        .metadata(given.iter().copied().collect::<Metadata>());
     let registered = fixture.store.register_template(new).await;
     registered.expect("registered");
 }
