@@ -556,6 +556,12 @@ pub const SCHEDULED: &str = "Scheduled";
 /// The reason of a [`SCHEDULED`] condition of a site that no scheduler has worked on.
 pub const NO_SCHEDULER: &str = "NoScheduler";
 
+/// The reason of a condition of a deployment that was removed from a site.
+pub const REMOVED: &str = "Removed";
+
+/// The reason of a [`SCHEDULED`] condition of a deployment that could not be removed from a site.
+pub const REMOVAL_FAILED: &str = "RemovalFailed";
+
 /// The kind of the condition that the preparation writes to deployments.
 pub const PREPARED: &str = "Prepared";
 
