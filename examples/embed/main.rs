@@ -61,10 +61,10 @@ async fn orchestrate() -> Result<(Option<String>, Record)> {
     let data = Arc::new(store);
 
     // The controllers and their handlers.
-    let preparers = Registry::new().with(gvk("Slice"), "slices", Arc::new(Slices) as _);
+    let preparers = Registry::new().preparer(gvk("Slice"), "slices", Arc::new(Slices));
     let (switch, mut told) = unbounded_channel();
     let switches = Arc::new(Switches(switch));
-    let schedulers = Registry::new().with(gvk("Switch"), "switches", switches as _);
+    let schedulers = Registry::new().scheduler(gvk("Switch"), "switches", switches);
     let preparing = PrepareController::new(data.clone()).with_registry(preparers);
     let scheduling = ScheduleController::new(data.clone()).with_registry(schedulers);
     let stop = CancellationToken::new();

@@ -5,17 +5,17 @@
 //! cargo run --release -p tko-backend-memory --example million [DEPLOYMENTS]
 //! ```
 
-use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_backend_memory::{Memory, MemorySettings};
+use tko_conformance::AdmitAll;
 use tko_core::api::{DataApi, NewDeployment, NewSite, NewTemplate};
 use tko_core::select::MetadataPatterns;
 use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_core::{
-    Ack, Admission, Backend, ChangeSet, ClaimRequest, Kind, List, Metadata, Outcome, Package,
-    Pattern, Put, Result, Select, SiteId, Stage, Store, TemplateId, Violation,
+    Ack, Backend, ChangeSet, ClaimRequest, Kind, List, Metadata, Outcome, Package, Pattern, Put,
+    Result, Select, SiteId, Stage, Store, TemplateId,
 };
 
 /// The number of deployments on each site.
@@ -30,26 +30,17 @@ const BATCHES: usize = 21;
 /// The number of calls in one mean.
 const CALLS: u32 = 100;
 
-struct Anything;
-
-#[async_trait]
-impl Admission for Anything {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
-
-struct Bench {
+struct Fleet {
     memory: Arc<Memory>,
     store: Store<Memory>,
     created: usize,
 }
 
-impl Bench {
+impl Fleet {
     async fn new() -> Result<Self> {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let memory = Arc::new(memory);
-        let store = Store::new(memory.clone(), Arc::new(Anything), Arc::new(TimeOrderedIds));
+        let store = Store::new(memory.clone(), Arc::new(AdmitAll), Arc::new(TimeOrderedIds));
         store
             .register_template(NewTemplate::new(template()?, package()?))
             .await?;
@@ -199,14 +190,14 @@ fn resident() -> Option<usize> {
 async fn main() -> Result<()> {
     let most = std::env::args().nth(1).and_then(|n| n.parse().ok());
     let most: usize = most.unwrap_or(1_000_000);
-    let mut bench = Bench::new().await?;
+    let mut fleet = Fleet::new().await?;
     let empty = resident();
     for goal in [most / 100, most / 10, most] {
         let start = Instant::now();
-        let before = bench.created;
-        bench.fill(goal).await?;
-        let each = u32::try_from(bench.created - before).unwrap_or(u32::MAX);
-        println!("{} deployments, all unprepared:", bench.created);
+        let before = fleet.created;
+        fleet.fill(goal).await?;
+        let each = u32::try_from(fleet.created - before).unwrap_or(u32::MAX);
+        println!("{} deployments, all unprepared:", fleet.created);
         report("create, 500 at once", start.elapsed() / each.max(1));
         if let (Some(now), Some(empty)) = (resident(), empty) {
             println!(
@@ -216,7 +207,7 @@ async fn main() -> Result<()> {
                 now.saturating_sub(empty) / goal.max(1)
             );
         }
-        bench.measure().await?;
+        fleet.measure().await?;
     }
     Ok(())
 }

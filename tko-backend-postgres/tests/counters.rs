@@ -8,24 +8,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tko_backend_postgres::{Postgres, PostgresSettings};
+use tko_conformance::AdmitAll;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Admission, Backend, DataApi, DeploymentId, Key, Metadata, NewDeployment, NewSite, NewTemplate,
-    Package, Result, SiteId, Store, TemplateId, Violation, Want,
+    Backend, DataApi, DeploymentId, Key, Metadata, NewDeployment, NewSite, NewTemplate, Package,
+    SiteId, Store, TemplateId, Want,
 };
 use tko_postgres_server::{PostgresServer, PostgresServerSettings};
 
 /// Calls of each kind.
 const CALLS: usize = 100;
-
-struct AdmitsAnything;
-
-#[async_trait::async_trait]
-impl Admission for AdmitsAnything {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
 
 /// The counters of a server that syncs every commit.
 struct World {
@@ -61,7 +53,7 @@ impl World {
         let settings = PostgresSettings::new(self.server.url(&self.database));
         let backend = Postgres::connect(settings).await.expect("a store");
         let backend: Arc<dyn Backend> = Arc::new(backend);
-        Store::new(backend, Arc::new(AdmitsAnything), Arc::new(TimeOrderedIds))
+        Store::new(backend, Arc::new(AdmitAll), Arc::new(TimeOrderedIds))
     }
 
     /// Closes a store, and reads all counters once its sessions have ended.

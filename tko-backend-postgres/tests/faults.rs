@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_postgres::{Postgres, PostgresSettings};
+use tko_conformance::AdmitAll;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Ack, Admission, Backend, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Kind, Package,
-    Require, Result, Revision, Select, Store, Violation, Want,
+    Ack, Backend, ChangeSet, DeploymentId, Error, ErrorKind, Facts, Key, Kind, Package, Require,
+    Revision, Select, Store, Want,
 };
 use tko_postgres_server::{Mode, PostgresServer, PostgresServerSettings, shared};
 use writers::{a_site, count, exact_feed, open, put, read, set, site, writers_against};
@@ -229,15 +230,6 @@ async fn locked_rows_are_unavailable() {
     pool.close().await;
 }
 
-struct AdmitsAnything;
-
-#[async_trait::async_trait]
-impl Admission for AdmitsAnything {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
-
 /// An older transaction may have checked a reference, to any entity. A purge says so once, instead of
 /// skipping one entity after another.
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +247,7 @@ async fn a_purge_ends_at_an_older_transaction() {
         let new = set(Require::Absent(key.clone()), put(&key, a_site(), 0));
         backend.commit(new, Ack::Durable).await.expect("a site");
     }
-    let store = Store::new(backend, Arc::new(AdmitsAnything), Arc::new(TimeOrderedIds));
+    let store = Store::new(backend, Arc::new(AdmitAll), Arc::new(TimeOrderedIds));
     let pool = sqlx::PgPool::connect(&server.url(&database)).await;
     let pool = pool.expect("a connection");
     let mut older = pool.begin().await.expect("a transaction");

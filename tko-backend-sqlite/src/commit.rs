@@ -142,15 +142,18 @@ async fn commit_at_once(
     // row.
     let found = found::read(connection, shared, group, false).await.ok()?;
     // Without a version, the write would not be refused.
-    found.head.version?;
+    found.position.version?;
     let changes = group.iter().map(|asked| asked.changes.clone());
-    let (write, head, answers) = stage_all(&found, group, changes, now);
+    let (write, position, answers) = stage_all(&found, group, changes, now);
     if !write.is_needed() {
         return Some(Ok(answers));
     }
     dictionaries.retain(found.lowest_dictionary);
     let known = dictionaries.known(&write.templates(), &found.rows)?;
-    match write.execute(connection, shared, &known, head, false).await {
+    match write
+        .execute(connection, shared, &known, position, false)
+        .await
+    {
         Ok(GuardedWrite::Done) => Some(Ok(answers)),
         Ok(GuardedWrite::OthersWroteFirst) => None,
         Err(error) => Some(Err(error)),
@@ -172,7 +175,7 @@ async fn write(
         .iter_mut()
         .map(|asked| std::mem::take(&mut asked.changes));
     let changes: Vec<Vec<Change>> = changes.collect();
-    let (write, head, answers) = stage_all(found, group, changes, now);
+    let (write, position, answers) = stage_all(found, group, changes, now);
     if !write.is_needed() {
         return Ok((answers, false));
     }
@@ -181,7 +184,7 @@ async fn write(
         .choose(connection, shared, write.templates(), &found.rows)
         .await?;
     match write
-        .execute(connection, shared, &chosen, head, commit)
+        .execute(connection, shared, &chosen, position, commit)
         .await?
     {
         GuardedWrite::Done => Ok((answers, commit)),

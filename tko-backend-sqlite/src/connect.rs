@@ -184,3 +184,24 @@ pub(crate) fn pause_after(error: &sqlx::Error) -> Duration {
         SqliteFault::Damaged | SqliteFault::Broken => Duration::from_mins(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::connect;
+    use crate::settings::{SqliteSettings, SqliteSync};
+
+    /// <https://www.sqlite.org/pragma.html#pragma_synchronous>
+    #[tokio::test]
+    async fn a_commit_is_synced_unless_the_settings_say_otherwise() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let full = SqliteSettings::new(folder.path().join("tko.db"));
+        let mut normal = full.clone();
+        normal.sync = SqliteSync::Normal;
+        for (settings, expected) in [(full, 2), (normal, 1)] {
+            let (_file, mut writer) = connect(settings).await.expect("the file opens");
+            let synchronous = sqlx::query_scalar("PRAGMA synchronous");
+            let synchronous: i64 = synchronous.fetch_one(&mut writer).await.expect("a number");
+            assert_eq!(synchronous, expected);
+        }
+    }
+}

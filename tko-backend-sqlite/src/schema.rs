@@ -66,7 +66,8 @@ impl SchemaState {
             return Err(Error::bad(
                 "backend",
                 format!(
-                    "the file has schema version {}; this program knows {newest}: upgrade it",
+                    "the file has schema version {}, and this program knows versions up to {newest}; \
+                     use a newer version of tko",
                     self.version
                 ),
             ));

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tko_backend_sqlite::{Sqlite, SqliteSettings};
 use tko_core::system::SystemClock;
 use tko_core::{
-    Ack, Backend, ChangeSet, ErrorKind, Key, Kind, List, Metadata, Put, Require, Revision, Select,
-    Want,
+    Ack, Backend, ChangeSet, ErrorKind, Key, Kind, List, Metadata, Pattern, Put, Require, Revision,
+    Select, Want,
 };
 
 /// The file that a writing process uses. Its tests do nothing without it.
@@ -20,6 +20,10 @@ const FILE: &str = "TKO_SQLITE_TEST_FILE";
 
 /// The number of rounds of the kill test; `.ci/long` sets it.
 const ROUNDS: &str = "TKO_TEST_SEEDS";
+
+/// The number of sites that each task of a writing process creates. Without it, the process writes
+/// until it is killed.
+const SITES: &str = "TKO_SQLITE_TEST_SITES";
 
 /// The number of writing tasks of a process.
 const WRITERS: u64 = 8;
@@ -53,18 +57,24 @@ async fn count(store: &Sqlite, key: &Key) -> u64 {
     count.parse().expect("a number")
 }
 
-/// The process that is killed: eight tasks create sites and count in shared ones, and print every
-/// answer. Not a test by itself.
+/// A process that writes: eight tasks create sites and count in shared ones, and print every answer.
+/// Not a test by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_writes() {
     let Some(path) = std::env::var_os(FILE) else {
         return;
     };
     let store = open(Path::new(&path)).await;
+    let sites = std::env::var(SITES).ok();
+    let sites = sites.map(|text| text.parse().expect("a number"));
+    if sites.is_some() {
+        let other = tokio::time::timeout(Duration::from_mins(1), wait_for_the_other(&store));
+        other.await.expect("the other process starts");
+    }
     let writers = (0..WRITERS).map(|writer| {
         let store = store.clone();
         tokio::spawn(async move {
-            for number in 0_u64.. {
+            for number in 0..sites.unwrap_or(u64::MAX) {
                 let name = format!("own/{}/{writer}/{number}", std::process::id());
                 let done = store.commit(create(&site(&name)), Ack::Durable).await;
                 done.expect("it is created");
@@ -83,7 +93,29 @@ async fn a_process_that_writes() {
             }
         })
     });
-    futures_util::future::join_all(writers).await;
+    for done in futures_util::future::join_all(writers).await {
+        done.expect("no panic");
+    }
+}
+
+/// Returns when two processes have come here, so that they write at the same time.
+async fn wait_for_the_other(store: &Sqlite) {
+    let key = site(&format!("ready/{}", std::process::id()));
+    store
+        .commit(create(&key), Ack::Durable)
+        .await
+        .expect("made");
+    let mut ready = Select::all(Kind::Site);
+    ready.ids = vec![Pattern::id("ready/*").expect("a pattern")];
+    while store
+        .count(&ready, 2, Want::ROW)
+        .await
+        .expect("counted")
+        .found
+        < 2
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Prints a line at once, and past the capture of test output.
@@ -94,15 +126,26 @@ fn say(line: &str) {
     let _ = out.flush();
 }
 
-/// Runs a writing process for a while, kills it, and returns the answers that it got.
-fn killed_after(path: &Path, lines: usize) -> Vec<String> {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
+fn writing(path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command
         .args(["--exact", "a_process_that_writes", "--nocapture"])
         .env(FILE, path)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+        .stderr(Stdio::null());
+    command
+}
+
+/// Without the test program's own words, which may stand before an answer; a torn line is none.
+fn answer(line: &str) -> Option<&str> {
+    let line = line.rsplit(" ... ").next()?;
+    let is_answer = line.starts_with("created ") || line.starts_with("counted ");
+    is_answer.then_some(line)
+}
+
+/// Runs a writing process for a while, kills it, and returns the answers that it got.
+fn killed_after(path: &Path, lines: usize) -> Vec<String> {
+    let mut child = writing(path).spawn().expect("it starts");
     let out = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut answers = Vec::new();
     for line in out.lines().map_while(Result::ok) {
@@ -113,9 +156,67 @@ fn killed_after(path: &Path, lines: usize) -> Vec<String> {
         }
     }
     child.wait().expect("our own process");
-    // The test program's own lines begin otherwise; a torn last line is not an answer.
-    answers.retain(|line| line.starts_with("created ") || line.starts_with("counted "));
-    answers
+    let answers = answers.iter().filter_map(|line| answer(line));
+    answers.map(str::to_owned).collect()
+}
+
+/// Creates the sites that writing processes count in.
+async fn create_shared(store: &Sqlite) -> Vec<Key> {
+    let shared = (0..2).map(|number| site(&format!("shared/{number}")));
+    let shared: Vec<Key> = shared.collect();
+    for key in &shared {
+        store.commit(create(key), Ack::Durable).await.expect("made");
+    }
+    shared
+}
+
+/// Two processes write to one file at the same time: both are answered, and nothing is lost or
+/// done twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_write_at_the_same_time_lose_nothing() {
+    const EACH: usize = 40;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tko.db");
+    let store = open(&path).await;
+    let shared = create_shared(&store).await;
+    let run = || {
+        let mut command = writing(&path);
+        command.env(SITES, EACH.to_string());
+        tokio::task::spawn_blocking(move || command.output().expect("it starts"))
+    };
+    let (one, other) = tokio::join!(run(), run());
+    let mut created = BTreeSet::new();
+    let mut counted: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for output in [one, other] {
+        let output = output.expect("no panic");
+        assert!(output.status.success(), "{}", output.status);
+        let text = String::from_utf8(output.stdout).expect("text");
+        for line in text.lines().filter_map(answer) {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["created", id] => assert!(created.insert(id.to_owned()), "{id} twice"),
+                ["counted", id, number] => {
+                    let number = number.parse().expect("a number");
+                    counted.entry(id.to_owned()).or_default().push(number);
+                }
+                _ => panic!("{line}"),
+            }
+        }
+    }
+    let tasks = 2 * usize::try_from(WRITERS).expect("few");
+    assert_eq!(created.len(), tasks * EACH);
+    for id in &created {
+        let found = store.get(&[site(id)], Want::ROW).await.expect("read");
+        assert!(found[0].is_some(), "{id} was acknowledged");
+    }
+    for key in &shared {
+        let mut counted = counted.remove(key.id()).expect("somebody counts");
+        counted.sort_unstable();
+        let all: Vec<u64> = (1..=count(&store, key).await).collect();
+        assert_eq!(counted, all, "{key}");
+    }
+    exact_feed(&store).await;
+    let report = store.check(false).await.expect("it is checked");
+    assert!(report.findings.is_empty(), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,12 +224,7 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tko.db");
     let store = open(&path).await;
-    let shared: Vec<Key> = (0..2)
-        .map(|number| site(&format!("shared/{number}")))
-        .collect();
-    for key in &shared {
-        store.commit(create(key), Ack::Durable).await.expect("made");
-    }
+    let shared = create_shared(&store).await;
     drop(store);
     let rounds = std::env::var(ROUNDS)
         .ok()

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tko_backend_sqlite::{Sqlite, SqliteSettings};
 use tko_core::system::SystemClock;
 use tko_core::{
-    Ack, Backend, Change, ChangeSet, Deployment, DeploymentId, Facts, Generation, Key, Kind, List,
-    Metadata, Package, Put, Require, Select, TemplateId, Want, codec, deployment_resource,
+    Ack, Backend, Change, ChangeSet, Deployment, DeploymentId, ErrorKind, Facts, Generation, Key,
+    Kind, List, Metadata, Package, Put, Require, Select, TemplateId, Want, codec,
+    deployment_resource,
 };
 
 async fn open(path: &Path) -> Sqlite {
@@ -235,6 +236,26 @@ async fn files_of_the_first_schema_are_migrated() {
     compare(&store, 29).await;
     let history = store.history(&deployment(7), None, 10).await;
     assert_eq!(history.expect("it is kept").len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_version_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tko.db");
+    open(&path).await.close().await.expect("closed");
+    let mut file = raw(&path).await;
+    file.execute("PRAGMA user_version = 1000")
+        .await
+        .expect("marked");
+    file.close().await.expect("closed");
+    let opened = Sqlite::open(Arc::new(SystemClock::new()), SqliteSettings::new(&path)).await;
+    let error = opened.expect_err("it is newer");
+    assert_eq!(error.kind(), ErrorKind::BadArgument, "{error:?}");
+    let says = error.to_string();
+    assert!(
+        says.contains("1000") && says.contains("newer version of tko"),
+        "{says}"
+    );
 }
 
 fn deployment(number: usize) -> Key {

@@ -5,8 +5,8 @@ use crate::console::{Console, to_stderr};
 use anyhow::Context;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tko_catalog::export::{export, import};
+use tko_source::git_command;
 
 /// The arguments of `export`.
 #[derive(Debug, Args)]
@@ -169,12 +169,10 @@ fn commit(folder: &Path, message: &str) -> anyhow::Result<&'static str> {
 
 /// Runs git in a folder, and returns what it prints.
 fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git")
+    let output = git_command("git")
         .arg("-C")
         .arg(folder)
         .args(arguments)
-        // Nobody could answer a prompt.
-        .env("GIT_TERMINAL_PROMPT", "0")
         .output()
         .context("cannot run git; install it")?;
     if !output.status.success() {

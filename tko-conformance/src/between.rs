@@ -30,7 +30,7 @@ pub enum BackendCall {
     /// [`Backend::settle`].
     Settle,
     /// [`Backend::feed_position`].
-    Head,
+    FeedPosition,
     /// [`Backend::history`].
     History,
 }
@@ -148,7 +148,7 @@ impl<B: Backend, O: CallObserver> Backend for Between<B, O> {
     }
 
     async fn feed_position(&self) -> Result<FeedPosition> {
-        self.observed(BackendCall::Head, self.inner.feed_position(), |_| 1)
+        self.observed(BackendCall::FeedPosition, self.inner.feed_position(), |_| 1)
             .await
     }
 

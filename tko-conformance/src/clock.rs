@@ -1,4 +1,4 @@
-//! A clock and an id generator under the control of tests.
+//! Clocks and an id generator under the control of tests.
 
 use futures_core::future::BoxFuture;
 use std::sync::Arc;
@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tko_core::{Clock, DeploymentId, Ids, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The start of the clocks: one million seconds, so that it is not mistaken for "never".
+const START: Timestamp = Timestamp(1_000_000_000_000);
 
 /// A clock that stands still until [`advance`](Self::advance) moves it. Clones share the time.
-///
-/// It starts at one million seconds, so that its start is not mistaken for "never".
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
 
 impl ManualClock {
     /// Makes a clock at its start.
     pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Timestamp(1_000_000_000_000))))
+        Self(Arc::new(watch::Sender::new(START)))
     }
 
     /// Advances the time, and ends the sleeps that are over by then.
@@ -43,6 +45,38 @@ impl Clock for ManualClock {
             // If the clock is dropped, nobody can observe the time any more.
             let _ = moved.wait_for(|now| *now >= until).await;
         })
+    }
+}
+
+/// Tokio's time, which tests can pause.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioClock(Instant);
+
+impl TokioClock {
+    /// Makes a clock at its start.
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since its start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        START.plus(self.elapsed())
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
     }
 }
 

@@ -12,9 +12,9 @@ mod runtime;
 mod suite;
 mod verdict;
 
-pub use admission::Strict;
+pub use admission::{AdmitAll, Strict};
 pub use between::{BackendCall, Between, CallObserver};
-pub use clock::{CountedIds, ManualClock};
+pub use clock::{CountedIds, ManualClock, TokioClock};
 pub use harness::{BackendHarness, DataHarness};
 pub use reference::{Reference, ReferenceHarness};
 pub use runtime::{run_backend, run_data};

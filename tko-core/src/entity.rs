@@ -391,6 +391,18 @@ impl Entity {
         reported && placed.is_some_and(|(at, as_of)| at == site && *as_of == self.generation)
     }
 
+    /// Whether the entity can be deleted only after a scheduler has reported its removal: a
+    /// deployment that is placed, or a site that was ever scheduled.
+    pub fn is_held(&self) -> bool {
+        match &self.facts {
+            Facts::Deployment(deployment) => deployment.placed.is_some(),
+            Facts::Site { .. } => self
+                .condition(SCHEDULED)
+                .is_some_and(|condition| condition.reason != NO_SCHEDULER),
+            Facts::Template | Facts::Plugin(_) => false,
+        }
+    }
+
     /// Whether this names `key` as template, site, parent or place.
     pub fn refers_to(&self, key: &Key) -> bool {
         match (&self.facts, key) {
@@ -544,6 +556,12 @@ pub const SCHEDULED: &str = "Scheduled";
 
 /// The reason of a [`SCHEDULED`] condition of a site that no scheduler has worked on.
 pub const NO_SCHEDULER: &str = "NoScheduler";
+
+/// The reason of a condition of a deployment that was removed from a site.
+pub const REMOVED: &str = "Removed";
+
+/// The reason of a [`SCHEDULED`] condition of a deployment that could not be removed from a site.
+pub const REMOVAL_FAILED: &str = "RemovalFailed";
 
 /// The kind of the condition that the preparation writes to deployments.
 pub const PREPARED: &str = "Prepared";

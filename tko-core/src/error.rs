@@ -75,7 +75,7 @@ impl fmt::Display for Subject {
             Self::Entity(key) => write!(f, "{key} does not exist"),
             Self::Claim(key) => write!(
                 f,
-                "there is no such claim of {key}: it was used, cancelled, or never issued; start again"
+                "there is no such lease or modification of {key}: it was used, cancelled, or never issued; start again"
             ),
         }
     }
@@ -118,7 +118,7 @@ pub enum Error {
     #[error("{0} is busy: being modified or deleted by someone else; retry later")]
     Busy(Key),
     /// The lease or modification of this entity has expired and nothing was written; start again.
-    #[error("the claim of {0} has ended: its time is over and nothing was written; start again")]
+    #[error("the lease or modification of {0} has expired and nothing was written; start again")]
     ClaimExpired(Key),
     /// The change feed does not continue from the requested revision: the changes after it are no
     /// longer kept, or the store has not reached it. List again and watch from there.

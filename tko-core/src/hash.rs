@@ -43,7 +43,7 @@ impl ContentHash {
 }
 
 /// The bytes of a value as compact JSON.
-pub(crate) fn size_of_value(value: &Value) -> usize {
+pub fn size_of_value(value: &Value) -> usize {
     struct Counter(usize);
 
     impl std::io::Write for Counter {

@@ -151,12 +151,8 @@ impl<T: ?Sized> Registry<T> {
     /// Call it once for each kind of resource that triggers the handler. It drops all plugins, so
     /// add native handlers before plugins are set.
     #[must_use]
-    pub fn with(mut self, gvk: Gvk, name: &str, part: Arc<T>) -> Self {
-        let part = Handler {
-            name: name.into(),
-            handler: Ok(part),
-        };
-        self.native.push((Some(gvk), part));
+    pub fn with(mut self, gvk: Gvk, name: &str, handler: Arc<T>) -> Self {
+        self.native.push((Some(gvk), Handler::new(name, handler)));
         self.set_plugins(std::iter::empty());
         self
     }
@@ -165,12 +161,8 @@ impl<T: ?Sized> Registry<T> {
     ///
     /// Like [`with`](Self::with), it drops all plugins.
     #[must_use]
-    pub fn with_everywhere(mut self, name: &str, part: Arc<T>) -> Self {
-        let part = Handler {
-            name: name.into(),
-            handler: Ok(part),
-        };
-        self.native.push((None, part));
+    pub fn with_everywhere(mut self, name: &str, handler: Arc<T>) -> Self {
+        self.native.push((None, Handler::new(name, handler)));
         self.set_plugins(std::iter::empty());
         self
     }
@@ -194,19 +186,19 @@ impl<T: ?Sized> Registry<T> {
             by_gvk: HashMap::new(),
             everywhere: Vec::new(),
         };
-        for (gvk, part) in &self.native {
+        for (gvk, handler) in &self.native {
             match gvk {
                 Some(gvk) => table
                     .by_gvk
                     .entry(gvk.clone())
                     .or_default()
-                    .push(part.clone()),
-                None => table.everywhere.push(part.clone()),
+                    .push(handler.clone()),
+                None => table.everywhere.push(handler.clone()),
             }
         }
-        for (triggers, part) in plugins {
+        for (triggers, handler) in plugins {
             for gvk in triggers.into_iter().collect::<BTreeSet<_>>() {
-                table.by_gvk.entry(gvk).or_default().push(part.clone());
+                table.by_gvk.entry(gvk).or_default().push(handler.clone());
             }
         }
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
@@ -389,15 +381,9 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
             .plugin()
             .map(|plugin| plugin.triggers.clone())
             .unwrap_or_default();
-        let part = (self.make)(record).map_err(|error| error.chain().into());
+        let handler = (self.make)(record).map_err(|error| error.chain().into());
         let name = record.entity.key.id().into();
-        (
-            triggers,
-            Handler {
-                name,
-                handler: part,
-            },
-        )
+        (triggers, Handler { name, handler })
     }
 
     /// Sets the known plugins in the registry, in the order of their ids.

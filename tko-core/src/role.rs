@@ -19,10 +19,12 @@
 
 mod permissions;
 
+use permissions::READERS;
 pub use permissions::{PERMISSIONS, Permission, permission};
 
 use crate::api::{ApiCall, Guard};
 use crate::caller::Caller;
+use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::scope::Scope;
 use std::fmt;
@@ -116,27 +118,42 @@ impl Guard for RoleGuard {
         let Some(caller) = caller else {
             return Err(refusal(None, call, roles));
         };
-        let mut scopes = Vec::new();
-        for (name, scope) in caller.grants() {
-            if !roles.iter().any(|role| role.name() == name) {
-                continue;
-            }
-            match scope {
-                None => return Ok(Vec::new()),
-                // Fails closed: a role that cannot be restricted permits nothing within a scope.
-                Some(scope) => {
-                    let restricted = name.parse().is_ok_and(CallerRole::can_be_restricted);
-                    if restricted {
-                        scopes.push(scope.clone());
-                    }
-                }
-            }
+        match scopes_of(caller, roles) {
+            None => Ok(Vec::new()),
+            Some(scopes) if scopes.is_empty() => Err(refusal(Some(caller), call, roles)),
+            Some(scopes) => Ok(scopes),
         }
-        if scopes.is_empty() {
-            return Err(refusal(Some(caller), call, roles));
-        }
-        Ok(scopes)
     }
+}
+
+/// What a caller may read by [`PERMISSIONS`], for data that are read once for all callers.
+impl Caller {
+    /// Whether the caller may read everything.
+    pub fn reads_all(&self) -> bool {
+        scopes_of(self, READERS).is_none()
+    }
+
+    /// Whether the caller may read this entity.
+    pub fn reads(&self, entity: &Entity) -> bool {
+        scopes_of(self, READERS)
+            .is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(entity)))
+    }
+}
+
+/// The scopes within which a caller has any of these roles; `None` if it has one of them without a
+/// restriction.
+fn scopes_of(caller: &Caller, roles: &[CallerRole]) -> Option<Vec<Arc<Scope>>> {
+    let mut scopes = Vec::new();
+    for (name, scope) in caller.grants() {
+        if let Some(role) = roles.iter().find(|role| role.name() == name) {
+            let scope = scope?;
+            // Fails closed: a role that cannot be restricted permits nothing within a scope.
+            if role.can_be_restricted() {
+                scopes.push(scope.clone());
+            }
+        }
+    }
+    Some(scopes)
 }
 
 /// The message of a refusal: the caller, the call, and the missing role.
@@ -156,4 +173,47 @@ fn refusal(caller: Option<&Caller>, call: ApiCall<'_>, roles: &[CallerRole]) -> 
         call.description(),
         names.join(" or ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CallerRole::{Author, Viewer, Worker};
+    use crate::caller::Caller;
+    use crate::entity::{Entity, Facts};
+    use crate::id::{Key, SiteId};
+    use crate::pattern::Pattern;
+    use crate::scope::Scope;
+
+    fn site(id: &str) -> Entity {
+        let facts = Facts::Site {
+            template: None,
+            origin: None,
+        };
+        Entity::new(Key::Site(SiteId::new(id).expect("an id")), facts)
+    }
+
+    #[test]
+    fn a_caller_reads_what_any_of_its_roles_covers() {
+        let nobody = Caller::new("a").expect("a name");
+        let within = |caller: Caller, role: super::CallerRole, pattern: &str| {
+            let scope = Scope::new().site(Pattern::id(pattern).expect("a pattern"));
+            caller.role_within(role.name(), scope).expect("a role")
+        };
+        let south = within(nobody.clone(), Viewer, "south-*");
+        let both = within(south.clone(), Author, "north-*");
+        // This role cannot be restricted.
+        let worker = within(nobody.clone(), Worker, "south-*");
+        let all = both.clone().role(Viewer.name()).expect("a role");
+        for (caller, reads) in [
+            (nobody, [false, false, false]),
+            (worker, [false, false, false]),
+            (south, [true, false, false]),
+            (both, [true, true, false]),
+            (all, [true, true, true]),
+        ] {
+            let sites = ["south-1", "north-1", "east-1"].map(site);
+            assert_eq!(sites.each_ref().map(|site| caller.reads(site)), reads);
+            assert_eq!(caller.reads_all(), reads == [true; 3]);
+        }
+    }
 }

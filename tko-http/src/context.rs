@@ -8,8 +8,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tko_core::role::permission;
-use tko_core::{Admission, Caller, DataApi, Entity, Error, Kind, Scope};
+use tko_core::{Admission, Caller, DataApi, Error};
 use tko_serve::{Authenticate, Workshop};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -80,35 +79,23 @@ impl FromRequestParts<SharedContext> for ApiCaller {
 }
 
 impl ApiCaller {
-    /// The parts of the data that the caller may read, if not all. Counts that are shared by all
-    /// callers must not be shown to a restricted caller.
-    pub(crate) fn scopes(&self) -> Option<Vec<Arc<Scope>>> {
-        let readers = permission("list", Some(Kind::Deployment)).map_or(&[][..], |row| row.roles);
-        let mut scopes = Vec::new();
-        for (name, scope) in self.caller.grants() {
-            if readers.iter().any(|role| role.name() == name) {
-                scopes.push(scope?.clone());
-            }
-        }
-        Some(scopes)
+    /// Whether the caller may read everything. Counts that are shared by all callers must not be
+    /// shown to others.
+    pub(crate) fn reads_all(&self) -> bool {
+        self.caller.reads_all()
     }
 
     /// Refuses a caller who may not read everything.
     ///
     /// # Errors
     /// [`Forbidden`](Error::Forbidden).
-    pub(crate) fn reads_all(&self) -> Result<(), Error> {
-        match self.scopes() {
-            None => Ok(()),
-            Some(_) => Err(Error::Forbidden(format!(
-                "{} may read a part of the data; this is about all of it",
-                self.caller
-            ))),
+    pub(crate) fn require_all(&self) -> Result<(), Error> {
+        if self.reads_all() {
+            return Ok(());
         }
+        Err(Error::Forbidden(format!(
+            "{} may read a part of the data; this is about all of it",
+            self.caller
+        )))
     }
-}
-
-/// Whether one of the scopes covers an entity; `None` covers everything.
-pub(crate) fn covers(scopes: Option<&[Arc<Scope>]>, entity: &Entity) -> bool {
-    scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(entity)))
 }

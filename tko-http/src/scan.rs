@@ -48,7 +48,7 @@ pub(crate) async fn page(
         select: &list.select,
     };
     // The index has deployments that a restricted caller must not see.
-    if !indexed.is_indexed() || caller.scopes().is_some() {
+    if !indexed.is_indexed() || !caller.reads_all() {
         return scanned(api, list, filter).await;
     }
     let Some(revision) = caught_up(context, api).await? else {

@@ -96,10 +96,9 @@ fn list(resources: usize) -> ResourceList {
                 {"name": "main", "image": "registry.example.com/gateway:v1.2.3"},
             ]}}},
         });
-        Item {
-            origin: Some(number),
-            ..Item::new(value)
-        }
+        let mut item = Item::new(value);
+        item.origin = Some(number);
+        item
     });
     ResourceList {
         items: items.collect(),
@@ -188,10 +187,10 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// Admits every package.
-struct Open;
+struct AdmitAll;
 
 #[tko_core::async_trait]
-impl Admission for Open {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
         Ok(Vec::new())
     }
@@ -202,7 +201,7 @@ async fn equal_input() {
     const DEPLOYMENTS: usize = 10_000;
     let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
     let ids = Arc::new(TimeOrderedIds);
-    let store = Arc::new(Store::new(Arc::new(memory), Arc::new(Open), ids));
+    let store = Arc::new(Store::new(Arc::new(memory), Arc::new(AdmitAll), ids));
     let results = Arc::new(ResultCache::new(64 << 20));
     let gvk = Gvk::of("apps/v1", "Deployment");
     let id = PluginId::new(PluginType::Prepare, "namespace").expect("an id");

@@ -24,6 +24,7 @@ const MOST_RESULTS: usize = 10_000;
 
 /// One resource of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Item {
     /// The whole resource: a map with `apiVersion`, `kind` and `metadata.name`.
     pub value: Value,

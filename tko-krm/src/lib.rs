@@ -35,7 +35,6 @@ mod snapshot;
 mod stored;
 mod table;
 mod validation;
-mod visibility;
 mod watch;
 mod write;
 

@@ -1,14 +1,11 @@
 //! The `Ready` condition, which sums up the others for `kubectl wait` and kstatus.
 
 use crate::stored::StoredMetadata;
-use tko_core::entity::{PREPARED, SCHEDULED};
+use tko_core::entity::{PREPARED, REMOVED, SCHEDULED};
 use tko_core::{Condition, Deployment, Entity, Facts};
 
 /// The kind of the condition.
 pub(crate) const READY: &str = "Ready";
-
-/// The reason of a stored condition of a deployment that left a site.
-const REMOVED: &str = "Removed";
 
 /// The `Ready` condition of an entity; `None` for kinds that have none.
 ///

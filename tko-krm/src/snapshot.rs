@@ -7,7 +7,6 @@ use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::{Batch, DenseChanges, WatchFeed, before};
 use crate::object;
 use crate::selector::ObjectSelector;
-use crate::visibility::is_visible;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tko_core::{Caller, Cursor, DataApi, Error, Key, Kind, List, Record, Revision, Want};
@@ -82,9 +81,8 @@ impl StateReader<'_> {
                 let found = items.binary_search_by(|record| record.entity.key.cmp(&key));
                 let old = before(&**feed.data(), &key, first).await;
                 let old = old.map_err(|error| KrmFailure::from_change(&error, too_old()))?;
-                let old = old.filter(|record| {
-                    selector.matches(record) && is_visible(caller, &record.entity)
-                });
+                let old =
+                    old.filter(|record| selector.matches(record) && caller.reads(&record.entity));
                 match (found, old) {
                     (Ok(place), Some(old)) => items[place] = old,
                     (Ok(place), None) => {

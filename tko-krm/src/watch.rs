@@ -15,7 +15,6 @@ use crate::request::ApiRequest;
 use crate::resource::ResourceType;
 use crate::selector::ObjectSelector;
 use crate::snapshot::StateReader;
-use crate::visibility::{is_restricted, is_visible};
 use axum::body::Body;
 use bytes::Bytes;
 use events::EventWriter;
@@ -355,10 +354,9 @@ impl Watching {
         if change.record.entity.key.kind() != selector.kind() {
             return Ok(());
         }
-        let shows =
-            |record: &Record| selector.matches(record) && is_visible(&self.caller, &record.entity);
+        let shows = |record: &Record| selector.matches(record) && self.caller.reads(&record.entity);
         let is = !change.is_gone && shows(&change.record);
-        let depends = selector.can_change() || is_restricted(&self.caller);
+        let depends = selector.can_change() || !self.caller.reads_all();
         let before = if change.is_gone {
             Some(change.record.clone())
         } else if change.is_new {

@@ -4,6 +4,7 @@ use crate::apply::ApplyReport;
 use crate::failure::shown;
 use crate::health::Health;
 use std::fmt::Write;
+use tko_core::entity::REMOVED;
 use tko_core::{Condition, Entity, Error};
 
 /// The kind of the condition that says whether the objects are healthy.
@@ -59,7 +60,7 @@ pub(crate) fn unknown(entity: &Entity) -> Condition {
 /// The deployment was removed from the site.
 pub(crate) fn removed(entity: &Entity, site: &str) -> Condition {
     let message = format!("removed from site {site}");
-    Condition::new(READY, false, "Removed", message, entity.generation)
+    Condition::new(READY, false, REMOVED, message, entity.generation)
 }
 
 /// The part of a report about the objects of a site or of one deployment.

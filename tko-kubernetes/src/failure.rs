@@ -4,6 +4,9 @@ use kube::core::Status;
 use std::fmt;
 use std::time::Duration;
 
+/// The annotation of a site's cluster resource that takes fields over from other managers.
+pub(crate) const FORCE: &str = "nephio.org/force-conflicts";
+
 /// Maximum length of a message of a cluster in an error, in bytes.
 const MAX_MESSAGE: usize = 600;
 
@@ -150,8 +153,7 @@ impl fmt::Display for ManagerConflict<'_> {
         write!(
             f,
             "; let the other manager give up the fields, remove them from the package, or take them \
-             over: annotate the site's cluster resource with {}: \"true\"",
-            crate::target::FORCE
+             over: annotate the site's cluster resource with {FORCE}: \"true\""
         )
     }
 }

@@ -1,11 +1,9 @@
 //! Finds the cluster of a site.
 
+use crate::failure::FORCE;
 use crate::kinds::is_name;
 use serde_json::Value;
 use tko_core::{Error, Gvk, Package, Resource, Result};
-
-/// The annotation of a site's cluster resource that takes fields over from other managers.
-pub(crate) const FORCE: &str = "nephio.org/force-conflicts";
 
 /// The group of Cluster API.
 pub(crate) const CLUSTER_API: &str = "cluster.x-k8s.io";

@@ -37,27 +37,27 @@ tko.prepare(prepare)
 ";
 
 /// Admits every package.
-struct Anything;
+struct AdmitAll;
 
 #[async_trait]
-impl Admission for Anything {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> tko_core::Result<Vec<Violation>> {
         Ok(Vec::new())
     }
 }
 
-struct Bench {
+struct PluginCalls {
     store: Store<Memory>,
     target: Identifier,
 }
 
-impl Bench {
+impl PluginCalls {
     fn new() -> Self {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         Self {
             store: Store::new(
                 Arc::new(memory),
-                Arc::new(Anything),
+                Arc::new(AdmitAll),
                 Arc::new(TimeOrderedIds),
             ),
             target: Identifier::new(Gvk::new("example.org", "v1", "Port"), "n3"),
@@ -146,23 +146,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let python = arguments.next().unwrap_or_else(|| "python3".to_owned());
     let calls: usize = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
     let more: usize = arguments.next().map_or(Ok(0), |text| text.parse())?;
-    let bench = Bench::new();
+    let plugins = PluginCalls::new();
     let settings = CommandSettings::default();
     let (command, worker) = (
         CommandExecutor::new(settings.clone()),
         WorkerExecutor::new(settings),
     );
-    let cold = bench.preparer(&command, &python).await?;
-    let warm = bench.preparer(&worker, &python).await?;
-    let small = bench.deployment(0).await?;
-    let large = bench.deployment(80_000).await?;
-    bench.time(&*warm, &small, 1).await?;
+    let cold = plugins.preparer(&command, &python).await?;
+    let warm = plugins.preparer(&worker, &python).await?;
+    let small = plugins.deployment(0).await?;
+    let large = plugins.deployment(80_000).await?;
+    plugins.time(&*warm, &small, 1).await?;
     let (mut colds, mut warms, mut larges) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let each = calls / ROUNDS;
     for _ in 0..ROUNDS {
-        colds += bench.time(&*cold, &small, each).await?;
-        warms += bench.time(&*warm, &small, each).await?;
-        larges += bench.time(&*warm, &large, each).await?;
+        colds += plugins.time(&*cold, &small, each).await?;
+        warms += plugins.time(&*warm, &small, each).await?;
+        larges += plugins.time(&*warm, &large, each).await?;
     }
     let calls = each * ROUNDS;
     let (cold_ms, warm_ms) = (milliseconds(colds, calls), milliseconds(warms, calls));
@@ -182,7 +182,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     if more > 0 {
         let before = resident()?;
-        bench.time(&*warm, &small, more).await?;
+        plugins.time(&*warm, &small, more).await?;
         let after = resident()?;
         println!("memory before {more} calls: {before} KiB, after them: {after} KiB");
         if after > before + 16 * 1024 {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 /// Settings of [`CommandExecutor`](crate::CommandExecutor), and of the calls of other executors.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CommandSettings {
     /// Address of the data API for plugins. Default: none.
     pub grpc: Option<Grpc>,

@@ -105,10 +105,9 @@ async fn a_child_left_behind_does_not_delay_the_call() {
 
 #[tokio::test]
 async fn a_hanging_plugin_does_not_delay_others() {
-    let fixture = Fixture::with(CommandSettings {
-        concurrency: std::num::NonZeroUsize::MIN,
-        ..CommandSettings::default()
-    });
+    let mut settings = CommandSettings::default();
+    settings.concurrency = std::num::NonZeroUsize::MIN;
+    let fixture = Fixture::with(settings);
     let (_folder, file) = ids();
     let program = plugin("hang_hard.py");
     let hanging = [&*program, text(&file)];

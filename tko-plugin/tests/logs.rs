@@ -73,10 +73,9 @@ fn channels() -> [LogChannel; 3] {
 async fn each_line_becomes_an_event_on_every_channel() {
     let (events, _listening) = Events::listen();
     for log_channel in channels() {
-        let fixture = Fixture::with(CommandSettings {
-            log_channel,
-            ..CommandSettings::default()
-        });
+        let mut settings = CommandSettings::default();
+        settings.log_channel = log_channel;
+        let fixture = Fixture::with(settings);
         let deployment = fixture.deployment(vec![network()]).await;
         let preparer = fixture.preparer(&[&plugin("logs.py")]).await;
         let answer = fixture.call(&*preparer, &deployment).await;
@@ -136,10 +135,9 @@ async fn log_lines_of_a_scheduler_name_the_site() {
 #[tokio::test]
 async fn too_many_lines_are_counted_instead() {
     let (events, _listening) = Events::listen();
-    let fixture = Fixture::with(CommandSettings {
-        log: 1000,
-        ..CommandSettings::default()
-    });
+    let mut settings = CommandSettings::default();
+    settings.log = 1000;
+    let fixture = Fixture::with(settings);
     let script = "cat > /dev/null; for n in $(seq 50); do echo $n >&2; done; echo '{}'";
     let answer = fixture.prepare(&["sh", "-c", script]).await;
     assert!(answer.is_ok(), "{answer:?}");
@@ -157,7 +155,9 @@ async fn a_log_may_be_closed_and_opened_again() {
         "socket.create_connection(call['logAddressPort'].split(':')).sendall(line.encode())",
         "socket.create_connection(('::1', call['logAddressPort'].split(':')[-1])).sendall(line.encode())",
     ]) {
-        let fixture = Fixture::with(CommandSettings { log_channel, ..CommandSettings::default() });
+        let mut settings = CommandSettings::default();
+        settings.log_channel = log_channel;
+        let fixture = Fixture::with(settings);
         let script = format!(
             "import json, socket, sys\ncall = json.load(sys.stdin)\nfor n in range(20):\n  line = str(n)\n  {write}\nprint('{{}}')"
         );

@@ -82,10 +82,8 @@ async fn a_package_larger_than_a_pipe_makes_the_round_trip() {
 #[tokio::test]
 async fn python_programs_find_the_python_environment_first() {
     let environment = tempfile::tempdir().expect("a folder");
-    let settings = CommandSettings {
-        python_env: Some(environment.path().to_owned()),
-        ..CommandSettings::default()
-    };
+    let mut settings = CommandSettings::default();
+    settings.python_env = Some(environment.path().to_owned());
     let fixture = Fixture::with(settings);
     // The environment does not exist; any Python will do.
     let echoed = fixture.failure(&[&plugin("echo.py")]).await;
@@ -104,10 +102,8 @@ async fn python_programs_find_the_python_environment_first() {
 #[tokio::test]
 async fn concurrent_processes_stay_within_the_limit() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = CommandSettings {
-        concurrency: NonZeroUsize::MIN,
-        ..CommandSettings::default()
-    };
+    let mut settings = CommandSettings::default();
+    settings.concurrency = NonZeroUsize::MIN;
     let fixture = Fixture::with(settings);
     // Fails if another process is between `mkdir` and `rmdir`.
     let script = "mkdir \"$0\" && cat > /dev/null && sleep 0.05 && rmdir \"$0\" && echo '{}'";

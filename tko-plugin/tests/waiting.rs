@@ -11,21 +11,19 @@ use tokio::time::Instant;
 
 /// A pool of one process.
 fn pool_of_one() -> WorkerPoolSettings {
-    WorkerPoolSettings {
-        size: NonZeroUsize::MIN,
-        // Longer than the time that these tests let pass at once.
-        health: Duration::from_hours(1),
-        ..WorkerPoolSettings::default()
-    }
+    let mut pool = WorkerPoolSettings::default();
+    pool.size = NonZeroUsize::MIN;
+    // Longer than the time that these tests let pass at once.
+    pool.health = Duration::from_hours(1);
+    pool
 }
 
 /// Settings with which a call that hangs keeps its only process for longer than others wait.
 fn patient() -> CommandSettings {
-    CommandSettings {
-        concurrency: NonZeroUsize::MIN,
-        grace: PATIENCE,
-        ..CommandSettings::default()
-    }
+    let mut settings = CommandSettings::default();
+    settings.concurrency = NonZeroUsize::MIN;
+    settings.grace = PATIENCE;
+    settings
 }
 
 /// The error of a call while another one hangs, and how long the call took. The plugin writes the

@@ -24,10 +24,8 @@ impl Pool {
     }
 
     fn with(change: impl FnOnce(&mut WorkerPoolSettings)) -> Self {
-        let mut pool = WorkerPoolSettings {
-            size: NonZeroUsize::MIN,
-            ..WorkerPoolSettings::default()
-        };
+        let mut pool = WorkerPoolSettings::default();
+        pool.size = NonZeroUsize::MIN;
         change(&mut pool);
         let settings = CommandSettings::default();
         Self {
@@ -498,10 +496,8 @@ async fn dropping_the_handler_stops_its_processes() {
 
 #[tokio::test]
 async fn workers_have_a_clean_environment() {
-    let settings = CommandSettings {
-        environment: vec!["CARGO_PKG_N*".to_owned()],
-        ..CommandSettings::default()
-    };
+    let mut settings = CommandSettings::default();
+    settings.environment = vec!["CARGO_PKG_N*".to_owned()];
     let fixture = Fixture::workers(settings, WorkerPoolSettings::default());
     let words = fixture
         .failure(&[&plugin("worker.py"), "environment"])

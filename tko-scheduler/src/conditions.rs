@@ -4,7 +4,7 @@
 //! attempts, or times: those are in the site's due work.
 
 use crate::manifests::CONDITION;
-use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
+use tko_core::entity::{NO_SCHEDULER, REMOVAL_FAILED, REMOVED, SCHEDULED};
 use tko_core::{Condition, Entity, Key, Record, SiteId};
 use tko_worker::shortened;
 
@@ -32,12 +32,7 @@ pub(crate) fn site_scheduled(site: &Entity) -> Condition {
 
 /// A deployment was removed from the site.
 pub(crate) fn removed(entity: &Entity, site: &SiteId) -> Condition {
-    scheduling(
-        entity,
-        false,
-        "Removed",
-        &format!("removed from site {site}"),
-    )
+    scheduling(entity, false, REMOVED, &format!("removed from site {site}"))
 }
 
 /// The condition of a deployment that waits until its old site has reported it as removed.
@@ -69,7 +64,7 @@ pub(crate) fn failed_on(entity: &Entity, site: &SiteId, why: &str) -> Condition 
 /// The condition of a deployment that could not be removed. It is unknown whether it still runs.
 pub(crate) fn removal_failed(entity: &Entity, site: &SiteId, why: &str) -> Condition {
     let message = format!("not removed from site {site} yet: {why}");
-    scheduling(entity, None, "RemovalFailed", &message)
+    scheduling(entity, None, REMOVAL_FAILED, &message)
 }
 
 /// The condition of a site that no scheduler serves; `removed` deployments therefore stay on it.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
-use tko_conformance::{BackendCall, Between, CallObserver};
+use tko_conformance::{BackendCall, Between, CallObserver, TokioClock};
 use tko_core::{Condition, Error, Gvk, Registry, Result, ScheduleCall, Scheduler, Want};
 use tko_scheduler::ScheduleSettings;
 use tko_worker::WorkerSettings;
-use world::{Act, TokioClock, World, config, key, placed};
+use world::{Act, World, config, key, placed};
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_retried_and_reported_on_the_site_and_its_deployments() {
@@ -96,7 +96,7 @@ impl CallObserver for FailedCommit {
 #[tokio::test(start_paused = true)]
 async fn a_site_that_recovers_resyncs_whichever_commit_fails() {
     for passing in 0..5 {
-        let clock = TokioClock::start();
+        let clock = Arc::new(TokioClock::new());
         let memory = Memory::new(clock.clone(), MemorySettings::default());
         let faulty = Arc::new(FailedCommit(AtomicUsize::new(FailedCommit::NEVER)));
         let backend = Between::new(memory, faulty.clone());

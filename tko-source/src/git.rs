@@ -2,16 +2,16 @@
 
 use crate::budget::{ReadBudget, bad};
 use crate::folder;
+use crate::git_command::git_command;
 use crate::package::SourceFile;
 use crate::reader::blocking;
 use crate::source::user_information;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use tko_core::{Error, Result};
 use tokio::process::Command;
 
-/// Parts of git's messages about network errors, in the language of `LC_ALL=C`.
+/// Parts of git's messages about network errors, in English.
 const NETWORK: [&str; 5] = [
     "Could not resolve host",
     "Connection refused",
@@ -48,7 +48,7 @@ pub(crate) async fn files(
 }
 
 async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &ReadBudget) -> Result<()> {
-    let mut clone = Command::new("git");
+    let mut clone = Command::from(git_command("git"));
     clone.args(["clone", "--quiet", "--depth", "1", "--no-tags"]);
     if let Some(revision) = revision {
         clone.arg(format!("--branch={revision}"));
@@ -57,10 +57,6 @@ async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &ReadBudg
         .arg("--")
         .arg(url)
         .arg(into)
-        .env("GIT_TERMINAL_PROMPT", "0")
-        // The messages in `NETWORK` are those of this language.
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
         .await

@@ -9,6 +9,8 @@ mod credentials;
 mod folder;
 #[cfg(feature = "git")]
 mod git;
+#[cfg(feature = "git")]
+mod git_command;
 #[cfg(feature = "http")]
 mod http;
 mod kpt;
@@ -24,6 +26,9 @@ pub use budget::SourceProgress;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use credentials::SourceCredentials;
+#[cfg(feature = "git")]
+#[cfg_attr(docsrs, doc(cfg(feature = "git")))]
+pub use git_command::git_command;
 pub use limits::SourceLimits;
 pub use lines::line_offset;
 pub use package::{SourceFile, package_of};

@@ -50,10 +50,10 @@ impl Ids for NumberedIds {
 }
 
 /// Admits everything.
-struct AdmitsAll;
+struct AdmitAll;
 
 #[async_trait]
-impl Admission for AdmitsAll {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
         Ok(Vec::new())
     }
@@ -70,7 +70,7 @@ impl TestStore {
     pub(crate) fn empty() -> Self {
         let backend = Arc::new(Memory::new(Arc::new(StillClock), MemorySettings::default()));
         let ids = Arc::new(NumberedIds::default());
-        let store = Store::new(backend.clone(), Arc::new(AdmitsAll), ids);
+        let store = Store::new(backend.clone(), Arc::new(AdmitAll), ids);
         Self {
             backend,
             store: Arc::new(store),

@@ -25,10 +25,10 @@ const PID_FILE: &str = "TKO_TUI_TEST_PID";
 const TIME: Duration = Duration::from_mins(1);
 
 /// Admits everything.
-struct AdmitsAllPackages;
+struct AdmitAll;
 
 #[async_trait]
-impl Admission for AdmitsAllPackages {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
         Ok(Vec::new())
     }
@@ -64,7 +64,7 @@ async fn dashboard_program() {
     };
     let backend = Memory::new(Arc::new(FixedClock), MemorySettings::default());
     let ids = Arc::new(OneId);
-    let store = Store::new(Arc::new(backend), Arc::new(AdmitsAllPackages), ids);
+    let store = Store::new(Arc::new(backend), Arc::new(AdmitAll), ids);
     let id = SiteId::new("lab/1").expect("an id");
     let site = NewSite::new(id, Package::default());
     store.register_site(site).await.expect("registered");

@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 use std::collections::HashMap;
+use tko_core::hash::size_of_value;
 
 /// Maximum nesting of lists and maps in a resource or schema.
 ///
@@ -73,7 +74,7 @@ pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
     if !is_shallow(document) {
         return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
     }
-    let size = size(document);
+    let size = size_of_value(document);
     if size > MAX_SCHEMA_BYTES {
         return Err(format!(
             "it is {size} bytes long; the limit is {MAX_SCHEMA_BYTES}"
@@ -95,27 +96,6 @@ pub(crate) fn check_schema(document: &Value) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Returns the size of a value in bytes of JSON.
-pub(crate) fn size(value: &Value) -> usize {
-    let mut size = Counter(0);
-    // Counting cannot fail.
-    let _ = serde_json::to_writer(&mut size, value);
-    size.0
-}
-
-struct Counter(usize);
-
-impl std::io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Lengths of the reference chains that apply in one place, keyed by the address of the first

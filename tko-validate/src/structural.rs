@@ -2,10 +2,10 @@
 //! server uses before it validates a resource. It removes nulls, applies defaults, and evaluates
 //! rules.
 
-use crate::guard;
 use crate::rules::CelRule;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use tko_core::hash::size_of_value;
 
 /// Maximum number of bytes that the defaults of one resource may add. Defaults apply to every item
 /// of a list, so a small resource could otherwise become a huge one.
@@ -245,7 +245,7 @@ impl Structural {
 
     fn put_default(&self, value: &mut Value, left: &mut usize) -> Result<(), TooManyDefaults> {
         if let Some(default) = &self.default {
-            let size = guard::size(default);
+            let size = size_of_value(default);
             *left = left.checked_sub(size).ok_or(TooManyDefaults)?;
             *value = default.clone();
         }

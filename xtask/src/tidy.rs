@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use syn::visit::{self, Visit};
+use syn::{Attribute, Ident, Item};
 
 /// Maximum number of lines of a source file.
 const MOST_LINES: usize = 600;
@@ -218,27 +220,50 @@ fn files_with(endings: &[&str]) -> Vec<(String, String)> {
 }
 
 fn is_test(path: &str) -> bool {
-    ["/tests/", "/tests.rs", "/benches/", "/examples/"]
-        .iter()
-        .any(|part| path.contains(part))
+    [
+        "/tests/",
+        "/tests.rs",
+        "/src/fixture.rs",
+        "/benches/",
+        "/examples/",
+    ]
+    .iter()
+    .any(|part| path.contains(part))
 }
 
-/// Names of the types that a file declares outside functions and inline modules.
+/// Names of the types that a file declares, also within functions and inline modules. Those of
+/// tests are left out.
 fn types(text: &str) -> Vec<String> {
-    let name = |line: &str| {
-        let line = match line.strip_prefix("pub") {
-            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
-            Some(rest) => rest.strip_prefix(' ')?,
-            None => line,
+    let mut names = TypeNames::default();
+    names.visit_file(&syn::parse_file(text).expect("sources compile"));
+    names.0
+}
+
+#[derive(Default)]
+struct TypeNames(Vec<String>);
+
+impl<'ast> Visit<'ast> for TypeNames {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let name = match item {
+            Item::Mod(module) if module.attrs.iter().any(is_for_tests) => return,
+            Item::Enum(item) => Some(&item.ident),
+            Item::Struct(item) => Some(&item.ident),
+            Item::Trait(item) => Some(&item.ident),
+            Item::Type(item) => Some(&item.ident),
+            Item::Union(item) => Some(&item.ident),
+            _ => None,
         };
-        let (keyword, rest) = line.split_once(' ')?;
-        let end = rest
-            .find(|c: char| !c.is_alphanumeric())
-            .unwrap_or(rest.len());
-        let is_type = ["struct", "enum", "trait", "type", "union"].contains(&keyword);
-        (is_type && end > 0).then(|| rest[..end].to_owned())
-    };
-    text.lines().filter_map(name).collect()
+        self.0.extend(name.map(ToString::to_string));
+        visit::visit_item(self, item);
+    }
+}
+
+/// Whether this is `#[cfg(test)]`.
+fn is_for_tests(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("cfg")
+        && attribute
+            .parse_args::<Ident>()
+            .is_ok_and(|name| name == "test")
 }
 
 /// The workspace's packages, as `cargo metadata` describes them.
@@ -270,7 +295,9 @@ fn cargo(arguments: &[&str]) -> String {
 
 #[test]
 fn declarations_are_recognized() {
-    let text = "pub struct One;\npub(crate) enum Two<T> {\ntrait Three: Send {\n    struct Inner;\n\
-        // struct Comment\npub type Four = u8;\npub fn five() {}\nstructure Six\n";
-    assert_eq!(types(text), ["One", "Two", "Three", "Four"]);
+    let text = "pub struct One; pub(crate) enum Two<T> {} trait Three: Send { type Part; }
+        // struct Comment
+        fn four() { struct Five; } mod six { pub type Seven = u8; }
+        #[cfg(test)] mod tests { struct Eight; }";
+    assert_eq!(types(text), ["One", "Two", "Three", "Five", "Seven"]);
 }

@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
 
     // The preparer: works on the same API, and would also work through a client.
     let slice = Gvk::new("example.org", "v1", "Slice");
-    let registry = Registry::new().with(slice, "slices", Arc::new(Slices) as _);
+    let registry = Registry::new().preparer(slice, "slices", Arc::new(Slices));
     let preparing = PrepareController::new(api).with_registry(registry);
     let preparing = tokio::spawn(preparing.run(stop.clone()));
 

@@ -4,11 +4,11 @@ use crate::harness::Harness;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tko_conformance::BackendHarness;
+use tko_conformance::{AdmitAll, BackendHarness};
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
-    Admission, Backend, DataApi, DeploymentId, Key, Kind, NewDeployment, NewSite, NewTemplate,
-    Package, Result, Select, SiteId, Store, TemplateId, Violation, Want,
+    Backend, DataApi, DeploymentId, Key, Kind, NewDeployment, NewSite, NewTemplate, Package,
+    Select, SiteId, Store, TemplateId, Want,
 };
 use tko_preparer::PrepareController;
 use tko_worker::CancellationToken;
@@ -16,15 +16,6 @@ use tko_worker::CancellationToken;
 /// The sites and templates: more children than one step can make.
 const SITES: usize = 60;
 const TEMPLATES: usize = 10;
-
-struct AdmitsAnything;
-
-#[async_trait::async_trait]
-impl Admission for AdmitsAnything {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
 
 fn topology(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
@@ -98,7 +89,7 @@ async fn purged_children_of_a_tracked_topology_are_made_again() {
     let backend = harness.fresh(1_000_000).await;
     let store = Arc::new(Store::new(
         backend,
-        Arc::new(AdmitsAnything),
+        Arc::new(AdmitAll),
         Arc::new(TimeOrderedIds),
     ));
     let shutdown = CancellationToken::new();

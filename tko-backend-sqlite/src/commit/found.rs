@@ -19,9 +19,9 @@ use tko_core::{
     Timestamp, Token,
 };
 
-/// The position of the feed, and the last number.
+/// Where the next write continues: the last revision of the feed, and the last number.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Head {
+pub(super) struct WritePosition {
     pub(super) revision: u64,
     pub(super) number: u64,
     /// The version of the data. It changes when another process writes:
@@ -36,7 +36,7 @@ pub(super) struct FoundState {
     pub(super) work: BTreeMap<(Key, Stage), WorkItem>,
     /// The packages that are stored already.
     pub(super) bodies: HashSet<ContentHash>,
-    pub(super) head: Head,
+    pub(super) position: WritePosition,
     /// The lowest number of a dictionary.
     pub(super) lowest_dictionary: Option<i64>,
     holders: BTreeMap<Arc<str>, DeploymentId>,
@@ -252,7 +252,7 @@ impl FoundState {
         }
         match tag {
             0 => {
-                self.head = Head {
+                self.position = WritePosition {
                     revision: unsigned(row.try_get(1)?),
                     number: unsigned(row.try_get(2)?),
                     version: row.try_get(4)?,

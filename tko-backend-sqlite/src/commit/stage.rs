@@ -1,7 +1,7 @@
 //! Checks change sets by the rules, and collects what they write.
 
 use super::asked::AskedSet;
-use super::found::{FoundForSet, FoundState, Head};
+use super::found::{FoundForSet, FoundState, WritePosition};
 use super::write::SetWrite;
 use crate::pack::pack;
 use crate::signal::Touched;
@@ -13,20 +13,20 @@ use tko_core::{Change, Committed, Key, Outcome, Result, Revision, Stage, Timesta
 pub(crate) type SetAnswer = Result<(Committed, Touched)>;
 
 /// Checks sets that do not depend on each other, each with its changes. Returns what to write, the
-/// new head, and the answers.
+/// new position, and the answers.
 pub(super) fn stage_all(
     found: &FoundState,
     group: &[AskedSet],
     changes: impl IntoIterator<Item = Vec<Change>>,
     now: Timestamp,
-) -> (SetWrite, Head, Vec<SetAnswer>) {
-    let mut head = found.head;
+) -> (SetWrite, WritePosition, Vec<SetAnswer>) {
+    let mut position = found.position;
     let mut write = SetWrite::new(now);
     let sets = group.iter().zip(changes);
     let answers =
-        sets.map(|(asked, changes)| stage(found, asked, changes, &mut head, &mut write, now));
+        sets.map(|(asked, changes)| stage(found, asked, changes, &mut position, &mut write, now));
     let answers = answers.collect();
-    (write, head, answers)
+    (write, position, answers)
 }
 
 /// Checks one set, and adds what it writes. A refused set adds nothing.
@@ -34,7 +34,7 @@ fn stage(
     found: &FoundState,
     asked: &AskedSet,
     changes: Vec<Change>,
-    head: &mut Head,
+    position: &mut WritePosition,
     write: &mut SetWrite,
     now: Timestamp,
 ) -> SetAnswer {
@@ -43,7 +43,7 @@ fn stage(
         modification,
     } = found.of_set(asked, now);
     let (set, restored) = (&asked.set, &asked.restored);
-    let first = head.number + 1;
+    let first = position.number + 1;
     let count = changes.len() as u64;
     let versions: Vec<Version> = (first..)
         .zip(&changes)
@@ -58,19 +58,19 @@ fn stage(
     let mut committed = staged.committed();
     let mut touched = Touched::default();
     if !staged.steps.is_empty() {
-        head.number = last.unwrap_or_default().max(head.number + count);
+        position.number = last.unwrap_or_default().max(position.number + count);
     }
     for step in &mut staged.steps {
         if let Some(entity) = restored.get(step.key()) {
             step.after = Some(entity.clone());
         }
     }
-    let set_revision = Revision(head.revision + staged.steps.len() as u64);
+    let set_revision = Revision(position.revision + staged.steps.len() as u64);
     let mut exists: BTreeMap<Key, bool> = BTreeMap::new();
     for step in staged.steps {
-        head.revision += 1;
+        position.revision += 1;
         exists.insert(step.key().clone(), step.after.is_some());
-        let (revision, cause) = (Revision(head.revision), set.cause.as_deref());
+        let (revision, cause) = (Revision(position.revision), set.cause.as_deref());
         write.step(step, revision, set_revision, cause, &found.bodies);
         committed.revision = Some(revision);
         touched.revision = committed.revision;

@@ -73,10 +73,10 @@ async fn what_another_process_changed_since_the_read_is_not_overwritten() {
             other.commit(create("b")).await.expect("it is new");
         }
         let changes = group.iter().map(|asked| asked.changes.clone());
-        let (write, head, answers) = stage_all(&read, &group, changes, parts.clock.now());
+        let (write, position, answers) = stage_all(&read, &group, changes, parts.clock.now());
         assert!(answers[0].is_ok(), "{answers:?}");
         let dictionaries = HashMap::new();
-        let done = write.execute(connection, parts, &dictionaries, head, false);
+        let done = write.execute(connection, parts, &dictionaries, position, false);
         assert_eq!(done.await.expect("no fault"), written);
         let a = sqlx::query_scalar("SELECT count(*) FROM entity WHERE id = 'a'");
         let a: i64 = a.fetch_one(&mut other.connection).await.expect("a count");

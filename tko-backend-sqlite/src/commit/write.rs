@@ -1,6 +1,6 @@
 //! Writes the steps of change sets, in one round trip.
 
-use super::found::Head;
+use super::found::WritePosition;
 use crate::arena::{Arena, BlobPlace, RowList, signed};
 use crate::connect::SqliteParts;
 use crate::fault::SqlResult;
@@ -22,8 +22,7 @@ pub(crate) async fn add_triggers(connection: &mut SqliteConnection) -> SqlResult
 }
 
 /// Writes a group. The arguments: the arena; the lists by position; whether a list from
-/// [`USED_BODIES`] on has rows; the time; the new revision and number of the head; the version of
-/// the data.
+/// [`USED_BODIES`] on has rows; the time; the new revision and number; the version of the data.
 macro_rules! write_group {
     () => {
         "INSERT INTO written (arena, bodies, changes, rows, terms, works, used_bodies, \
@@ -248,14 +247,14 @@ impl SetWrite {
         self.rows[MODIFICATIONS].row().place(place).end();
     }
 
-    /// Writes everything. `head`: the new one, with the version of the data that were read.
+    /// Writes everything. `position`: the new one, with the version of the data that were read.
     /// `commit`: ends the transaction.
     pub(super) async fn execute(
         mut self,
         connection: &mut SqliteConnection,
         shared: &SqliteParts,
         dictionaries: &HashMap<TemplateId, Arc<BodyDictionary>>,
-        head: Head,
+        position: WritePosition,
         commit: bool,
     ) -> Result<GuardedWrite> {
         for (hash, (count, new)) in std::mem::take(&mut self.bodies) {
@@ -282,9 +281,9 @@ impl SetWrite {
         let written = query
             .bind(has_others)
             .bind(self.now.0)
-            .bind(signed(head.revision))
-            .bind(signed(head.number + self.term_count))
-            .bind(head.version)
+            .bind(signed(position.revision))
+            .bind(signed(position.number + self.term_count))
+            .bind(position.version)
             .execute(connection)
             .await;
         match written {

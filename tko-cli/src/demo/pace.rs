@@ -52,10 +52,10 @@ mod tests {
     use tko_core::{Admission, Package, Result, Violation, async_trait};
     use tokio::time::Instant;
 
-    struct Anything;
+    struct AdmitAll;
 
     #[async_trait]
-    impl Admission for Anything {
+    impl Admission for AdmitAll {
         async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
             Ok(Vec::new())
         }
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn packages_pass_one_after_the_other() {
-        let paced = PacedAdmission::new(Arc::new(Anything), 10);
+        let paced = PacedAdmission::new(Arc::new(AdmitAll), 10);
         let began = Instant::now();
         for _ in 0..21 {
             paced

@@ -9,10 +9,7 @@ use clap::Args;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tko_core::entity::{NO_SCHEDULER, SCHEDULED};
-use tko_core::{
-    Bulk, DataApi, DeploymentId, Entity, Error, Facts, Key, Kind, List, Select, SiteId, Token, Want,
-};
+use tko_core::{Bulk, DataApi, DeploymentId, Error, Key, Kind, List, Select, SiteId, Token, Want};
 
 /// Maximum number of ids that a dry run or a confirmation shows.
 const SHOWN: usize = 10;
@@ -68,7 +65,7 @@ impl RemovalPlan {
         let (mut first, mut is_placed) = (Vec::new(), false);
         while first.len() < SHOWN {
             let page = data.list(&list).await?;
-            is_placed |= page.items.iter().any(|r| is_held(&r.entity));
+            is_placed |= page.items.iter().any(|r| r.entity.is_held());
             first.extend(page.items.iter().map(|r| id_of(&r.entity.key)));
             list.after = page.next;
             if list.after.is_none() {
@@ -382,8 +379,8 @@ async fn still_deleting(
 async fn one(data: &dyn DataApi, key: &Key) -> anyhow::Result<RemovalPlan> {
     let record = data.get(key, Want::ROW).await?;
     let is_placed = match key {
-        Key::Site(id) => is_held(&record.entity) && has_deployments(data, id).await?,
-        _ => is_held(&record.entity),
+        Key::Site(id) => record.entity.is_held() && has_deployments(data, id).await?,
+        _ => record.entity.is_held(),
     };
     Ok(RemovalPlan {
         what: key.kind().to_string(),
@@ -397,17 +394,6 @@ async fn has_deployments(data: &dyn DataApi, site: &SiteId) -> tko_core::Result<
     let mut select = Select::all(Kind::Deployment);
     select.concerning = Some(site.clone());
     Ok(data.count(&select, 1, Want::ROW).await?.found > 0)
-}
-
-/// Whether a scheduler has to remove something from a site first.
-fn is_held(entity: &Entity) -> bool {
-    match &entity.facts {
-        Facts::Deployment(deployment) => deployment.placed.is_some(),
-        Facts::Site { .. } => entity
-            .condition(SCHEDULED)
-            .is_some_and(|condition| condition.reason != NO_SCHEDULER),
-        _ => false,
-    }
 }
 
 fn children(id: &DeploymentId) -> Select {

@@ -348,6 +348,27 @@ async fn refuse_if_in_use(postgres: &Postgres) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::LocationArgs;
+    use clap::Parser;
+    use tko_backend_sqlite::SqliteSync;
+
+    #[derive(Parser)]
+    struct LocationCommand {
+        #[command(flatten)]
+        location: LocationArgs,
+    }
+
+    #[test]
+    fn sqlite_syncs_every_commit_unless_a_flag_says_otherwise() {
+        for (flags, expected) in [
+            (&["tko"][..], SqliteSync::Full),
+            (&["tko", "--sync", "full"], SqliteSync::Full),
+            (&["tko", "--sync", "normal"], SqliteSync::Normal),
+        ] {
+            let parsed = LocationCommand::try_parse_from(flags).expect("flags");
+            let settings = parsed.location.sqlite_settings("tko.db".into());
+            assert_eq!(settings.sync, expected, "{flags:?}");
+        }
+    }
 
     /// A check or backup next to a server that keeps more than the default would otherwise delete
     /// the rest.

@@ -120,14 +120,12 @@ pub(crate) fn executors(
     ansible: AnsibleSettings,
     functions: KptSettings,
 ) -> Vec<Arc<dyn Executor>> {
-    let settings = tko_plugin::CommandSettings {
-        grpc: data.map(Grpc::from),
-        timeouts,
-        metrics: plugins.metrics.clone(),
-        policy: plugins.policy.clone(),
-        environment: plugins.environment.clone(),
-        ..tko_plugin::CommandSettings::default()
-    };
+    let mut settings = tko_plugin::CommandSettings::default();
+    settings.grpc = data.map(Grpc::from);
+    settings.timeouts = timeouts;
+    settings.metrics = plugins.metrics.clone();
+    settings.policy = plugins.policy.clone();
+    settings.environment.clone_from(&plugins.environment);
     let mut executors = program_executors(&settings, plugins);
     // Functions and playbooks run programs and containers, which a folder of programs cannot
     // restrict.

@@ -15,7 +15,8 @@ pub struct Permission {
     pub roles: &'static [CallerRole],
 }
 
-const READERS: &[CallerRole] = &[Viewer, Operator, Author, Worker, Admin];
+/// The roles that may make a call that reads.
+pub(super) const READERS: &[CallerRole] = &[Viewer, Operator, Author, Worker, Admin];
 const OPERATORS: &[CallerRole] = &[Operator, Admin];
 const AUTHORS: &[CallerRole] = &[Author, Admin];
 const WORKERS: &[CallerRole] = &[Worker, Admin];

@@ -17,7 +17,6 @@
 //! The call as a whole is not atomic. If it fails, the earlier chunks stay changed. A repeated call
 //! continues, because entities that were approved or deleted no longer match.
 
-use super::delete::is_held;
 use super::draft::{ChangeDraft, approval_condition};
 use super::{CHUNK, Store, TRIES};
 use crate::api::{Bulk, MAX_SKIPPED};
@@ -200,7 +199,7 @@ impl BulkVerb {
                 Self::Approve => approve(&mut draft, entity),
                 Self::Purge => {
                     draft.require(Require::Unreferenced(entity.key.clone()));
-                    if is_held(entity) {
+                    if entity.is_held() {
                         draft.mark_deleting(entity);
                     } else {
                         draft.delete(entity);

@@ -30,7 +30,7 @@ use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::entity::{Deployment, Entity, Facts, NO_SCHEDULER, Record, SCHEDULED, Want};
+use crate::entity::{Deployment, Entity, Facts, Record, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, Kind};
 use crate::pattern::Pattern;
@@ -52,18 +52,6 @@ enum DeletedBy {
     Scheduler,
     /// A worker that holds the claim of the deletion.
     Worker,
-}
-
-/// Whether a scheduler holds the entity, so that it cannot be removed yet: a deployment that is
-/// placed, or a site that was ever scheduled.
-pub(super) fn is_held(entity: &Entity) -> bool {
-    match &entity.facts {
-        Facts::Deployment(deployment) => deployment.placed.is_some(),
-        Facts::Site { .. } => entity
-            .condition(SCHEDULED)
-            .is_some_and(|condition| condition.reason != NO_SCHEDULER),
-        Facts::Template | Facts::Plugin(_) => false,
-    }
 }
 
 impl<B: Backend + ?Sized> Store<B> {
@@ -180,7 +168,7 @@ impl<B: Backend + ?Sized> Store<B> {
             draft.require(Require::At(key.clone(), entity.version));
             let placed = self.detach_some(&mut draft, &mut walk, key).await?;
             let more = !walk.is_done();
-            let held = placed || (is_held(entity) && by != DeletedBy::Scheduler);
+            let held = placed || (entity.is_held() && by != DeletedBy::Scheduler);
             if more || held {
                 if !entity.deleting {
                     draft.mark_deleting(entity);

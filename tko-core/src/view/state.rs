@@ -1,6 +1,6 @@
 //! [`DeploymentState`]: the progress of a deployment in one word, for lists, counts and colours.
 
-use crate::entity::{Condition, Entity, PREPARED, SCHEDULED};
+use crate::entity::{Condition, Entity, PREPARED, REMOVAL_FAILED, REMOVED, SCHEDULED};
 use crate::select::Select;
 
 /// Reasons of conditions that are false but need no action by a person: the work continues by
@@ -10,11 +10,8 @@ const IN_PROGRESS: [&str; 5] = [
     "AwaitingApproval",
     "Moving",
     "Scheduling",
-    "Removed",
+    REMOVED,
 ];
-
-/// The reason of a condition of a deployment that a scheduler cannot remove from its site.
-const REMOVAL_FAILED: &str = "RemovalFailed";
 
 /// The progress of a deployment. Each deployment has exactly one state.
 ///

@@ -64,7 +64,7 @@ impl FieldWriter<'_> {
 }
 
 /// Reads the fields of one message in order. Ends after the first error.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
 /// One field of a message.
 #[derive(Clone, Copy)]
@@ -81,7 +81,7 @@ enum FieldValue<'a> {
     Other,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     fn field(&mut self) -> Result<Field<'a>> {
         let (tag, wire) = decode_key(&mut self.0).map_err(garbled)?;
         let value = match wire {
@@ -103,7 +103,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
+impl<'a> Iterator for FieldReader<'a> {
     type Item = Result<Field<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -142,8 +142,8 @@ impl<'a> Field<'a> {
     }
 
     /// The fields of an embedded message.
-    pub(super) fn fields(self) -> Result<Fields<'a>> {
-        self.bytes().map(Fields)
+    pub(super) fn fields(self) -> Result<FieldReader<'a>> {
+        self.bytes().map(FieldReader)
     }
 
     /// Decodes an embedded generated message.
@@ -158,7 +158,7 @@ fn garbled(why: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{FieldWriter, Fields};
+    use super::{FieldReader, FieldWriter};
     use bytes::BytesMut;
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             });
             FieldWriter(&mut buffer).flag(2, true);
             let rest = buffer.strip_prefix(b"before").expect("it stays");
-            let fields: Vec<_> = Fields(rest).collect::<Result<_, _>>().expect("sound");
+            let fields: Vec<_> = FieldReader(rest).collect::<Result<_, _>>().expect("sound");
             let [message, flag] = fields[..] else {
                 panic!("{} fields", fields.len());
             };
@@ -190,11 +190,13 @@ mod tests {
         FieldWriter(&mut buffer).text(1, "ü");
         FieldWriter(&mut buffer).number(300, 1 << 40);
         for end in 1..buffer.len() {
-            let read: Result<Vec<_>, _> = Fields(&buffer[..end]).collect();
+            let read: Result<Vec<_>, _> = FieldReader(&buffer[..end]).collect();
             // Ends after a complete field, which is a valid message.
             assert_eq!(read.is_ok(), end == 4, "{end}");
         }
-        let fields: Vec<_> = Fields(&buffer).collect::<Result<_, _>>().expect("sound");
+        let fields: Vec<_> = FieldReader(&buffer)
+            .collect::<Result<_, _>>()
+            .expect("sound");
         assert!(fields[0].number().is_err() && fields[1].text().is_err());
         // Groups and numbers of fixed length, then an ordinary field.
         let odd = [
@@ -204,7 +206,7 @@ mod tests {
             &[0x20, 7],
         ];
         let odd = odd.concat();
-        let fields: Vec<_> = Fields(&odd).collect::<Result<_, _>>().expect("sound");
+        let fields: Vec<_> = FieldReader(&odd).collect::<Result<_, _>>().expect("sound");
         assert!(fields[..3].iter().all(|f| f.number().is_err()));
         assert_eq!(fields[3].number().ok(), Some(7));
         for bad in [
@@ -216,11 +218,11 @@ mod tests {
             &[0x08, 0x80],
             &[0x00, 0x00],
         ] {
-            let mut fields = Fields(bad);
+            let mut fields = FieldReader(bad);
             assert!(fields.next().is_some_and(|field| field.is_err()), "{bad:?}");
             assert!(fields.next().is_none(), "{bad:?}");
         }
-        let invalid = Fields(&[0x0a, 1, 0xff]).next().expect("one");
+        let invalid = FieldReader(&[0x0a, 1, 0xff]).next().expect("one");
         assert!(invalid.and_then(super::Field::text).is_err());
     }
 }

@@ -23,10 +23,10 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Admits every package.
-struct Open;
+struct AdmitAll;
 
 #[async_trait]
-impl Admission for Open {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
         Ok(Vec::new())
     }
@@ -43,7 +43,7 @@ impl World {
     pub(crate) fn new(settings: HelmSettings) -> Self {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let ids = Arc::new(TimeOrderedIds);
-        let store = Arc::new(Store::new(Arc::new(memory), Arc::new(Open), ids));
+        let store = Arc::new(Store::new(Arc::new(memory), Arc::new(AdmitAll), ids));
         let stop = CancellationToken::new();
         let limit = settings.timeout + PATIENCE;
         let charts = HelmPreparer::new(settings);

@@ -21,7 +21,7 @@ pub(super) async fn summary(
     let by = query.text("by")?;
     query.end()?;
     // A caller who may list all deployments may know how many there are.
-    caller.reads_all()?;
+    caller.require_all()?;
     let first = List::new(Select::all(Kind::Deployment)).limit(1);
     caller.api.list(&first).await?;
     let tally = context.feeds.tally();

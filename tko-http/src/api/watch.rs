@@ -74,7 +74,7 @@ pub(super) async fn watch(
         Some((event, current)) => (Some(event), current),
     };
     // A restricted caller gets events from the API, which leaves out what the caller may not see.
-    let ring = caller.scopes().is_none().then_some(ring);
+    let ring = caller.reads_all().then_some(ring);
     let source = match ring.as_ref().and_then(|ring| ring.read_after(after)) {
         Some(reader) => EventSource::Ring(reader),
         None => EventSource::Own(api.watch(Watch::new(select.clone(), after)), ring),

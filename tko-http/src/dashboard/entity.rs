@@ -120,7 +120,7 @@ pub(super) async fn page(
         can_change: shell.rights.may_change(kind) && !entity.deleting,
         can_retry: shell.rights.deployments && kind == Kind::Site,
         waits: super::retry::waits(&record, now),
-        show_states: kind != Kind::Plugin && caller.scopes().is_none(),
+        show_states: kind != Kind::Plugin && caller.reads_all(),
         states_label: if kind == Kind::Site {
             "What it is to run"
         } else {
@@ -140,7 +140,7 @@ pub(super) async fn page(
         has_package: kind != Kind::Plugin,
         is_plugin: kind == Kind::Plugin,
         failures: match &key {
-            Key::Plugin(id) if caller.scopes().is_none() => failures(&context, id.name(), now),
+            Key::Plugin(id) if caller.reads_all() => failures(&context, id.name(), now),
             _ => Vec::new(),
         },
         package: PackageView::new(

@@ -6,7 +6,7 @@
 
 use crate::api::collection;
 use crate::api::watch::{event, event_stream, watch_permit};
-use crate::context::{ApiCaller, SharedContext, covers};
+use crate::context::{ApiCaller, SharedContext};
 use crate::feed::{FeedItem, RingRead, RingReader};
 use crate::problem::HttpResult;
 use crate::query::ApiQuery;
@@ -14,9 +14,8 @@ use axum::extract::State;
 use futures_util::stream;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Entity, Error, Key, Kind, List, Scope, Select, SiteId, TemplateId};
+use tko_core::{Caller, Entity, Error, Key, Kind, List, Select, SiteId, TemplateId};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
@@ -120,7 +119,7 @@ pub(super) async fn events(
         changed: BTreeSet::new(),
         flush: None,
         more: 0,
-        scopes: caller.scopes(),
+        caller: caller.caller,
         context,
         scope,
         readers,
@@ -147,8 +146,7 @@ struct PageEvents {
     /// When the event with the changes is sent.
     flush: Option<Instant>,
     more: u64,
-    /// The parts of the data that the caller may read, if not all.
-    scopes: Option<Vec<Arc<Scope>>>,
+    caller: Caller,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -202,7 +200,7 @@ impl PageEvents {
             FeedItem::Gone { before, .. } => &before.entity,
             FeedItem::Bookmark { .. } => return,
         };
-        if !self.scope.concerns(entity) || !covers(self.scopes.as_deref(), entity) {
+        if !self.scope.concerns(entity) || !self.caller.reads(entity) {
             return;
         }
         let Some(id) = self.scope.shown(entity) else {
@@ -228,7 +226,7 @@ impl PageEvents {
         self.counts_due = false;
         self.next_counts = Instant::now() + BETWEEN_COUNTS;
         self.tally.borrow_and_update();
-        let counts = super::shell::counts(&self.context, self.scopes.is_some());
+        let counts = super::shell::counts(&self.context, !self.caller.reads_all());
         let [deployments, sites, templates, plugins] = counts;
         let revision = self.context.feeds.tally().revision().unwrap_or_default();
         let data = json!({

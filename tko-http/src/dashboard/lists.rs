@@ -152,7 +152,7 @@ pub(super) async fn page(
             }
         })
     };
-    let counts = caller.scopes().is_none();
+    let counts = caller.reads_all();
     let shown = Shown {
         now: shell.now,
         counts,
@@ -264,7 +264,7 @@ pub(super) async fn changed_rows(
         .collect::<Result<Vec<_>>>()?;
     let shown = Shown {
         now: caller.api.feed_position().await?.now,
-        counts: caller.scopes().is_none(),
+        counts: caller.reads_all(),
     };
     let api = &caller.api;
     let records: Vec<Result<Record>> = stream::iter(keys)

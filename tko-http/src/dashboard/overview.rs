@@ -119,7 +119,7 @@ pub(super) async fn page(
     query.end()?;
     let mut shell = Shell::new(&context, &caller, "Overview", "/", "all").await?;
     let activity = latest(&caller, ACTIVITY, shell.now).await;
-    let numbers = if caller.scopes().is_none() {
+    let numbers = if caller.reads_all() {
         Some(counted(&context, shell.now))
     } else {
         shell.notice = Some(Notice {

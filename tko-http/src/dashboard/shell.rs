@@ -97,7 +97,7 @@ impl Shell {
             now: position.now,
             rights: Rights::of(&caller.caller),
             active,
-            counts: counts(context, caller.scopes().is_some()),
+            counts: counts(context, !caller.reads_all()),
         })
     }
 

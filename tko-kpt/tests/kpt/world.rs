@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Admits every package.
-struct Open;
+struct AdmitAll;
 
 #[async_trait]
-impl Admission for Open {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
         Ok(Vec::new())
     }
@@ -44,7 +44,7 @@ impl World {
     pub(crate) fn new(settings: KptSettings) -> Self {
         let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
         let ids = Arc::new(TimeOrderedIds);
-        let store = Arc::new(Store::new(Arc::new(memory), Arc::new(Open), ids));
+        let store = Arc::new(Store::new(Arc::new(memory), Arc::new(AdmitAll), ids));
         Self::over(store, settings, None)
     }
 

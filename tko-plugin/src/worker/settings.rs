@@ -12,6 +12,7 @@ use tko_core::{Error, Result};
 /// A plugin changes them by properties whose names start with `_worker.`; see
 /// [`with_properties`](Self::with_properties).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WorkerPoolSettings {
     /// Maximum number of processes. They start when calls need them. Default: one per core, at
     /// least two, so that one hanging call does not block the others.

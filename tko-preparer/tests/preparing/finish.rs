@@ -144,7 +144,11 @@ async fn a_failure_is_reported_and_other_resources_are_prepared() {
         ("Idle", "Failed", "neither changed the package nor marked"),
         ("Stuck", "Failed", "without effects or new progress"),
         ("Flood", "Failed", "501"),
-        ("Bad", "Invalid", "Any bad: spec: is wrong"),
+        (
+            "Bad",
+            "Invalid",
+            "Any bad: spec.bad: must not be set; remove it",
+        ),
         ("Asks", "Waiting", "its preparer gave no reason"),
     ] {
         let w = world();
@@ -233,7 +237,9 @@ async fn an_incomplete_package_lists_every_violation_and_continues_once_correcte
     let id = w.deploy(vec![part("Need", "a"), part("Need", "b")]).await;
     let message = w.until_says(&id, PREPARED, "Invalid").await;
     assert!(
-        message.contains("Need a: spec: is wrong; Need b: spec: is wrong"),
+        message.contains(
+            "Need a: spec.value: is missing; set it; Need b: spec.value: is missing; set it"
+        ),
         "{message}"
     );
     w.edit(&id, |package| {

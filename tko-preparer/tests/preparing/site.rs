@@ -301,7 +301,10 @@ async fn an_invalid_provisioned_site_is_not_registered() {
         .deploy(vec![topo("Site", "one", &spec), part("Need", "n")])
         .await;
     let message = w.until_says(&id, PREPARED, "Invalid").await;
-    assert!(message.contains("Need n: spec: is wrong"), "{message}");
+    assert!(
+        message.contains("Need n: spec.value: is missing"),
+        "{message}"
+    );
     assert!(provisioned(&w).await.is_empty());
     assert_eq!(site_of(&w, &id, "one").await, None);
 }

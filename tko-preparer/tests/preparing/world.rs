@@ -3,35 +3,21 @@
 pub(crate) mod random;
 
 use crate::faulty::Faulty;
-use async_trait::async_trait;
-use futures_core::future::BoxFuture;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
-use tko_conformance::Between;
+use tko_conformance::{Between, Strict, TokioClock};
 use tko_core::{
-    Admission, Backend, Clock, Condition, DataApi, Deployment, DeploymentId, Executor, Ids, Key,
-    Kind, List, Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer, Record, Registry,
-    Result, Select, SiteId, Store, TemplateId, Timestamp, Violation, Want, WorkerApi,
+    Backend, Clock, Condition, DataApi, Deployment, DeploymentId, Executor, Ids, Key, Kind, List,
+    Metadata, NewDeployment, NewSite, NewTemplate, Package, Preparer, Record, Registry, Result,
+    Select, SiteId, Store, TemplateId, Want, WorkerApi,
 };
 use tko_preparer::{PrepareController, PrepareSettings};
 use tko_worker::CancellationToken;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-
-pub(crate) struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::default().plus(self.0.elapsed())
-    }
-
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(time))
-    }
-}
 
 #[derive(Default)]
 pub(crate) struct Counted(AtomicU64);
@@ -40,28 +26,6 @@ impl Ids for Counted {
     fn next(&self) -> DeploymentId {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
         DeploymentId::new(&format!("{number:012x}")).expect("digits")
-    }
-}
-
-/// Refuses `spec.bad`, and in complete packages a `Need` without `spec.value`.
-struct Strict;
-
-#[async_trait]
-impl Admission for Strict {
-    async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
-        let wrong = package.iter().filter(|resource| {
-            resource.get(&["spec", "bad"]).is_some()
-                || (complete
-                    && &*resource.gvk().kind == "Need"
-                    && resource.get(&["spec", "value"]).is_none())
-        });
-        Ok(wrong
-            .map(|resource| {
-                Violation::new("is wrong")
-                    .resource(resource.identifier().clone())
-                    .path("spec")
-            })
-            .collect())
     }
 }
 
@@ -76,7 +40,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn world() -> World {
-    let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     let ids = Arc::new(Counted::default());
     let memory = Memory::new(clock.clone(), MemorySettings::default());
     let faulty = Arc::new(Faulty::new());

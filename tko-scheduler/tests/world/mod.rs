@@ -2,52 +2,22 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use async_trait::async_trait;
-use futures_core::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
+use tko_conformance::{AdmitAll, TokioClock};
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Admission, Backend, Clock, Condition, DeploymentId, Entity, Error, Executor, Gvk, Ids, Key,
-    NewDeployment, NewPlugin, NewSite, Package, PluginId, PluginType, Preparer, Record, Registry,
-    Result, ScheduleCall, Scheduler, SiteId, Store, Timestamp, Validator, Violation, Want,
-    WorkerApi,
+    Backend, Clock, Condition, DeploymentId, Entity, Error, Executor, Gvk, Ids, Key, NewDeployment,
+    NewPlugin, NewSite, Package, PluginId, PluginType, Preparer, Record, Registry, Result,
+    ScheduleCall, Scheduler, SiteId, Store, Validator, Want, WorkerApi,
 };
 use tko_scheduler::{ScheduleController, ScheduleSettings};
 use tko_worker::CancellationToken;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
-
-/// Tokio's time, which tests can pause.
-pub struct TokioClock(Instant);
-
-impl TokioClock {
-    pub fn start() -> Arc<dyn Clock> {
-        Arc::new(Self(Instant::now()))
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(1_700_000_000_000_000).plus(self.0.elapsed())
-    }
-
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(time))
-    }
-}
-
-struct Anything;
-
-#[async_trait]
-impl Admission for Anything {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
 
 #[derive(Default)]
 struct Counted(AtomicU64);
@@ -207,14 +177,14 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let clock = TokioClock::start();
+        let clock = Arc::new(TokioClock::new());
         let memory = Memory::new(clock.clone(), MemorySettings::default());
         Self::over(clock, Arc::new(memory))
     }
 
     /// A fixture over a backend with this clock.
     pub fn over(clock: Arc<dyn Clock>, backend: Arc<dyn Backend>) -> Self {
-        let store = Store::new(backend, Arc::new(Anything), Arc::new(Counted::default()));
+        let store = Store::new(backend, Arc::new(AdmitAll), Arc::new(Counted::default()));
         Self {
             data: Arc::new(store),
             clock,

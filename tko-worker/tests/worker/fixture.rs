@@ -1,42 +1,19 @@
 //! A store in virtual time whose backend fails on request, and handlers that follow a script.
 
 use async_trait::async_trait;
-use futures_core::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
-use tko_conformance::{BackendCall, Between, CallObserver, CountedIds};
+use tko_conformance::{AdmitAll, BackendCall, Between, CallObserver, CountedIds, TokioClock};
 use tko_core::{
-    Admission, Backend, Claim, Clock, DataApi, Error, Key, NewSite, Outcome, Package, Result,
-    SiteId, Stage, Store, Timestamp, Violation, Want, Work,
+    Backend, Claim, DataApi, Error, Key, NewSite, Outcome, Package, Result, SiteId, Stage, Store,
+    Want, Work,
 };
 use tko_worker::{CancellationToken, Handle, Worker, WorkerSettings};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-
-/// Time that tokio's tests control.
-pub(crate) struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::default().plus(self.0.elapsed())
-    }
-
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(time))
-    }
-}
-
-struct AdmitAll;
-
-#[async_trait]
-impl Admission for AdmitAll {
-    async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
-        Ok(Vec::new())
-    }
-}
 
 /// A fault of one call of the backend.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +129,7 @@ impl Handle for Scripted {
     async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>> {
         let script = &self.script;
         let site = claim.work.key.id().to_owned();
-        let now = self.clock.0.elapsed().as_secs_f64();
+        let now = self.clock.elapsed().as_secs_f64();
         script
             .calls
             .lock()
@@ -207,7 +184,7 @@ impl Drop for Running {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let clock = Arc::new(TokioClock(Instant::now()));
+        let clock = Arc::new(TokioClock::new());
         let faults = Arc::new(Faults::default());
         let memory = Memory::new(clock.clone(), MemorySettings::default());
         let backend: Arc<dyn Backend> = Arc::new(Between::new(memory, faults.clone()));

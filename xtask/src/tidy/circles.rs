@@ -1,6 +1,7 @@
 //! Circles of files that import each other, as a test.
 
 use super::{is_test, sources};
+use proc_macro2::{TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
 use syn::{Item, UseTree, Visibility};
@@ -89,6 +90,40 @@ impl ImportReader {
         }
     }
 
+    fn take(&mut self, path: &[String]) {
+        if let [first, _, ..] = path
+            && ["crate", "super"].contains(&first.as_str())
+        {
+            self.taken.insert(self.within_crate(path));
+        }
+    }
+
+    /// The paths in the arguments of a macro, or in its rules.
+    fn take_tokens(&mut self, tokens: TokenStream) {
+        let mut path = Vec::new();
+        let mut colons = 0;
+        for token in tokens {
+            match token {
+                TokenTree::Punct(sign) if sign.as_char() == ':' => colons += 1,
+                TokenTree::Ident(name) => {
+                    if colons != 2 {
+                        self.take(&std::mem::take(&mut path));
+                    }
+                    colons = 0;
+                    path.push(name.to_string());
+                }
+                other => {
+                    self.take(&std::mem::take(&mut path));
+                    colons = 0;
+                    if let TokenTree::Group(group) = other {
+                        self.take_tokens(group.stream());
+                    }
+                }
+            }
+        }
+        self.take(&path);
+    }
+
     /// A path that begins with `crate`, `self` or `super`, from the root of the crate.
     fn within_crate(&self, path: &[String]) -> ModulePath {
         let mut from = self.module.clone();
@@ -108,12 +143,30 @@ impl ImportReader {
 }
 
 impl<'ast> Visit<'ast> for ImportReader {
+    /// `super` in an inline module is this file.
+    fn visit_item_mod(&mut self, inline: &'ast syn::ItemMod) {
+        self.module.push(inline.ident.to_string());
+        visit::visit_item_mod(self, inline);
+        self.module.pop();
+    }
+
+    /// An import within a function or an inline module.
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.tree(false, &mut Vec::new(), &item.tree);
+    }
+
+    /// `pub(in crate::a)` takes nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
-        if parts.first().is_some_and(|first| first == "crate") {
-            self.taken.insert(self.within_crate(&parts));
-        }
+        self.take(&parts);
         visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.take_tokens(call.tokens.clone());
+        visit::visit_macro(self, call);
     }
 }
 
@@ -232,7 +285,10 @@ fn circles_are_found_also_through_names_that_are_passed_on() {
         file("a", "use crate::B;"),
         file("b", "mod deep;"),
         file("b/deep", "use crate::c::{C, Other}; pub struct B;"),
-        file("c", "pub struct C; fn f() { crate::d::f() }"),
+        file(
+            "c",
+            "fn f() { write!(f, \"{}\", (1, crate::d::f())) } pub struct C;",
+        ),
         file(
             "d",
             "use super::a::A; #[cfg(test)] mod tests { use crate::e::E; }",

@@ -15,10 +15,10 @@ use tko_core::{
     NewDeployment, Package, Resource, Result, Select, Store, Violation, Want,
 };
 
-struct AdmitUnseen;
+struct AdmitAll;
 
 #[async_trait]
-impl Admission for AdmitUnseen {
+impl Admission for AdmitAll {
     async fn admit(&self, _: &Package, _: bool) -> Result<Vec<Violation>> {
         Ok(Vec::new())
     }
@@ -82,7 +82,7 @@ impl Guard for RecreatingGuard {
 async fn a_cascade_leaves_nothing_that_a_topology_creates_again() {
     let memory = Memory::new(Arc::new(SystemClock::new()), MemorySettings::default());
     let ids = Arc::new(TimeOrderedIds);
-    let data = Arc::new(Store::new(Arc::new(memory), Arc::new(AdmitUnseen), ids));
+    let data = Arc::new(Store::new(Arc::new(memory), Arc::new(AdmitAll), ids));
     let top = data.create_deployment(NewDeployment::new());
     let top = top.await.expect("valid");
     let inner = data.create_deployment(NewDeployment::new().parent(top.clone()));

@@ -2,7 +2,7 @@
 
 use super::{DEPLOYMENT, GIVEN, INHERITED, METADATA, PLUGIN, SITE, unpack_condition};
 use crate::proto::v1alpha2 as wire;
-use crate::wire::fields::{Field, Fields};
+use crate::wire::fields::{Field, FieldReader};
 use crate::wire::scalar::{generation, required, unpack_gvk, unpack_kind, unpack_timestamp};
 use crate::wire::table::Unpacker;
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
     let mut conditions = Vec::new();
     let mut body = None;
     let mut maps = MapRanges::new(bytes);
-    let mut fields = Fields(bytes);
+    let mut fields = FieldReader(bytes);
     loop {
         let start = fields.0.len();
         let Some(field) = fields.next() else {
@@ -66,7 +66,7 @@ pub(super) fn entity(bytes: &[u8], table: &Unpacker) -> Result<Entity> {
         })?)))
 }
 
-fn entity_key(fields: Fields<'_>) -> Result<Key> {
+fn entity_key(fields: FieldReader<'_>) -> Result<Key> {
     let (mut number, mut id) = (0, "");
     for field in fields {
         let field = field?;
@@ -111,7 +111,7 @@ impl<'a> MapRanges<'a> {
     /// The pairs of a map, in the order of the message.
     fn pairs(&self, map: u32) -> impl Iterator<Item = Field<'a>> {
         let place = self.places[Self::place(map)].clone();
-        Fields(&self.bytes[place])
+        FieldReader(&self.bytes[place])
             .filter_map(Result::ok)
             .filter(move |field| field.tag == map)
     }
@@ -170,7 +170,7 @@ fn facts_of(key: &Key, facts: Option<Field<'_>>, table: &Unpacker) -> Result<Fac
     }
 }
 
-fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
+fn deployment_of(fields: FieldReader<'_>, table: &Unpacker) -> Result<Deployment> {
     let (mut parent, mut template, mut site, mut once) = (None, None, None, None);
     let (mut prepared, mut approved) = (false, false);
     let (mut origin, mut placed, mut head) = (None, None, None);
@@ -210,7 +210,7 @@ fn deployment_of(fields: Fields<'_>, table: &Unpacker) -> Result<Deployment> {
 
 /// Decodes the Deployment resource. It usually names the deployment's own template and site.
 fn resource_of(
-    fields: Fields<'_>,
+    fields: FieldReader<'_>,
     template: Option<&TemplateId>,
     site: Option<&SiteId>,
     table: &Unpacker,

@@ -5,23 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_source::git_command;
 use tokio::io::AsyncWriteExt;
 
 /// Age from which a lock file of Git counts as left over from a killed process. No command holds a
 /// lock for that long, and nobody else should work in this repository.
 const STALE: Duration = Duration::from_mins(1);
-
-/// Variables that would point Git to another repository, as when a hook started this process.
-const FOREIGN_VARIABLES: [&str; 8] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-];
 
 /// Settings for `-c`: content is committed unchanged, and nothing else happens.
 const CONFIG: [&str; 8] = [
@@ -73,24 +62,14 @@ impl GitCommand {
 
     /// Runs a command that may fail.
     pub(super) async fn ask(&self, arguments: &[&str], input: &str) -> Result<GitOutput> {
-        let mut command = tokio::process::Command::new(&self.settings.program);
-        for name in FOREIGN_VARIABLES {
-            command.env_remove(name);
-        }
+        let mut command = tokio::process::Command::from(git_command(&self.settings.program));
         for setting in CONFIG {
             command.args(["-c", setting]);
-        }
-        // Without an askpass program, SSH would prompt at the terminal.
-        if std::env::var_os("SSH_ASKPASS").is_none() {
-            command.env("SSH_ASKPASS", "false");
         }
         command
             .arg("-C")
             .arg(&self.root)
             .args(arguments)
-            .env("LC_ALL", "C")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("SSH_ASKPASS_REQUIRE", "force")
             .env("GIT_EDITOR", ":")
             .env("GIT_LITERAL_PATHSPECS", "1")
             .env("GIT_AUTHOR_NAME", &self.settings.author)
