@@ -63,7 +63,7 @@ impl CatalogController {
         }
     }
 
-    /// Sets the clock that measures leases, pauses and timeouts. Default: the system's.
+    /// Sets the clock that measures intervals, pauses and timeouts. Default: the system's.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

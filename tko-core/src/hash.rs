@@ -42,7 +42,7 @@ impl ContentHash {
     }
 }
 
-/// The bytes of a value as compact JSON.
+/// The number of bytes of a value as compact JSON.
 pub fn size_of_value(value: &Value) -> usize {
     struct Counter(usize);
 

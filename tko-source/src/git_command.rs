@@ -1,4 +1,4 @@
-//! [`git_command`]: the environment in which all of TKO starts the program git.
+//! [`git_command`]: the environment in which TKO starts the program git.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
@@ -26,9 +26,13 @@ pub fn git_command(program: impl AsRef<OsStr>) -> Command {
     for name in FOREIGN_VARIABLES {
         command.env_remove(name);
     }
-    // Without an askpass program, SSH would prompt at the terminal.
+    // Without an askpass program, SSH would prompt at the terminal. git would ask it as well, unless
+    // it has one of its own, which may be empty.
     if std::env::var_os("SSH_ASKPASS").is_none() {
         command.env("SSH_ASKPASS", "false");
+        if std::env::var_os("GIT_ASKPASS").is_none() {
+            command.env("GIT_ASKPASS", "");
+        }
     }
     command
         .env("SSH_ASKPASS_REQUIRE", "force")

@@ -4,7 +4,7 @@ use super::descriptor::{TemplateDescriptor, not_readable};
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
 use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
-use crate::export::layout::{MAX_DESCRIPTOR, TEMPLATE_DESCRIPTOR};
+use crate::export::layout::MAX_DESCRIPTOR;
 use crate::export::read::bytes;
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
@@ -97,7 +97,7 @@ fn list(
     entry: &CatalogEntry,
     settings: &CatalogSettings,
 ) -> Result<(CatalogListing, Contents)> {
-    let files = walk(folder, Some(TEMPLATE_DESCRIPTOR), settings)?;
+    let files = walk(folder, entry.descriptor_name(), settings)?;
     let names = files.iter().enumerate();
     let packages = packages(entry, names.map(|(at, file)| (at, file.name.as_str())));
     let mut offers = OfferList::new(entry, settings);

@@ -1,6 +1,7 @@
 //! The properties of a catalog.
 
 use super::layout::IdTemplate;
+use crate::export::layout::TEMPLATE_DESCRIPTOR;
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
 use std::collections::BTreeMap;
@@ -8,9 +9,25 @@ use std::time::Duration;
 use tko_core::{Entity, Error, Pattern, PluginType, Result};
 
 /// The names of all properties of catalogs.
-const NAMES: [&str; 17] = [
-    "url", "interval", "path", "root", "id", "tags", "branch", "alias", "mutable", "prune", "user",
-    "token", "secret", "ca", "version", "key", "hosts",
+const NAMES: [&str; 18] = [
+    "url",
+    "interval",
+    "path",
+    "root",
+    "id",
+    "tags",
+    "branch",
+    "alias",
+    "mutable",
+    "prune",
+    "user",
+    "token",
+    "secret",
+    "ca",
+    "version",
+    "key",
+    "hosts",
+    "descriptors",
 ];
 
 /// A catalog as it is registered.
@@ -38,6 +55,8 @@ pub(crate) struct CatalogEntry {
     pub(crate) mutable: bool,
     /// Whether versions that vanished are removed once nothing refers to them.
     pub(crate) prune: bool,
+    /// Whether a folder with a descriptor is a package that says its own id.
+    pub(crate) descriptors: bool,
     pub(crate) properties: BTreeMap<String, String>,
 }
 
@@ -86,9 +105,15 @@ impl CatalogEntry {
             by_commit: by_commit(properties.text("version"))?,
             mutable: properties.flag("mutable")?,
             prune: properties.flag("prune")?,
+            descriptors: properties.flag("descriptors")?,
             url,
             properties: plugin.properties.clone(),
         })
+    }
+
+    /// The name of the descriptors, if the catalog reads them.
+    pub(crate) fn descriptor_name(&self) -> Option<&'static str> {
+        self.descriptors.then_some(TEMPLATE_DESCRIPTOR)
     }
 
     /// The URL without a user and password.

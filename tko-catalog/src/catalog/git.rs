@@ -55,7 +55,9 @@ impl GitCatalog {
             settings,
         )
         .await?;
-        repository.list_also(TEMPLATE_DESCRIPTOR);
+        if let Some(descriptor) = entry.descriptor_name() {
+            repository.list_also(descriptor);
+        }
         Ok(Self {
             repository,
             contents: GitContents::default(),

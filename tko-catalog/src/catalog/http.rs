@@ -5,7 +5,6 @@ use super::directory::digest;
 use super::entry::CatalogEntry;
 use super::layout::{below, packages};
 use super::offer::{CatalogListing, CatalogSource, Offer, OfferList, SourceContent};
-use crate::export::layout::TEMPLATE_DESCRIPTOR;
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
@@ -170,7 +169,7 @@ impl HttpCatalog {
     ) -> Result<Vec<UnpackedPackage>> {
         let most = settings.max_listing_bytes as u64;
         let most = settings.source.max_bytes.max(most);
-        let also = Some(TEMPLATE_DESCRIPTOR);
+        let also = entry.descriptor_name();
         let files = unpack(ending(&self.url), bytes, most, also, settings).await?;
         let listed = files.iter().enumerate();
         let names: Vec<(usize, &str)> = listed

@@ -45,12 +45,14 @@ pub(crate) struct UnreadTemplates {
     ids: HashSet<TemplateId>,
     /// Paths of packages whose versions are not known.
     paths: HashSet<String>,
+    /// Whether the id of one of them is not known, because its package says it. It may be any.
+    is_any: bool,
 }
 
 impl UnreadTemplates {
     /// Whether the template of this id, registered from this path, is one of them.
     pub(crate) fn contains(&self, id: &TemplateId, path: Option<&str>) -> bool {
-        self.ids.contains(id) || path.is_some_and(|path| self.paths.contains(path))
+        self.is_any || self.ids.contains(id) || path.is_some_and(|path| self.paths.contains(path))
     }
 }
 
@@ -118,8 +120,8 @@ impl<'a> OfferList<'a> {
         }
     }
 
-    /// The descriptor of a package, if it could be read. Returns `None` if the package cannot be offered: it is then
-    /// reported, and its templates are neither new nor gone.
+    /// The descriptor of a package. Returns `None` if the package cannot be offered: it is then
+    /// reported, and its template is neither new nor gone.
     pub(crate) fn describe(
         &mut self,
         folder: &str,
@@ -128,7 +130,13 @@ impl<'a> OfferList<'a> {
     ) -> Option<TemplateDescriptor> {
         let problem = match read {
             Ok(descriptor) if has_files => return Some(descriptor),
-            Ok(_) => SyncProblem::new(self.path(folder), "it has a descriptor but no YAML file"),
+            Ok(descriptor) => {
+                self.listing.unread.ids.insert(descriptor.id);
+                let why = "it has a descriptor but no YAML file; add package.yaml";
+                let problem = SyncProblem::new(self.path(folder), why);
+                self.listing.problems.push(problem);
+                return None;
+            }
             Err(error) => SyncProblem::of(self.path(folder), &error),
         };
         self.add_unread(folder, None, problem);
@@ -172,6 +180,7 @@ impl<'a> OfferList<'a> {
             self.listing.unread.ids.extend(id);
         } else {
             self.listing.unread.paths.insert(path.to_owned());
+            self.listing.unread.is_any |= self.entry.descriptors;
         }
     }
 

@@ -6,6 +6,7 @@ use crate::server::{Answer, TestServer};
 use crate::support::{Fixture, assert_synced, condition, config, value};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use tko_catalog::CatalogSettings;
 use tko_catalog::export::export;
 use tko_core::{
@@ -19,6 +20,12 @@ const SITES: &str = "inventory|fleet";
 /// The descriptor of a template.
 fn descriptor(id: &str, metadata: &str) -> String {
     format!(r#"{{"id": "{id}", "metadata": {metadata}}}"#)
+}
+
+/// Adds a catalog that reads descriptors.
+async fn described(fixture: &Fixture, executor: &str, properties: &[(&str, &str)]) -> Arc<Entity> {
+    let properties = [properties, &[("descriptors", "true")]].concat();
+    fixture.add(ID, executor, &properties).await
 }
 
 /// An id that an export shortens.
@@ -109,7 +116,7 @@ async fn follow(executor: &str) {
         _ => (folder.clone(), format!("{folder}/sites")),
     };
     let catalog = [("url", &*url), ("root", "templates"), ("prune", "true")];
-    assert_synced(&other.add(ID, executor, &catalog).await);
+    assert_synced(&described(&other, executor, &catalog).await);
     let mut inventory = vec![("url", &*sites), ("grace", "0s")];
     if executor == "git" {
         inventory.push(("root", "sites"));
@@ -169,7 +176,7 @@ async fn follow(executor: &str) {
     let web = other.template("shop/web:v1").await.expect("a template");
     assert_eq!(web.entity.given.get("tier"), Some("web"));
     let mutable = [&catalog[..], &[("mutable", "true")]].concat();
-    assert_synced(&other.add(ID, executor, &mutable).await);
+    assert_synced(&described(&other, executor, &mutable).await);
     assert_equal(&origin, &other).await;
     other.sync_unchanged(ID).await;
 
@@ -261,7 +268,7 @@ async fn an_archive_has_templates_with_descriptors() {
     let fixture = Fixture::with(CatalogSettings::default());
     let url = server.url("/packages.zip?signature=secret");
     let properties = [("url", &*url), ("root", "templates")];
-    let entity = fixture.add(ID, "http", &properties).await;
+    let entity = described(&fixture, "http", &properties).await;
     let ids = ["plain:v1", "shop", "shop/web:v1"];
     assert_eq!(fixture.templates().await, ids);
     let shop = fixture.template("shop").await.expect("a template");
@@ -305,7 +312,7 @@ async fn a_link_in_an_archive_is_a_problem_of_its_package() {
     let server = TestServer::start(move |_, _| Answer::status(200).body(&content));
     let fixture = Fixture::with(CatalogSettings::default());
     let url = server.url("/packages.tar");
-    let entity = fixture.add(ID, "http", &[("url", &url)]).await;
+    let entity = described(&fixture, "http", &[("url", &url)]).await;
     assert_eq!(fixture.templates().await, ["good"]);
     let message = &condition(&entity, "Complete").message;
     assert!(message.starts_with("2 problems; folder: "), "{message}");
@@ -331,7 +338,7 @@ async fn a_descriptor_says_the_id_at_every_tag() {
     repository.git(&["tag", "shop/v2"]);
     let fixture = Fixture::new();
     let url = repository.url();
-    assert_synced(&fixture.add(ID, "git", &[("url", &url)]).await);
+    assert_synced(&described(&fixture, "git", &[("url", &url)]).await);
     assert_eq!(fixture.templates().await, ["shop:one", "shop:two"]);
     for (id, content) in [("shop:one", "1"), ("shop:two", "2")] {
         let read = fixture.template(id).await.expect("a template");
@@ -340,7 +347,7 @@ async fn a_descriptor_says_the_id_at_every_tag() {
     }
     // The branch has the same content of the second version.
     let properties = [("url", &*url), ("branch", "main"), ("tags", "shop/*")];
-    assert_synced(&fixture.add(ID, "git", &properties).await);
+    assert_synced(&described(&fixture, "git", &properties).await);
     let ids = ["shop:one", "shop:two", "web"];
     assert_eq!(fixture.templates().await, ids);
     // Tags of the whole repository would say the same id twice.
@@ -349,7 +356,7 @@ async fn a_descriptor_says_the_id_at_every_tag() {
         repository.git(&["tag", tag]);
     }
     let properties = [("url", &*url), ("tags", "v*")];
-    let entity = fixture.add(ID, "git", &properties).await;
+    let entity = described(&fixture, "git", &properties).await;
     let message = &condition(&entity, "Complete").message;
     assert!(
         message.contains("template shop:three has other content at v2.0@"),
@@ -375,7 +382,7 @@ async fn a_package_is_not_changed_by_the_one_within() {
         repository.git(&["add", "--all"]);
         repository.git(&["commit", "--quiet", "--allow-empty", "--message", "x"]);
         let fixture = Fixture::new();
-        assert_synced(&fixture.add(ID, executor, &[("url", url)]).await);
+        assert_synced(&described(&fixture, executor, &[("url", url)]).await);
         assert_eq!(fixture.templates().await, ["own", "plain:v1"]);
         let plain = fixture.template("plain:v1").await.expect("a template");
         assert_eq!(plain.package.as_ref().map(Package::len), Some(1));
@@ -388,7 +395,7 @@ async fn a_package_is_not_changed_by_the_one_within() {
     // A tag of one package does not have the package within, either.
     repository.git(&["tag", "plain/v7"]);
     let fixture = Fixture::new();
-    assert_synced(&fixture.add(ID, "git", &[("url", &url)]).await);
+    assert_synced(&described(&fixture, "git", &[("url", &url)]).await);
     assert_eq!(fixture.templates().await, ["plain:v7"]);
     let plain = fixture.template("plain:v7").await.expect("a template");
     assert_eq!(plain.package.as_ref().map(Package::len), Some(1));
@@ -410,14 +417,87 @@ async fn descriptors_have_a_limit_together_and_ids_are_unique() {
     let settings = CatalogSettings::default().with_local(true);
     let fixture = Fixture::with(settings.clone());
     let url = folder.path().display().to_string();
-    let entity = fixture.add(ID, "directory", &[("url", &url)]).await;
+    let entity = described(&fixture, "directory", &[("url", &url)]).await;
     assert_eq!(fixture.templates().await, ["one", "two"]);
     let message = &condition(&entity, "Complete").message;
     let problem = "1 problem; b: template one is also made of a; change the id";
     assert!(message.starts_with(problem), "{message}");
     let fixture = Fixture::with(settings.with_max_listing_bytes(200));
-    let entity = fixture.add(ID, "directory", &[("url", &url)]).await;
+    let entity = described(&fixture, "directory", &[("url", &url)]).await;
     assert_eq!(fixture.templates().await, ["one"]);
     let message = &condition(&entity, "Complete").message;
     assert!(message.contains("have more than 200 bytes"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_property_a_file_of_that_name_means_nothing() {
+    let repository = Repository::new();
+    repository.write("nf/upf/a.yaml", &config("a", "1"));
+    repository.commit();
+    let url = repository.url();
+    let folder = repository.path().display().to_string();
+    let sources = [("git", &*url), ("directory", &*folder)];
+    let mut before = Vec::new();
+    for (executor, url) in sources {
+        let fixture = Fixture::new();
+        assert_synced(
+            &fixture
+                .add(ID, executor, &[("url", url), ("prune", "true")])
+                .await,
+        );
+        before.push((fixture, executor));
+    }
+    // The template of another tool, above a package and in one.
+    for place in ["template.json", "nf/template.json", "nf/upf/template.json"] {
+        repository.write(
+            place,
+            r#"{"$schema": "https://h/deploymentTemplate.json#"}"#,
+        );
+    }
+    repository.commit();
+    for (fixture, executor) in before {
+        let templates = fixture.templates().await;
+        assert_synced(&fixture.sync(ID).await);
+        assert!(
+            fixture.template("nf/upf:latest").await.is_some(),
+            "{executor}"
+        );
+        if executor == "directory" {
+            // In git, the version is a digest of the tree, whose files have changed.
+            assert_eq!(fixture.templates().await, templates);
+        }
+    }
+}
+
+/// Nothing says which template a descriptor that cannot be read names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_that_was_moved_and_then_damaged_removes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    };
+    for name in ["shop", "other"] {
+        write(&format!("{name}/package.yaml"), &config("a", name));
+        write(&format!("{name}/template.json"), &descriptor(name, "{}"));
+    }
+    let fixture = Fixture::new();
+    let url = folder.path().display().to_string();
+    let properties = [("url", &*url), ("prune", "true")];
+    assert_synced(&described(&fixture, "directory", &properties).await);
+    let moved = folder.path().join("moved");
+    fs::rename(folder.path().join("shop"), &moved).expect("moved");
+    assert_synced(&fixture.sync(ID).await);
+    write("moved/template.json", "{");
+    let entity = fixture.sync(ID).await;
+    let message = &condition(&entity, "Complete").message;
+    assert!(message.contains("template.json: "), "{message}");
+    assert_eq!(fixture.templates().await, ["other", "shop"]);
+    let shop = fixture.template("shop").await.expect("it stays");
+    assert!(!shop.entity.given.contains_key("Catalog.gone"));
+    // Once everything can be read, what is gone is removed.
+    fs::remove_dir_all(&moved).expect("removed");
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.templates().await, ["other"]);
 }

@@ -102,7 +102,11 @@ async fn five_thousand_descriptors_in_git_unchanged_cost_no_write() {
     });
     let fixture = Fixture::new();
     let url = repository.url();
-    let properties = [("url", &*url), ("root", "templates")];
+    let properties = [
+        ("url", &*url),
+        ("root", "templates"),
+        ("descriptors", "true"),
+    ];
     assert_synced(&fixture.add(ID, "git", &properties).await);
     assert_eq!(fixture.templates().await.len(), COUNT);
     unchanged(&fixture, "git with descriptors").await;

@@ -328,6 +328,10 @@ async fn answered(data: &dyn DataApi, key: &Key, request: &str) -> Result<std::s
         if is_answered(&entity.given, request) {
             return Ok(entity);
         }
+        if entity.given.get(SYNC_REQUESTED).is_none() {
+            // The entry was registered again, which removes requests.
+            return Err(Error::Conflict(vec![key.clone()]));
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -337,7 +341,7 @@ async fn answered(data: &dyn DataApi, key: &Key, request: &str) -> Result<std::s
 /// A later request replaces this one, and controllers answer only the latest.
 fn is_answered(given: &Metadata, request: &str) -> bool {
     let (requested, done) = (given.get(SYNC_REQUESTED), given.get(SYNC_DONE));
-    done == Some(request) || (requested != Some(request) && done == requested)
+    done == Some(request) || (requested.is_some_and(|other| other != request) && done == requested)
 }
 
 /// Prints the messages of the conditions; a failure is an error.
@@ -378,5 +382,6 @@ mod tests {
         for (requested, done) in [("mine", "before"), ("theirs", "before")] {
             assert!(!is_answered(&given(requested, done), "mine"), "{requested}");
         }
+        assert!(!is_answered(&Metadata::default(), "mine"));
     }
 }

@@ -254,9 +254,12 @@ fn refuse_old_files(path: &Path) -> Result<(), Error> {
 fn give_name(partial: PathBuf, path: &Path) -> anyhow::Result<()> {
     // It is removed if it gets no name.
     let partial = tempfile::TempPath::try_from_path(partial)?;
-    refuse_old_files(path)?;
+    let failed = || format!("cannot give the restored file the name {path:?}; restore it again");
+    refuse_old_files(path).with_context(failed)?;
     let named = partial.persist_noclobber(path);
-    named.with_context(|| format!("cannot give the restored file the name {path:?}"))?;
+    named
+        .map_err(|refused| refused.error)
+        .with_context(failed)?;
     sync_folder(folder_of(path));
     Ok(())
 }
@@ -404,4 +407,31 @@ fn nothing_kept() -> Error {
         "--backend",
         "data in memory are gone with their process; name a sqlite or postgresql backend",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::give_name;
+    use std::fs;
+
+    #[test]
+    fn a_restored_file_replaces_no_file_that_was_made_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let restored = || {
+            fs::write(at("tko.db.restoring"), "restored").expect("a file");
+            give_name(at("tko.db.restoring"), &at("tko.db"))
+        };
+        for other in ["tko.db", "tko.db-wal"] {
+            fs::write(at(other), "of a server").expect("a file");
+            let error = restored().expect_err("refused");
+            let said = format!("{error:#}");
+            assert!(said.contains("restore it again"), "{said}");
+            assert_eq!(fs::read(at(other)).expect("it stays"), b"of a server");
+            assert!(!at("tko.db.restoring").exists());
+            fs::remove_file(at(other)).expect("removed");
+        }
+        restored().expect("named");
+        assert_eq!(fs::read(at("tko.db")).expect("a file"), b"restored");
+    }
 }

@@ -12,7 +12,7 @@ use crate::settings::CatalogSettings;
 use std::path::PathBuf;
 use std::time::Duration;
 use tko_core::{Error, Result};
-use tko_source::SourceFile;
+use tko_source::{SourceFile, git_command};
 use tokio::process::Command;
 
 /// Settings of git that no configuration file of this machine overrides.
@@ -138,7 +138,7 @@ impl GitRepository {
 
     /// A command of git that no repository and no user configuration can extend.
     fn git(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("git");
+        let mut command = Command::from(git_command("git"));
         for setting in CONFIGURATION {
             command.args(["-c", setting]);
         }
@@ -150,13 +150,7 @@ impl GitRepository {
             .arg(&self.path)
             .args(arguments)
             .current_dir("/")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_NO_LAZY_FETCH", "1")
-            .env("LC_ALL", "C")
-            .env_remove("GIT_DIR")
-            .env_remove("GIT_WORK_TREE")
-            .env_remove("GIT_INDEX_FILE")
-            .env_remove("GIT_EXTERNAL_DIFF");
+            .env("GIT_NO_LAZY_FETCH", "1");
         if let Some(ca) = &self.ca {
             // The flag overrides the configuration, which the environment could otherwise change.
             command.env("GIT_SSL_CAINFO", ca.path());
