@@ -97,7 +97,7 @@ fn list(
     entry: &CatalogEntry,
     settings: &CatalogSettings,
 ) -> Result<(CatalogListing, Contents)> {
-    let files = walk(folder, entry.descriptor_name(), settings)?;
+    let files = walk(folder, entry.descriptors, settings)?;
     let names = files.iter().enumerate();
     let packages = packages(entry, names.map(|(at, file)| (at, file.name.as_str())));
     let mut offers = OfferList::new(entry, settings);

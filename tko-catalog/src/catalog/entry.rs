@@ -55,8 +55,9 @@ pub(crate) struct CatalogEntry {
     pub(crate) mutable: bool,
     /// Whether versions that vanished are removed once nothing refers to them.
     pub(crate) prune: bool,
-    /// Whether a folder with a descriptor is a package that says its own id.
-    pub(crate) descriptors: bool,
+    /// The name of the descriptors, if the catalog reads them: a folder with one is a package that
+    /// says its own id.
+    pub(crate) descriptors: Option<&'static str>,
     pub(crate) properties: BTreeMap<String, String>,
 }
 
@@ -105,15 +106,12 @@ impl CatalogEntry {
             by_commit: by_commit(properties.text("version"))?,
             mutable: properties.flag("mutable")?,
             prune: properties.flag("prune")?,
-            descriptors: properties.flag("descriptors")?,
+            descriptors: properties
+                .flag("descriptors")?
+                .then_some(TEMPLATE_DESCRIPTOR),
             url,
             properties: plugin.properties.clone(),
         })
-    }
-
-    /// The name of the descriptors, if the catalog reads them.
-    pub(crate) fn descriptor_name(&self) -> Option<&'static str> {
-        self.descriptors.then_some(TEMPLATE_DESCRIPTOR)
     }
 
     /// The URL without a user and password.

@@ -55,7 +55,7 @@ impl GitCatalog {
             settings,
         )
         .await?;
-        if let Some(descriptor) = entry.descriptor_name() {
+        if let Some(descriptor) = entry.descriptors {
             repository.list_also(descriptor);
         }
         Ok(Self {

@@ -169,7 +169,7 @@ impl HttpCatalog {
     ) -> Result<Vec<UnpackedPackage>> {
         let most = settings.max_listing_bytes as u64;
         let most = settings.source.max_bytes.max(most);
-        let also = entry.descriptor_name();
+        let also = entry.descriptors;
         let files = unpack(ending(&self.url), bytes, most, also, settings).await?;
         let listed = files.iter().enumerate();
         let names: Vec<(usize, &str)> = listed

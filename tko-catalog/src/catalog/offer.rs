@@ -180,7 +180,7 @@ impl<'a> OfferList<'a> {
             self.listing.unread.ids.extend(id);
         } else {
             self.listing.unread.paths.insert(path.to_owned());
-            self.listing.unread.is_any |= self.entry.descriptors;
+            self.listing.unread.is_any |= self.entry.descriptors.is_some();
         }
     }
 
