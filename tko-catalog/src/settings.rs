@@ -22,7 +22,8 @@ pub struct CatalogSettings {
     pub max_sites: usize,
     /// Maximum number of bytes of a listing that a server, a file or a program returns. The program
     /// of an inventory `command` prints at most 64 MiB in any case. The files of all sites of a folder
-    /// or repository together have the same limit. Default: 256 MiB.
+    /// or repository together have the same limit, and so have the descriptors of a catalog. Default:
+    /// 256 MiB.
     pub max_listing_bytes: usize,
     /// Limits for each package, and for the archive that it is in.
     pub source: SourceLimits,

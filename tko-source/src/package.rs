@@ -10,7 +10,7 @@ use tko_core::{Dialect, Error, Format, Identifier, Limits, Package, Result};
 pub struct SourceFile {
     /// The name that errors show: a path, or the place within an archive.
     pub name: String,
-    /// The content, as it was read: YAML, not yet decoded.
+    /// The content, as it was read: not yet decoded.
     pub bytes: Vec<u8>,
 }
 

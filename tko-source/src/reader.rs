@@ -38,7 +38,8 @@ impl SourceReader {
     }
 
     /// Reads files of this name, too, besides YAML files, from folders, archives and repositories. A
-    /// link, a device or a folder of this name is not refused: it is a file without content.
+    /// link, a device or a folder of this name is not refused: it is a file without content. This is
+    /// for callers that read files rather than packages, whose files are all decoded as YAML.
     #[must_use]
     pub fn with_also(mut self, name: &str) -> Self {
         self.also = Some(name.into());

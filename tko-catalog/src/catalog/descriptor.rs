@@ -50,7 +50,7 @@ impl TemplateDescriptor {
 
     /// The digest of a package with this descriptor, whose files have the digest `files`.
     ///
-    /// It is that of the id and the metadata rather than of the text, so that neither spaces nor
+    /// It covers the id and the metadata rather than the text, so that neither spaces nor
     /// the metadata of another catalog make another content.
     pub(crate) fn digest(&self, files: &str) -> String {
         let mut hasher = blake3::Hasher::new();

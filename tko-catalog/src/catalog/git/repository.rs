@@ -429,7 +429,7 @@ impl GitRepository {
         self.list_tree(&root, settings).await
     }
 
-    /// The same of a tree.
+    /// Lists the files of a tree.
     pub(crate) async fn list_tree(
         &self,
         tree: &str,
