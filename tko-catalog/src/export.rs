@@ -10,8 +10,8 @@
 //!   package.yaml
 //! ```
 //!
-//! The same content gives the same bytes. Catalogs and inventories read exports, too: the folder
-//! `templates` is a catalog, and `sites` is an inventory.
+//! The same content gives the same bytes. Catalogs with the property `descriptors` read the folder
+//! `templates`, and inventories the folder `sites`.
 
 pub(crate) mod layout;
 pub(crate) mod read;

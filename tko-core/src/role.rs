@@ -118,7 +118,9 @@ impl Guard for RoleGuard {
         let Some(caller) = caller else {
             return Err(refusal(None, call, roles));
         };
-        match scopes_of(caller, roles) {
+        let scopes: Option<Vec<_>> = grants_of(caller, roles).map(|s| s.cloned()).collect();
+        match scopes {
+            // One of the roles has no restriction.
             None => Ok(Vec::new()),
             Some(scopes) if scopes.is_empty() => Err(refusal(Some(caller), call, roles)),
             Some(scopes) => Ok(scopes),
@@ -130,30 +132,25 @@ impl Guard for RoleGuard {
 impl Caller {
     /// Whether the caller may read everything.
     pub fn reads_all(&self) -> bool {
-        scopes_of(self, READERS).is_none()
+        grants_of(self, READERS).any(|scope| scope.is_none())
     }
 
     /// Whether the caller may read this entity.
     pub fn reads(&self, entity: &Entity) -> bool {
-        scopes_of(self, READERS)
-            .is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(entity)))
+        grants_of(self, READERS).any(|scope| scope.is_none_or(|scope| scope.covers(entity)))
     }
 }
 
-/// The scopes within which a caller has any of these roles; `None` if it has one of them without a
-/// restriction.
-fn scopes_of(caller: &Caller, roles: &[CallerRole]) -> Option<Vec<Arc<Scope>>> {
-    let mut scopes = Vec::new();
-    for (name, scope) in caller.grants() {
-        if let Some(role) = roles.iter().find(|role| role.name() == name) {
-            let scope = scope?;
-            // Fails closed: a role that cannot be restricted permits nothing within a scope.
-            if role.can_be_restricted() {
-                scopes.push(scope.clone());
-            }
-        }
-    }
-    Some(scopes)
+/// The scope of each of these roles that a caller has; `None` for one without a restriction.
+fn grants_of<'a>(
+    caller: &'a Caller,
+    roles: &'a [CallerRole],
+) -> impl Iterator<Item = Option<&'a Arc<Scope>>> {
+    caller.grants().filter_map(|(name, scope)| {
+        let role = roles.iter().find(|role| role.name() == name)?;
+        // Fails closed: a role that cannot be restricted permits nothing within a scope.
+        (scope.is_none() || role.can_be_restricted()).then_some(scope)
+    })
 }
 
 /// The message of a refusal: the caller, the call, and the missing role.

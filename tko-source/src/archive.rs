@@ -48,22 +48,22 @@ pub(crate) fn files(
     Ok(files)
 }
 
-/// Whether an entry is read, by its name.
-fn counts(name: &str, below: &str, budget: &ReadBudget) -> bool {
+/// Whether an entry is read. A folder is, if it has the name of a file that is read besides YAML files.
+fn counts(name: &str, is_folder: bool, below: &str, budget: &ReadBudget) -> bool {
     let name = name.trim_start_matches("./");
     let is_below = below.is_empty()
         || name == below
         || name
             .strip_prefix(below)
             .is_some_and(|rest| rest.starts_with('/'));
-    is_below && budget.reads(name)
+    is_below && budget.reads(name) && (!is_folder || budget.is_also(name))
 }
 
-/// A link, a device or a folder in place of a file that is read besides YAML files.
-fn without_content(name: &str) -> SourceFile {
+fn source_file(name: &str, bytes: Vec<u8>) -> SourceFile {
     SourceFile {
+        // The names of folders end with `/`.
         name: name.trim_end_matches('/').to_owned(),
-        bytes: Vec::new(),
+        bytes,
     }
 }
 
@@ -93,20 +93,18 @@ fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
         let path = entry.path().map_err(|error| damaged(error, budget))?;
         let name = path.to_string_lossy().into_owned();
         let entry_type = entry.header().entry_type();
-        let is_also = budget.is_also(&name);
-        if !counts(&name, below, budget) || entry_type.is_dir() && !is_also {
+        if !counts(&name, entry_type.is_dir(), below, budget) {
             continue;
         }
-        if !entry_type.is_file() {
-            if is_also {
-                files.push(without_content(&name));
-                continue;
-            }
+        let bytes = if entry_type.is_file() {
+            budget.keep(&name, entry)?
+        } else if budget.is_also(&name) {
+            Vec::new()
+        } else {
             let is_link = entry_type.is_symlink() || entry_type.is_hard_link();
             return Err(refused(&name, is_link, budget));
-        }
-        let bytes = budget.keep(&name, entry)?;
-        files.push(SourceFile { name, bytes });
+        };
+        files.push(source_file(&name, bytes));
     }
     Ok(files)
 }
@@ -144,19 +142,17 @@ fn zip(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
             .name()
             .map_err(|error| damaged(error, budget))?
             .into_owned();
-        let is_also = budget.is_also(&name);
-        if !counts(&name, below, budget) || entry.is_dir() && !is_also {
+        if !counts(&name, entry.is_dir(), below, budget) {
             continue;
         }
-        if !entry.is_file() {
-            if is_also {
-                files.push(without_content(&name));
-                continue;
-            }
+        let bytes = if entry.is_file() {
+            budget.keep(&name, entry)?
+        } else if budget.is_also(&name) {
+            Vec::new()
+        } else {
             return Err(refused(&name, entry.is_symlink(), budget));
-        }
-        let bytes = budget.keep(&name, entry)?;
-        files.push(SourceFile { name, bytes });
+        };
+        files.push(source_file(&name, bytes));
     }
     Ok(files)
 }

@@ -235,3 +235,41 @@ fn a_stream_is_read_as_one_file() {
         &["standard input", "line 1"],
     );
 }
+
+#[tokio::test]
+async fn files_of_one_more_name_are_read_and_in_their_place_nothing_else() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["file", "folder/about.json", "link"] {
+        fs::create_dir_all(path(name)).expect("a folder");
+    }
+    for (name, content) in [
+        ("file/about.json", "{}"),
+        ("file/other.json", "{}"),
+        ("folder/about.json/a.yaml", "a: 1"),
+    ] {
+        fs::write(path(name), content).expect("a file");
+    }
+    symlink("/etc/passwd", path("link/about.json")).expect("a link");
+    let source = text(folder.path()).parse().expect("a source");
+    let reader = SourceReader::new().with_also("about.json");
+    let found: Vec<(String, usize)> = reader
+        .files(&source)
+        .await
+        .expect("files")
+        .into_iter()
+        .map(|file| {
+            let name = file.name.strip_prefix(text(folder.path()));
+            let name = name.expect("it is below").to_owned();
+            (name, file.bytes.len())
+        })
+        .collect();
+    let expected = [
+        ("/file/about.json", 2),
+        ("/folder/about.json", 0),
+        ("/link/about.json", 0),
+    ];
+    assert_eq!(found, expected.map(|(name, size)| (name.to_owned(), size)));
+    let without = SourceReader::new().files(&source).await.expect("files");
+    assert_eq!(without.len(), 1, "the YAML file alone");
+}

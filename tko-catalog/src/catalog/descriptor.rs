@@ -1,7 +1,8 @@
 //! The descriptors of templates, as `tko export` writes them.
 //!
-//! A folder with a `template.json` is a package of its own. Its descriptor is the only source of the
-//! template's id, and of the given metadata besides those of the catalog.
+//! If the catalog has the property `descriptors`, a folder with a `template.json` is a package of its
+//! own. Its descriptor is the only source of the template's id, and of the given metadata besides those
+//! of the catalog.
 
 use crate::export::layout::{MAX_DESCRIPTOR, TEMPLATE_DESCRIPTOR, TEMPLATES, parse};
 use std::collections::HashSet;

@@ -192,8 +192,8 @@ impl LocationArgs {
         }
     }
 
-    /// The settings for a command that deletes no old changes: only the servers know how many to
-    /// keep.
+    /// The settings of PostgreSQL. All changes are kept unless a server sets how many: only servers
+    /// know that.
     pub(super) fn postgres_settings(&self, url: Option<String>) -> PostgresSettings {
         let mut settings = self.connection.settings();
         settings.history = u64::MAX;
