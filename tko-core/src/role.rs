@@ -118,7 +118,7 @@ impl Guard for RoleGuard {
         let Some(caller) = caller else {
             return Err(refusal(None, call, roles));
         };
-        let scopes: Option<Vec<_>> = grants_of(caller, roles).map(|s| s.cloned()).collect();
+        let scopes: Option<Vec<_>> = grants_of(caller, roles).map(Option::<&_>::cloned).collect();
         match scopes {
             // One of the roles has no restriction.
             None => Ok(Vec::new()),
