@@ -8,9 +8,8 @@
 // | `plan`, `walk`, `list`, `count` | query planning, pages, counts |
 // | `commit`, `share`, `pool` | change sets; one copy of equal values |
 // | `log`, `feed` | the last changes, and the streams that follow them |
-// | `queue`, `claim` | due work and leases |
+// | `work`, `work/claim` | due work and leases; claims |
 
-mod claim;
 mod commit;
 mod count;
 mod feed;
@@ -21,7 +20,6 @@ mod memory;
 mod plan;
 mod pool;
 mod posting;
-mod queue;
 #[cfg(test)]
 mod sample;
 mod share;
@@ -30,5 +28,6 @@ mod shared_value;
 mod state;
 mod table;
 mod walk;
+mod work;
 
 pub use memory::{Memory, MemorySettings};

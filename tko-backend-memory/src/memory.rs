@@ -2,7 +2,8 @@
 
 use crate::count::RunningCount;
 use crate::shared::SharedState;
-use crate::{claim, commit, feed, list};
+use crate::work::claim;
+use crate::{commit, feed, list};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::fmt;

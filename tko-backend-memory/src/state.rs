@@ -3,8 +3,8 @@
 use crate::index::RowIndex;
 use crate::log::Log;
 use crate::pool::Pools;
-use crate::queue::Queue;
 use crate::table::{MemoryRow, SlotTable};
+use crate::work::Queue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::commit::Modifications;

@@ -8,7 +8,7 @@
 // | `metrics`, `fault`, `throttle`, `retry`, `cancel_on_drop` | one statement: its duration, its errors, its connection |
 // | `dialect`, `sql` | features that only PostgreSQL has; the builder of statements |
 // | `codes`, `token`, `columns`, `row`, `facet` | the format of stored data |
-// | `content`, `skeletons`, `body`, `record`, `versions` | contents that rows refer to, with caches |
+// | `content`, `skeletons`, `body`, `entity`, `versions` | contents that rows refer to, with caches |
 // | `read/` | get, list, count |
 // | `replica/` | standbys for stale reads |
 // | `commit/` | change sets |
@@ -28,6 +28,7 @@ mod connect;
 mod content;
 mod database;
 mod dialect;
+mod entity;
 mod facet;
 mod fault;
 mod feed;
@@ -35,7 +36,6 @@ mod metrics;
 mod monitor;
 mod postgres;
 mod read;
-mod record;
 mod replica;
 mod retry;
 mod row;

@@ -8,7 +8,6 @@
 mod choose;
 mod concerning;
 mod count;
-mod found;
 mod get;
 mod join;
 mod labelled;
@@ -17,6 +16,7 @@ mod merge;
 mod pages;
 mod plan;
 mod reader;
+mod record;
 mod resolve;
 mod statements;
 mod text;

@@ -225,7 +225,7 @@ impl<'a> EntityRow<'a> {
 
     /// Returns the entity, and whether its skeleton is missing.
     ///
-    /// The caller reads missing skeletons later ([`SkeletonMap`](crate::record::SkeletonMap)),
+    /// The caller reads missing skeletons later ([`SkeletonMap`](crate::entity::SkeletonMap)),
     /// when it holds no connection.
     pub(crate) fn entity(self, decoder: &mut RowDecoder<'_>) -> Result<(Arc<Entity>, bool)> {
         let key = key_of(self.kind, &self.id)?;

@@ -8,8 +8,8 @@
 //! SQLite refuses if another process has written since the read. That saves the statements that
 //! begin and end the transaction. It also saves SQLite from copying each changed page.
 
-mod asked;
-mod found;
+mod queue;
+mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -17,13 +17,13 @@ mod write;
 
 use crate::connect::SqliteParts;
 use crate::dictionary::ChosenDictionaries;
-use found::FoundState;
+use snapshot::GroupSnapshot;
 use sqlx::{Executor, SqliteConnection};
 use stage::stage_all;
 use tko_core::{Change, Error, ErrorKind, Result, Timestamp};
 use write::GuardedWrite;
 
-pub(crate) use asked::AskedSet;
+pub(crate) use queue::QueuedSet;
 pub(crate) use stage::SetAnswer;
 pub(crate) use write::{add_triggers, put_work};
 
@@ -45,13 +45,13 @@ pub(crate) async fn commit(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     dictionaries: &mut ChosenDictionaries,
-    mut sets: &mut [AskedSet],
+    mut sets: &mut [QueuedSet],
     mut ends: TransactionEnds,
     now: Timestamp,
 ) -> (Vec<SetAnswer>, bool) {
     if ends.begin
         && ends.commit
-        && asked::are_one_write(sets)
+        && queue::are_one_write(sets)
         && let Some(written) = commit_at_once(connection, shared, dictionaries, sets, now).await
     {
         return match written {
@@ -68,9 +68,9 @@ pub(crate) async fn commit(
         let count = if alone > 0 {
             1
         } else {
-            asked::independent(sets)
+            queue::independent(sets)
         };
-        let found = found::read(connection, shared, &sets[..count], ends.begin).await;
+        let found = snapshot::read(connection, shared, &sets[..count], ends.begin).await;
         let is_damaged = |error: &Error| error.kind() == ErrorKind::Internal;
         if count > 1 && found.as_ref().is_err_and(is_damaged) {
             if ends.begin {
@@ -135,15 +135,17 @@ async fn commit_at_once(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     dictionaries: &mut ChosenDictionaries,
-    group: &[AskedSet],
+    group: &[QueuedSet],
     now: Timestamp,
 ) -> Option<Result<Vec<SetAnswer>>> {
     // If the read fails, the caller reads again in a transaction, and finds the set with the damaged
     // row.
-    let found = found::read(connection, shared, group, false).await.ok()?;
+    let found = snapshot::read(connection, shared, group, false)
+        .await
+        .ok()?;
     // Without a version, the write would not be refused.
     found.position.version?;
-    let changes = group.iter().map(|asked| asked.changes.clone());
+    let changes = group.iter().map(|queued| queued.changes.clone());
     let (write, position, answers) = stage_all(&found, group, changes, now);
     if !write.is_needed() {
         return Some(Ok(answers));
@@ -166,14 +168,14 @@ async fn write(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     dictionaries: &mut ChosenDictionaries,
-    group: &mut [AskedSet],
-    found: &FoundState,
+    group: &mut [QueuedSet],
+    found: &GroupSnapshot,
     now: Timestamp,
     commit: bool,
 ) -> Result<(Vec<SetAnswer>, bool)> {
     let changes = group
         .iter_mut()
-        .map(|asked| std::mem::take(&mut asked.changes));
+        .map(|queued| std::mem::take(&mut queued.changes));
     let changes: Vec<Vec<Change>> = changes.collect();
     let (write, position, answers) = stage_all(found, group, changes, now);
     if !write.is_needed() {

@@ -5,7 +5,7 @@
 // |---|---|
 // | `sqlite`, `settings` | the backend and its settings |
 // | `connect`, `schema`, `fault` | connections, migrations, classification of errors |
-// | `pack`, `arena`, `term` | rows as bytes, arguments of statements, the values that rows are found by |
+// | `pack`, `arena`, `facet` | rows as bytes, arguments of statements, the values that rows are found by |
 // | `dictionary` | packages of templates, which compress other packages |
 // | `writer`, `commit`, `work`, `modification`, `retention` | the one thread that writes, and its jobs |
 // | `read` | reads: `get`, `plan`, `walk`, `list`, `count` |
@@ -17,6 +17,7 @@ mod check;
 mod commit;
 mod connect;
 mod dictionary;
+mod facet;
 mod fault;
 mod feed;
 mod modification;
@@ -28,7 +29,7 @@ mod settings;
 mod shared_value;
 mod signal;
 mod sqlite;
-mod term;
+
 mod work;
 mod writer;
 

@@ -2,30 +2,27 @@
 //!
 //! Sizes are given by `-- --size 10000,1000000`, or by `TKO_BENCH_SIZES` with the same text.
 //! PostgreSQL is a private server that this program starts and removes. SQLite is a file in the folder
-//! for temporary files; it alternates in rounds with a table of SQLite without TKO. The bars of SQLite
-//! follow the table, and a bar that is missed is an error with `--bars`.
+//! for temporary files; its sizes alternate in rounds with one another and with a table of SQLite
+//! without TKO. The bars of SQLite follow the table, and a bar that is missed is an error with
+//! `--bars`.
 
 mod jobs;
 mod raw_sqlite;
+mod sqlite;
 mod table;
 
 use clap::Parser;
 use jobs::{JOBS, measure};
-use raw_sqlite::RawTable;
-use std::path::Path;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use table::Table;
 use tko_backend_memory::Memory;
 use tko_backend_postgres::Postgres;
-use tko_backend_sqlite::{Sqlite, SqliteSettings};
-use tko_benches::speed::{Speed, in_turn};
+use tko_benches::speed::Speed;
 use tko_benches::{clock, sample};
 use tko_core::Backend;
 use tko_postgres_server::PostgresServer;
-
-/// How often a job is measured.
-const ROUNDS: usize = 3;
 
 /// Measures all backends at two or more sizes and prints one table with the ratios.
 #[derive(Debug, Parser)]
@@ -43,6 +40,9 @@ struct Arguments {
     /// Measure only this backend
     #[arg(long, value_name = "BACKEND", value_parser = ["memory", "sqlite", "postgresql"])]
     backend: Option<String>,
+    /// How often each job is measured
+    #[arg(long, value_name = "N", default_value = "3")]
+    rounds: NonZeroUsize,
     /// Fail if SQLite misses a bar
     #[arg(long)]
     bars: bool,
@@ -57,39 +57,22 @@ async fn main() -> ExitCode {
     arguments.size.sort_unstable();
     arguments.size.dedup();
     let wanted = |name: &str| arguments.backend.as_ref().is_none_or(|only| only == name);
+    let rounds = arguments.rounds.get();
     let mut table = Table::new(&arguments.size);
     if wanted("memory") {
         for size in &arguments.size {
             let backend: Arc<dyn Backend> = Arc::new(memory());
-            one(&backend, "memory", *size, &mut table).await;
+            one(&backend, "memory", (*size, rounds), &mut table).await;
         }
     }
     if wanted("sqlite") {
-        for size in &arguments.size {
-            let folder = tempfile::tempdir().expect("a folder");
-            let settings = SqliteSettings::new(folder.path().join("tko.db"));
-            let sqlite = Sqlite::open(clock(), settings).await.expect("a backend");
-            let backend: Arc<dyn Backend> = Arc::new(sqlite);
-            eprintln!("SQLite: filling it, and a table without TKO, with {size} rows");
-            fill(&backend, *size).await;
-            table.bytes(
-                *size,
-                bytes(folder.path()) / u64::try_from(*size).expect("few"),
-            );
-            let raw = RawTable::filled(folder.path(), *size).await;
-            for job in JOBS {
-                let with = || measure(job, &backend, *size);
-                let (with, without) = in_turn(ROUNDS, with, || raw.measure(job)).await;
-                table.add(job, "SQLite", *size, with.rate());
-                table.add(job, "SQLite alone", *size, without.rate());
-            }
-        }
+        sqlite::sqlite(&arguments.size, rounds, &mut table).await;
     }
     if wanted("postgresql") {
         let server = tko_benches::postgres_server();
         for size in &arguments.size {
             let backend = postgres(&server).await;
-            one(&backend, "PostgreSQL", *size, &mut table).await;
+            one(&backend, "PostgreSQL", (*size, rounds), &mut table).await;
         }
     }
     print!("{table}");
@@ -115,19 +98,18 @@ async fn postgres(server: &PostgresServer) -> Arc<dyn Backend> {
     Arc::new(Postgres::connect(settings).await.expect("a backend"))
 }
 
-/// Bytes of the files of a SQLite store.
-fn bytes(folder: &Path) -> u64 {
-    let sizes = ["tko.db", "tko.db-wal"].map(|name| std::fs::metadata(folder.join(name)));
-    sizes.into_iter().flatten().map(|file| file.len()).sum()
-}
-
 async fn fill(backend: &Arc<dyn Backend>, size: usize) {
     sample::templates(backend).await;
     sample::load(backend, 0..size).await;
 }
 
-/// Fills an empty backend and measures all jobs on it.
-async fn one(backend: &Arc<dyn Backend>, name: &'static str, size: usize, table: &mut Table) {
+/// Fills an empty backend and measures all jobs on it, each in a number of rounds.
+async fn one(
+    backend: &Arc<dyn Backend>,
+    name: &'static str,
+    (size, rounds): (usize, usize),
+    table: &mut Table,
+) {
     eprintln!(
         "{name}: filling it with {size} deployments, then {} jobs",
         JOBS.len()
@@ -135,7 +117,7 @@ async fn one(backend: &Arc<dyn Backend>, name: &'static str, size: usize, table:
     fill(backend, size).await;
     for job in JOBS {
         let mut speed = Speed::default();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             speed.add(measure(job, backend, size).await);
         }
         table.add(job, name, size, speed.rate());

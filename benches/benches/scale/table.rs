@@ -82,12 +82,15 @@ impl Table {
             }
             let ends = self.sizes.first().zip(self.sizes.last());
             let ends = ends.filter(|(small, large)| small < large);
-            let ends =
-                ends.and_then(|(small, large)| at("SQLite", *small).zip(at("SQLite", *large)));
-            if let Some((small, large)) = ends {
+            let growth = |backend| {
+                let (small, large) = ends?;
+                Some(at(backend, *small)? / at(backend, *large)?)
+            };
+            if let Some((found, alone)) = growth("SQLite").zip(growth("SQLite alone")) {
+                let name = job.name();
                 bars.push(Bar {
-                    name: format!("{}, growth of the cost", job.name()),
-                    found: small / large,
+                    name: format!("{name}, growth of the cost ({alone:.2} of SQLite alone)"),
+                    found,
                     at_least: false,
                     limit: Some(1.5),
                 });

@@ -2,9 +2,9 @@
 
 use crate::index::Facet;
 use crate::posting::Posting;
-use crate::queue::is_lease;
 use crate::state::MemoryState;
 use crate::table::MemoryRow;
+use crate::work::is_lease;
 use tko_core::commit::{Right, Snapshot, StoredRow, TokenState};
 use tko_core::{DeploymentId, Entity, Key, Kind, Timestamp, Token};
 

@@ -3,8 +3,8 @@
 use super::checker::{Checker, PAGE, decode};
 use super::report::{CheckProblem, CheckReport};
 use crate::codes::{key_of, signed};
+use crate::entity::entities;
 use crate::facet::indexed;
-use crate::record::entities;
 use crate::row::COLUMNS;
 use sqlx::AssertSqlSafe;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! Reads the first page of the deployments of each of many sites by one statement.
 
-use super::found::{self, FoundEntity, records};
 use super::reader::EntityReader;
+use super::record::{self, FoundEntity, records};
 use super::together::ReadSort;
 use crate::codes::count;
 use crate::columns::RowColumns;
@@ -47,8 +47,8 @@ async fn read(reader: &EntityReader, sites: &[SiteId], sort: ReadSort) -> Result
          UNION ALL (SELECT * FROM entity o WHERE o.place = k.site \
          AND (o.site IS NULL OR o.place <> o.site) ORDER BY o.id LIMIT $2)) u \
          ORDER BY u.id LIMIT $2) e{} ORDER BY k.nth, e.id",
-        found::columns(COLUMNS, sort.want),
-        found::join(sort.want)
+        record::columns(COLUMNS, sort.want),
+        record::join(sort.want)
     );
     let ids: Vec<&str> = sites.iter().map(SiteId::as_str).collect();
     // The row after the page shows whether there is more.

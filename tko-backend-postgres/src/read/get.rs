@@ -1,7 +1,7 @@
 //! Reads by key.
 
-use super::found::{self, FoundEntity, records};
 use super::reader::EntityReader;
+use super::record::{self, FoundEntity, records};
 use crate::codes::kind_number;
 use crate::columns::RowColumns;
 use crate::fault::fault;
@@ -33,7 +33,7 @@ pub(crate) async fn get(
 }
 
 async fn read(reader: &EntityReader, keys: &[Key], want: Want) -> Result<Vec<Option<Record>>> {
-    let (columns, join) = (found::columns(COLUMNS, want), found::join(want));
+    let (columns, join) = (record::columns(COLUMNS, want), record::join(want));
     let query = if let [key] = keys {
         // Most reads are of one key: nothing to expand, nothing to join.
         let sql = format!(

@@ -1,6 +1,6 @@
 //! Filters for deployments by the metadata of their templates and sites.
 
-use super::found::FoundEntity;
+use super::record::FoundEntity;
 use crate::codes::kind_number;
 use crate::columns::RowColumns;
 use crate::fault::fault;

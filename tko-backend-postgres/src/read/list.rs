@@ -1,8 +1,8 @@
 //! Pages.
 
-use super::found::{FoundEntity, records};
 use super::join::RelationFilters;
 use super::reader::{EntityReader, ONE_SNAPSHOT};
+use super::record::{FoundEntity, records};
 use super::resolve::resolve;
 use super::walk::SelectionWalk;
 use crate::metrics::{Instrument, Purpose};

@@ -5,10 +5,10 @@
 //! for the consumer.
 
 use super::choose::choose;
-use super::found::{FoundEntity, records};
 use super::list::{latest, page as page_of, read as read_rows};
 use super::plan::ListPlan;
 use super::reader::{EntityReader, ONE_SNAPSHOT};
+use super::record::{FoundEntity, records};
 use super::statements::copy;
 use crate::columns::{RowColumns, is_row};
 use crate::dialect::select_and_set;

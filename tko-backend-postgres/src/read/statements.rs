@@ -36,8 +36,8 @@ pub(super) fn copy(
     let query = format!(
         "SELECT {columns} FROM ({matching} ORDER BY {id} LIMIT {most}) e{join}",
         id = listing.id(),
-        columns = found::columns(LISTED, want),
-        join = found::join(want),
+        columns = record::columns(LISTED, want),
+        join = record::join(want),
     );
     Ok(listing.sql.finish(copy_out(&query)))
 }
@@ -58,8 +58,8 @@ pub(super) fn page(plan: &ListPlan, extent: PageExtent, want: Want) -> sqlx::Res
         _ => listing.sql.number(number(extent.visited))?,
     };
     let source = listing.source(COLUMNS, Some(&visited));
-    let columns = found::columns(COLUMNS, want);
-    let join = found::join(want);
+    let columns = record::columns(COLUMNS, want);
+    let join = record::join(want);
     let id = listing.id();
     if plan.is_plain() {
         // Each row goes from the index straight to the client.

@@ -1,9 +1,9 @@
 //! Walks: the rows of a selection, statement by statement.
 
 use super::choose::choose;
-use super::found::FoundEntity;
 use super::join::RelationFilters;
 use super::plan::{IndexDriver, ListPlan};
+use super::record::FoundEntity;
 use super::statements::{PageExtent, page};
 use crate::columns::RowColumns;
 use crate::fault::fault;

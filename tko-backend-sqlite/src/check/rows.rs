@@ -3,9 +3,9 @@
 use super::report::{SqliteCheckProblem, SqliteFindings};
 use crate::arena::{Arena, RowList, unsigned};
 use crate::connect::SqliteParts;
+use crate::facet::terms;
 use crate::pack::{unpack, unpack_body};
 use crate::read::stored_key;
-use crate::term::terms;
 use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeSet, HashMap};
 use tko_core::{ContentHash, Key, Record, Result, SiteId};

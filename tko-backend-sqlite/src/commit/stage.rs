@@ -1,7 +1,7 @@
 //! Checks change sets by the rules, and collects what they write.
 
-use super::asked::AskedSet;
-use super::found::{FoundForSet, FoundState, WritePosition};
+use super::queue::QueuedSet;
+use super::snapshot::{GroupSnapshot, SetSnapshot, WritePosition};
 use super::write::SetWrite;
 use crate::pack::pack;
 use crate::signal::Touched;
@@ -15,8 +15,8 @@ pub(crate) type SetAnswer = Result<(Committed, Touched)>;
 /// Checks sets that do not depend on each other, each with its changes. Returns what to write, the
 /// new position, and the answers.
 pub(super) fn stage_all(
-    found: &FoundState,
-    group: &[AskedSet],
+    found: &GroupSnapshot,
+    group: &[QueuedSet],
     changes: impl IntoIterator<Item = Vec<Change>>,
     now: Timestamp,
 ) -> (SetWrite, WritePosition, Vec<SetAnswer>) {
@@ -24,25 +24,25 @@ pub(super) fn stage_all(
     let mut write = SetWrite::new(now);
     let sets = group.iter().zip(changes);
     let answers =
-        sets.map(|(asked, changes)| stage(found, asked, changes, &mut position, &mut write, now));
+        sets.map(|(queued, changes)| stage(found, queued, changes, &mut position, &mut write, now));
     let answers = answers.collect();
     (write, position, answers)
 }
 
 /// Checks one set, and adds what it writes. A refused set adds nothing.
 fn stage(
-    found: &FoundState,
-    asked: &AskedSet,
+    found: &GroupSnapshot,
+    queued: &QueuedSet,
     changes: Vec<Change>,
     position: &mut WritePosition,
     write: &mut SetWrite,
     now: Timestamp,
 ) -> SetAnswer {
-    let FoundForSet {
+    let SetSnapshot {
         snapshot,
         modification,
-    } = found.of_set(asked, now);
-    let (set, restored) = (&asked.set, &asked.restored);
+    } = found.of_set(queued, now);
+    let (set, restored) = (&queued.set, &queued.restored);
     let first = position.number + 1;
     let count = changes.len() as u64;
     let versions: Vec<Version> = (first..)

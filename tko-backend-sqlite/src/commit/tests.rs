@@ -1,7 +1,7 @@
 //! Writes of several processes.
 
 use super::write::GuardedWrite;
-use super::{AskedSet, SetAnswer, TransactionEnds, add_triggers, commit, found, stage_all};
+use super::{QueuedSet, SetAnswer, TransactionEnds, add_triggers, commit, found, stage_all};
 use crate::connect::{SqliteParts, connect};
 use crate::dictionary::ChosenDictionaries;
 use crate::settings::SqliteSettings;
@@ -31,7 +31,7 @@ impl Process {
         Self { connection, parts }
     }
 
-    async fn commit(&mut self, set: AskedSet) -> SetAnswer {
+    async fn commit(&mut self, set: QueuedSet) -> SetAnswer {
         let ends = TransactionEnds {
             begin: true,
             commit: true,
@@ -50,9 +50,9 @@ fn key(id: &str) -> Key {
     Key::new(Kind::Site, id).expect("an id")
 }
 
-fn create(id: &str) -> AskedSet {
+fn create(id: &str) -> QueuedSet {
     let set = ChangeSet::new().require(Require::Absent(key(id)));
-    AskedSet::new(set.put(Put::new(key(id))), BTreeMap::new())
+    QueuedSet::new(set.put(Put::new(key(id))), BTreeMap::new())
 }
 
 #[tokio::test]
@@ -67,12 +67,12 @@ async fn what_another_process_changed_since_the_read_is_not_overwritten() {
         (false, GuardedWrite::Done),
     ] {
         let Process { connection, parts } = &mut one;
-        let read = found::read(connection, parts, &group, false).await;
+        let read = snapshot::read(connection, parts, &group, false).await;
         let read = read.expect("it is read");
         if others_first {
             other.commit(create("b")).await.expect("it is new");
         }
-        let changes = group.iter().map(|asked| asked.changes.clone());
+        let changes = group.iter().map(|queued| queued.changes.clone());
         let (write, position, answers) = stage_all(&read, &group, changes, parts.clock.now());
         assert!(answers[0].is_ok(), "{answers:?}");
         let dictionaries = HashMap::new();

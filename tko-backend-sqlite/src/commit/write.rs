@@ -1,11 +1,11 @@
 //! Writes the steps of change sets, in one round trip.
 
-use super::found::WritePosition;
+use super::snapshot::WritePosition;
 use crate::arena::{Arena, BlobPlace, RowList, signed};
 use crate::connect::SqliteParts;
+use crate::facet::{Term, terms};
 use crate::fault::SqlResult;
 use crate::pack::{BodyDictionary, pack, pack_body};
-use crate::term::{Term, terms};
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

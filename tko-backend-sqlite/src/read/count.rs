@@ -5,7 +5,7 @@ use super::plan::{TermPlan, terms_argument};
 use super::walk::RowWalk;
 use crate::arena::{signed, unsigned};
 use crate::connect::SqliteFile;
-use crate::term::RowFacet;
+use crate::facet::RowFacet;
 use tko_core::{Count, Result, Select};
 
 /// The number of rows that are read at once.

@@ -6,8 +6,8 @@
 //! are counted up to a bound, so that planning has a bounded cost.
 
 use crate::connect::SqliteFile;
+use crate::facet::{RowFacet, unfinished};
 use crate::fault::SqlResult;
-use crate::term::{RowFacet, unfinished};
 use sqlx::{Row, SqliteConnection};
 use tko_core::select::MetadataPatterns;
 use tko_core::{DeploymentId, Key, Kind, Pattern, PluginId, PluginType, Result, Select};

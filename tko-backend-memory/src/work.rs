@@ -4,6 +4,8 @@
 //! they are leased, when the lease ends. So expired leases need no sweep, and a claim reads only the
 //! first item of each lane.
 
+pub(crate) mod claim;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

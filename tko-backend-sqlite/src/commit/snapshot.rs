@@ -1,13 +1,13 @@
 //! Reads everything that the rules need for some change sets, in one round trip.
 
-use super::asked::AskedSet;
+use super::queue::QueuedSet;
 use crate::arena::{Arena, RowList, signed, unsigned};
 use crate::connect::SqliteParts;
+use crate::facet::referrers;
 use crate::fault::SqlResult;
 use crate::modification::LEASE;
 use crate::pack::unpack;
 use crate::read::stored_key;
-use crate::term::referrers;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
@@ -31,7 +31,7 @@ pub(super) struct WritePosition {
 
 /// Everything that some change sets depend on.
 #[derive(Default)]
-pub(super) struct FoundState {
+pub(super) struct GroupSnapshot {
     pub(super) rows: BTreeMap<Key, Record>,
     pub(super) work: BTreeMap<(Key, Stage), WorkItem>,
     /// The packages that are stored already.
@@ -49,23 +49,23 @@ pub(super) struct FoundState {
 }
 
 /// Everything that one change set depends on.
-pub(super) struct FoundForSet {
+pub(super) struct SetSnapshot {
     pub(super) snapshot: ReadSet<Record>,
     /// The secret of the modification that permits the set.
     pub(super) modification: Option<Arc<str>>,
 }
 
-impl FoundState {
+impl GroupSnapshot {
     /// Returns what one of the sets depends on.
-    pub(super) fn of_set(&self, asked: &AskedSet, now: Timestamp) -> FoundForSet {
+    pub(super) fn of_set(&self, queued: &QueuedSet, now: Timestamp) -> SetSnapshot {
         let mut snapshot = ReadSet::at(now);
-        for key in asked.keys() {
+        for key in queued.keys() {
             if let Some(record) = self.rows.get(key) {
                 snapshot.rows.insert(key.clone(), record.clone());
             }
         }
         snapshot.holders.clone_from(&self.holders);
-        let under = asked.set.under.as_ref();
+        let under = queued.set.under.as_ref();
         for (key, until, secret) in &self.latest {
             let is_own = under.is_some_and(|token| token.key == *key && token.secret == *secret);
             if *until > now && !is_own {
@@ -83,7 +83,7 @@ impl FoundState {
             snapshot.token = token_state(token, self.leased(token, now), until, now);
             modification = until.map(|_| token.secret.clone());
         }
-        FoundForSet {
+        SetSnapshot {
             snapshot,
             modification,
         }
@@ -152,12 +152,12 @@ SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each($5) j \
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
-    sets: &[AskedSet],
+    sets: &[QueuedSet],
     begin: bool,
-) -> Result<FoundState> {
+) -> Result<GroupSnapshot> {
     let mut arena = Arena::default();
     let mut rows = RowList::default();
-    let keys: BTreeSet<&Key> = sets.iter().flat_map(AskedSet::keys).collect();
+    let keys: BTreeSet<&Key> = sets.iter().flat_map(QueuedSet::keys).collect();
     let enough = signed(keys.len() as u64 + 1);
     for key in keys {
         rows.row().number(key.kind() as i64).id(key.id()).end();
@@ -165,8 +165,8 @@ pub(super) async fn read(
     let (mut holders, mut bodies) = (RowList::default(), RowList::default());
     let (mut secrets, mut references) = (RowList::default(), RowList::default());
     let mut has_work = false;
-    for asked in sets {
-        let set = &asked.set;
+    for queued in sets {
+        let set = &queued.set;
         has_work |= !set.enqueue.is_empty() || set.under.is_some();
         if let Some(token) = &set.under {
             secrets
@@ -174,7 +174,7 @@ pub(super) async fn read(
                 .place(arena.add(token.secret.as_bytes()))
                 .end();
         }
-        for change in &asked.changes {
+        for change in &queued.changes {
             let Change::Put(put) = change else { continue };
             if let Facts::Deployment(deployment) = &put.facts
                 && let Some(key) = &deployment.idempotency_key
@@ -224,7 +224,7 @@ pub(super) async fn read(
         .bind(arena.into_bytes())
         .bind(enough);
     let fault = shared.file.fault("read the current state");
-    let mut found = FoundState::default();
+    let mut found = GroupSnapshot::default();
     // One connection runs all statements in order.
     let mut stream = sqlx::Executor::fetch_many(&mut *connection, statement);
     while let Some(part) = stream.try_next().await.map_err(&fault)? {
@@ -235,7 +235,7 @@ pub(super) async fn read(
     Ok(found)
 }
 
-impl FoundState {
+impl GroupSnapshot {
     /// Takes one row of the answer.
     fn take(&mut self, row: &SqliteRow) -> SqlResult<Result<()>> {
         let tag: i64 = row.try_get(0)?;
