@@ -169,6 +169,14 @@ podAntiAffinity:
             {{- include "tko.selector" . | nindent 12 }}
 {{- end -}}
 
+{{/* Flags of all processes: where metrics are served. */}}
+{{- define "tko.metricsArgs" -}}
+{{- if .Values.metrics.enabled }}
+- '--metrics={{ include "tko.listen" (list . 9464) }}'
+- --insecure
+{{- end }}
+{{- end -}}
+
 {{/* Flags of servers: the data service and `tko up`. */}}
 {{- define "tko.serverArgs" -}}
 - --backend=postgresql
@@ -183,10 +191,7 @@ podAntiAffinity:
 - --kubernetes-certificate=/etc/tko/certificate/tls.crt
 - --kubernetes-key=/etc/tko/certificate/tls.key
 {{- end }}
-{{- if .Values.metrics.enabled }}
-- '--metrics={{ include "tko.listen" (list . 9464) }}'
-- --insecure
-{{- end }}
+{{- include "tko.metricsArgs" . }}
 {{- end -}}
 
 {{/* Flags of preparers and schedulers: how to reach the data service. Takes a list: the context, the component. */}}
@@ -197,6 +202,7 @@ podAntiAffinity:
 - '--grpc-token=/etc/tko/callers/{{ index . 1 }}'
 - '--probe-address={{ include "tko.listen" (list $context 8086) }}'
 - '--plugins={{ $context.Values.plugins }}'
+{{- include "tko.metricsArgs" $context }}
 {{- end -}}
 
 {{/* Flags of schedulers: where manifests go. */}}

@@ -263,7 +263,7 @@ impl BackendArgs {
                 };
                 let memory = Memory::new(clock.clone(), settings);
                 if let Some(exporter) = exporter {
-                    exporter.name(memory.name());
+                    exporter.name(Some(memory.name()));
                 }
                 Arc::new(memory)
             }
@@ -288,7 +288,7 @@ impl BackendArgs {
                 }
                 lock.share()?;
                 if let Some(exporter) = exporter {
-                    exporter.name(sqlite.name());
+                    exporter.name(Some(sqlite.name()));
                 }
                 tracing::info!(file = %path.display(), "keeping the data in SQLite");
                 Arc::new(sqlite)
@@ -304,7 +304,7 @@ impl BackendArgs {
                     postgres.clear().await.context("cannot clean the backend")?;
                 }
                 if let Some(exporter) = exporter {
-                    exporter.name(postgres.name());
+                    exporter.name(Some(postgres.name()));
                     postgres.register(exporter.registry());
                 }
                 Arc::new(postgres)

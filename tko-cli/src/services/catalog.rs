@@ -1,6 +1,6 @@
 //! The controller of catalogs and inventories: its flags, in `tko up` and as a separate process.
 
-use super::metrics::MetricsArgs;
+use super::metrics::WorkerMetricsArgs;
 use super::plugins::{PluginArgs, PluginHost};
 use super::signals::Signals;
 use super::start::{JournalArgs, run_until_signal_or_end};
@@ -8,6 +8,7 @@ use super::time;
 use crate::connect::ConnectArgs;
 use anyhow::Context;
 use clap::Args;
+use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use tko_plugin::PluginPolicy;
 use tko_serve::{Access, Listen, Sockets};
 use tko_source::SecretFolder;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 /// Settings of catalogs and inventories
 #[derive(Clone, Debug, Args)]
@@ -111,10 +111,7 @@ pub(crate) struct CatalogStartArgs {
     #[command(flatten)]
     catalogs: CatalogArgs,
     #[command(flatten)]
-    metrics: MetricsArgs,
-    /// Allow metrics without TLS and authentication on the network
-    #[arg(long)]
-    insecure: bool,
+    metrics: WorkerMetricsArgs,
     /// Folder with secrets, one per file, that properties name as secret:NAME
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
@@ -129,10 +126,8 @@ impl CatalogStartArgs {
         plugins.warn_of_root();
         let stop = CancellationToken::new();
         let metrics = CatalogMetrics::default();
-        let _exporting = self.metrics.open(self.insecure).await?.map(|mut exporter| {
-            metrics.register(exporter.registry());
-            AbortOnDropHandle::new(tokio::spawn(exporter.serve(stop.clone())))
-        });
+        let register = |registry: &mut Registry| metrics.register(registry);
+        let _exporting = self.metrics.serve(&stop, register).await?;
         let secrets = self.secrets.as_ref().map(SecretFolder::new);
         let secrets = secrets.unwrap_or_default();
         let run = self

@@ -25,6 +25,7 @@ use tko_grpc::server::Access;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The content type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -87,6 +88,37 @@ impl MetricsArgs {
     }
 }
 
+/// Where a process without a data service serves metrics; without an address: nowhere
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct WorkerMetricsArgs {
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    /// Allow metrics without TLS and authentication on the network
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl WorkerMetricsArgs {
+    /// Serves the version and the metrics that `register` adds, until `stop` is cancelled or the
+    /// handle is dropped.
+    ///
+    /// # Errors
+    /// `BadArgument`: the address is not loopback and `--insecure` is missing, or it cannot be bound.
+    pub(super) async fn serve(
+        &self,
+        stop: &CancellationToken,
+        register: impl FnOnce(&mut Registry),
+    ) -> Result<Option<AbortOnDropHandle<()>>> {
+        let Some(mut exporter) = self.metrics.open(self.insecure).await? else {
+            return Ok(None);
+        };
+        exporter.name(None);
+        register(exporter.registry());
+        let serve = tokio::spawn(exporter.serve(stop.clone()));
+        Ok(Some(AbortOnDropHandle::new(serve)))
+    }
+}
+
 /// Whether metrics at this address are open: they have neither TLS nor authentication.
 fn is_open(address: SocketAddr) -> bool {
     Access::new().is_open(&[address])
@@ -125,13 +157,11 @@ impl Exporter {
         &mut self.registry
     }
 
-    /// Adds the metric with the program's version and the backend's name.
-    pub(super) fn name(&mut self, backend: &str) {
-        let version = env!("CARGO_PKG_VERSION");
-        let labels = [
-            ("version", version.to_owned()),
-            ("backend", backend.to_owned()),
-        ];
+    /// Adds the metric with the program's version and, of a data service, the backend's name.
+    pub(super) fn name(&mut self, backend: Option<&str>) {
+        let version = Some(("version", env!("CARGO_PKG_VERSION").to_owned()));
+        let backend = backend.map(|name| ("backend", name.to_owned()));
+        let labels: Vec<_> = version.into_iter().chain(backend).collect();
         self.registry.register(
             "tko_build",
             "Version of the program and name of its backend",

@@ -9,16 +9,20 @@ use super::data::{DataArgs, SchemaArgs};
 use super::doors::InterfaceArgs;
 use super::kubernetes::KubernetesArgs;
 use super::listen::ListenArgs;
-use super::metrics::MetricsArgs;
+use super::metrics::{MetricsArgs, WorkerMetricsArgs};
+use super::plugin_metrics;
 use super::plugins::PluginArgs;
 use super::probes::ProbeArgs;
+use super::results::ResultCollector;
 use super::signals::Signals;
 use super::web::WebArgs;
 use crate::connect::ConnectArgs;
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use tko_core::system::SystemClock;
+use tko_preparer::ResultCache;
 use tokio_util::sync::CancellationToken;
 
 /// The destination of logs
@@ -122,6 +126,8 @@ pub(crate) struct PreparerStartArgs {
     #[command(flatten)]
     preparer: PreparerArgs,
     #[command(flatten)]
+    metrics: WorkerMetricsArgs,
+    #[command(flatten)]
     probes: ProbeArgs,
 }
 
@@ -145,6 +151,8 @@ pub(crate) struct SchedulerStartArgs {
     controllers: ControllerArgs,
     #[command(flatten)]
     scheduler: SchedulerArgs,
+    #[command(flatten)]
+    metrics: WorkerMetricsArgs,
     #[command(flatten)]
     probes: ProbeArgs,
 }
@@ -189,16 +197,21 @@ impl PreparerStartArgs {
         let clock = Arc::new(SystemClock::new());
         let plugins = self.plugins.host()?;
         plugins.warn_of_root();
-        let preparer = &self.preparer;
-        let controller = preparer.controller(
+        let stop = CancellationToken::new();
+        let results = Arc::new(ResultCache::new(0));
+        let register = |registry: &mut Registry| {
+            plugin_metrics::register(registry, &plugins.metrics);
+            registry.register_collector(Box::new(ResultCollector::new(results.clone())));
+        };
+        let _exporting = self.metrics.serve(&stop, register).await?;
+        let controller = self.preparer.controller(
             client.clone(),
-            Arc::new(tko_preparer::ResultCache::new(0)),
+            results.clone(),
             address,
             &self.controllers,
             plugins,
             clock,
         );
-        let stop = CancellationToken::new();
         self.probes.answer(client, &stop).await?;
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
@@ -214,6 +227,11 @@ impl SchedulerStartArgs {
         let clock = Arc::new(SystemClock::new());
         let plugins = self.plugins.host()?;
         plugins.warn_of_root();
+        let stop = CancellationToken::new();
+        let register = |registry: &mut Registry| {
+            plugin_metrics::register(registry, &plugins.metrics);
+        };
+        let _exporting = self.metrics.serve(&stop, register).await?;
         let scheduler = &self.scheduler;
         let destination = scheduler.manifest_destination();
         let controller = scheduler.controller(
@@ -224,7 +242,6 @@ impl SchedulerStartArgs {
             plugins,
             clock,
         );
-        let stop = CancellationToken::new();
         self.probes.answer(client, &stop).await?;
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;

@@ -57,6 +57,9 @@ const SMALL: &[&str] = &[
     "--set=postgresql.storageClassName=fast,up.extraArgs={--auto-approve}",
 ];
 
+/// The label of Services that a ServiceMonitor finds.
+const METRICS: &str = "tko.nephio.org/metrics";
+
 /// The small set-up without the Kubernetes API and without policies.
 const BARE: &[&str] = &[
     "--set=kubernetesApi.enabled=false,networkPolicies.enabled=false",
@@ -152,7 +155,7 @@ async fn the_chart_is_valid_with_all_its_values() {
                 .await;
         }
         let objects = objects(&text);
-        let mut count = 0;
+        let (mut count, mut measured) = (0, 0);
         for pod in pods(&objects) {
             assert_eq!(pod["enableServiceLinks"], false, "{values:?}");
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{values:?}");
@@ -163,7 +166,13 @@ async fn the_chart_is_valid_with_all_its_values() {
                 assert_eq!(security["readOnlyRootFilesystem"], true, "{values:?}");
                 assert_eq!(security["capabilities"]["drop"][0], "ALL", "{values:?}");
                 let ports = container["ports"].as_array().expect("ports");
-                assert!(ports.iter().any(|port| port["name"] == "probes"));
+                let has_port = |name: &str| ports.iter().any(|port| port["name"] == name);
+                assert!(has_port("probes"));
+                let is_measured = texts(&container["args"])
+                    .iter()
+                    .any(|argument| argument.starts_with("--metrics="));
+                assert_eq!(has_port("metrics"), is_measured, "{values:?}");
+                measured += usize::from(is_measured);
                 for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
                     assert_eq!(container[probe]["httpGet"]["port"], "probes", "{probe}");
                 }
@@ -171,6 +180,14 @@ async fn the_chart_is_valid_with_all_its_values() {
             }
         }
         assert!(count == 1 || count == 3, "{values:?}: {count} containers");
+        // With metrics, those of every process, each by a Service.
+        let metrics = |object: &&Value| object["metadata"]["labels"][METRICS] == "true";
+        let services = objects.iter().filter(metrics).count();
+        let is_wanted = values.iter().any(|v| v.contains("metrics.enabled=true"));
+        assert_eq!(
+            (measured, services),
+            (if is_wanted { count } else { 0 }, measured)
+        );
         for object in &objects {
             // Only the right to ask the cluster about requests.
             if object["kind"] == "ClusterRoleBinding" {

@@ -1,7 +1,9 @@
 //! Metrics as Prometheus reads them.
 
-use crate::harness::{Server, Service, TIME, example, tko};
+use crate::harness::{Server, Service, TIME, example, plugin, tko};
 use std::time::Duration;
+use tko_core::entity::SCHEDULED;
+use tko_core::{DeploymentId, Entity};
 use tko_postgres_server::shared;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -137,10 +139,78 @@ async fn results_of_functions_are_counted_unless_they_are_off() {
     }
 }
 
+/// A preparer and a scheduler in processes of their own count the calls that only they make.
+#[tokio::test]
+async fn controllers_alone_count_the_calls_of_their_plugins() {
+    let server = Server::data().await;
+    let start = |what: &str| {
+        let flags = server.flags();
+        Service::start(&format!("{what} start {flags} --metrics 127.0.0.1:0"))
+    };
+    let (preparer, scheduler) = (start("preparer"), start("scheduler"));
+    let (prepared, scheduled) = (address(&preparer).await, address(&scheduler).await);
+    let register = "plugin register prepare good -e worker -g example.org,v1,Good";
+    server
+        .tko(register)
+        .arg(plugin("worker.py"))
+        .arg("prepare")
+        .good()
+        .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let register = "plugin register schedule folders -g infra.nephio.org,v1alpha1,WorkloadCluster";
+    server
+        .tko(register)
+        .arg(example("plugins/schedule_site.py"))
+        .arg(folder.path())
+        .good()
+        .await;
+    let cluster = "apiVersion: infra.nephio.org/v1alpha1\nkind: WorkloadCluster\n\
+                   metadata: {name: c}\nspec: {clusterName: c}\n";
+    let site = server.tko("site register lab/1 --stdin");
+    site.stdin(cluster).good().await;
+    let package = "apiVersion: example.org/v1\nkind: Good\nmetadata: {name: it}\n";
+    let create = server.tko("deployment create --site lab/1 --stdin");
+    let created = create.stdin(package).good().await;
+    let id: DeploymentId = created.line().parse().expect("an id");
+    let is_scheduled = |entity: &Entity| {
+        let condition = entity.condition(SCHEDULED);
+        condition.is_some_and(|condition| condition.status == Some(true))
+    };
+    server.until(&id.into(), "on its site", is_scheduled).await;
+    let build = format!(
+        "tko_build_info{{version=\"{}\"}} 1",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (address, called, other) in [
+        (&prepared, "prepare|good", "schedule|folders"),
+        (&scheduled, "schedule|folders", "prepare|good"),
+    ] {
+        let text = scraped(address).await;
+        assert!(text.lines().any(|line| line == build), "{text}");
+        let calls = format!("tko_plugin_call_seconds_count{{plugin=\"{called}\"}} ");
+        let calls = text.lines().find_map(|line| line.strip_prefix(&calls));
+        let calls = calls.and_then(|count| count.parse::<u64>().ok());
+        assert!(calls.is_some_and(|count| count > 0), "{called}: {text}");
+        assert!(!text.contains(other), "{text}");
+    }
+    // Preparers keep results of functions, and schedulers do not.
+    let results = "tko_preparer_results_bytes ";
+    assert!(scraped(&prepared).await.contains(results), "no results");
+    assert!(!scraped(&scheduled).await.contains(results), "results");
+    for service in [preparer, scheduler, server.service] {
+        service.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn metrics_on_the_network_require_insecure() {
-    for command in ["data start", "up"] {
-        let open = format!("{command} --grpc-port 0 --metrics 0.0.0.0:0");
+    for command in [
+        "data start --grpc-port 0",
+        "up --grpc-port 0",
+        "preparer start",
+        "scheduler start",
+    ] {
+        let open = format!("{command} --metrics 0.0.0.0:0");
         let refused = tko(&open).bad(2).await;
         assert!(
             refused.contains("0.0.0.0:0 is open") && refused.contains("--insecure"),
