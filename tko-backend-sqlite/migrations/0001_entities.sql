@@ -33,7 +33,7 @@ CREATE TABLE body (
 );
 
 -- Values by which rows are found. Facet 0 is metadata, with the key as `name`; the other facets have
--- no name. `src/term.rs` lists them.
+-- no name. `src/facet.rs` lists them.
 CREATE TABLE term (
     kind INTEGER NOT NULL,
     facet INTEGER NOT NULL,

@@ -8,7 +8,7 @@
 //! SQLite refuses if another process has written since the read. That saves the statements that
 //! begin and end the transaction. It also saves SQLite from copying each changed page.
 
-mod queue;
+mod group;
 mod snapshot;
 mod stage;
 #[cfg(test)]
@@ -23,7 +23,7 @@ use stage::stage_all;
 use tko_core::{Change, Error, ErrorKind, Result, Timestamp};
 use write::GuardedWrite;
 
-pub(crate) use queue::QueuedSet;
+pub(crate) use group::GroupedSet;
 pub(crate) use stage::SetAnswer;
 pub(crate) use write::{add_triggers, put_work};
 
@@ -45,13 +45,13 @@ pub(crate) async fn commit(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     dictionaries: &mut ChosenDictionaries,
-    mut sets: &mut [QueuedSet],
+    mut sets: &mut [GroupedSet],
     mut ends: TransactionEnds,
     now: Timestamp,
 ) -> (Vec<SetAnswer>, bool) {
     if ends.begin
         && ends.commit
-        && queue::are_one_write(sets)
+        && group::are_one_write(sets)
         && let Some(written) = commit_at_once(connection, shared, dictionaries, sets, now).await
     {
         return match written {
@@ -68,11 +68,11 @@ pub(crate) async fn commit(
         let count = if alone > 0 {
             1
         } else {
-            queue::independent(sets)
+            group::independent(sets)
         };
-        let found = snapshot::read(connection, shared, &sets[..count], ends.begin).await;
+        let snapshot = snapshot::read(connection, shared, &sets[..count], ends.begin).await;
         let is_damaged = |error: &Error| error.kind() == ErrorKind::Internal;
-        if count > 1 && found.as_ref().is_err_and(is_damaged) {
+        if count > 1 && snapshot.as_ref().is_err_and(is_damaged) {
             if ends.begin {
                 // If the transaction did not begin, the rollback fails, which does no harm.
                 let _ = connection.execute("ROLLBACK").await;
@@ -84,8 +84,19 @@ pub(crate) async fn commit(
         alone = alone.saturating_sub(1);
         let (group, rest) = sets.split_at_mut(count);
         let commit = ends.commit && rest.is_empty();
-        let written = match found {
-            Ok(found) => write(connection, shared, dictionaries, group, &found, now, commit).await,
+        let written = match snapshot {
+            Ok(snapshot) => {
+                write(
+                    connection,
+                    shared,
+                    dictionaries,
+                    group,
+                    &snapshot,
+                    now,
+                    commit,
+                )
+                .await
+            }
             Err(error) => Err(error),
         };
         match written {
@@ -135,23 +146,23 @@ async fn commit_at_once(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     dictionaries: &mut ChosenDictionaries,
-    group: &[QueuedSet],
+    group: &[GroupedSet],
     now: Timestamp,
 ) -> Option<Result<Vec<SetAnswer>>> {
     // If the read fails, the caller reads again in a transaction, and finds the set with the damaged
     // row.
-    let found = snapshot::read(connection, shared, group, false)
+    let snapshot = snapshot::read(connection, shared, group, false)
         .await
         .ok()?;
     // Without a version, the write would not be refused.
-    found.position.version?;
-    let changes = group.iter().map(|queued| queued.changes.clone());
-    let (write, position, answers) = stage_all(&found, group, changes, now);
+    snapshot.position.version?;
+    let changes = group.iter().map(|grouped| grouped.changes.clone());
+    let (write, position, answers) = stage_all(&snapshot, group, changes, now);
     if !write.is_needed() {
         return Some(Ok(answers));
     }
-    dictionaries.retain(found.lowest_dictionary);
-    let known = dictionaries.known(&write.templates(), &found.rows)?;
+    dictionaries.retain(snapshot.lowest_dictionary);
+    let known = dictionaries.known(&write.templates(), &snapshot.rows)?;
     match write
         .execute(connection, shared, &known, position, false)
         .await
@@ -168,22 +179,22 @@ async fn write(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
     dictionaries: &mut ChosenDictionaries,
-    group: &mut [QueuedSet],
-    found: &GroupSnapshot,
+    group: &mut [GroupedSet],
+    snapshot: &GroupSnapshot,
     now: Timestamp,
     commit: bool,
 ) -> Result<(Vec<SetAnswer>, bool)> {
     let changes = group
         .iter_mut()
-        .map(|queued| std::mem::take(&mut queued.changes));
+        .map(|grouped| std::mem::take(&mut grouped.changes));
     let changes: Vec<Vec<Change>> = changes.collect();
-    let (write, position, answers) = stage_all(found, group, changes, now);
+    let (write, position, answers) = stage_all(snapshot, group, changes, now);
     if !write.is_needed() {
         return Ok((answers, false));
     }
-    dictionaries.retain(found.lowest_dictionary);
+    dictionaries.retain(snapshot.lowest_dictionary);
     let chosen = dictionaries
-        .choose(connection, shared, write.templates(), &found.rows)
+        .choose(connection, shared, write.templates(), &snapshot.rows)
         .await?;
     match write
         .execute(connection, shared, &chosen, position, commit)

@@ -1,4 +1,4 @@
-//! Terms: the values by which rows are found.
+//! Facets, and terms: the values by which rows are found.
 
 use std::borrow::Cow;
 use tko_core::{DeploymentId, Entity, Facts, Key, Kind, SiteId};

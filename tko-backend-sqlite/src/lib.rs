@@ -8,7 +8,7 @@
 // | `pack`, `arena`, `facet` | rows as bytes, arguments of statements, the values that rows are found by |
 // | `dictionary` | packages of templates, which compress other packages |
 // | `writer`, `commit`, `work`, `modification`, `retention` | the one thread that writes, and its jobs |
-// | `read` | reads: `get`, `plan`, `walk`, `list`, `count` |
+// | `read` | reads: `record`, `plan`, `walk`, `list`, `count` |
 // | `check` | consistency checks and repairs |
 // | `feed`, `signal` | the feed of changes, and wake-ups within a process and between processes |
 
@@ -29,7 +29,6 @@ mod settings;
 mod shared_value;
 mod signal;
 mod sqlite;
-
 mod work;
 mod writer;
 

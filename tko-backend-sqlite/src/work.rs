@@ -1,4 +1,4 @@
-//! Work: renewals and settlements of leases; claims are in [`claim`].
+//! Work: renewals and settlements of leases; claims are in [`mod@claim`].
 
 mod claim;
 

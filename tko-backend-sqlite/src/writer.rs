@@ -7,7 +7,7 @@
 
 use crate::arena::signed;
 use crate::check::{SqliteCheckReport, check};
-use crate::commit::{QueuedSet, SetAnswer, TransactionEnds, another, commit, copy};
+use crate::commit::{GroupedSet, SetAnswer, TransactionEnds, another, commit, copy};
 use crate::connect::SqliteParts;
 use crate::dictionary::ChosenDictionaries;
 use crate::fault::translate;
@@ -254,7 +254,7 @@ impl WriterTask {
 
     async fn commit_sets(
         &mut self,
-        sets: &mut [QueuedSet],
+        sets: &mut [GroupedSet],
         ends: TransactionEnds,
     ) -> (Vec<SetAnswer>, bool) {
         let now = self.shared.clock.now();
@@ -376,10 +376,10 @@ fn is_set(job: &WriteJob) -> bool {
 }
 
 /// The change set of a job; any other job is returned.
-fn into_set(job: WriteJob) -> Result<(QueuedSet, ReplySender<Committed>), WriteJob> {
+fn into_set(job: WriteJob) -> Result<(GroupedSet, ReplySender<Committed>), WriteJob> {
     match job {
-        WriteJob::Commit(set, reply) => Ok((QueuedSet::new(*set, BTreeMap::new()), reply)),
-        WriteJob::Restore(set, entities, reply) => Ok((QueuedSet::new(*set, entities), reply)),
+        WriteJob::Commit(set, reply) => Ok((GroupedSet::new(*set, BTreeMap::new()), reply)),
+        WriteJob::Restore(set, entities, reply) => Ok((GroupedSet::new(*set, entities), reply)),
         job => Err(job),
     }
 }

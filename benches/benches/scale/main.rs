@@ -37,9 +37,14 @@ struct Arguments {
         default_values_t = [5_000, 50_000]
     )]
     size: Vec<usize>,
-    /// Measure only this backend
-    #[arg(long, value_name = "BACKEND", value_parser = ["memory", "sqlite", "postgresql"])]
-    backend: Option<String>,
+    /// Measure only these backends
+    #[arg(
+        long,
+        value_name = "BACKEND",
+        value_delimiter = ',',
+        value_parser = ["memory", "sqlite", "postgresql"]
+    )]
+    backend: Vec<String>,
     /// How often each job is measured
     #[arg(long, value_name = "N", default_value = "3")]
     rounds: NonZeroUsize,
@@ -56,13 +61,15 @@ async fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     arguments.size.sort_unstable();
     arguments.size.dedup();
-    let wanted = |name: &str| arguments.backend.as_ref().is_none_or(|only| only == name);
+    let wanted = |name: &str| {
+        arguments.backend.is_empty() || arguments.backend.iter().any(|only| only == name)
+    };
     let rounds = arguments.rounds.get();
     let mut table = Table::new(&arguments.size);
     if wanted("memory") {
         for size in &arguments.size {
             let backend: Arc<dyn Backend> = Arc::new(memory());
-            one(&backend, "memory", (*size, rounds), &mut table).await;
+            one(&backend, "memory", *size, rounds, &mut table).await;
         }
     }
     if wanted("sqlite") {
@@ -72,7 +79,7 @@ async fn main() -> ExitCode {
         let server = tko_benches::postgres_server();
         for size in &arguments.size {
             let backend = postgres(&server).await;
-            one(&backend, "PostgreSQL", (*size, rounds), &mut table).await;
+            one(&backend, "PostgreSQL", *size, rounds, &mut table).await;
         }
     }
     print!("{table}");
@@ -107,7 +114,8 @@ async fn fill(backend: &Arc<dyn Backend>, size: usize) {
 async fn one(
     backend: &Arc<dyn Backend>,
     name: &'static str,
-    (size, rounds): (usize, usize),
+    size: usize,
+    rounds: usize,
     table: &mut Table,
 ) {
     eprintln!(

@@ -4,7 +4,6 @@ use crate::fill;
 use crate::jobs::{JOBS, measure};
 use crate::raw_sqlite::RawTable;
 use crate::table::Table;
-use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tko_backend_sqlite::{Sqlite, SqliteSettings};
@@ -47,38 +46,35 @@ impl Filled {
     }
 }
 
-/// Fills a store of each size first, then measures each job at all sizes in turn: a disk or a
-/// machine that is slow for some seconds is so for every size.
+/// Fills a store of each size, and a table, and then measures each job at all sizes in turn. So a disk
+/// or a machine that is slow for some seconds is slow for every size. All stores are open at once.
 pub(crate) async fn sqlite(sizes: &[usize], rounds: usize, table: &mut Table) {
     let mut all = Vec::new();
     for size in sizes {
         let filled = Filled::with(*size).await;
         table.bytes(*size, filled.bytes());
-        all.push(filled);
-    }
-    for filled in &all {
-        sync(filled.folder.path());
+        all.push((filled, Speed::default(), Speed::default()));
     }
     for job in JOBS {
         eprintln!("SQLite: {}", job.name());
-        let mut speeds = vec![(Speed::default(), Speed::default()); all.len()];
-        for _ in 0..rounds {
-            for (filled, (with, without)) in all.iter().zip(&mut speeds) {
-                with.add(measure(job, &filled.store, filled.size).await);
-                without.add(filled.raw.measure(job).await);
+        for round in 0..rounds {
+            for (filled, with, without) in &mut all {
+                let store = measure(job, &filled.store, filled.size);
+                // Each goes first in every other round.
+                if round % 2 == 0 {
+                    with.add(store.await);
+                    without.add(filled.raw.measure(job).await);
+                } else {
+                    without.add(filled.raw.measure(job).await);
+                    with.add(store.await);
+                }
             }
+            all.reverse();
         }
-        for (filled, (with, without)) in all.iter().zip(speeds) {
-            table.add(job, "SQLite", filled.size, with.rate());
-            table.add(job, "SQLite alone", filled.size, without.rate());
+        for (filled, with, without) in &mut all {
+            let rate = |speed: &mut Speed| std::mem::take(speed).rate();
+            table.add(job, "SQLite", filled.size, rate(with));
+            table.add(job, "SQLite alone", filled.size, rate(without));
         }
-    }
-}
-
-/// Waits until the disk has what was written to the files of a folder.
-fn sync(folder: &Path) {
-    for file in std::fs::read_dir(folder).expect("a folder") {
-        let file = std::fs::File::open(file.expect("a file").path()).expect("a file");
-        file.sync_all().expect("a disk");
     }
 }

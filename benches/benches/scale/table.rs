@@ -89,7 +89,7 @@ impl Table {
             if let Some((found, alone)) = growth("SQLite").zip(growth("SQLite alone")) {
                 let name = job.name();
                 bars.push(Bar {
-                    name: format!("{name}, growth of the cost ({alone:.2} of SQLite alone)"),
+                    name: format!("{name}, growth of the cost (SQLite alone: {alone:.2})"),
                     found,
                     at_least: false,
                     limit: Some(1.5),

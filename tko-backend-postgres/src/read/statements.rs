@@ -1,8 +1,8 @@
 //! The statements of a plan: a page, all pages by `COPY`, and a count.
 
-use super::found;
 use super::merge::{IndexSql, add_merged, add_values, too_many};
 use super::plan::{IndexDriver, ListPlan, PatternColumn, RowFilter, ValueIndex};
+use super::record;
 use crate::codes::{DEPLOYMENT, count as number};
 use crate::dialect::copy_out;
 use crate::row::{COLUMNS, LISTED};

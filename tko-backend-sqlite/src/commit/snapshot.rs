@@ -1,6 +1,6 @@
 //! Reads everything that the rules need for some change sets, in one round trip.
 
-use super::queue::QueuedSet;
+use super::group::GroupedSet;
 use crate::arena::{Arena, RowList, signed, unsigned};
 use crate::connect::SqliteParts;
 use crate::facet::referrers;
@@ -50,41 +50,41 @@ pub(super) struct GroupSnapshot {
 
 /// Everything that one change set depends on.
 pub(super) struct SetSnapshot {
-    pub(super) snapshot: ReadSet<Record>,
+    pub(super) read_set: ReadSet<Record>,
     /// The secret of the modification that permits the set.
     pub(super) modification: Option<Arc<str>>,
 }
 
 impl GroupSnapshot {
     /// Returns what one of the sets depends on.
-    pub(super) fn of_set(&self, queued: &QueuedSet, now: Timestamp) -> SetSnapshot {
-        let mut snapshot = ReadSet::at(now);
-        for key in queued.keys() {
+    pub(super) fn of_set(&self, grouped: &GroupedSet, now: Timestamp) -> SetSnapshot {
+        let mut read_set = ReadSet::at(now);
+        for key in grouped.keys() {
             if let Some(record) = self.rows.get(key) {
-                snapshot.rows.insert(key.clone(), record.clone());
+                read_set.rows.insert(key.clone(), record.clone());
             }
         }
-        snapshot.holders.clone_from(&self.holders);
-        let under = queued.set.under.as_ref();
+        read_set.holders.clone_from(&self.holders);
+        let under = grouped.set.under.as_ref();
         for (key, until, secret) in &self.latest {
             let is_own = under.is_some_and(|token| token.key == *key && token.secret == *secret);
             if *until > now && !is_own {
-                snapshot.modified.insert(key.clone());
+                read_set.modified.insert(key.clone());
             }
         }
         for (key, referrer) in &self.referrers {
-            if !snapshot.rows.contains_key(referrer) {
-                snapshot.referenced.insert(key.clone());
+            if !read_set.rows.contains_key(referrer) {
+                read_set.referenced.insert(key.clone());
             }
         }
         let mut modification = None;
         if let Some(token) = under {
             let until = self.modification(token);
-            snapshot.token = token_state(token, self.leased(token, now), until, now);
+            read_set.token = token_state(token, self.leased(token, now), until, now);
             modification = until.map(|_| token.secret.clone());
         }
         SetSnapshot {
-            snapshot,
+            read_set,
             modification,
         }
     }
@@ -152,12 +152,12 @@ SELECT 7, j.value->>0, j.value->>1, j.value->>2, p.id FROM json_each($5) j \
 pub(super) async fn read(
     connection: &mut SqliteConnection,
     shared: &SqliteParts,
-    sets: &[QueuedSet],
+    sets: &[GroupedSet],
     begin: bool,
 ) -> Result<GroupSnapshot> {
     let mut arena = Arena::default();
     let mut rows = RowList::default();
-    let keys: BTreeSet<&Key> = sets.iter().flat_map(QueuedSet::keys).collect();
+    let keys: BTreeSet<&Key> = sets.iter().flat_map(GroupedSet::keys).collect();
     let enough = signed(keys.len() as u64 + 1);
     for key in keys {
         rows.row().number(key.kind() as i64).id(key.id()).end();
@@ -165,8 +165,8 @@ pub(super) async fn read(
     let (mut holders, mut bodies) = (RowList::default(), RowList::default());
     let (mut secrets, mut references) = (RowList::default(), RowList::default());
     let mut has_work = false;
-    for queued in sets {
-        let set = &queued.set;
+    for grouped in sets {
+        let set = &grouped.set;
         has_work |= !set.enqueue.is_empty() || set.under.is_some();
         if let Some(token) = &set.under {
             secrets
@@ -174,7 +174,7 @@ pub(super) async fn read(
                 .place(arena.add(token.secret.as_bytes()))
                 .end();
         }
-        for change in &queued.changes {
+        for change in &grouped.changes {
             let Change::Put(put) = change else { continue };
             if let Facts::Deployment(deployment) = &put.facts
                 && let Some(key) = &deployment.idempotency_key
@@ -224,15 +224,15 @@ pub(super) async fn read(
         .bind(arena.into_bytes())
         .bind(enough);
     let fault = shared.file.fault("read the current state");
-    let mut found = GroupSnapshot::default();
+    let mut snapshot = GroupSnapshot::default();
     // One connection runs all statements in order.
     let mut stream = sqlx::Executor::fetch_many(&mut *connection, statement);
     while let Some(part) = stream.try_next().await.map_err(&fault)? {
         let Some(row) = part.right() else { continue };
-        found.take(&row).map_err(&fault)??;
+        snapshot.take(&row).map_err(&fault)??;
     }
     drop(stream);
-    Ok(found)
+    Ok(snapshot)
 }
 
 impl GroupSnapshot {

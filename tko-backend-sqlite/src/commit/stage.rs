@@ -1,6 +1,6 @@
 //! Checks change sets by the rules, and collects what they write.
 
-use super::queue::QueuedSet;
+use super::group::GroupedSet;
 use super::snapshot::{GroupSnapshot, SetSnapshot, WritePosition};
 use super::write::SetWrite;
 use crate::pack::pack;
@@ -15,34 +15,35 @@ pub(crate) type SetAnswer = Result<(Committed, Touched)>;
 /// Checks sets that do not depend on each other, each with its changes. Returns what to write, the
 /// new position, and the answers.
 pub(super) fn stage_all(
-    found: &GroupSnapshot,
-    group: &[QueuedSet],
+    snapshot: &GroupSnapshot,
+    group: &[GroupedSet],
     changes: impl IntoIterator<Item = Vec<Change>>,
     now: Timestamp,
 ) -> (SetWrite, WritePosition, Vec<SetAnswer>) {
-    let mut position = found.position;
+    let mut position = snapshot.position;
     let mut write = SetWrite::new(now);
     let sets = group.iter().zip(changes);
-    let answers =
-        sets.map(|(queued, changes)| stage(found, queued, changes, &mut position, &mut write, now));
+    let answers = sets.map(|(grouped, changes)| {
+        stage(snapshot, grouped, changes, &mut position, &mut write, now)
+    });
     let answers = answers.collect();
     (write, position, answers)
 }
 
 /// Checks one set, and adds what it writes. A refused set adds nothing.
 fn stage(
-    found: &GroupSnapshot,
-    queued: &QueuedSet,
+    snapshot: &GroupSnapshot,
+    grouped: &GroupedSet,
     changes: Vec<Change>,
     position: &mut WritePosition,
     write: &mut SetWrite,
     now: Timestamp,
 ) -> SetAnswer {
     let SetSnapshot {
-        snapshot,
+        read_set,
         modification,
-    } = found.of_set(queued, now);
-    let (set, restored) = (&queued.set, &queued.restored);
+    } = snapshot.of_set(grouped, now);
+    let (set, restored) = (&grouped.set, &grouped.restored);
     let first = position.number + 1;
     let count = changes.len() as u64;
     let versions: Vec<Version> = (first..)
@@ -53,8 +54,8 @@ fn stage(
         })
         .collect();
     let last = versions.iter().map(|version| version.0).max();
-    let mut staged = Staged::new(&snapshot, changes, |index| versions[index]);
-    let right = judge(&snapshot, &staged, &set.require, set.under.as_ref())?;
+    let mut staged = Staged::new(&read_set, changes, |index| versions[index]);
+    let right = judge(&read_set, &staged, &set.require, set.under.as_ref())?;
     let mut committed = staged.committed();
     let mut touched = Touched::default();
     if !staged.steps.is_empty() {
@@ -71,12 +72,12 @@ fn stage(
         position.revision += 1;
         exists.insert(step.key().clone(), step.after.is_some());
         let (revision, cause) = (Revision(position.revision), set.cause.as_deref());
-        write.step(step, revision, set_revision, cause, &found.bodies);
+        write.step(step, revision, set_revision, cause, &snapshot.bodies);
         committed.revision = Some(revision);
         touched.revision = committed.revision;
     }
     write.holders(staged.holders);
-    let mut items = WorkItems::new(&found.work, exists);
+    let mut items = WorkItems::new(&snapshot.work, exists);
     for enqueue in &set.enqueue {
         let present = snapshot.rows.contains_key(&enqueue.key);
         if items.exists(&enqueue.key).unwrap_or(present) {
@@ -108,7 +109,7 @@ fn stage(
 
 /// The work items that a set reads and changes.
 struct WorkItems<'a> {
-    found: &'a BTreeMap<(Key, Stage), WorkItem>,
+    before: &'a BTreeMap<(Key, Stage), WorkItem>,
     /// `None`: the item is removed.
     changed: BTreeMap<(Key, Stage), Option<WorkItem>>,
     /// Whether the rows that the set changes exist afterwards.
@@ -116,9 +117,9 @@ struct WorkItems<'a> {
 }
 
 impl<'a> WorkItems<'a> {
-    fn new(found: &'a BTreeMap<(Key, Stage), WorkItem>, exists: BTreeMap<Key, bool>) -> Self {
+    fn new(before: &'a BTreeMap<(Key, Stage), WorkItem>, exists: BTreeMap<Key, bool>) -> Self {
         Self {
-            found,
+            before,
             changed: BTreeMap::new(),
             exists,
         }
@@ -136,7 +137,7 @@ impl<'a> WorkItems<'a> {
         let at = (key.clone(), stage);
         match self.changed.get(&at) {
             Some(changed) => changed.clone(),
-            None => self.found.get(&at).cloned(),
+            None => self.before.get(&at).cloned(),
         }
     }
 

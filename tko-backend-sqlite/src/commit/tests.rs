@@ -1,7 +1,7 @@
 //! Writes of several processes.
 
 use super::write::GuardedWrite;
-use super::{QueuedSet, SetAnswer, TransactionEnds, add_triggers, commit, found, stage_all};
+use super::{GroupedSet, SetAnswer, TransactionEnds, add_triggers, commit, snapshot, stage_all};
 use crate::connect::{SqliteParts, connect};
 use crate::dictionary::ChosenDictionaries;
 use crate::settings::SqliteSettings;
@@ -31,7 +31,7 @@ impl Process {
         Self { connection, parts }
     }
 
-    async fn commit(&mut self, set: QueuedSet) -> SetAnswer {
+    async fn commit(&mut self, set: GroupedSet) -> SetAnswer {
         let ends = TransactionEnds {
             begin: true,
             commit: true,
@@ -50,9 +50,9 @@ fn key(id: &str) -> Key {
     Key::new(Kind::Site, id).expect("an id")
 }
 
-fn create(id: &str) -> QueuedSet {
+fn create(id: &str) -> GroupedSet {
     let set = ChangeSet::new().require(Require::Absent(key(id)));
-    QueuedSet::new(set.put(Put::new(key(id))), BTreeMap::new())
+    GroupedSet::new(set.put(Put::new(key(id))), BTreeMap::new())
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn what_another_process_changed_since_the_read_is_not_overwritten() {
         if others_first {
             other.commit(create("b")).await.expect("it is new");
         }
-        let changes = group.iter().map(|queued| queued.changes.clone());
+        let changes = group.iter().map(|grouped| grouped.changes.clone());
         let (write, position, answers) = stage_all(&read, &group, changes, parts.clock.now());
         assert!(answers[0].is_ok(), "{answers:?}");
         let dictionaries = HashMap::new();

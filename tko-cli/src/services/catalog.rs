@@ -127,7 +127,8 @@ impl CatalogStartArgs {
         let stop = CancellationToken::new();
         let metrics = CatalogMetrics::default();
         let register = |registry: &mut Registry| metrics.register(registry);
-        let _exporting = self.metrics.serve(&stop, register).await?;
+        // Dropped at the end: metrics are served until the last work has ended.
+        let _exporting = self.metrics.serve(register).await?;
         let secrets = self.secrets.as_ref().map(SecretFolder::new);
         let secrets = secrets.unwrap_or_default();
         let run = self

@@ -99,14 +99,12 @@ pub(crate) struct WorkerMetricsArgs {
 }
 
 impl WorkerMetricsArgs {
-    /// Serves the version and the metrics that `register` adds, until `stop` is cancelled or the
-    /// handle is dropped.
+    /// Serves the version and the metrics that `register` adds, until the handle is dropped.
     ///
     /// # Errors
     /// `BadArgument`: the address is not loopback and `--insecure` is missing, or it cannot be bound.
     pub(super) async fn serve(
         &self,
-        stop: &CancellationToken,
         register: impl FnOnce(&mut Registry),
     ) -> Result<Option<AbortOnDropHandle<()>>> {
         let Some(mut exporter) = self.metrics.open(self.insecure).await? else {
@@ -114,7 +112,7 @@ impl WorkerMetricsArgs {
         };
         exporter.name(None);
         register(exporter.registry());
-        let serve = tokio::spawn(exporter.serve(stop.clone()));
+        let serve = tokio::spawn(exporter.serve(CancellationToken::new()));
         Ok(Some(AbortOnDropHandle::new(serve)))
     }
 }
@@ -164,7 +162,7 @@ impl Exporter {
         let labels: Vec<_> = version.into_iter().chain(backend).collect();
         self.registry.register(
             "tko_build",
-            "Version of the program and name of its backend",
+            "Version of the program and, of a data service, name of its backend",
             Info::new(labels),
         );
     }

@@ -197,21 +197,22 @@ impl PreparerStartArgs {
         let clock = Arc::new(SystemClock::new());
         let plugins = self.plugins.host()?;
         plugins.warn_of_root();
-        let stop = CancellationToken::new();
         let results = Arc::new(ResultCache::new(0));
         let register = |registry: &mut Registry| {
             plugin_metrics::register(registry, &plugins.metrics);
             registry.register_collector(Box::new(ResultCollector::new(results.clone())));
         };
-        let _exporting = self.metrics.serve(&stop, register).await?;
+        // Dropped at the end: metrics are served until the last work has ended.
+        let _exporting = self.metrics.serve(register).await?;
         let controller = self.preparer.controller(
             client.clone(),
-            results.clone(),
+            results,
             address,
             &self.controllers,
             plugins,
             clock,
         );
+        let stop = CancellationToken::new();
         self.probes.answer(client, &stop).await?;
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;
@@ -227,11 +228,11 @@ impl SchedulerStartArgs {
         let clock = Arc::new(SystemClock::new());
         let plugins = self.plugins.host()?;
         plugins.warn_of_root();
-        let stop = CancellationToken::new();
         let register = |registry: &mut Registry| {
             plugin_metrics::register(registry, &plugins.metrics);
         };
-        let _exporting = self.metrics.serve(&stop, register).await?;
+        // Dropped at the end: metrics are served until the last work has ended.
+        let _exporting = self.metrics.serve(register).await?;
         let scheduler = &self.scheduler;
         let destination = scheduler.manifest_destination();
         let controller = scheduler.controller(
@@ -242,6 +243,7 @@ impl SchedulerStartArgs {
             plugins,
             clock,
         );
+        let stop = CancellationToken::new();
         self.probes.answer(client, &stop).await?;
         let run = controller.run(stop.clone());
         let ended = run_until_signal_or_end(async { Ok(run.await?) }, &stop, signals).await;

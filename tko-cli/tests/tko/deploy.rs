@@ -57,9 +57,6 @@ const SMALL: &[&str] = &[
     "--set=postgresql.storageClassName=fast,up.extraArgs={--auto-approve}",
 ];
 
-/// The label of Services that a ServiceMonitor finds.
-const METRICS: &str = "tko.nephio.org/metrics";
-
 /// The small set-up without the Kubernetes API and without policies.
 const BARE: &[&str] = &[
     "--set=kubernetesApi.enabled=false,networkPolicies.enabled=false",

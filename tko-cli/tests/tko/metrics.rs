@@ -209,6 +209,7 @@ async fn metrics_on_the_network_require_insecure() {
         "up --grpc-port 0",
         "preparer start",
         "scheduler start",
+        "catalog start",
     ] {
         let open = format!("{command} --metrics 0.0.0.0:0");
         let refused = tko(&open).bad(2).await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tko_core::{Change, ChangeSet, Entity, Facts, Key, Package, Require};
 
 /// A change set that `tko_core::commit::check` accepted.
-pub(crate) struct QueuedSet {
+pub(crate) struct GroupedSet {
     /// The set, without its changes.
     pub(super) set: ChangeSet,
     pub(super) changes: Vec<Change>,
@@ -14,7 +14,7 @@ pub(crate) struct QueuedSet {
     keys: BTreeSet<Key>,
 }
 
-impl QueuedSet {
+impl GroupedSet {
     pub(crate) fn new(mut set: ChangeSet, restored: BTreeMap<Key, Entity>) -> Self {
         let changes = std::mem::take(&mut set.changes);
         let mut keys: BTreeSet<Key> = changes.iter().map(Change::key).cloned().collect();
@@ -94,44 +94,44 @@ const MAX_AT_ONCE_BYTES: usize = 1 << 20;
 
 /// Whether all of these sets can be read together and then written by one statement, without a
 /// transaction around both.
-pub(super) fn are_one_write(sets: &[QueuedSet]) -> bool {
-    let changes: usize = sets.iter().map(|queued| queued.changes.len()).sum();
-    let bytes: usize = sets.iter().map(QueuedSet::bytes).sum();
+pub(super) fn are_one_write(sets: &[GroupedSet]) -> bool {
+    let changes: usize = sets.iter().map(|grouped| grouped.changes.len()).sum();
+    let bytes: usize = sets.iter().map(GroupedSet::bytes).sum();
     changes <= MAX_AT_ONCE && bytes <= MAX_AT_ONCE_BYTES && independent(sets) == sets.len()
 }
 
 /// The number of sets from the start that can be written together, at least 1: no set reads what an
 /// earlier one writes.
-pub(super) fn independent(sets: &[QueuedSet]) -> usize {
+pub(super) fn independent(sets: &[GroupedSet]) -> usize {
     let mut written: BTreeSet<&Key> = BTreeSet::new();
     let mut idempotency_keys: BTreeSet<&str> = BTreeSet::new();
     // A change of an existing row may free an idempotency key.
     let mut only_creates = true;
     let (mut changes, mut bytes) = (0_usize, 0_usize);
-    for (count, queued) in sets.iter().enumerate() {
+    for (count, grouped) in sets.iter().enumerate() {
         let is_taken = |key: &str| !only_creates || idempotency_keys.contains(key);
-        let depends = queued.is_wide()
-            || queued.keys().iter().any(|key| written.contains(key))
-            || queued.idempotency_keys().any(is_taken);
-        changes += queued.changes.len();
-        bytes += queued.bytes();
+        let depends = grouped.is_wide()
+            || grouped.keys().iter().any(|key| written.contains(key))
+            || grouped.idempotency_keys().any(is_taken);
+        changes += grouped.changes.len();
+        bytes += grouped.bytes();
         let is_much = changes > MAX_TOGETHER || bytes > MAX_TOGETHER_BYTES;
         if count > 0 && (depends || is_much) {
             return count;
         }
-        if queued.is_wide() {
+        if grouped.is_wide() {
             return 1;
         }
-        written.extend(queued.written());
-        idempotency_keys.extend(queued.idempotency_keys());
-        only_creates &= queued.only_creates();
+        written.extend(grouped.written());
+        idempotency_keys.extend(grouped.idempotency_keys());
+        only_creates &= grouped.only_creates();
     }
     sets.len()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_AT_ONCE, MAX_TOGETHER, QueuedSet, are_one_write, independent};
+    use super::{GroupedSet, MAX_AT_ONCE, MAX_TOGETHER, are_one_write, independent};
     use std::collections::BTreeMap;
     use tko_core::{ChangeSet, Key, Kind, Put, Require};
 
@@ -145,8 +145,8 @@ mod tests {
 
     fn count(sets: impl IntoIterator<Item = ChangeSet>) -> usize {
         let sets = sets.into_iter();
-        let sets: Vec<QueuedSet> = sets
-            .map(|set| QueuedSet::new(set, BTreeMap::new()))
+        let sets: Vec<GroupedSet> = sets
+            .map(|set| GroupedSet::new(set, BTreeMap::new()))
             .collect();
         independent(&sets)
     }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(count([put("a"), many(MAX_TOGETHER - 1)]), 2);
         assert_eq!(count([put("a"), many(MAX_TOGETHER)]), 1);
         assert_eq!(count([many(MAX_TOGETHER + 1), put("a")]), 1);
-        let one_write = |set: ChangeSet| are_one_write(&[QueuedSet::new(set, BTreeMap::new())]);
+        let one_write = |set: ChangeSet| are_one_write(&[GroupedSet::new(set, BTreeMap::new())]);
         assert!(one_write(many(MAX_AT_ONCE)));
         assert!(!one_write(many(MAX_AT_ONCE + 1)));
     }
