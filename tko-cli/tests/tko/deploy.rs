@@ -11,6 +11,7 @@ mod sites;
 use crate::harness::tko;
 use program::helm;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -177,14 +178,9 @@ async fn the_chart_is_valid_with_all_its_values() {
             }
         }
         assert!(count == 1 || count == 3, "{values:?}: {count} containers");
-        // With metrics, those of every process, each by a Service.
-        let metrics = |object: &&Value| object["metadata"]["labels"][METRICS] == "true";
-        let services = objects.iter().filter(metrics).count();
-        let is_wanted = values.iter().any(|v| v.contains("metrics.enabled=true"));
-        assert_eq!(
-            (measured, services),
-            (if is_wanted { count } else { 0 }, measured)
-        );
+        let has_metrics = values.iter().any(|v| v.contains("metrics.enabled=true"));
+        assert_eq!(measured, if has_metrics { count } else { 0 }, "{values:?}");
+        metrics_are_reachable(&objects, has_metrics);
         for object in &objects {
             // Only the right to ask the cluster about requests.
             if object["kind"] == "ClusterRoleBinding" {
@@ -197,6 +193,41 @@ async fn the_chart_is_valid_with_all_its_values() {
                 }
             }
         }
+    }
+}
+
+/// Checks that a Service has the metrics of each component, and that policies permit them to readers.
+fn metrics_are_reachable(objects: &[Value], has_metrics: bool) {
+    let of_kind = |kind: &'static str| objects.iter().filter(move |o| o["kind"] == kind);
+    let component = |labels: &Value| labels["app.kubernetes.io/component"].to_string();
+    let is_measured =
+        |object: &&Value| object["metadata"]["labels"]["tko.nephio.org/metrics"] == "true";
+    let reached: BTreeSet<String> = of_kind("Service")
+        .filter(is_measured)
+        .map(|service| component(&service["spec"]["selector"]))
+        .collect();
+    let components: BTreeSet<String> = objects
+        .iter()
+        .map(|object| &object["spec"]["template"])
+        .filter(|pod| pod["spec"].is_object() && containers(&pod["spec"]).next().is_some())
+        .map(|pod| component(&pod["metadata"]["labels"]))
+        .collect();
+    let none = BTreeSet::new();
+    assert_eq!(&reached, if has_metrics { &components } else { &none });
+    // Of all values, only those with a ServiceMonitor name readers.
+    let has_readers = of_kind("ServiceMonitor").next().is_some();
+    for policy in of_kind("NetworkPolicy") {
+        if !components.contains(&component(&policy["spec"]["podSelector"]["matchLabels"])) {
+            continue;
+        }
+        let rules = policy["spec"]["ingress"].as_array().expect("rules");
+        let mut rules = rules.iter();
+        let rule = rules.find(|rule| rule["ports"][0]["port"] == "metrics");
+        assert_eq!(rule.is_some(), has_readers, "{policy}");
+        assert!(
+            rule.is_none_or(|rule| rule["from"][0].is_object()),
+            "{policy}"
+        );
     }
 }
 
