@@ -1,5 +1,7 @@
 //! The feed: streams that follow the changes, and the history of an entity.
 
+pub(crate) mod retention;
+
 use crate::arena::{signed, unsigned};
 use crate::connect::SqliteParts;
 use crate::pack::unpack;

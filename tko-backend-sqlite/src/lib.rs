@@ -7,7 +7,7 @@
 // | `connect`, `schema`, `fault` | connections, migrations, classification of errors |
 // | `pack`, `arena`, `facet` | rows as bytes, arguments of statements, the values that rows are found by |
 // | `dictionary` | packages of templates, which compress other packages |
-// | `writer`, `commit`, `work`, `modification`, `retention` | the one thread that writes, and its jobs |
+// | `writer`, `commit`, `work`, `feed/retention` | the one thread that writes, and its jobs |
 // | `read` | reads: `record`, `plan`, `walk`, `list`, `count` |
 // | `check` | consistency checks and repairs |
 // | `feed`, `signal` | the feed of changes, and wake-ups within a process and between processes |
@@ -20,10 +20,8 @@ mod dictionary;
 mod facet;
 mod fault;
 mod feed;
-mod modification;
 mod pack;
 mod read;
-mod retention;
 mod schema;
 mod settings;
 mod shared_value;

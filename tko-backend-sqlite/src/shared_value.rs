@@ -2,7 +2,7 @@
 
 use crate::arena::signed;
 use crate::connect::SqliteParts;
-use crate::retention::before;
+use crate::feed::retention::before;
 use sqlx::SqliteConnection;
 use std::time::Duration;
 use tko_core::{ContentHash, Result, SharedLimits, Timestamp};

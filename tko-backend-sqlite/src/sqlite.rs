@@ -2,10 +2,11 @@
 
 use crate::check::SqliteCheckReport;
 use crate::connect::{SqliteParts, connect, options};
+use crate::feed::retention;
 use crate::settings::SqliteSettings;
 use crate::signal::{WriteSignal, follow};
 use crate::writer::{WriteJob, Writer};
-use crate::{check, commit, feed, read, retention, shared_value, work};
+use crate::{check, commit, feed, read, shared_value, work};
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::future::select;

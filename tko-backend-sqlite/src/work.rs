@@ -1,11 +1,11 @@
-//! Work: renewals and settlements of leases; claims are in [`mod@claim`].
+//! Work: renewals and settlements of leases.
 
 mod claim;
+pub(crate) mod modification;
 
 use crate::arena::{Arena, RowList};
 use crate::commit::put_work;
 use crate::connect::SqliteParts;
-use crate::modification;
 use crate::pack::pack;
 use crate::signal::Touched;
 use sqlx::SqliteConnection;

@@ -11,11 +11,11 @@ use crate::commit::{GroupedSet, SetAnswer, TransactionEnds, another, commit, cop
 use crate::connect::SqliteParts;
 use crate::dictionary::ChosenDictionaries;
 use crate::fault::translate;
-use crate::modification;
-use crate::retention;
+use crate::feed::retention;
 use crate::shared_value;
 use crate::signal::Touched;
 use crate::signal::WriteSignal;
+use crate::work::modification;
 use crate::work::{self, Turns};
 use sqlx::{Executor, SqliteConnection};
 use std::collections::BTreeMap;

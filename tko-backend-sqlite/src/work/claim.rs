@@ -3,9 +3,9 @@
 use super::WorkWrite;
 use crate::arena::{signed, unsigned};
 use crate::connect::SqliteParts;
-use crate::modification::lease_token;
 use crate::pack::unpack;
 use crate::read::stored_key;
+use crate::work::modification::lease_token;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use std::fmt::Write;
