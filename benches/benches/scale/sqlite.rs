@@ -47,8 +47,8 @@ impl Filled {
     }
 }
 
-/// Fills a store of each size first, then measures each job at all sizes in turn: a disk or a
-/// machine that is slow for some seconds is so for every size.
+/// Fills a store of each size first, then measures each job at all sizes in turn. So a disk or a
+/// machine that is slow for some seconds is slow for every size.
 pub(crate) async fn sqlite(sizes: &[usize], rounds: usize, table: &mut Table) {
     let mut all = Vec::new();
     for size in sizes {
