@@ -37,8 +37,8 @@ fn id(which: &str, name: &str) -> Option<u32> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// Returns a command that is independent of the environment: without `PG…` variables, without a
-/// language, and without a working directory that the other user may not enter.
+/// Returns a command that is independent of the environment. It has no `PG…` variables, no
+/// language, and no working directory that the other user may not enter.
 pub(crate) fn command(program: &Path, account: Option<Account>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {

@@ -1,7 +1,7 @@
 //! Schedules sites by the job templates of AWX or Automation Controller.
 //!
 //! A change of a site is one job, no matter how often and by how many processes the scheduler is
-//! called: every job carries the site and the identity of the change in its extra variables. The
+//! called. Every job carries the site and the identity of the change in its extra variables. The
 //! newest job of the site shows what was done last. So a controller that starts again finds the job
 //! that another one launched, and follows it to its end. A job of an earlier change that still runs
 //! is cancelled and ends before the next one is launched.

@@ -2,8 +2,8 @@
 //!
 //! Each facet of a [`Select`] that an index knows gives a *candidate*: the postings that together
 //! contain every row that may match. The candidate with the fewest entries is read, its postings
-//! merged in key order, so that a page can end anywhere and the next one continues there. Each row
-//! is then checked against the whole selection. A literal prefix of the ids narrows every read.
+//! merged in key order. So a page can end anywhere and the next one continues there. Each row is
+//! then checked against the whole selection. A literal prefix of the ids narrows every read.
 
 use crate::index::{Facet, FacetValues, RowIndex, state};
 use crate::posting::{KeySource, Posting};

@@ -1,8 +1,8 @@
 //! The queue of one stage: due work and its leases.
 //!
-//! A lane sorts its items by the time from which they can be claimed: when they are due or, while
-//! they are leased, when the lease ends. So expired leases need no sweep, and a claim reads only the
-//! first item of each lane.
+//! A lane sorts its items by the time from which they can be claimed. That is when they are due or,
+//! while they are leased, when the lease ends. So expired leases need no sweep, and a claim reads
+//! only the first item of each lane.
 
 pub(crate) mod claim;
 

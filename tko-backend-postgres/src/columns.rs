@@ -7,8 +7,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Error, Row as _, ValueRef};
 use tko_core::Metadata;
 
-/// The header of binary `COPY`, sent in one message with the first row: a signature, flags, and the
-/// length of an extension; neither flags nor extensions are in use.
+/// The header of binary `COPY`, sent in one message with the first row. It has a signature, flags,
+/// and the length of an extension; neither flags nor extensions are in use.
 /// (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format")
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 

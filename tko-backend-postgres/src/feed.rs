@@ -1,9 +1,9 @@
 //! The feed: revisions, changes, history, and retention.
 //!
-//! Changes get their revisions with the commit if no earlier ones wait for theirs, or else after it,
-//! by a numbering pass that any process may run (`numbering`, `pass`). Every process learns the new
-//! head (`listening`), and its watchers continue from there (`tail`) with changes that are read once
-//! per process (`recent`). Old changes are deleted (`retention`).
+//! Changes get their revisions with the commit if no earlier ones wait for theirs. Otherwise they
+//! get them after it, by a numbering pass that any process may run (`numbering`, `pass`). Every
+//! process learns the new head (`listening`), and its watchers continue from there (`tail`) with
+//! changes that are read once per process (`recent`). Old changes are deleted (`retention`).
 
 mod head;
 mod listening;

@@ -54,8 +54,8 @@ impl Postgres {
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// - `BadArgument`: the URL is malformed, the server is too old or rejects the user, or another
-    ///   program uses the database; or a replica belongs to another database.
+    /// - `BadArgument`: the URL is malformed, the server is too old or rejects the user, another
+    ///   program uses the database, or a replica belongs to another database.
     /// - `Unavailable`: the database was not reachable within
     ///   [`PostgresSettings::connection_timeout`].
     pub async fn connect(settings: PostgresSettings) -> Result<Self> {
@@ -90,9 +90,10 @@ impl Postgres {
     /// Adds the metrics of this backend to a registry. Their names start with `tko_postgres_`.
     ///
     /// They show the duration and the failures of each kind of statement, the connections of this
-    /// process, and the status of the database: the feed, changes without a revision, and
-    /// transactions that hold back the vacuum. `docs/postgresql.md` explains each. A status that
-    /// cannot be read is left out, and all metrics disappear when the backend is dropped.
+    /// process, and the status of the database. The status covers the feed, changes without a
+    /// revision, and transactions that hold back the vacuum. `docs/postgresql.md` explains each. A
+    /// status that cannot be read is left out, and all metrics disappear when the backend is
+    /// dropped.
     ///
     /// To register several backends, give each a label with
     /// [`sub_registry_with_label`](Registry::sub_registry_with_label).

@@ -5,7 +5,7 @@
 //! texts that may contain any character, are in one blob, the arena; the lists have their positions
 //! in it. `substr` extracts them.
 //!
-//! Parameters are written `$1`, not `?1`: several statements in one text each use some of the
+//! Parameters are written `$1`, not `?1`. Several statements in one text each use some of the
 //! arguments, and sqlx counts the gaps that `?NNN` leaves as separate arguments.
 
 use std::fmt::Write;

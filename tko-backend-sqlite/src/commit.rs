@@ -4,9 +4,9 @@
 //! can share a transaction. Sets that do not depend on each other are read together and written
 //! together, so that many small ones cost little more than one.
 //!
-//! Few changes need no transaction around the read and the write: the write is one statement, which
-//! SQLite refuses if another process has written since the read. That saves the statements that
-//! begin and end the transaction. It also saves SQLite from copying each changed page.
+//! A few changes need no transaction around the read and the write. The write is one statement,
+//! which SQLite refuses if another process has written since the read. That saves the statements
+//! that begin and end the transaction. It also saves SQLite from copying each changed page.
 
 mod group;
 mod snapshot;
@@ -27,8 +27,8 @@ pub(crate) use group::GroupedSet;
 pub(crate) use stage::SetAnswer;
 pub(crate) use write::{add_triggers, put_work};
 
-/// The parts of the transaction that are sent with the first read and with the last write, each of
-/// which saves a round trip to the thread of the connection.
+/// The parts of the transaction that are sent with the first read and with the last write. Each
+/// saves a round trip to the thread of the connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TransactionEnds {
     /// Whether to begin it before the first read.
@@ -61,8 +61,8 @@ pub(crate) async fn commit(
     }
     let mut answers = Vec::with_capacity(sets.len());
     let mut is_committed = false;
-    // The number of sets that are still to be read one by one, because one of them found damage:
-    // only that one gets this error, and the others get an error that asks for a retry.
+    // The number of sets that are still to be read one by one, because one of them found damage.
+    // Only that one gets this error; the others get an error that asks for a retry.
     let mut alone = 0_usize;
     while !sets.is_empty() {
         let count = if alone > 0 {

@@ -1,10 +1,10 @@
 //! Webhooks: a signed POST of a git server or registry wakes a catalog or inventory.
 //!
 //! `POST /api/v1/catalogs/NAME:sync` and `POST /api/v1/inventories/NAME:sync`. The request is
-//! signed with the secret that the property `secret` of the entry refers to: as GitHub does
-//! (`X-Hub-Signature-256`), as Gitea and Forgejo do (`X-Gitea-Signature`), or with the secret
-//! itself as GitLab does (`X-Gitlab-Token`). The body of a request is used only to verify its
-//! signature: a sync reads the source itself.
+//! signed with the secret that the property `secret` of the entry refers to. The signature is that
+//! of GitHub (`X-Hub-Signature-256`), that of Gitea and Forgejo (`X-Gitea-Signature`), or the
+//! secret itself, as with GitLab (`X-Gitlab-Token`). The body of a request is used only to verify
+//! its signature: a sync reads the source itself.
 
 use crate::properties::Properties;
 use crate::provenance::SYNC_REQUESTED;

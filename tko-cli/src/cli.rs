@@ -313,8 +313,8 @@ mod tests {
         flag.expect("a flag")
     }
 
-    // The default port of the web is tested in `services/web.rs`: its flag has no default value,
-    // so that a port that is given and in use is an error.
+    // The default port of the web is tested in `services/web.rs`. Its flag has no default value, so
+    // that a port that is given and in use is an error.
     #[test]
     fn default_ports_are_those_of_the_original() {
         let root = Cli::command();

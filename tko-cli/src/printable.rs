@@ -20,9 +20,9 @@ pub(crate) fn printable<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a terminal may interpret or hide the character: control characters, those that change
-/// the direction of the text around them, and those without width, which make different texts look
-/// the same. Joiners are not among them: scripts and emoji need them.
+/// Whether a terminal may interpret or hide the character. Unsafe characters are control
+/// characters, those that change the direction of text around them, and those without width, which
+/// make different texts look the same. Joiners are not among them: scripts and emoji need them.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -112,9 +112,10 @@ pub trait DataApi: Send + Sync + 'static {
     /// creates nothing and returns that one's id.
     ///
     /// # Errors
-    /// - `BadArgument`: the template, site or parent does not exist; the merged package is not
-    ///   partially valid or, if prepared, not completely valid; it is approved but not prepared; or
-    ///   its [idempotency key](NewDeployment::idempotency_key) is reserved for children.
+    /// - `BadArgument`: the template, site or parent does not exist; or the [idempotency
+    ///   key](NewDeployment::idempotency_key) is reserved for children. Also if the merged package
+    ///   is not partially valid or, if prepared, not completely valid, or is approved but not
+    ///   prepared.
     /// - `AlreadyExists`: the given id is in use.
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId>;
 
@@ -153,8 +154,8 @@ pub trait DataApi: Send + Sync + 'static {
     ///
     /// Relations are cleared at once if they are few, and in the background if they are many; no
     /// deployment is deleted with the entity. A deployment that is placed on a site, and a site
-    /// that a scheduler has worked on, are hidden at once and removed when the scheduler reports
-    /// that nothing is left.
+    /// that a scheduler has worked on, are hidden at once. They are removed when the scheduler
+    /// reports that nothing is left.
     ///
     /// # Errors
     /// - `NotFound`: it does not exist, or is already being deleted.

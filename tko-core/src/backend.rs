@@ -19,7 +19,7 @@ use std::time::Duration;
 ///
 /// A backend merges nothing, validates nothing, and runs no plugin. [`Store`](crate::Store) adds
 /// the rules of the model and turns it into a [`DataApi`](crate::DataApi). This trait states the
-/// contract of every backend; the crate `tko-conformance` checks it, and the module
+/// contract of every backend; the crate `tko-conformance` checks it. The module
 /// [`commit`](crate::commit) has the rules that every backend would otherwise have to implement
 /// itself.
 ///
@@ -33,7 +33,7 @@ use std::time::Duration;
 ///
 /// # Tokens
 ///
-/// A backend does not remember tokens that have ended, so it distinguishes two kinds of tokens by
+/// A backend does not remember tokens that have ended. So it distinguishes two kinds of tokens by
 /// the form of the secret, which it makes itself.
 ///
 /// - A token of a *modification* is unknown (`NotFound`) if it was never issued, was used, or was
@@ -165,9 +165,9 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// - `Expired`: the feed does not continue from `after`. Either the changes after it are no
-    ///   longer kept, or `after` is a revision that this store has not reached: it comes from an
-    ///   earlier state of the store, such as before the restart of a store in memory or before a
-    ///   backup was restored. Waiting for it would silently skip every change up to it.
+    ///   longer kept, or `after` is a revision that this store has not reached. It then comes from
+    ///   an earlier state, such as before the restart of a store in memory or before a backup was
+    ///   restored. Waiting for it would silently skip every change up to it.
     fn tail(&self, after: Revision, want: Want) -> BoxStream<'static, Result<ChangeRecord>>;
 
     /// Returns the changes of one entity before revision `before`, newest first, at most `limit`,

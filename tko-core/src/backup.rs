@@ -29,7 +29,7 @@
 //! come before the later states of others, so that their idempotency keys are free for those.
 //!
 //! A reader does not trust the bytes. Frames have at most 512 MiB, values stay within the limits of
-//! the codec, every entity must have its package, and without a correct end frame a backup is
+//! the codec, and every entity must have its package. Without a correct end frame a backup is
 //! incomplete.
 
 mod export;

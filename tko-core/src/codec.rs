@@ -115,7 +115,7 @@ pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
 /// Decodes one value that [`encode`] wrote, in this version of the format or an earlier one.
 ///
 /// The bytes are not trusted: their size, and the depth and size of the values inside, stay within
-/// `limits`, and memory use is proportional to their length.
+/// `limits`. Memory use is proportional to their length.
 ///
 /// # Errors
 /// See [`CodecError`].

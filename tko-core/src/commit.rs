@@ -11,8 +11,8 @@
 //! 4. The backend writes [`Staged::steps`], and records [`Staged::holders`] if it keeps an index of
 //!    idempotency keys. The token in [`ChangeSet::under`] ends as [`Right::outcome`] says.
 //!
-//! Steps 2 to 4 must see one consistent state: under a lock, in a serializable transaction, or by
-//! writing only if the rows that were read still have their versions.
+//! Steps 2 to 4 must see one consistent state. They run under a lock or in a serializable
+//! transaction, or write only if the rows that were read still have their versions.
 //!
 //! [`WorkItem`] holds the rules of queued work: enqueueing, leases, attempts and outcomes.
 //! [`Modifications`] holds those of exclusive rights, for backends that keep them in memory.

@@ -1,17 +1,17 @@
 //! Decoding and encoding packages: YAML, JSON and CBOR.
 //!
-//! A package travels as bytes in one of three [`Format`]s. All three carry the same data: decoding
+//! A package travels as bytes in one of three [`Format`]s. All three carry the same data. Decoding
 //! one and encoding another keeps every value, the order of keys and items, and the type of each
-//! number (`1.0` stays a float, `18446744073709551615` an exact integer). Values that some format
-//! cannot carry are refused, never rounded: integers beyond 64 bits, infinities and NaN, byte
+//! number. So `1.0` stays a float, and `18446744073709551615` an exact integer. Values that some
+//! format cannot carry are refused, never rounded: integers beyond 64 bits, infinities, NaN, byte
 //! strings, custom tags, keys that are not text.
 //!
 //! Input is not trusted. [`Limits`] bound its cost, a duplicate key is an error in every format,
 //! and every [`DecodeError`] gives the position.
 //!
-//! YAML is read in one of two [`Dialect`]s, because the same bytes mean different things to a
-//! person who knows Kubernetes (`mode: 0644` is 420) and to a program that follows YAML 1.2 (644).
-//! Encoded YAML reads the same in both, and in every tested reader of YAML 1.1 or 1.2.
+//! YAML is read in one of two [`Dialect`]s, because the same bytes mean different things.
+//! `mode: 0644` is 420 to a person who knows Kubernetes, and 644 to a program that follows YAML
+//! 1.2. Encoded YAML reads the same in both, and in every tested reader of YAML 1.1 or 1.2.
 //!
 //! Decoding has two steps. The reader of the format ([`Format`]) turns bytes into documents and
 //! counts what they cost. Lists are then split into resources, which must be maps.
@@ -116,16 +116,16 @@ pub struct UnknownFormat(String);
 pub enum Dialect {
     /// Written by people, and read as the Kubernetes tools read it.
     ///
-    /// In YAML, plain `yes`, `no`, `on`, `off`, `y` and `n` are booleans, a leading zero makes an
-    /// octal number, underscores between digits are ignored, and a number or boolean as a key
-    /// becomes text. In every format a resource of kind `List`, `ResourceList`, or a kind such as
-    /// `ConfigMapList`, is replaced by its items. Several JSON texts may follow one another, also
-    /// where YAML is expected.
+    /// In YAML, plain `yes`, `no`, `on`, `off`, `y` and `n` are booleans, and a leading zero makes
+    /// an octal number. YAML also ignores underscores between digits, and turns a number or boolean
+    /// as a key into text. In every format a resource of kind `List`, `ResourceList`, or a kind
+    /// such as `ConfigMapList`, is replaced by its items. Several JSON texts may follow one
+    /// another, also where YAML is expected.
     People,
     /// Written by programs, in the core schema of YAML 1.2.
     ///
-    /// `yes` and `12:30:00` are text, `0644` is 644, keys must be text, a `List` is a resource like
-    /// any other, and JSON input is one text.
+    /// `yes` and `12:30:00` are text, `0644` is 644, and keys must be text. A `List` is a resource
+    /// like any other, and JSON input is one text.
     Programs,
 }
 
@@ -190,8 +190,8 @@ pub fn decode_placed(
     Ok(resources)
 }
 
-/// Encodes values in order: in YAML one document each, in block style without folded lines; in JSON
-/// one array on one line; in CBOR one array.
+/// Encodes values in order. YAML has one document for each, in block style without folded lines.
+/// JSON has one array on one line, and CBOR one array.
 ///
 /// No values give empty YAML, and an empty array in JSON and CBOR. Whatever [`decode`] returned
 /// decodes to equal values again, from any format and in either dialect; `List`s of people stay

@@ -391,8 +391,8 @@ impl Entity {
         reported && placed.is_some_and(|(at, as_of)| at == site && *as_of == self.generation)
     }
 
-    /// Whether the entity can be deleted only after a scheduler has reported its removal: a
-    /// deployment that is placed, or a site that was ever scheduled.
+    /// Whether the entity can be deleted only after a scheduler has reported its removal: a placed
+    /// deployment, or a site that was ever scheduled.
     pub fn is_held(&self) -> bool {
         match &self.facts {
             Facts::Deployment(deployment) => deployment.placed.is_some(),

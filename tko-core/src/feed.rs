@@ -1,5 +1,5 @@
-//! The feed of changes: the view of one change by one watcher, which every watch protocol shares,
-//! and the last changes, which a backend keeps for all readers.
+//! The feed of changes: the view of one change by one watcher, and the last changes. Every watch
+//! protocol shares the view; a backend keeps the last changes for all readers.
 
 mod recent;
 

@@ -153,7 +153,7 @@ pub enum Answer {
 
 /// Prepares the kinds of resource that it is registered for.
 ///
-/// A preparer may read anything through the API, but changes nothing itself: it *returns* its
+/// A preparer may read anything through the API, but changes nothing itself. It *returns* its
 /// changes of other entities as effects, which are committed together with its package.
 #[async_trait]
 pub trait Preparer: Send + Sync + 'static {

@@ -31,7 +31,7 @@ pub const METADATA_GROUP: &str = "metadata.nephio.org";
 pub const RESERVED: &str = "nephio.org/";
 
 /// The prefix of keys that are kept in [given](crate::Entity::given) metadata without being part of
-/// the metadata that selections see: They hold data that other interfaces keep with an entity.
+/// the metadata that selections see. They hold data that other interfaces keep with an entity.
 pub const PRIVATE: &str = "nephio.org/_";
 
 /// The prefixes of keys that record the origin of an entity: a catalog or an inventory.
@@ -59,8 +59,8 @@ pub const INVENTORY_GONE: &str = "Inventory.gone";
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Option<Arc<str>>);
 
-/// The layout of a [`Metadata`] that is not empty: all keys and values in turn, with a separator
-/// between each two, followed by [the end of each](TextEnd), encoded as characters.
+/// The layout of a [`Metadata`] that is not empty. All keys and values come in turn, with a
+/// separator between each two, followed by [the end of each](TextEnd), encoded as characters.
 ///
 /// The ends make every lookup a slice of the text. They also allow tabs and newlines within keys
 /// and values, because the separators are never searched for.

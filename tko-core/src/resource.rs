@@ -13,8 +13,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// The levels of maps and lists that a resource may have: as many as the readers of
-/// [`encoding`](crate::encoding) accept by default, so that every client can read it.
+/// The levels of maps and lists that a resource may have. The readers of
+/// [`encoding`](crate::encoding) accept as many by default, so every client can read it.
 const MAX_LEVELS: usize = Limits::new().depth;
 
 /// The type of a resource: group, version and kind.

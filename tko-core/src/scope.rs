@@ -78,8 +78,8 @@ impl Scope {
     /// The selection, narrowed to the entities that the scope covers.
     ///
     /// # Errors
-    /// The reason why this cannot be one selection: the scope covers no entity of that kind, or
-    /// both have a pattern for the same metadata key.
+    /// Why this cannot be one selection: the scope covers no entity of that kind, or both have a
+    /// pattern for the same metadata key.
     pub fn narrow(&self, select: &Select) -> Result<Select, NarrowError> {
         let mut select = select.clone();
         match (select.kind, &self.template, &self.site) {

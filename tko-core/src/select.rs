@@ -358,8 +358,8 @@ impl List {
 pub struct Page {
     /// The page contains at least every change up to this revision.
     ///
-    /// To follow a listing with a watch, start at the revision of the *first* page; if stale reads
-    /// are [allowed](Want::allow_stale), at the lowest revision of all pages.
+    /// To follow a listing with a watch, start at the revision of the *first* page. If stale reads
+    /// are [allowed](Want::allow_stale), start at the lowest revision of all pages.
     pub revision: Revision,
     /// The records, in key order.
     pub items: Vec<Record>,

@@ -30,10 +30,10 @@
 //!
 //! # Preconditions and retries
 //!
-//! Nothing is locked between the read and the commit. A row that is replaced must have the version
-//! that was read, a new row must be absent, and a row that is referred to must exist. If only this
-//! store's own read was outdated, the operation reads again and retries, without a pause. If the
-//! caller stated a version or generation that no longer holds, the caller gets `Conflict`.
+//! Nothing is locked between the read and the commit. A replaced row must have the version that was
+//! read, a new row must be absent, and a row that is referred to must exist. If only this store's
+//! own read was outdated, the operation reads again and retries, without a pause. If the caller
+//! stated a version or generation that no longer holds, the caller gets `Conflict`.
 //!
 //! A missing reference is a `BadArgument`; `NotFound` is about the entity or the token of the
 //! request.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of the machine.
 ///
-/// It reads the machine's time once and follows its monotonic clock from then on, so it does not go
+/// It reads the machine's time once and follows its monotonic clock from then on. So it does not go
 /// back when the machine's time is set. It sleeps on tokio's timer.
 #[derive(Clone, Debug)]
 pub struct SystemClock {

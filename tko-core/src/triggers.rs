@@ -25,7 +25,7 @@ const CHILD_LEFT: Duration = Duration::from_secs(1);
 /// - Preparing a deployment: it is not prepared, and it is new or its package changed.
 /// - Scheduling a site: it is new, its package or metadata changed, or its deletion began.
 /// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it,
-///   or has a new package; or the site that had it before reported it as removed.
+///   or has a new package. Also if the site that had it before reported it as removed.
 /// - Scheduling the site where a deployment is placed: the deletion of the deployment began.
 /// - Preparing the parent, after a second: the deletion of a child that its preparation created
 ///   began, or has finished.

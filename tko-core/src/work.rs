@@ -86,7 +86,7 @@ impl Lane {
 
 /// A request to enqueue work on one key.
 ///
-/// Enqueuing merges with work that is already queued for the stage and key: the earlier due time
+/// Enqueuing merges with work that is already queued for the stage and key. The earlier due time
 /// wins, and work that is claimed becomes due again after its claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -307,7 +307,8 @@ impl Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The work is done and removed. If it was enqueued since it was claimed, new work is queued
-    /// instead: due at once, in the lane of the last enqueue, without attempts and progress.
+    /// instead. That work is due at once, in the lane of the last enqueue, without attempts and
+    /// progress.
     Done,
     /// The work failed and is due again later, or at once if it was enqueued since it was claimed.
     /// The attempt counts, and its reason is kept; so is the progress. After

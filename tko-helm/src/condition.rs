@@ -53,8 +53,8 @@ impl ChartCondition {
     /// the Deployment resource of TKO.
     ///
     /// # Errors
-    /// The reason why it failed: a field does not exist, a type is wrong, the result is not a
-    /// boolean, or it takes too many iterations.
+    /// Why it failed: a field does not exist, a type is wrong, the result is not a boolean, or it
+    /// takes too many iterations.
     pub fn holds(&self, package: &Package) -> Result<bool, String> {
         let own = deployment_resource::identifier();
         let resources = package.iter().filter(|r| *r.gvk() != own.gvk);

@@ -107,7 +107,7 @@ pub(crate) fn files(chart: &Path) -> Option<String> {
     Some(files)
 }
 
-/// The files of a local chart with the hashes of their contents; `None` as for [`files`], and if
+/// The files of a local chart with the hashes of their contents. `None` as for [`files`], and if
 /// they are too large or not regular files. Renderings may be shared among machines, on which the
 /// same chart can have different times.
 fn contents(chart: &Path) -> Option<String> {

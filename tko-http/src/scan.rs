@@ -58,7 +58,7 @@ pub(crate) async fn page(
 }
 
 /// Waits until the index has every change of a deployment up to now, and returns the revision that
-/// it has; `None` if it falls behind, or does not have everything yet.
+/// it has. `None` if it falls behind, or does not have everything yet.
 async fn caught_up(context: &SharedContext, api: &dyn DataApi) -> Result<Option<Revision>> {
     let Some(read) = context.feeds.tally().read(Kind::Deployment) else {
         return Ok(None);

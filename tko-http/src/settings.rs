@@ -11,8 +11,9 @@ pub struct HttpServerSettings {
     pub name: String,
     /// A description of this instance, for people. Default: empty.
     pub description: String,
-    /// Report the process as open to the network, although this server is not: another interface of
-    /// the process accepts the network without TLS or without authentication. Default: false.
+    /// Report the process as open to the network, although this server is not. Set it if another
+    /// interface of the process accepts the network without TLS or without authentication. Default:
+    /// false.
     pub reports_insecure: bool,
     /// Origins of other sites whose pages may call the API, such as `https://portal.example`.
     /// Default: none.
@@ -26,8 +27,8 @@ pub struct HttpServerSettings {
     pub max_requests: usize,
     /// Maximum number of watches at once, including those of dashboards. Default: 2,000.
     pub max_watches: usize,
-    /// Maximum number of lists at once that are streamed whole rather than page by page, each
-    /// until its client has read it; further ones are refused with 503. Default: 256.
+    /// Maximum number of lists at once that are streamed whole rather than page by page, each until
+    /// its client has read it. Further ones are refused with 503. Default: 256.
     pub max_streamed_lists: usize,
     /// Maximum number of concurrent connections; further ones wait to be accepted. Default: 10,000.
     pub max_connections: usize,

@@ -101,7 +101,7 @@ impl FunctionReference {
         })
     }
 
-    /// The name of an image, with registry and path and without a tag; `None` if it is not an
+    /// The name of an image, with registry and path and without a tag. `None` if it is not an
     /// image, or if a digest pins it.
     pub fn image_name(&self) -> Option<String> {
         let Self::Image(image) = self else {

@@ -1,8 +1,8 @@
 //! Managed fields: which manager owns which fields of an object.
 //!
-//! A small implementation of the rules of server-side apply, for the fixed schemas of this API: see
-//! [`set`] for sets of fields, [`typed`] for values with schemas, [`apply`] for the two kinds of
-//! writes.
+//! A small implementation of the rules of server-side apply, for the fixed schemas of this API. See
+//! [`set`] for sets of fields, [`typed`] for values with schemas, and [`apply`] for the two kinds
+//! of writes.
 
 mod apply;
 mod set;

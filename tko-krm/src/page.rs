@@ -4,7 +4,7 @@ use crate::snapshot::StatePage;
 use tko_core::{Cursor, Record};
 
 /// Maximum number of objects that are read at once. A page is read whole before the sizes of its
-/// objects are known: even after many small objects, each of these may have a large package.
+/// objects are known. Even after many small objects, each of its objects may have a large package.
 pub(crate) const MAX_OBJECTS: usize = 100;
 
 /// Number of objects that are read first, before their size is known.

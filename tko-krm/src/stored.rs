@@ -1,6 +1,6 @@
 //! [`StoredMetadata`]: the Kubernetes metadata for which TKO itself has no field.
 //!
-//! It is kept as JSON in a private key of the metadata that an entity was given, so that it exists
+//! It is kept as JSON in a private key of the metadata that an entity was given. So it exists
 //! exactly as long as the entity and is written in the same commit.
 
 use serde::{Deserialize, Serialize};

@@ -166,9 +166,9 @@ impl ClusterClient {
         Ok(found)
     }
 
-    /// A kind in the first version that serves it, in the order in which the cluster prefers them:
-    /// the preferred version of a group need not have all of its kinds. `None` if no version serves
-    /// it; the cluster was asked for that in this call of the site, because a caller takes the
+    /// A kind in the first version that serves it, in the order in which the cluster prefers them.
+    /// The preferred version of a group need not have all of its kinds. `None` if no version serves
+    /// it. The cluster was asked for that in this call of the site, because a caller takes the
     /// objects of the kind as gone.
     pub(crate) async fn preferred_kind(
         &self,

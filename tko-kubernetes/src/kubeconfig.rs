@@ -69,7 +69,7 @@ pub(crate) async fn of_file(path: &Path, context: Option<String>) -> Result<Conf
     config(kubeconfig, context).await.map_err(bad)
 }
 
-/// Reads a kubeconfig from a Secret. It may name neither files nor programs: those would be on this
+/// Reads a kubeconfig from a Secret. It may name neither files nor programs. Those would be on this
 /// machine, and the permission to write a Secret must not grant access to them.
 pub(crate) async fn of_secret(text: &str, name: &str, context: Option<String>) -> Result<Config> {
     let bad = |why: String| {

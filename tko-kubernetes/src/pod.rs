@@ -1,8 +1,8 @@
 //! Plugins in pods: programs that run in a container by the exec API.
 //!
 //! A plugin with the property `_kubernetes.pod` keeps its executor. Instead of its program, the
-//! executor starts a small one on this machine: [`PodCommand`], which runs the plugin's program in
-//! the pod and passes on stdin, stdout, stderr and the exit code. So time limits, pools and the
+//! executor starts a small one on this machine, [`PodCommand`]. That one runs the plugin's program
+//! in the pod and passes on stdin, stdout, stderr and the exit code. So time limits, pools and the
 //! frames of workers are the same as for a local program.
 
 mod command;

@@ -11,8 +11,9 @@ pub struct KubernetesSettings {
     pub kubeconfigs: Option<PathBuf>,
     /// The kubeconfig of the management cluster. Default: none.
     pub management: Option<PathBuf>,
-    /// Whether the management cluster is the cluster that this process runs in, accessed with the
-    /// service account of its pod, if there is no kubeconfig of that cluster. Default: false.
+    /// Whether the management cluster is the cluster that this process runs in, if there is no
+    /// kubeconfig of that cluster. It is accessed with the service account of this process's pod.
+    /// Default: false.
     pub in_cluster: bool,
     /// Maximum number of objects of one site. Default: 10,000.
     pub max_objects: usize,

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The Python must have TKO's SDK. The second argument is the number of resources for each
-//! executor; a third one, such as 100000, makes as many more calls and shows the memory of this
-//! process before and after them. It fails if a warm call costs more than 1/50 of `command`, if one with
-//! 80 KB takes more than 2 ms, or if these calls take more than 16 MiB.
+//! executor. A third one, such as 100000, makes as many more calls and shows the memory of this
+//! process before and after them. It fails if a warm call costs more than 1/50 of `command`, or
+//! takes more than 2 ms with 80 KB. It also fails if the additional calls take more than 16 MiB.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};

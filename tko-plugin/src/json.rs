@@ -1,7 +1,7 @@
 //! JSON that YAML 1.1 and YAML 1.2 readers understand alike.
 //!
 //! The input of a call is one YAML document. It is written as JSON, so that a plugin needs only its
-//! language's JSON reader. Plain JSON is not quite YAML: readers refuse raw control characters
+//! language's JSON reader. Plain JSON is not quite YAML. Readers refuse raw control characters
 //! (DEL, C1), fold line separators in strings, and read `1e20` as a string in YAML 1.1. This module
 //! therefore escapes those characters, writes floats with a point and a signed exponent, and puts a
 //! space after each colon and comma.

@@ -2,9 +2,9 @@
 //!
 //! # Building blocks
 //!
-//! The same parts build other executors, such as a container or a pod: [`call`] is
-//! the protocol, [`process`] runs one program within limits, [`channel`] and [`log`] carry its log
-//! lines, [`environment`] starts it with few variables, and [`failure`] describes errors.
+//! The same parts build other executors, such as a container or a pod. [`call`] is the protocol,
+//! and [`process`] runs one program within limits. [`channel`] and [`log`] carry its log lines,
+//! [`environment`] starts it with few variables, and [`failure`] describes errors.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod call;

@@ -32,8 +32,8 @@ use pool::PluginPool;
 /// Creates handlers for plugins that name the executor `worker`.
 ///
 /// The plugin's arguments are the program and its arguments. Processes start with the first calls,
-/// in the tokio runtime of the call, and are stopped when the plugin is replaced or deleted, and by
-/// [`close`](Executor::close).
+/// in the tokio runtime of the call. They are stopped when the plugin is replaced or deleted, and
+/// by [`close`](Executor::close).
 #[derive(Debug)]
 pub struct WorkerExecutor {
     call: Arc<CommandSettings>,

@@ -77,7 +77,7 @@ impl PrepareSettings {
 
     /// Sets [how many results](Self::shared_results) all processes share.
     ///
-    /// Share only among processes with the same setup: a result depends on the code of functions,
+    /// Share only among processes with the same setup. A result depends on the code of functions,
     /// and on the files and programs that this code finds on its machine.
     #[must_use]
     pub fn with_shared_results(mut self, limits: impl Into<Option<SharedLimits>>) -> Self {

@@ -5,8 +5,8 @@
 //! other thread.
 //!
 //! Nobody reads from such a connection between two calls. Therefore the first call uses the
-//! connection of the shared runtime, and an unused connection is soon closed, because a stopping
-//! server waits for its clients.
+//! connection of the shared runtime, and an unused connection is soon closed: a stopping server
+//! waits for its clients.
 
 use crate::runtime::{ApiAccess, interruptible, wait};
 use pyo3::prelude::*;

@@ -1,7 +1,7 @@
 //! The resources that are applied to a workload cluster, and their order.
 //!
-//! Resources for orchestration or package tools are left out: those of groups that end in
-//! `nephio.org`, `Kptfile`s, and resources with the annotation
+//! Resources for orchestration or package tools are left out. These are resources of groups that
+//! end in `nephio.org`, `Kptfile`s, and resources with the annotation
 //! `config.kubernetes.io/local-config: "true"`, as in `kpt` and `kustomize`.
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@
 //!   is written under a temporary name and renamed; a file that is up to date is not touched.
 //! - Two deployments of a site may contain the same resource. Both are written; the tool that
 //!   applies them decides.
-//! - A write under an older claim than the last one is refused, so a worker that was presumed dead
+//! - A write under an older claim than the last one is refused. So a worker that was presumed dead
 //!   cannot undo what another has written since. Claims of a site that was registered again, or in
 //!   a new store, count as newer.
 //! - Names are lower-case ASCII, at most 200 bytes, and safe on every common file system, including

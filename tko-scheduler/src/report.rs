@@ -22,8 +22,9 @@ pub(crate) struct SiteReport<'a> {
 }
 
 impl SiteReport<'_> {
-    /// The step before schedulers are called: records the deployments that are about to be placed,
-    /// and that the site must be cleaned up from now on. `None` if all of this is already recorded.
+    /// The step before schedulers are called. It records the deployments that are about to be
+    /// placed, and that the site must be cleaned up from now on. `None` if all of this is already
+    /// recorded.
     pub(crate) fn started(&self) -> Option<ScheduleStep> {
         let placed = self.placements(|at, _| at.is_none());
         let is_started = self

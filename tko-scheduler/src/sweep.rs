@@ -2,11 +2,11 @@
 //! after a start.
 //!
 //! The resources of sites are not indexed. So a change of plugins reads all sites once, a page at a
-//! time with a pause after each; changes that arrive meanwhile share the next sweep.
+//! time with a pause after each. Changes that arrive meanwhile share the next sweep.
 //!
 //! The sweep after a start enqueues at once what another configuration may have changed: sites that
-//! no scheduler served, and sites that a scheduler [has lost](tko_core::Scheduler::lost_sites). It
-//! also enqueues sites without due work, spread over one resync interval: they were scheduled while
+//! no scheduler served, or that a scheduler [has lost](tko_core::Scheduler::lost_sites). It also
+//! enqueues sites without due work, spread over one resync interval. They were scheduled while
 //! resyncing was off, or missed their turn because of a crash.
 
 use crate::conditions::is_unserved;

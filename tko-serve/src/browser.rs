@@ -53,8 +53,8 @@ impl std::error::Error for BrowserRefusal {}
 /// - A request that can change something must come from a page of the server itself, or from a
 ///   program. Programs send neither `Origin` nor `Sec-Fetch-Site`; browsers send one of them.
 /// - If `is_local`, the host of the request must be an address or `localhost`. Set it for a server
-///   that admits every caller and is not open to the network: a web page can reach it under its own
-///   host name (DNS rebinding), and would be of the same origin.
+///   that admits every caller and is not open to the network. A web page can reach such a server
+///   under its own host name (DNS rebinding), and would be of the same origin.
 ///
 /// # Errors
 /// One of these is not true.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that are counted for each frame of a request, in addition to its content: a frame with a
+/// Bytes that are counted for each frame of a request, in addition to its content. A frame with a
 /// single byte uses far more memory than that.
 pub const FRAME_BYTES: usize = 128;
 

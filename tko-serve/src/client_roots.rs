@@ -36,7 +36,7 @@ impl ClientRoots {
             .map_err(|error| bad(error.to_string()))
     }
 
-    /// Whether a chain of certificates in DER, the client's own first, leads to one of the CAs, is
+    /// Whether a chain of DER certificates, the client's own first, leads to one of the CAs, is
     /// valid at this time, and is for clients.
     pub fn verifies(&self, chain: &[&[u8]], at: Timestamp) -> bool {
         let Some((own, rest)) = chain.split_first() else {

@@ -47,7 +47,7 @@ impl ServerTls {
         }
     }
 
-    /// Reads PEM files. A running server reads them again within a second after they changed; if
+    /// Reads PEM files. A running server reads them again within a second after they changed. If
     /// the new ones are invalid, the old ones stay in use and an error is logged.
     ///
     /// # Errors

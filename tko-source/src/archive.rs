@@ -75,8 +75,8 @@ fn damaged(error: impl fmt::Display, budget: &ReadBudget) -> Error {
 
 fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let plain: Box<dyn Read + '_> = if bytes.starts_with(&[0x1f, 0x8b]) {
-        // Some tools write several gzip members in sequence. A reader of the first one alone would
-        // take its end for the end of the archive if they meet on the border of a block.
+        // Some tools write several gzip members in sequence. A reader of only the first would take
+        // its end for the end of the archive if they meet on the border of a block.
         Box::new(MultiGzDecoder::new(bytes))
     } else {
         Box::new(bytes)

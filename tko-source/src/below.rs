@@ -7,7 +7,7 @@ use tko_core::{Error, Result};
 ///
 /// # Errors
 /// `BadArgument` for `property`: the path is not relative, leaves the folder (also by a symbolic
-/// link), or is not a file of at most `most_bytes` bytes.
+/// link), or is no file of at most `most_bytes` bytes.
 pub async fn file_below(
     property: &str,
     folder: &Path,

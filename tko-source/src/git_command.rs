@@ -17,8 +17,8 @@ const FOREIGN_VARIABLES: [&str; 9] = [
     "GIT_EXTERNAL_DIFF",
 ];
 
-/// A command that starts git, from this path or the `PATH`: for no other repository than its
-/// arguments name, without prompts, without standard input, and with messages in English.
+/// A command that starts git, from this path or the `PATH`. It is for no other repository than its
+/// arguments name, without prompts or standard input, and with messages in English.
 ///
 /// The configuration and credentials of the user apply, unless the arguments override them.
 pub fn git_command(program: impl AsRef<OsStr>) -> Command {

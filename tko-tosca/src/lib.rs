@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 //!
 //! The crate understands the part of TOSCA Simple Profile in YAML 1.3 and of TOSCA 2.0 that
-//! describes a topology: types, node templates, properties, requirements and capabilities,
-//! functions, constraints and inputs. It does not depend on TKO. It refuses unsupported features by
-//! name, and reads parts without effect on a topology with a warning.
+//! describes a topology. That part has types, node templates, properties, requirements and
+//! capabilities, functions, constraints and inputs. The crate does not depend on TKO. It refuses
+//! unsupported features by name, and reads parts without effect on a topology with a warning.
 //!
 //! All problems are reported at once, each with its file, line and column. Everything that is read
 //! has a limit ([`ToscaLimits`]), and no file outside the archive or folder is ever opened.

@@ -21,8 +21,8 @@ pub struct ToscaLimits {
     /// templates have. It also applies to the values of all properties, and to the items of all
     /// lists and maps with functions. Default: 2,000,000.
     pub values: usize,
-    /// Maximum number of levels of lists and maps in one file, with aliases expanded, and in one
-    /// value of a property, with functions and defaults filled in. Default: 64.
+    /// Maximum number of levels of lists and maps in one file, with aliases expanded. It also
+    /// limits one value of a property, with functions and defaults filled in. Default: 64.
     pub depth: usize,
     /// Maximum number of levels of types above a type. Default: 64.
     pub lineage: usize,
@@ -32,9 +32,9 @@ pub struct ToscaLimits {
     /// Maximum number of bytes that the compiled patterns of one service template take. Each counts
     /// as at least 64 KiB; equal ones count once. Default: 16 MiB.
     pub pattern_bytes: usize,
-    /// Maximum number of steps of searches that a small text can multiply: for a node that
-    /// satisfies a requirement, for names in imported files, for keys of large maps, for separators
-    /// in texts, for functions in values. Comparisons with the values of constraints, fields of
+    /// Maximum number of steps of searches that a small text can multiply. Such searches are for a
+    /// node that satisfies a requirement, names in imported files, keys of large maps, separators
+    /// in texts, and functions in values. Comparisons with the values of constraints, fields of
     /// data types and texts that functions join count, too. Default: 50,000,000.
     pub steps: usize,
     /// Maximum number of problems that are reported; more are only counted. Default: 1,000.

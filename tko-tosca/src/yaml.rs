@@ -1,6 +1,6 @@
 //! YAML with positions: every value knows its file, line and column.
 //!
-//! Scalars stay text until a type asks for them: TOSCA says of every value which type it must have,
+//! Scalars stay text until a type asks for them. TOSCA says of every value which type it must have,
 //! and a version such as `1.10` must not become a number on the way.
 
 use crate::limits::ToscaLimits;

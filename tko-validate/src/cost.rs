@@ -44,9 +44,9 @@ pub(crate) fn extent(value: &Value) -> usize {
 /// Returns how many checks a schema makes at most for each unit of [`extent`].
 ///
 /// All schemas below one alternative that are not alternatives themselves count as the largest of
-/// them, because at most one of them applies to a value. A definition counts once, however many
-/// references lead to it: the schema of a custom kind has no references of its own. Comparisons of
-/// whole lists and maps are not included, because they are fast.
+/// them, because at most one applies to a value. A definition counts once, however many references
+/// lead to it: the schema of a custom kind has no references of its own. Comparisons of whole lists
+/// and maps are not included, because they are fast.
 pub(crate) fn width(document: &Value) -> usize {
     let mut widths: Vec<usize> = vec![1];
     let mut waiting = vec![(document, 0)];

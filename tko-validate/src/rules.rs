@@ -3,8 +3,8 @@
 //!
 //! The crate `cel` parses a rule. This module evaluates it, because an evaluation must have a cost
 //! limit and the functions of Kubernetes, and the crate's own interpreter has neither. A rule that
-//! uses an unknown function is counted as skipped, but does not fail; so is a rule that compares
-//! with the previous state of the resource, which only an API server knows.
+//! uses an unknown function is counted as skipped, but does not fail. The same holds for a rule
+//! that compares with the previous state of the resource, which only an API server knows.
 
 mod calls;
 mod cel_rule;

@@ -65,10 +65,10 @@ impl fmt::Display for MissingSchema {
 /// Validates resources strictly against the schema of their kind: unknown properties are refused.
 ///
 /// Schemas are looked up in this order: TKO's own kinds; `CustomResourceDefinition`s in the same
-/// package; those [learned](Crds::learn) from other packages; the [added
-/// sources](SchemaValidatorBuilder::source); the built-in Kubernetes schemas. Definitions in
-/// packages cannot override a Kubernetes kind. An unavailable source ends the lookup with an error,
-/// and the resource is not admitted.
+/// package; those [learned](Crds::learn) from other packages; [added
+/// sources](SchemaValidatorBuilder::source); built-in Kubernetes schemas. Definitions in packages
+/// cannot override a Kubernetes kind. An unavailable source ends the lookup with an error, and the
+/// resource is not admitted.
 ///
 /// Kinds that do not exist in a group of Kubernetes or of TKO itself are refused.
 ///
@@ -95,8 +95,8 @@ pub struct SchemaVerdict {
     pub violations: Vec<Violation>,
     /// Whether no source has a schema for the kind, so that nothing was checked.
     pub without_schema: bool,
-    /// Number of evaluations of validation rules that were left out: rules that compare with the
-    /// previous state of the resource, and rules that use an unknown function.
+    /// Number of evaluations of validation rules that were left out. Such a rule compares with the
+    /// previous state of the resource, or uses an unknown function.
     pub skipped_rules: usize,
 }
 

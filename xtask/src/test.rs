@@ -40,7 +40,7 @@ const PROGRAM_CRATE: &str = "tko-cli";
 const PROGRAM: &str = "TKO_TEST_PROGRAM";
 
 /// A test program whose tests wait for a server most of the time, and the number of them to run at
-/// once; `--test-threads` among the test arguments is stronger.
+/// once. `--test-threads` among the test arguments takes precedence.
 const WAITING: (&str, &str, &str) = ("tko-backend-postgres", "tests/conformance.rs", "6");
 
 /// How long each test program took when it last ran, relative to the workspace.

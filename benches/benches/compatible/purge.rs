@@ -94,8 +94,8 @@ async fn until_placed(client: &Client, count: usize) {
     }
 }
 
-/// Waits until no work is leased: a deployment is recorded as placed before the work on its site ends,
-/// and the leases of a process that is killed would hold up the purge until they expire.
+/// Waits until no work is leased. A deployment is recorded as placed before the work on its site
+/// ends. The leases of a killed process would hold up the purge until they expire.
 async fn until_no_lease(server: &PostgresServer, database: &str) {
     let start = Instant::now();
     let leased = "SELECT count(*) FROM work WHERE token IS NOT NULL";

@@ -65,8 +65,8 @@ pub(crate) async fn create_without_feed(backend: &Arc<dyn Backend>, pool: &PgPoo
     bare
 }
 
-/// The load of a control plane: five of ten calls list a page by a label, three create, one reads a
-/// package, and one claims ten items and settles them.
+/// The load of a control plane. Of ten calls, five list a page by a label, three create, one reads
+/// a package, and one claims and settles ten items.
 pub(crate) async fn mixed(backend: &Arc<dyn Backend>) -> Speed {
     let page = |count: usize| {
         let mut select = Select::all(Kind::Deployment);

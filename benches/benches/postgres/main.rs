@@ -1,6 +1,6 @@
 //! The PostgreSQL backend against the raw limits of its server, the gRPC server against the
-//! backend, and a whole fleet of processes, each in one run: `cargo bench --package tko-benches
-//! --bench postgres -- --help`.
+//! backend, and a whole fleet of processes. Each is one run:
+//! `cargo bench --package tko-benches --bench postgres -- --help`.
 //!
 //! Compare ratios and buffers; rates depend on the machine and the hour.
 

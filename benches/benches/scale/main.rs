@@ -1,10 +1,10 @@
 //! What does it cost to have more? All backends at two sizes, one table: `cargo bench`.
 //!
 //! Sizes are given by `-- --size 10000,1000000`, or by `TKO_BENCH_SIZES` with the same text.
-//! PostgreSQL is a private server that this program starts and removes. SQLite is a file in the folder
-//! for temporary files; its sizes alternate in rounds with one another and with a table of SQLite
-//! without TKO. The bars of SQLite follow the table, and a bar that is missed is an error with
-//! `--bars`.
+//! PostgreSQL is a private server that this program starts and removes. SQLite is a file in the
+//! folder for temporary files. Its sizes alternate in rounds with one another and with a table of
+//! SQLite without TKO. The bars of SQLite follow the table, and a bar that is missed is an error
+//! with `--bars`.
 
 mod jobs;
 mod raw_sqlite;

@@ -2,7 +2,7 @@
 //!
 //! `tko_core::codec` turns rows into bytes, and `tko_core::commit` decides what a commit does. What
 //! is left is storage. Two things are left out: nothing collects bodies that are no longer named,
-//! and a call is no transaction, as a map that cannot fail needs none.
+//! and a call is no transaction. A map that cannot fail needs none.
 
 use async_trait::async_trait;
 use futures_util::future::select;

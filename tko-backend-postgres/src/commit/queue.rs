@@ -1,11 +1,12 @@
 //! The queue: change sets that arrive while another one is committed are written together.
 //!
 //! A set that finds nothing in its way is committed at once and alone, so a single caller waits for
-//! nothing. The others wait while a task reads for all of them by one statement, checks each
-//! separately, and writes by one statement the sets that were not refused: in one transaction, if a
-//! set deletes deployments (`session`). While many callers commit, the task waits a little for more
-//! (`pace`). If the statement does not apply, because something changed meanwhile, the sets are
-//! read and checked again, and after some attempts each is committed alone.
+//! nothing. The others wait while a task reads for all of them by one statement and checks each
+//! separately. It then writes, by one statement, the sets that were not refused. If a set deletes
+//! deployments, reading and writing are one transaction (`session`). While many callers commit, the
+//! task waits a little for more (`pace`). If the statement does not apply, because something
+//! changed meanwhile, the sets are read and checked again, and after some attempts each is
+//! committed alone.
 
 use super::applied::AppliedSet;
 use super::pace::{BatchPace, LINGER};

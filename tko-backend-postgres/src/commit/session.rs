@@ -1,7 +1,7 @@
 //! The connection of one attempt: from the pool for each statement, or one transaction.
 //!
 //! A set that deletes deployments to which nothing may refer is one transaction of two statements.
-//! The first locks them: the writer of a reference locks its target as well, so the second
+//! The first locks them; the writer of a reference locks its target as well. So the second
 //! statement sees all references, and no new one can appear until the end. Sets that are written
 //! together also form one transaction if one of them is such a set.
 

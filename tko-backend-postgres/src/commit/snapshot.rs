@@ -265,8 +265,8 @@ async fn rows(
     decoded(skeletons, &found).await
 }
 
-/// Reads the rows on which change sets depend, and locks the changed ones and the deployments to
-/// which nothing may refer, in the order of keys.
+/// Reads the rows on which change sets depend. Locks the changed ones and the deployments to which
+/// nothing may refer, in the order of keys.
 async fn locked_rows(
     database: &Database,
     skeletons: &Skeletons,

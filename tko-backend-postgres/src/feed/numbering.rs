@@ -202,11 +202,11 @@ async fn find(
 /// While a transaction holds back the vacuum, the index of `pending` is full of dead entries, which
 /// a full pass reads. So most passes leave out low ids for which no change set can lack revisions
 /// any more. These are the ids up to the highest that was numbered before a full pass, once two
-/// things have happened: all transactions up to the last one that had ended by then have ended, and
-/// another full pass has numbered what they left.
+/// things have happened. First, all transactions up to the last one that had ended by then have
+/// ended. Then, another full pass has numbered what they left.
 ///
-/// These transactions include all that can have such an id: a change set locks or writes rows
-/// before it takes its id, so its transaction has an earlier number than the pass that numbered a
+/// These transactions include all that can have such an id. A change set locks or writes rows
+/// before it takes its id. So its transaction has an earlier number than the pass that numbered a
 /// higher id, and that pass had ended.
 #[derive(Default)]
 struct NumberingWindow {
@@ -235,7 +235,7 @@ impl NumberingWindow {
     }
 
     /// Records a set that was numbered. A set below `low` shows that ids started over, as after a
-    /// failover to a standby that had not received the last ones: then no id is left out.
+    /// failover to a standby that had not received the last ones. Then no id is left out.
     fn see(&mut self, set: i64) {
         if set < self.low {
             *self = Self {
@@ -271,7 +271,7 @@ impl NumberingWindow {
     }
 }
 
-/// Runs passes as long as the process runs: at once if a caller waits, soon after a commit of this
+/// Runs passes while the process runs: at once if a caller waits, soon after a commit of this
 /// process, and from time to time.
 pub(super) async fn run(numbering: Arc<Numbering>) {
     let mut window = NumberingWindow::default();

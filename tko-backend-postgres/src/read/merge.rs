@@ -1,7 +1,7 @@
 //! Merging the lists of several values, in the order of ids.
 //!
-//! The common table expressions are: `u`, the distinct values, up to a limit; `w`, the values whose
-//! lists are merged; and for a page `c`, the first ids of all lists together.
+//! The common table expression `u` has the distinct values, up to a limit, and `w` the values whose
+//! lists are merged. For a page, `c` has the first ids of all lists together.
 //!
 //! Most of a page's values contribute few ids. So a few entries of each list are read first. They
 //! bound the highest id of the page, and only lists that may have more ids below the bound are read

@@ -44,9 +44,9 @@ pub(super) fn copy(
 
 /// Returns the statement for one page.
 ///
-/// Its columns are: `head`, the revision; `many`, whether there are too many values to merge;
-/// `last`, the last id that was visited, if the page is short but not the end; and an entity, or
-/// NULLs.
+/// The first columns are `head`, the revision, and `many`, whether there are too many values to
+/// merge. `last` is the last id that was visited, if the page is short but not the end. The rest is
+/// an entity, or NULLs.
 pub(super) fn page(plan: &ListPlan, extent: PageExtent, want: Want) -> sqlx::Result<BuiltSql> {
     let mut listing = ListingSql::new(plan)?;
     let rows = listing.sql.number(number(extent.rows))?;

@@ -82,7 +82,7 @@ impl GroupedSet {
 /// Maximum number of changes of a set that is examined for whether it only creates entities.
 const MAX_CREATED: usize = 16;
 
-/// Maximum number of changes, and of bytes of packages, of sets that are written together: all of
+/// Maximum number of changes, and of bytes of packages, of sets that are written together. All of
 /// them are in memory and in one argument at once. A single set may have more.
 const MAX_TOGETHER: usize = 4_000;
 const MAX_TOGETHER_BYTES: usize = 64 << 20;

@@ -21,8 +21,9 @@ pub(crate) async fn add_triggers(connection: &mut SqliteConnection) -> SqlResult
     triggers.execute(connection).await.map(drop)
 }
 
-/// Writes a group. The arguments: the arena; the lists by position; whether a list from
-/// [`USED_BODIES`] on has rows; the time; the new revision and number; the version of the data.
+/// Writes a group. The arguments are the arena, the lists by position, and whether a list from
+/// [`USED_BODIES`] on has rows. The others are the time, the new revision and number, and the
+/// version of the data.
 macro_rules! write_group {
     () => {
         "INSERT INTO written (arena, bodies, changes, rows, terms, works, used_bodies, \

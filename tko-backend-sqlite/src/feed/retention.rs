@@ -15,8 +15,8 @@ const BATCH: i64 = 1_000;
 /// How long an expired modification is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// The position of the feed, and the revision before the oldest change to keep after one batch:
-/// `$1` changes to keep, `$2` the time after which all are kept, `$3` batch.
+/// The position of the feed, and the revision before the oldest change to keep after one batch.
+/// Parameters: `$1` changes to keep, `$2` the time after which all are kept, `$3` batch.
 pub(crate) const RANGE: &str = "SELECT oldest, min(\
     max(oldest, revision - $1), oldest + $3, \
     coalesce((SELECT min(revision) - 1 FROM change \

@@ -153,7 +153,7 @@ fn matches_paths(entry: &CatalogEntry, folder: &str) -> bool {
     })
 }
 
-/// The folder of a package that the source names by its place, relative to the root of the catalog;
+/// The folder of a package that the source names by its place, relative to the root of the catalog.
 /// `None` if the root or the patterns of the catalog exclude it.
 pub(crate) fn chosen_folder<'a>(entry: &CatalogEntry, place: &'a str) -> Option<&'a str> {
     let folder = if place == entry.root {

@@ -29,8 +29,8 @@ pub struct ExportReport {
 /// that no longer exist are removed. Other files stay.
 ///
 /// # Errors
-/// - `BadArgument`: the folder has files and is not an export, is an export of a newer version or
-///   a bare git repository, or cannot be written.
+/// - `BadArgument`: the folder has files and is no export, is an export of a newer version or a
+///   bare git repository, or cannot be written.
 /// - As [`DataApi::list`].
 pub async fn export(data: &dyn DataApi, into: &Path) -> Result<ExportReport> {
     begin(into)?;

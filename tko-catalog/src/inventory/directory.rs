@@ -70,8 +70,8 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
     Ok(listing)
 }
 
-/// The site that a file belongs to: the nearest folder with a descriptor; or else the topmost
-/// folder; or else the file itself, without its ending.
+/// The site of a file: the nearest folder with a descriptor; or else the topmost folder; or else
+/// the file itself, without its ending.
 pub(super) fn site_of(file: &str, mut is_described: impl FnMut(&str) -> bool) -> String {
     let Some((folder, _)) = file.rsplit_once('/') else {
         return file

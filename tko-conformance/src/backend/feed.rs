@@ -310,7 +310,7 @@ pub async fn no_wake_up_is_lost(fixture: BackendFixture) {
     }
 }
 
-/// A revision that the store has not reached is `Expired`: it comes from an earlier state of the
+/// A revision that the store has not reached is `Expired`. It comes from an earlier state of the
 /// store, such as before a restore, so the reader must list again.
 pub async fn a_future_revision_is_expired(fixture: BackendFixture) {
     fixture.put([site("a"), site("b")]).await;

@@ -42,7 +42,7 @@ async fn explained(fixture: &BackendFixture, cases: u64, acts: script::ScriptWei
 }
 
 /// Concurrent commits are explained by the feed. Every acknowledged set appears once, completely,
-/// in real-time order, with its preconditions true at that place; refused sets do not appear; and a
+/// in real-time order, with its preconditions true at that place. Refused sets do not appear, and a
 /// replay gives the current state.
 pub async fn commits_are_explained_by_the_feed(fixture: BackendFixture) {
     explained(&fixture, 40, script::COMMITS).await;

@@ -27,7 +27,7 @@ pub async fn a_child_is_created_once(fixture: DataFixture) {
     }
 }
 
-/// Only a step can create a deployment under a key that begins with an id and a bar, so clients
+/// Only a step can create a deployment under a key that begins with an id and a bar. So clients
 /// cannot take the keys of children.
 pub async fn keys_of_children_are_reserved(fixture: DataFixture) {
     let (id, claim) = claimed(&fixture).await;
@@ -193,7 +193,7 @@ pub async fn a_prepared_deployment_waits_for_nothing(fixture: DataFixture) {
     assert_eq!(having("nephio.org/tracks/site").await, [id.to_string()]);
 }
 
-/// Children are created again after they were deleted, no matter how many there are: the key of
+/// Children are created again after they were deleted, no matter how many there are. The key of
 /// each is free once the child is gone, and the deletion enqueues the preparation of the parent
 /// (O1, O6).
 pub async fn deleted_children_are_created_again(fixture: DataFixture) {

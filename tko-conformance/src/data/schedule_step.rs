@@ -225,7 +225,7 @@ pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
 }
 
 /// A deployment that is being deleted disappears when its removal is reported, even if others refer
-/// to it, and a repeated report finishes an interrupted deletion (O1).
+/// to it. A repeated report finishes an interrupted deletion (O1).
 pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;

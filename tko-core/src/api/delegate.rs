@@ -2,7 +2,7 @@
 //!
 //! With these implementations, an `Arc` of a [`DataApi`] is itself a [`DataApi`], and likewise for
 //! [`WorkerApi`]; `dyn` values are included. So a function or wrapper that is generic over the API
-//! takes a concrete service, a wrapper of it, or a trait object, without a case for each.
+//! takes a concrete service, a wrapper of it, or a trait object alike.
 //!
 //! Every method forwards its call, even `pages`, which has a default, because the value may have
 //! its own implementation. Nothing is added and no error is changed.

@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 /// Decides about each call before it is made.
 ///
-/// A guard is asked before each call, in the task of the caller, and cannot await: keep the check
+/// A guard is asked before each call, in the task of the caller, and cannot await. Keep the check
 /// short, and load what it needs beforehand. All callers share the guard, and many threads can call
 /// it at once. It does not see the result of a call.
 pub trait Guard: Send + Sync + 'static {

@@ -33,9 +33,9 @@ use std::time::Duration;
 /// It implements [`DataApi`] if the inner API does, and [`WorkerApi`] likewise. The guard is asked
 /// before the inner API sees the call, so a refused call has no effect there. If the guard restricts
 /// a call to [scopes](Guard::scopes), selections are narrowed, and an entity is read and compared
-/// before a call that names it. Scopes with a pattern for sites or templates permit no new resources
-/// of the group `topology.nephio.org` in the package of a deployment, because its children may be
-/// outside of them.
+/// before a call that names it. Scopes with a pattern for sites or templates permit no new
+/// resources of the group `topology.nephio.org` in the package of a deployment. Its children may be
+/// outside of such scopes.
 ///
 /// Streams are checked when they are requested, not for each item: a watch continues even if the
 /// guard would refuse it later. To revoke access, also close the connection. A watch within several

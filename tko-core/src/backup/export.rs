@@ -54,8 +54,9 @@ pub async fn export<W: Write>(backend: Arc<dyn Backend>, out: W) -> Result<(W, B
 
 /// Writes the entities that changed after `start`, in their states at `end`.
 ///
-/// The feed is read twice, because the packages of all these entities may not fit into memory: only
-/// rows first, to find the last change of each entity, then packages, one change at a time.
+/// The feed is read twice, because the packages of all these entities may not fit into memory. The
+/// first read takes only rows, to find the last change of each entity; the second takes packages,
+/// one change at a time.
 ///
 /// Deleted entities come first. Their idempotency keys are then free when the next holders are
 /// restored; otherwise, those would be left out.

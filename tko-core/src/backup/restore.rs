@@ -20,7 +20,7 @@ const SET: usize = 200;
 const RESOURCES: usize = 5_000;
 
 /// How much later the revisions of a restored store are. The original store may have made up to
-/// this many changes after the backup; watchers that followed it then notice that they have to list
+/// this many changes after the backup. Watchers that followed it then notice that they have to list
 /// again.
 const GAP: u64 = 1 << 24;
 

@@ -57,7 +57,7 @@ pub trait Snapshot {
     fn holder(&self, idempotency_key: &str) -> Option<DeploymentId>;
 
     /// Whether a row [refers to](Entity::refers_to) this key, not counting the rows for which
-    /// `changed` is true: their state after the change set is known to the caller.
+    /// `changed` is true. The caller knows their state after the change set.
     fn is_referenced(&self, key: &Key, changed: &dyn Fn(&Key) -> bool) -> bool;
 
     /// Whether this token is live.

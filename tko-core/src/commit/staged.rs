@@ -11,7 +11,7 @@
 //!   condition is the same as before.
 //!
 //! A change set has at most one change of each key, which `check` ensures. So each change reads its
-//! row from the snapshot. Only idempotency keys pass from one change to a later one: a deletion
+//! row from the snapshot. Only idempotency keys pass from one change to a later one. A deletion
 //! frees the key, and a later put of the same set may take it.
 
 use super::snapshot::{Snapshot, StoredRow};

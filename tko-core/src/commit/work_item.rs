@@ -11,7 +11,7 @@
 //! If step 4 does not come in time, the lease expires and step 2 follows again. The attempt counts,
 //! because a crashed worker cannot report its failure.
 //!
-//! Nothing is lost if work is enqueued while a worker is busy with it: the item remembers it, and
+//! Nothing is lost if work is enqueued while a worker is busy with it. The item remembers that, and
 //! is due again when it is settled. So the state at the time of the last enqueue is always worked
 //! on.
 
@@ -209,7 +209,7 @@ impl WorkItem {
         true
     }
 
-    /// Chooses the work to lease next, of all the work of one stage: lanes in turn, and in a lane the
+    /// Chooses the work to lease next, of all the work of one stage: lanes in turn, in a lane the
     /// earliest first, ties by key. A [suspect](Self::is_suspect) comes alone.
     ///
     /// `turn` is the lane that was claimed from last, `None` at first; it is updated. At most `max`

@@ -1,8 +1,9 @@
 //! CBOR (RFC 8949). `ciborium-ll` reads and writes headers; this module reads and writes values.
 //!
-//! Accepted: text, 64-bit integers, floats of all three widths, booleans, null (undefined reads as
-//! null), lists and maps of definite and indefinite length, and tags that only describe their
-//! value. Everything else is refused, because the data model cannot represent it.
+//! The reader accepts text, 64-bit integers, floats of all three widths, booleans, and null
+//! (undefined reads as null). It also accepts lists and maps of definite and indefinite length, and
+//! tags that only describe their value. Everything else is refused, because the data model cannot
+//! represent it.
 //!
 //! Invariants:
 //! - memory grows with the bytes that were read, never with a length that a header only announces;
@@ -277,7 +278,7 @@ impl<'a> CborReader<'a, '_> {
         loop {
             match self.header()? {
                 // Date and time as text or number, URI, base64 text, regular expression, MIME
-                // message, calendar date as text, "this is CBOR": the value itself carries all
+                // message, calendar date as text, "this is CBOR". The value itself carries all
                 // information.
                 Header::Tag(0 | 1 | 32..=36 | 1004 | 55_799) => tagged = true,
                 Header::Tag(2 | 3) => return Err(big_integer()),

@@ -41,9 +41,9 @@ impl LineComment {
 /// Finds the comments that begin with `start` at the ends of lines of YAML.
 ///
 /// A comment belongs to the scalar or flow collection that ends before it on its line, or to the
-/// block list whose key is before it. Comments that belong to no such value are left out, as are
-/// those whose pointer is longer than 512 bytes, and everything in text that is not YAML;
-/// [`decode`](super::decode) reports that.
+/// block list whose key precedes it. Comments that belong to no such value are left out, as are
+/// those whose pointer is longer than 512 bytes. Everything in text that is not YAML is left out,
+/// too; [`decode`](super::decode) reports that.
 pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
     let mut found = Vec::new();
     if !text.contains(start) {
@@ -67,8 +67,8 @@ pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
 
 /// Puts comments at the ends of lines of encoded YAML.
 ///
-/// Comments whose value does not exist, does not end on a separate line, whose pointer is longer
-/// than 512 bytes, or that have line breaks are left out.
+/// Comments whose value does not exist, or does not end on a separate line, are left out. So are
+/// those that have line breaks, or a pointer of more than 512 bytes.
 pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
     if comments.is_empty() {
         return yaml;
@@ -112,7 +112,7 @@ fn comment_after(text: &str, from: usize) -> Option<&str> {
     rest.strip_prefix('#')?.split(['\n', '\r']).next()
 }
 
-/// The byte at which a comment can be added after a value, behind its colon if it is a key; `None`
+/// The byte at which a comment can be added after a value, behind its colon if it is a key. `None`
 /// if more text follows on the line. As [`comment_after`], this does not read on at other text.
 fn end_of_line(text: &str, from: usize) -> Option<usize> {
     let after = text.get(from..)?;

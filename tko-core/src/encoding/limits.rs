@@ -36,11 +36,11 @@ pub struct Limits {
     pub values: usize,
     /// The number of YAML documents, and of resources once lists are split. Default: 100,000.
     pub documents: usize,
-    /// The values copied by YAML anchors, aliases and merge keys, and from lists to their items;
-    /// fewer for a short input: 10,000, and 4 for each of its bytes. Default: 1 million.
+    /// The values copied by YAML anchors, aliases and merge keys, and from lists to their items. A
+    /// short input may copy fewer: 10,000, and 4 for each of its bytes. Default: 1 million.
     pub alias_values: usize,
     /// The bytes of text copied by YAML anchors, aliases and merge keys, and from lists to their
-    /// items; fewer for a short input: 1 MiB, and 64 for each of its bytes. Default: 32 MiB.
+    /// items. A short input may copy fewer: 1 MiB, and 64 for each of its bytes. Default: 32 MiB.
     pub alias_bytes: usize,
 }
 
@@ -60,8 +60,8 @@ impl Limits {
     /// The limits for values that a backend or a backup stored: up to [`MAX_STORED`] bytes and
     /// [`MAX_DEPTH`] levels.
     ///
-    /// They are wider than those for inputs, because a stored package may need more bytes than the
-    /// input that it came from, and everything that was stored must be readable.
+    /// They are wider than those for inputs. A stored package may need more bytes than the input
+    /// that it came from, and everything that was stored must be readable.
     pub const fn stored() -> Self {
         Self::new()
             .bytes(MAX_STORED)

@@ -18,9 +18,9 @@ use super::{Decoded, Dialect};
 ///
 /// # Errors
 /// - `NotAMap`: the document or an item is neither a map nor, at the top, a list.
-/// - `LimitExceeded`: `out` would have more resources than the limit on documents allows, or the
-///   items would get more copies of the version and kind of their list than the limits on aliases
-///   allow.
+/// - `LimitExceeded`: `out` would have more resources than the limit on documents allows. Also if
+///   the items would get more copies of the version and kind of their list than the limits on
+///   aliases allow.
 pub(super) fn spread(
     document: Decoded,
     dialect: Dialect,
@@ -124,7 +124,7 @@ impl Implied {
 }
 
 /// Splits a list. `List` and `ResourceList` are always lists. Another kind that ends in `List`
-/// (`ConfigMapList`) is a list if it has a list of `items` and, unlike every resource, no name; its
+/// (`ConfigMapList`) is a list if it has a list of `items` and, unlike every resource, no name. Its
 /// items may omit the kind and version that the list implies.
 ///
 /// An item gets the implied fields only if it has neither. In the programs' dialect every map is a

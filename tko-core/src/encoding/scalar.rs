@@ -183,8 +183,8 @@ fn number(text: &str, dialect: Dialect) -> Result<Option<Value>, DecodeFault> {
     }
 }
 
-/// Reads a number as Go's `strconv` does for the Kubernetes tools: without underscores, octal with
-/// a leading zero, and hexadecimal, octal or binary with a prefix, also after a sign.
+/// Reads a number as Go's `strconv` does for the Kubernetes tools, without underscores. It is octal
+/// with a leading zero, and hexadecimal, octal or binary with a prefix, also after a sign.
 ///
 /// Underscores are removed first. If the text begins with a point, each of them must be between two
 /// digits, or the scalar is text. Digits that do not fit their prefix, or 64 bits, are then tried
@@ -324,8 +324,8 @@ fn too_big(text: &str) -> DecodeFault {
     }
 }
 
-/// A float as a key, as the Kubernetes tools write it: the shortest digits of the nearest 32-bit
-/// float, with an exponent below 10⁻⁴ and from 10⁶.
+/// A float as a key, as the Kubernetes tools write it. It has the shortest digits of the nearest
+/// 32-bit float, and an exponent below 10⁻⁴ and from 10⁶.
 ///
 /// Beyond the range of 32-bit floats this is `.inf` or `-.inf`. Exponents have a sign and at least
 /// two digits, as in `1e+06`.

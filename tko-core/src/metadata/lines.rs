@@ -19,8 +19,8 @@ impl Metadata {
     /// Encodes the map as lines of key, tab and value, in the order of the keys, separated by
     /// newlines. An empty map becomes an empty text.
     ///
-    /// A backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as `\0`, much like
-    /// the text format of PostgreSQL's `COPY`
+    /// A backslash is written as `\\`, a tab as `\t`, a newline as `\n` and NUL as `\0`. This is
+    /// much like the text format of PostgreSQL's `COPY`
     /// (<https://www.postgresql.org/docs/current/sql-copy.html>).
     ///
     /// The result never contains NUL. Equal maps have equal lines.

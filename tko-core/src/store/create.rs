@@ -189,8 +189,9 @@ impl<B: Backend + ?Sized> Store<B> {
     /// template's version as its `origin`.
     ///
     /// # Errors
-    /// - `BadArgument`: the template does not exist; the packages cannot be merged; the Deployment
-    ///   resource is malformed; it is approved but not prepared; or the package is not admitted.
+    /// - `BadArgument`: the template does not exist, the packages cannot be merged, or the package
+    ///   is not admitted. Also if the Deployment resource is malformed, or is approved but not
+    ///   prepared.
     /// - Any error of reading the template, or of the admission.
     pub(super) async fn draft_deployment(
         &self,

@@ -134,14 +134,14 @@ impl<B: Backend + ?Sized> Store<B> {
     /// referrers are listed from the start. Cleared referrers are not found again, unless they are
     /// still placed on the site.
     ///
-    /// The limit of attempts is per chunk that clears a relation, because a long deletion meets many
-    /// conflicts: after [`TAKEOVER`], a worker clears the same referrers. Once the row is marked and
-    /// its work enqueued, the worker finishes the deletion if conflicts stop it here.
+    /// The limit of attempts is per chunk that clears a relation, because a long deletion meets
+    /// many conflicts. After [`TAKEOVER`], a worker clears the same referrers. Once the row is
+    /// marked and its work enqueued, the worker finishes the deletion if conflicts stop it here.
     ///
     /// # Errors
     /// - `Busy`: the entity or one of its referrers is under a modification; names that one.
     /// - `Conflict`, `NotFound`: the row is not as `expect` requires, or the rows kept changing for
-    ///   all attempts, and no work that would finish the deletion was enqueued by this call.
+    ///   all attempts. This call then enqueued no work that would finish the deletion.
     /// - As [`Backend::commit`].
     async fn clear_and_delete(
         &self,

@@ -53,8 +53,8 @@ pub(super) fn draft_edit(draft: &mut ChangeDraft, before: &Record, mut put: Put)
 
 /// Withdraws the approval in these facts if a person has to repeat it. Returns whether it did.
 ///
-/// A person has to approve a package that says `approve: Manual`, before or after the edit, and a
-/// package that a person approved because the preparer did not.
+/// A person has to approve a package that says `approve: Manual`, before or after the edit. The
+/// same holds for a package that a person approved because the preparer did not.
 fn withdraws_approval(entity: &Entity, facts: &mut Facts) -> bool {
     let (Some(old), Facts::Deployment(new)) = (entity.deployment(), facts) else {
         return false;

@@ -117,8 +117,9 @@ impl<B: Backend + ?Sized> Store<B> {
     /// package names the same template.
     ///
     /// # Errors
-    /// - `BadArgument`: the entity is not a deployment; the Deployment resource is malformed or
-    ///   there are several; it is approved but not prepared; or the package is not admitted.
+    /// - `BadArgument`: the entity is not a deployment, or the package is not admitted. Also if the
+    ///   Deployment resource is malformed, or is approved but not prepared, or if there are
+    ///   several.
     /// - Any error of the admission.
     pub(super) async fn draft_package(
         &self,

@@ -119,8 +119,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// that no longer exist are left out. `settle` ends the claim; `None` keeps it.
     ///
     /// # Errors
-    /// - `Conflict`: a deployment is still placed on another site; or rows kept changing for all
-    ///   attempts, and then the error names all keys of the chunk.
+    /// - `Conflict`: a deployment is still placed on another site, or rows kept changing for all
+    ///   attempts. In the second case, the error names all keys of the chunk.
     /// - As [`Backend::commit`].
     async fn placed_chunk(
         &self,

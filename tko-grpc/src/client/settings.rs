@@ -20,8 +20,8 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// Timeout of a call; a claim may also take the time that it waits for work. Default: 30 s.
     pub timeout: Duration,
-    /// Timeout of a call that may work on very many entities: of an approval or a purge on all that
-    /// match, of a deletion on all that refer to the entity. Default: 1 hour.
+    /// Timeout of a call that may work on very many entities. An approval or a purge works on all
+    /// that match, a deletion on all that refer to the entity. Default: 1 hour.
     pub bulk_timeout: Duration,
     /// Attempts to make an idempotent call while the server is unavailable. Default: 3.
     pub tries: u32,

@@ -69,8 +69,8 @@ fn unpack_list(request: &wire::ListRequest) -> Result<List> {
         .want(unpack_want(request.want)))
 }
 
-/// The first pages of several listings, as many as fit into one message of at most `max` bytes;
-/// none, if the first page alone exceeds this.
+/// The first pages of several listings, as many as fit into one message of at most `max` bytes.
+/// There are none if the first page alone exceeds this.
 pub(super) async fn first_pages(
     api: Arc<dyn WorkerApi>,
     request: &wire::ListPagesRequest,

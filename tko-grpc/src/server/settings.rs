@@ -11,8 +11,9 @@ pub struct ServerSettings {
     pub name: String,
     /// A description of this instance, for people. Default: empty.
     pub description: String,
-    /// Report the process as open to the network, although this server is not: another interface of
-    /// the process accepts the network without TLS or without authentication. Default: false.
+    /// Report the process as open to the network, although this server is not. Set it if another
+    /// interface of the process accepts the network without TLS or without authentication. Default:
+    /// false.
     pub reports_insecure: bool,
     /// Duration of a modification if the request does not specify it, as in existing clients.
     /// Default: 10 s.

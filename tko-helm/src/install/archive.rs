@@ -1,7 +1,8 @@
 //! The charts to install: paths of this machine, and archives that were downloaded.
 //!
-//! A folder keeps archives by the hash of their content, and for each chart with an exact version
-//! or digest the hash of its archive, so that it is downloaded only once, even across restarts.
+//! A folder keeps archives by the hash of their content. For each chart with an exact version or
+//! digest, it keeps the hash of the archive. So the chart is downloaded only once, even across
+//! restarts.
 
 use super::inventory::hash;
 use crate::chart::HelmChart;

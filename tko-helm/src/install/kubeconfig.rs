@@ -24,7 +24,7 @@ pub struct SiteKubeconfig {
 
 /// Finds the kubeconfig of a site by the site's package. `None`: the cluster does not exist yet, or
 /// no longer exists. A `BadArgument` of `site` says that this program cannot find any kubeconfig of
-/// such a site; a `BadArgument` of another argument says that the kubeconfig is invalid.
+/// such a site. A `BadArgument` of another argument says that the kubeconfig is invalid.
 pub type KubeconfigFinder =
     Arc<dyn Fn(Package) -> BoxFuture<'static, Result<Option<SiteKubeconfig>>> + Send + Sync>;
 

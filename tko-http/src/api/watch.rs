@@ -95,7 +95,7 @@ pub(super) async fn watch(
     Ok(event_stream(stream::iter(expired).chain(events)))
 }
 
-/// The event that tells a client to list again, and the revision from which the watch continues;
+/// The event that tells a client to list again, and the revision from which the watch continues.
 /// `None` if the feed has every change after `after`.
 async fn expired(api: &dyn DataApi, after: Revision) -> Result<Option<(String, Revision)>> {
     let position = api.feed_position().await?;

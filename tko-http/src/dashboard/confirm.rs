@@ -1,5 +1,5 @@
 //! Approves and deletes one entity, the picked ones, or all that match. A bulk action asks for
-//! confirmation first, with the number of entities; if that number has grown in the meantime, or
+//! confirmation first, with the number of entities. If that number has grown in the meantime, or
 //! the question is old, it asks again.
 
 use super::html::number;

@@ -8,7 +8,7 @@ use tko_core::view::DeploymentState;
 use tko_core::{Deployment, DeploymentId, Select, SiteId, TemplateId};
 
 /// Maximum number of deployments in the index. If there are more, it has those with the first ids
-/// until it is filled again: if so many need attention, examining deployments one by one finds them
+/// until it is filled again. If so many need attention, examining deployments one by one finds them
 /// soon.
 const MAX_INDEXED: usize = 100_000;
 

@@ -257,8 +257,8 @@ fn read(list: &ResourceList) -> Result<(String, EditMode, Value), String> {
     Ok((substring, mode, own))
 }
 
-/// Whether the name of a resource has a meaning that a substring would break: the kinds that the
-/// function's documentation lists, and resources that tools find by name.
+/// Whether the name of a resource has a meaning that a substring would break. That holds for the
+/// kinds that the function's documentation lists, and for resources that tools find by name.
 fn is_left_alone(value: &Value) -> bool {
     let is_listed = matches!(
         (group(value), kind(value)),

@@ -1,8 +1,8 @@
 //! `set-namespace`: moves resources into a namespace.
 //!
 //! Versions up to v0.3 set the namespace of every namespaced resource. From v0.4 on, all resources
-//! must come from one upstream namespace, `namespaceMatcher` restricts the change, resources for
-//! tools only are left alone, and `config.kubernetes.io/depends-on` is updated.
+//! must come from one upstream namespace, and `namespaceMatcher` restricts the change. These
+//! versions also skip resources for tools only, and update `config.kubernetes.io/depends-on`.
 
 use super::fields::{
     Config, FieldSpec, config, group, is_built_in, is_cluster_scoped, kind, name, namespace,

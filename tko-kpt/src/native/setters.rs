@@ -16,8 +16,8 @@ use tko_core::{Dialect, Limits};
 
 /// Maximum number of setters in a comment whose current values are searched in the field.
 const SEARCHED: usize = 64;
-/// Maximum product of the bytes of such a comment and of its field, because the search may look at
-/// each byte of one for each byte of the other.
+/// Maximum product of the bytes of such a comment and of its field. The search may look at each
+/// byte of one for each byte of the other.
 const SEARCH: usize = 64 << 20;
 
 /// Values of setters, in the order of the configuration.

@@ -1,7 +1,7 @@
 //! The engines that compile and run functions.
 //!
-//! Instances of ordinary code take their memory and their stack from a pool, which is mapped once:
-//! mapping and unmapping them for every call would cost more than the call. Code that needs more
+//! Instances of ordinary code take their memory and their stack from a pool, which is mapped once.
+//! Mapping and unmapping them for every call would cost more than the call. Code that needs more
 //! than a slot of the pool offers, such as several memories, runs in an engine without a pool.
 
 use super::epoch::{EpochClock, IDLE};

@@ -226,7 +226,7 @@ impl Write<'_> {
     }
 }
 
-/// If the package equals the one that was requested last, replaces it by the current one: TKO has
+/// If the package equals the one that was requested last, replaces it by the current one. TKO has
 /// merged and prepared it since, and repeating the request is not a change. Returns whether it was
 /// equal.
 fn keep_known_package(new: &mut Value, present: &Value, stored: &StoredMetadata) -> bool {

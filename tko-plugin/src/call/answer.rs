@@ -24,7 +24,7 @@ pub struct PluginAnswer {
 
 /// A package as a call sent it: its resources, and the document with their text.
 ///
-/// An answer that repeats the text of a resource shares the resource: it is not decoded again, and
+/// An answer that repeats the text of a resource shares the resource. It is not decoded again, and
 /// later comparisons find the same value in memory.
 #[derive(Clone, Debug)]
 pub struct SentPackage {
@@ -62,8 +62,9 @@ impl PluginAnswer {
     /// `error` is a string or a list of strings; null and empty strings count as absent.
     ///
     /// # Errors
-    /// The bytes are not YAML, are not exactly one map, exceed the limits, a known key has a value of
-    /// the wrong type, or the package is invalid.
+    /// - The bytes are not YAML, are not exactly one map, or exceed the limits.
+    /// - A known key has a value of the wrong type.
+    /// - The package is invalid.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, Unreadable> {
         let unreadable = |problem: String| Unreadable::new(problem, bytes);
         let mut documents = documents(bytes, limits)

@@ -1,7 +1,7 @@
 //! Frames of the worker protocol: a line of text, then a body.
 //!
-//! The line has three fields with one space between: the kind of frame, the number of the call, and
-//! the length of the body in bytes, both decimal. A line feed ends it; the body follows at once.
+//! The line has three fields, separated by one space: the kind of frame, the call's number, and the
+//! body's length in bytes. Both numbers are decimal. A line feed ends it; the body follows at once.
 //!
 //! ```text
 //! answer 7 19

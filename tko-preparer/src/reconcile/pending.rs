@@ -7,7 +7,7 @@ use tko_core::{Identifier, Package, Preparer, Resource, deployment_resource};
 
 /// The pending resources of a package, in order: not marked prepared, `prepare` absent or `Here`,
 /// with a preparer for their kind. Without a preparer, those that say `Here` and those of the
-/// topology group are included, so that the mistake is reported: no preparer would handle them.
+/// topology group are included, to report the mistake: no preparer would handle them.
 ///
 /// The Deployment resource is never pending: its mark says that the whole package is prepared.
 pub(super) fn pending(package: &Package, table: &Table<dyn Preparer>) -> Vec<Identifier> {

@@ -323,8 +323,8 @@ impl Analysis<'_> {
     }
 
     /// Whether a type is another one or derived from it. The types are not resolved: a node type
-    /// may require nodes of its own type, and a type that is being resolved counts as a cycle.
-    /// Returns true if a parent is wrong, because that is a problem of its own.
+    /// may require nodes of its own type, and a type being resolved counts as a cycle. Returns true
+    /// if a parent is wrong, because that is a problem of its own.
     fn is_derived(
         &mut self,
         narrow: &TypeKey,

@@ -97,8 +97,8 @@ impl<'a> CrdFeed<'a> {
         Ok(())
     }
 
-    /// Reads a page. If a package in it cannot be read, reads each of them, and leaves out those that
-    /// fail: no template may prevent the start of the server.
+    /// Reads a page. If a package in it cannot be read, reads each of them, and leaves out those
+    /// that fail. No template may prevent the start of the server.
     async fn page(&self, list: &List) -> Result<Page> {
         let page = self.data.list(list).await;
         if !matches!(page, Err(Error::Internal { .. })) {

@@ -46,7 +46,7 @@ impl CommitSnapshot {
         Ok(sets.iter().map(|set| read.of(set)).collect())
     }
 
-    /// Reads the same in a transaction, locks the rows that the sets change and the deployments to
+    /// Reads the same in a transaction. Locks the rows that the sets change and the deployments to
     /// which nothing may refer, and then looks for references to these. No set may be under a
     /// modification.
     pub(in crate::commit) async fn lock_all(

@@ -77,13 +77,12 @@ pub(super) fn number(
     last: Option<&str>,
 ) -> sqlx::Result<()> {
     let low = sql.bind(low)?;
-    // After the last row lock, so `none_waits` sees every set that was committed before this one
-    // got its locks, although the snapshot of the statement may not. That includes every set on
-    // which this one depends: one that freed a key or an idempotency key, referred to a row that
-    // this one deletes, or required the version of a row that this one changes. If none waits, all
-    // of these have revisions, and this set gets later ones. Sets that are committed after that do
-    // not need to come before this set. Nor does a set with a higher id: it took that id after this
-    // set had all its locks.
+    // After the last row lock, so `none_waits` sees every set committed before this one got its
+    // locks, even if the statement's snapshot does not. That includes every set on which this one
+    // depends. Such a set freed a key or an idempotency key, referred to a row deleted here, or
+    // required the version of a row changed here. If none waits, all of these have revisions, and
+    // this set gets later ones. Sets that are committed after that do not need to come before this
+    // set. Nor does a set with a higher id: it took that id after this set had all its locks.
     //
     // It never waits: a transaction that holds the head may wait for rows that are locked here.
     sql.with_materialized(

@@ -9,8 +9,8 @@ use std::fmt;
 use tko_core::commit::Step;
 use tko_core::{Key, Require};
 
-/// Adds the parts that lock rows: the changed ones, if they still have the versions that were read,
-/// and then the deployments to which the set refers. The last of these parts is `locked`.
+/// Adds the parts that lock rows. The changed rows come first, if they still have the versions that
+/// were read, then the deployments to which the set refers. The last of these parts is `locked`.
 pub(super) fn lock(
     plan: &WritePlan<'_>,
     sql: &mut SqlBuilder,

@@ -1,11 +1,11 @@
 //! The statement that writes several change sets together: all, or none.
 //!
-//! The statement has the parts of the one for a single set, with these differences: `ids` has the
-//! id of each set, taken after the last lock and in the order of the sets, and `lease` has the
-//! leases of all. The sets change different keys, and none requires a key that another one changes.
+//! The statement has the parts of the one for a single set, with two differences. `ids` has the id
+//! of each set, taken after the last lock and in the order of the sets. `lease` has the leases of
+//! all. The sets change different keys, and none requires a key that another one changes.
 //!
-//! It gives revisions as the statement for one set does, unless two of the sets concern one piece of
-//! work: a statement cannot write a row twice.
+//! It gives revisions as the statement for one set does, unless two sets concern one piece of work:
+//! a statement cannot write a row twice.
 
 use super::changes::{before, columns, number};
 use super::claim::{FREE, LEASED};
@@ -100,8 +100,9 @@ impl<'a> JointPlan<'a> {
         !self.sets[at].others.is_empty()
     }
 
-    /// Whether the work that the sets enqueue for other entities is work that none of them enqueues
-    /// for its own, or has leased, and of entities that none of them deletes.
+    /// Whether the work that the sets enqueue for other entities is apart from their own. That
+    /// holds if none of them enqueues the same work for its own entities, has leased it, or deletes
+    /// its entity.
     fn is_apart(&self) -> bool {
         let others = self.sets.iter().flat_map(|of| &of.others);
         let others: HashSet<(Stage, &Key)> = others.map(|work| (work.stage, &work.key)).collect();

@@ -118,7 +118,7 @@ impl<'a> WritePlan<'a> {
     }
 
     /// Lets the statement itself give revisions, unless another transaction is numbering, or a
-    /// change set from the id `low` on waits for a numbering pass (`changes`).
+    /// change set from id `low` on waits for a numbering pass (`changes`).
     pub(in crate::commit) fn number_from(&mut self, low: i64) {
         self.numbers_from = Some(low).filter(|_| !self.staged.steps.is_empty());
     }

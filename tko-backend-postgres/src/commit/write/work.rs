@@ -87,8 +87,8 @@ pub(super) fn others(plan: &WritePlan<'_>, sql: &mut SqlBuilder) -> sqlx::Result
     Ok(())
 }
 
-/// Adds the part that enqueues work of other entities at once, as a numbering pass would: the rows
-/// `m` in this order, if the statement gives revisions.
+/// Adds the part that enqueues work of other entities at once, as a numbering pass would, if the
+/// statement gives revisions. The work is the rows `m` in this order.
 pub(super) fn due_elsewhere(sql: &mut SqlBuilder, rows: &str, order: &str) {
     let backwards = order.replace(',', " DESC,");
     sql.with(

@@ -43,8 +43,8 @@ fn includes(entry: &CatalogEntry, tag: &GitRef) -> bool {
 
 /// Chooses the refs: the branch and the tags that the catalog names; or else all tags that look
 /// like versions; or else the default branch. Tags of packages that the catalog excludes are not
-/// read. They are versions nevertheless: the default branch does not stand in for them, because its
-/// templates would be gone as soon as a package that the catalog includes has a tag.
+/// read. They are versions nevertheless. The default branch does not stand in for them, because its
+/// templates would be gone as soon as an included package has a tag.
 pub(super) fn choose(entry: &CatalogEntry, remote: &RemoteRefs) -> Result<ChosenRefs> {
     let mut refs: Vec<GitRef> = Vec::new();
     let mut has_versions = false;

@@ -349,8 +349,8 @@ impl GitRepository {
         Ok(found.into_iter().map(|found| found.is_some()).collect())
     }
 
-    /// The tree at each `COMMIT:PATH`, and whether it has an entry with the name of the files that are
-    /// listed besides YAML files; `None` if there is no tree.
+    /// The tree at each `COMMIT:PATH`, and whether it has an entry with the name of the files that
+    /// are listed besides YAML files. `None` if there is no tree.
     pub(crate) async fn trees(
         &self,
         places: &[String],

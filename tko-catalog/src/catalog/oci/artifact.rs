@@ -15,8 +15,8 @@ const ARCHIVE: &str = ".tar";
 /// others with `credentials`, a pair of host and token, if the host is theirs.
 ///
 /// # Errors
-/// - `BadArgument`: it is not a reference, the artifact has several layers or one that is an
-///   archive, or its file has more than `most` bytes; or the registry does not have it.
+/// - `BadArgument`: it is not a reference, or the registry does not have it. Also if the artifact
+///   has several layers or one that is an archive, or its file has more than `most` bytes.
 /// - `Unauthenticated`, `Forbidden`: the registry requires credentials, or rejects those that it
 ///   got.
 /// - `Unavailable`: the registry cannot be reached, or fails.

@@ -107,7 +107,7 @@ impl CallScopes {
     }
 
     /// Checks that a deployment's own package adds no topology, unless a scope that `covers` the
-    /// deployment is not restricted by site and template: a topology has children of any site and
+    /// deployment is not restricted by site and template. A topology has children of any site and
     /// template, and preparers are not restricted.
     ///
     /// A topology that is in `present` stays permitted: somebody else wrote it, as the author of a

@@ -12,9 +12,9 @@
 //!    gets it.
 //! 3. Otherwise, the own namespace.
 //!
-//! So Placements of one name that all have children do not take each other's when one of them gets
-//! another namespace, or when they change places in the package. A Placement without children that
-//! precedes the moved one in the package gets the children in its place.
+//! So Placements of one name that all have children do not take each other's when one gets another
+//! namespace, or they change places in the package. A Placement without children that precedes the
+//! moved one in the package gets the children in its place.
 
 use super::super::merging::deployment_id;
 use super::plan::PlacementEntry;
@@ -160,8 +160,8 @@ impl<'a> Children<'a> {
     }
 
     /// One page of children, including those that are being deleted, in the order of their ids, and
-    /// the id to continue after; `None` on the last page. It includes the children of all
-    /// Placements of this name; [`contains`](Self::contains) tells them apart.
+    /// the id to continue after. The id is `None` on the last page. The page includes the children
+    /// of all Placements of this name; [`contains`](Self::contains) tells them apart.
     pub(super) async fn page(
         &self,
         after: Option<DeploymentId>,

@@ -1,7 +1,8 @@
 //! The resources that a topology in TOSCA describes.
 //!
-//! In a node template of a type `nephio::Template`, `nephio::Site` or `nephio::Sites`, a property
-//! describes a resource if the metadata of its definition has `nephio.apiVersion` and `nephio.kind`:
+//! In a node template of type `nephio::Template`, `nephio::Site` or `nephio::Sites`, a property
+//! describes a resource if the metadata of its definition has `nephio.apiVersion` and
+//! `nephio.kind`:
 //!
 //! | metadata | meaning |
 //! |---|---|
@@ -11,9 +12,9 @@
 //!
 //! Properties that describe the same resource are combined. A resource for a plugin (a group that
 //! ends with `.plugin.nephio.org`) is prepared in the deployments that it is merged into. Every
-//! node of a type `nephio::Template` becomes an entry of the Placement `placement`: its Template
-//! resource, the Site and Sites resources of the nodes that it has `nephio::Host` relationships to,
-//! and its other resources to merge.
+//! node of a type `nephio::Template` becomes an entry of the Placement `placement`. The entry has
+//! the node's Template resource, the Site and Sites resources of the targets of its `nephio::Host`
+//! relationships, and its other resources to merge.
 
 use super::super::resources::{GROUP, VERSION};
 use serde_json::{Map, Value, json};
@@ -37,8 +38,8 @@ type Described = (String, String, String);
 /// The package that a topology describes, in the order of names.
 ///
 /// # Errors
-/// `BadArgument` for `spec.url`: a target path leads through a value that is not a map, a node of
-/// type `nephio::Template` describes no Template resource, or a resource is not valid.
+/// `BadArgument` for `spec.url`: a target path leads through a value that is not a map, or a
+/// resource is not valid. Also if a node of type `nephio::Template` describes no Template resource.
 pub fn package(topology: &Topology) -> Result<Package> {
     let mut resources: BTreeMap<Described, Map<String, Value>> = BTreeMap::new();
     let mut by_node: BTreeMap<&str, Vec<Described>> = BTreeMap::new();
