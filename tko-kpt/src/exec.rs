@@ -104,7 +104,8 @@ fn content_of(path: &str) -> Option<String> {
 ///
 /// # Errors
 /// The program failed, or its output is not a `ResourceList`. A program that reports results of
-/// severity error and exits with a code other than 0, as functions do, is not a failure here.
+/// severity error and exits with a code other than 0, as functions do, is not a failure here: its
+/// list is returned.
 pub(crate) async fn run_program(
     name: &str,
     program: &Program,
@@ -131,13 +132,34 @@ pub(crate) async fn run_program(
     };
     let inherited = CONTAINER_VARIABLES.map(str::to_owned);
     let command = environment::command(program, None, &inherited);
-    let output = process::run(program, command, &document, &bounds, channel, &call.subject).await;
-    let output = output.map_err(failed)?;
-    let (function, most) = (name.to_owned(), call.output);
-    let list = blocking(name, move || {
-        read_output(&function, &output.stdout, sent, most)
+    let subject = &call.subject;
+    let ended = process::run_to_exit(program, command, &document, &bounds, channel, subject).await;
+    let (code, output) = ended.map_err(failed)?;
+    let (function, most, stdout) = (name.to_owned(), call.output, output.stdout);
+    let list = blocking(name, move || read_output(&function, &stdout, sent, most)).await?;
+    if code == 0 {
+        return list;
+    }
+    let failure = failed(Failure::Exit {
+        program: program.path.clone(),
+        code,
+        stderr: output.stderr,
     });
-    list.await?
+    reported(list, failure)
+}
+
+/// The output of a function that failed, if its results say why. Otherwise the failure.
+///
+/// # Errors
+/// The failure: the output is invalid, or has no result of severity error.
+pub(crate) fn reported(
+    output: Result<ResourceList, FunctionFailure>,
+    failure: FunctionFailure,
+) -> Result<ResourceList, FunctionFailure> {
+    match output {
+        Ok(list) if list.has_errors() => Ok(list),
+        _ => Err(failure),
+    }
 }
 
 /// Reads the output of a function and takes the marks off, which had the origins that were sent.

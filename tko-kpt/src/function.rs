@@ -56,10 +56,9 @@ pub async fn run(
 ) -> Result<ResourceList, FunctionFailure> {
     let list = function.apply(list, call).await?;
     results::log(&call.subject, function.name(), &list.results);
-    let is_error = |severity| severity == Severity::Error;
-    if list.results.iter().any(|result| is_error(result.severity)) {
+    if list.has_errors() {
         let mut results = list.results;
-        results.retain(|result| is_error(result.severity));
+        results.retain(|result| result.severity == Severity::Error);
         return Err(FunctionFailure::Reported {
             function: function.name().to_owned(),
             results,

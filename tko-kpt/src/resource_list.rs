@@ -4,7 +4,7 @@
 //! kept: in memory, they are part of each [`Item`].
 
 use crate::annotations::{self, INDEX, ITEM, LEGACY_INDEX, LEGACY_PATH, PATH};
-use crate::results::FunctionResult;
+use crate::results::{FunctionResult, Severity};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,6 +215,12 @@ impl ResourceList {
     /// Whether an item has setters.
     pub fn has_setters(&self) -> bool {
         self.items.iter().any(|item| !item.setters.is_empty())
+    }
+
+    /// Whether a result has the severity error, so that the function failed.
+    pub fn has_errors(&self) -> bool {
+        let mut results = self.results.iter();
+        results.any(|result| result.severity == Severity::Error)
     }
 
     fn comments(&self) -> impl Iterator<Item = LineComment> {

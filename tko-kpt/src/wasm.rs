@@ -4,7 +4,7 @@
 //! file system, no network, no environment and no arguments; its memory and its time are limited.
 //! The code is compiled once, kept on the disk, and instantiated for every call.
 
-use crate::exec::{blocking, read_output, within};
+use crate::exec::{blocking, read_output, reported, within};
 use crate::executor::Fetch;
 use crate::failure::FunctionFailure;
 use crate::function::{FunctionCall, KrmFunction};
@@ -224,11 +224,16 @@ impl CallWork {
             }
         };
         let guest = &self.code.guest;
-        let (output, stderr) = guest.run(&self.name, input, self.limits, self.stop, runtime);
-        let read = |output: Bytes| read_output(&self.name, &output, sent, self.limits.output);
+        let ended = guest.run(&self.name, input, self.limits, self.stop, runtime);
+        let read = || read_output(&self.name, &ended.stdout, sent, self.limits.output);
+        let output = match ended.failure {
+            None => read(),
+            Some(failure @ FunctionFailure::Limit { .. }) => Err(failure),
+            Some(failure) => reported(read(), failure),
+        };
         Called::Ended {
-            output: output.and_then(read),
-            stderr,
+            output,
+            stderr: ended.stderr,
         }
     }
 }

@@ -78,7 +78,7 @@ pub struct Bounds {
     pub log: usize,
 }
 
-/// The output of a run that exited with 0.
+/// The output of a run that ended by itself.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// The whole of stdout, at most [`Bounds::output`] bytes.
@@ -102,6 +102,31 @@ pub async fn run(
     channel: Channel,
     subject: &LogSubject,
 ) -> Result<Output, Failure> {
+    let (code, output) = run_to_exit(program, command, input, bounds, channel, subject).await?;
+    if code == 0 {
+        return Ok(output);
+    }
+    Err(Failure::Exit {
+        program: program.path.clone(),
+        code,
+        stderr: output.stderr,
+    })
+}
+
+/// Runs a program as [`run`] does; returns its exit code, 0 to 255, with its output.
+///
+/// It is for programs whose output counts also when they exit with another code than 0.
+///
+/// # Errors
+/// As [`run`], but never [`Failure::Exit`].
+pub async fn run_to_exit(
+    program: &Program,
+    command: io::Result<Command>,
+    input: &[u8],
+    bounds: &Bounds,
+    channel: Channel,
+    subject: &LogSubject,
+) -> Result<(i32, Output), Failure> {
     let started = command.and_then(Running::start);
     let mut running = started.map_err(|error| Failure::start(&program.path, error))?;
     let mut stdout = Vec::new();
@@ -139,12 +164,7 @@ pub async fn run(
         Exit::Exited => {
             let status = status.map_err(Failure::here("learn how the program ended"))?;
             match (status.code(), status.signal()) {
-                (Some(0), _) => Ok(Output { stdout, stderr }),
-                (Some(code), _) => Err(Failure::Exit {
-                    program,
-                    code,
-                    stderr,
-                }),
+                (Some(code), _) => Ok((code, Output { stdout, stderr })),
                 (None, signal) => Err(Failure::Signal {
                     program,
                     signal: signal.unwrap_or_default(),

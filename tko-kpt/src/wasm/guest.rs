@@ -43,6 +43,14 @@ pub(super) struct GuestLimits {
     pub(super) output: usize,
 }
 
+/// The output of a call.
+pub(super) struct GuestOutput {
+    /// Stdout; empty if the function neither returned nor exited by itself.
+    pub(super) stdout: Bytes,
+    pub(super) stderr: Bytes,
+    pub(super) failure: Option<FunctionFailure>,
+}
+
 /// The end of a call.
 struct Ended {
     result: wasmtime::Result<()>,
@@ -93,7 +101,7 @@ impl Guest {
     }
 
     /// Runs the function in a new instance and in this thread, which must be one for blocking work
-    /// of `runtime`. Returns stdout, or the failure; and stderr.
+    /// of `runtime`.
     pub(super) fn run(
         &self,
         name: &str,
@@ -101,18 +109,26 @@ impl Guest {
         limits: GuestLimits,
         stop: Arc<AtomicBool>,
         runtime: &Handle,
-    ) -> (Result<Bytes, FunctionFailure>, Bytes) {
+    ) -> GuestOutput {
         let ended = runtime.block_on(self.call(input, limits, stop));
         let stderr = ended.stderr.contents();
-        let output = match &ended.result {
-            Ok(()) => Ok(ended.stdout.contents()),
+        let (stdout, failure) = match &ended.result {
+            Ok(()) => (ended.stdout.contents(), None),
             Err(error) => {
                 let mut tail = Tail::default();
                 tail.push(&stderr);
-                Err(failure(name, error, &ended, limits, &tail))
+                let failure = failure(name, error, &ended, limits, &tail);
+                // The output before a trap may be incomplete.
+                let has_exited = error.downcast_ref::<I32Exit>().is_some();
+                let stdout = has_exited.then(|| ended.stdout.contents());
+                (stdout.unwrap_or_default(), Some(failure))
             }
         };
-        (output, stderr)
+        GuestOutput {
+            stdout,
+            stderr,
+            failure,
+        }
     }
 
     async fn call(&self, input: Vec<u8>, limits: GuestLimits, stop: Arc<AtomicBool>) -> Ended {

@@ -61,6 +61,23 @@ async fn an_image_runs_without_network_and_rights() {
 }
 
 #[tokio::test]
+async fn the_results_of_an_image_that_fails_are_the_condition() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (runtime, calls) = runtime(folder.path());
+    let world = World::new(KptSettings::default().with_containers(runtime));
+    world.plugin("example.com/report:v1", &[]).await;
+    let message = world.refused(vec![config_map("a"), workload()]).await;
+    assert!(
+        message.contains("reported: ConfigMap prod/a: data.key: too short"),
+        "{message}"
+    );
+    // The runtime removes a container that has ended by itself.
+    let calls = std::fs::read_to_string(calls).expect("calls");
+    assert!(!calls.contains("rm --force"), "{calls}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_container_that_hangs_is_removed() {
     let folder = tempfile::tempdir().expect("a directory");
     let (runtime, calls) = runtime(folder.path());

@@ -60,15 +60,17 @@ async fn an_input_that_the_resource_does_not_have_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn results_of_severity_error_are_the_condition() {
-    let world = World::new(KptSettings::default());
-    world.plugin(&program("report.sh"), &[]).await;
-    let message = world.refused(vec![workload()]).await;
-    assert!(
-        message.contains("ConfigMap prod/a: data.key: too short"),
-        "{message}"
-    );
-    assert!(!message.contains("only a warning"), "{message}");
-    world.stop().await;
+    for name in ["report.sh", "report-fails.sh"] {
+        let world = World::new(KptSettings::default());
+        world.plugin(&program(name), &[]).await;
+        let message = world.refused(vec![workload()]).await;
+        assert!(
+            message.contains("reported: ConfigMap prod/a: data.key: too short"),
+            "{name}: {message}"
+        );
+        assert!(!message.contains("only a warning"), "{name}: {message}");
+        world.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ async fn a_program_that_does_what_it_must_not_is_a_condition() {
             "renamed the resource that triggered it, Workload gateway",
         ),
         ("fail.sh", "no luck today"),
+        // Without a result of severity error, its list does not say why.
+        ("warn-fails.sh", "exited with code 4; stderr: cannot go on"),
         ("gone.sh", "no such file"),
     ] {
         let message = refused(&program(name), KptSettings::default()).await;

@@ -91,6 +91,8 @@ async fn hostile_code_is_a_condition() {
         ("garbage", "the output of function"),
         ("trap", "unreachable"),
         ("memories", "it exited with code 7"),
+        ("report", "reported: too short"),
+        ("report-traps", "unreachable"),
         ("library", "it has no export _start"),
         ("component", "is empty; expected one document"),
         ("component-fails", "it exited with code 1"),
