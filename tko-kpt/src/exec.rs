@@ -174,7 +174,7 @@ pub(crate) fn read_output(
     let mut list = decoded.map_err(|error| FunctionFailure::Output {
         function: name.to_owned(),
         problem: match error {
-            tko_core::Error::BadArgument { message, .. } => format!("it {message}"),
+            tko_core::Error::BadArgument { message, .. } => message,
             other => other.chain(),
         },
     })?;

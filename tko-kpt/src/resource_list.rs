@@ -97,9 +97,14 @@ impl ResourceList {
         let mut documents = decoded.map_err(|error| bad(tko_core::error::chain(&error)))?;
         let document = match documents.len() {
             1 => documents.remove(0),
-            0 => return Err(bad("is empty; expected one document of kind ResourceList")),
+            0 => {
+                return Err(bad(
+                    "it is empty; expected one document of kind ResourceList",
+                ));
+            }
             count => {
-                let message = format!("has {count} documents; expected one of kind ResourceList");
+                let message =
+                    format!("it has {count} documents; expected one of kind ResourceList");
                 return Err(bad(message));
             }
         };
@@ -136,7 +141,7 @@ impl ResourceList {
     pub fn from_value(document: Value) -> Result<Self> {
         let Value::Object(mut map) = document else {
             return Err(bad(
-                "is not a map; expected a document of kind ResourceList",
+                "it is not a map; expected a document of kind ResourceList",
             ));
         };
         let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -144,13 +149,13 @@ impl ResourceList {
         if kind != "ResourceList" || ![API_VERSION, OLD_API_VERSION].contains(&api_version) {
             let found = format!("apiVersion {api_version:?}, kind {kind:?}");
             return Err(bad(format!(
-                "has {found}; expected apiVersion {API_VERSION:?}, kind \"ResourceList\""
+                "it has {found}; expected apiVersion {API_VERSION:?}, kind \"ResourceList\""
             )));
         }
         let items = match map.remove("items") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(items)) => items,
-            Some(_) => return Err(bad("has items that are not a list")),
+            Some(_) => return Err(bad("it has items that are not a list")),
         };
         let items = items.into_iter().enumerate().map(|(at, value)| {
             // The identity is checked here, so that every function can rely on it.
@@ -171,7 +176,7 @@ impl ResourceList {
             .as_ref()
             .is_some_and(|value| !value.is_object())
         {
-            return Err(bad("has a functionConfig that is not a map"));
+            return Err(bad("it has a functionConfig that is not a map"));
         }
         let results = match map.remove("results") {
             None | Some(Value::Null) => Vec::new(),
@@ -181,7 +186,7 @@ impl ResourceList {
                 Some(Value::Array(results)) => results,
                 _ => Vec::new(),
             },
-            Some(_) => return Err(bad("has results that are not a list")),
+            Some(_) => return Err(bad("it has results that are not a list")),
         };
         let results = results.into_iter().take(MOST_RESULTS);
         Ok(Self {
@@ -328,6 +333,7 @@ fn decode_any(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, DecodeError> 
     encoding::decode(bytes, Format::Yaml, Dialect::Programs, limits)
 }
 
+/// The error for text that is not a list. The message is a clause with its own subject.
 fn bad(message: impl Into<String>) -> Error {
     Error::bad("ResourceList", message)
 }

@@ -15,9 +15,9 @@ async fn refused(function: &str, settings: KptSettings) -> String {
 #[tokio::test]
 async fn a_program_that_does_what_it_must_not_is_a_condition() {
     for (name, words) in [
-        ("garbage.sh", "the output of function"),
-        ("other.sh", "expected apiVersion"),
-        ("invalid.sh", "item 1 has no metadata.name"),
+        ("garbage.sh", "is invalid: YAML "),
+        ("other.sh", "is invalid: it has apiVersion"),
+        ("invalid.sh", "is invalid: item 1 has no metadata.name"),
         ("twice.sh", "is there twice"),
         (
             "rename.sh",
