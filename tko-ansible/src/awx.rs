@@ -153,7 +153,10 @@ impl Scheduler for AwxScheduler {
         }
         let client = self.client().await?;
         let template = client.one("job_templates", &plugin.template).await?;
-        let found = match Job::newest(&client, template, &change).await? {
+        // The site's condition names its last job that succeeded, so older ones do not matter.
+        let last = call.site.entity.condition(AUTOMATED);
+        let last = last.and_then(|last| Job::number(&client, &last.message));
+        let found = match Job::newest(&client, template, &change, last).await? {
             NewestJob::Usable(job) => Some(job),
             NewestJob::Ended => None,
             NewestJob::Earlier(job) => {
@@ -167,10 +170,9 @@ impl Scheduler for AwxScheduler {
                 job.stop(&client, self.settings.poll).await?;
                 None
             }
-            // Jobs of many other sites have displaced it since; the site's condition names its last
-            // job.
-            NewestJob::Missing => match call.site.entity.condition(AUTOMATED) {
-                Some(last) => Job::named(&client, &last.message, &change).await?,
+            // Jobs of many other sites have displaced it since.
+            NewestJob::Missing => match last {
+                Some(id) => Job::numbered(&client, id, &change).await?,
                 None => None,
             },
         };

@@ -127,8 +127,27 @@ impl AwxClient {
     /// - `BadArgument`: any other refusal.
     /// - `Internal`: the answer is not JSON, or too large.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
-        let (_, bytes) = self.send(Method::GET, path, query, None).await?;
-        serde_json::from_slice(&bytes).map_err(|error| self.odd(path, &error.to_string()))
+        let answer = self.get_fitting(path, query).await?;
+        answer.ok_or_else(|| self.too_large(path))
+    }
+
+    /// Reads JSON; `None` if the answer is too large.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), except for that.
+    pub(crate) async fn get_fitting(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<Value>> {
+        let answer = self.send_fitting(Method::GET, path, query, None).await?;
+        let Some((_, bytes)) = answer else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(self.odd(path, &error.to_string())),
+        }
     }
 
     /// Reads text.
@@ -156,6 +175,18 @@ impl AwxClient {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<(StatusCode, Vec<u8>)> {
+        let answer = self.send_fitting(method, path, query, body).await?;
+        answer.ok_or_else(|| self.too_large(path))
+    }
+
+    /// Sends a request; `None` if it succeeded, but the answer is too large.
+    async fn send_fitting(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Option<(StatusCode, Vec<u8>)>> {
         let url = self.host.join(&format!("api/v2/{path}"));
         let url = url.map_err(|error| self.odd(path, &error.to_string()))?;
         let mut request = self.http.request(method, url).query(query);
@@ -175,16 +206,26 @@ impl AwxClient {
             Error::unavailable(format!("ask AWX at {}", self.host), error.without_url())
         };
         let mut response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let too_large = || {
+            if status.is_success() {
+                return Ok(None);
+            }
+            Err(self.too_large(path))
+        };
+        let announced = response.content_length().unwrap_or_default();
+        if usize::try_from(announced).unwrap_or(usize::MAX) > MOST_BYTES {
+            return too_large();
+        }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > MOST_BYTES {
-                return Err(self.odd(path, &format!("an answer of more than {MOST_BYTES} bytes")));
+                return too_large();
             }
             bytes.extend_from_slice(&chunk);
         }
-        let status = response.status();
         if status.is_success() {
-            return Ok((status, bytes));
+            return Ok(Some((status, bytes)));
         }
         let said: String = String::from_utf8_lossy(&bytes)
             .chars()
@@ -203,6 +244,10 @@ impl AwxClient {
             status if status.is_server_error() => Error::unavailable("ask AWX", at),
             _ => Error::bad("plugin", at),
         })
+    }
+
+    fn too_large(&self, path: &str) -> Error {
+        self.odd(path, &format!("an answer of more than {MOST_BYTES} bytes"))
     }
 
     /// The error for an answer that AWX does not normally give.

@@ -6,10 +6,14 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tko_core::{Error, ErrorKind, Result};
 
-/// Page size of the search for a site's newest job among the jobs of a template.
-const PAGE: &str = "200";
-/// Maximum number of pages that are searched.
-const MOST_PAGES: usize = 10;
+/// Page size of the search for a site's newest job among the jobs of a template. A power of two, so
+/// that it can be halved.
+const PAGE: usize = 128;
+/// Maximum number of jobs that are searched.
+const MOST_JOBS: usize = 2_048;
+/// Maximum bytes of the variables of a job, as answers show them. AWX may escape more characters,
+/// and the client refuses answers of more than twice this.
+const MOST_VARIABLES: usize = 16 << 20;
 /// Maximum number of consecutive requests for a job that fail because AWX is unavailable.
 const MOST_FAILURES: u32 = 20;
 /// How many lines of a job's output a condition shows.
@@ -45,7 +49,11 @@ impl Job {
         Self { id, url }
     }
 
-    /// The newest job of the site.
+    /// The newest job of the site. If the number of its `last` known job is given, older jobs are not
+    /// searched.
+    ///
+    /// Answers have the variables of all jobs on a page, with whole packages. If they are too large,
+    /// pages become smaller. A job that alone is too large is skipped.
     ///
     /// # Errors
     /// As requests to AWX.
@@ -53,61 +61,67 @@ impl Job {
         client: &AwxClient,
         template: i64,
         change: &SiteChange,
+        last: Option<i64>,
     ) -> Result<NewestJob> {
         let path = format!("job_templates/{template}/jobs/");
-        for page in 1..=MOST_PAGES {
-            let page = page.to_string();
-            let query = [
+        let oldest = last.map(|id| id.to_string());
+        let (mut at, mut most, mut has_skipped) = (0, PAGE, false);
+        while at < MOST_JOBS {
+            let size = page_size(at, most);
+            let (number, page) = (size.to_string(), (at / size + 1).to_string());
+            let mut query = vec![
                 ("order_by", "-id"),
-                ("page_size", PAGE),
+                ("page_size", number.as_str()),
                 ("page", page.as_str()),
             ];
-            let answer = client.get(&path, &query).await?;
-            let results = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
-            for job in results {
-                let variables = variables_of(&job["extra_vars"]);
-                if variables.get(SITE).and_then(Value::as_str) != Some(&change.site) {
+            query.extend(oldest.as_deref().map(|id| ("id__gte", id)));
+            let answer = match client.get_fitting(&path, &query).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) if size > 1 => {
+                    most = size / 2;
                     continue;
                 }
-                let same = variables.get(CHANGE).and_then(Value::as_str) == Some(&change.change);
-                let status = job["status"].as_str();
-                let Some(id) = job["id"].as_i64() else {
-                    return Ok(NewestJob::Ended);
-                };
-                let job = Self::new(client, id);
-                let has_ended = status.is_none_or(is_final);
-                return Ok(if same && (!has_ended || status == Some("successful")) {
-                    NewestJob::Usable(job)
-                } else if has_ended {
-                    NewestJob::Ended
-                } else {
-                    NewestJob::Earlier(job)
-                });
+                Ok(None) => {
+                    tracing::warn!(
+                        template,
+                        position = at + 1,
+                        "skipping a job whose variables are too large to read"
+                    );
+                    (at, most, has_skipped) = (at + 1, PAGE, true);
+                    continue;
+                }
+                // AWX answers 404 to a page after the last one: the skipped job was the last.
+                Err(error) if has_skipped && error.kind() == ErrorKind::BadArgument => break,
+                Err(error) => return Err(error),
+            };
+            let results = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
+            if let Some(newest) = results.iter().find_map(|job| of_site(client, job, change)) {
+                return Ok(newest);
             }
             if answer["next"].is_null() {
                 break;
             }
+            (at, has_skipped) = (at + size, false);
         }
         Ok(NewestJob::Missing)
     }
 
-    /// The job that a message names, as [`follow`](Self::follow) writes it, if it stands for this
-    /// change and succeeded.
+    /// The number of the job that a message names, as [`follow`](Self::follow) writes it.
+    pub(crate) fn number(client: &AwxClient, message: &str) -> Option<i64> {
+        let rest = message.strip_prefix(&client.page("jobs/playbook/"))?;
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    }
+
+    /// The job with this number, if it stands for this change and succeeded.
     ///
     /// # Errors
     /// As requests to AWX. A job that no longer exists is `None`, not an error.
-    pub(crate) async fn named(
+    pub(crate) async fn numbered(
         client: &AwxClient,
-        message: &str,
+        id: i64,
         change: &SiteChange,
     ) -> Result<Option<Self>> {
-        let prefix = client.page("jobs/playbook/");
-        let number = message
-            .strip_prefix(&prefix)
-            .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-        let Some(id) = number.and_then(|number| number.parse().ok()) else {
-            return Ok(None);
-        };
         let job = match client.get(&format!("jobs/{id}/"), &[]).await {
             Ok(job) => job,
             Err(error) if error.kind() == ErrorKind::BadArgument => return Ok(None),
@@ -124,13 +138,14 @@ impl Job {
     ///
     /// # Errors
     /// `BadArgument`: AWX ignored the variables or the inventory, because the job template does not
-    /// prompt for them. Also the errors of requests to AWX.
+    /// prompt for them; or the variables are too large. Also the errors of requests to AWX.
     pub(crate) async fn launch(
         client: &AwxClient,
         template: i64,
         inventory: Value,
         change: &SiteChange,
     ) -> Result<Self> {
+        check_size(change)?;
         // AWX writes the variables of a launch with the tag `!unsafe`, unless its setting
         // `ALLOW_JINJA_IN_EXTRA_VARS` is `always`: packages are not evaluated as templates.
         let mut body = json!({"extra_vars": change.variables});
@@ -248,6 +263,56 @@ impl Job {
             }
         }
     }
+}
+
+/// The size of the page that begins at a position: pages begin at multiples of their size. `most` is
+/// a power of two.
+fn page_size(at: usize, most: usize) -> usize {
+    if at == 0 {
+        return most;
+    }
+    most.min(1 << at.trailing_zeros())
+}
+
+/// The job on a page, if it belongs to the site, for a change that is to be made.
+fn of_site(client: &AwxClient, job: &Value, change: &SiteChange) -> Option<NewestJob> {
+    let variables = variables_of(&job["extra_vars"]);
+    let is = |key, text: &str| variables.get(key).and_then(Value::as_str) == Some(text);
+    if !is(SITE, &change.site) {
+        return None;
+    }
+    let status = job["status"].as_str();
+    let Some(id) = job["id"].as_i64() else {
+        return Some(NewestJob::Ended);
+    };
+    let job = Job::new(client, id);
+    let has_ended = status.is_none_or(is_final);
+    let same = is(CHANGE, &change.change);
+    Some(if same && (!has_ended || status == Some("successful")) {
+        NewestJob::Usable(job)
+    } else if has_ended {
+        NewestJob::Ended
+    } else {
+        NewestJob::Earlier(job)
+    })
+}
+
+/// Refuses variables that could not be read back: the job could not be followed, and each attempt
+/// would launch another one.
+fn check_size(change: &SiteChange) -> Result<()> {
+    let encoded = |error| Error::internal("encode the variables of a job", error);
+    let text = serde_json::to_string(&change.variables).map_err(encoded)?;
+    // Answers show the variables as JSON within JSON.
+    let size = serde_json::to_string(&text).map_err(encoded)?.len();
+    if size <= MOST_VARIABLES {
+        return Ok(());
+    }
+    let message = format!(
+        "a job for the site {} would have variables of {size} bytes; make the packages of the site \
+         smaller: at most {MOST_VARIABLES} bytes can be read back from AWX",
+        change.site
+    );
+    Err(Error::bad("packages", message))
 }
 
 /// Whether a job with this status has ended.

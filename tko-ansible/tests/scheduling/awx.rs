@@ -379,6 +379,78 @@ async fn a_site_whose_last_job_is_behind_many_others_gets_no_second_one() {
     assert_eq!(count(), before);
 }
 
+/// A server with a job of the site `edge` that succeeded, and newer ones of another site with these
+/// additional bytes.
+async fn displaced(sizes: &[usize]) -> AwxServer {
+    let server = AwxServer::start(&["successful"]).await;
+    let awx = plugin(&server).unwrap();
+    schedule(&*awx, &site("edge", "a"), &[], 1).await.unwrap();
+    server.with(|state| {
+        let mut other = state.jobs[0].clone();
+        other.variables = json!({"tko_site": "other", "tko_change": "x"});
+        for (id, size) in (101..).zip(sizes) {
+            other.id = id;
+            state.jobs.push(other.clone());
+            state.more_bytes.insert(id, *size);
+        }
+    });
+    server
+}
+
+#[tokio::test]
+async fn jobs_with_large_variables_are_read_in_smaller_pages() {
+    const MIB: usize = 1 << 20;
+    let mut one_too_large = vec![0; 20];
+    one_too_large[10] = 33 * MIB;
+    for sizes in [vec![MIB; 60], vec![16 * MIB; 3], one_too_large] {
+        let server = displaced(&sizes).await;
+        let awx = plugin(&server).unwrap();
+        schedule(&*awx, &site("edge", "a"), &[], 5).await.unwrap();
+        let jobs = server.with(|state| state.jobs.len());
+        assert_eq!(jobs, sizes.len() + 1, "a job was launched");
+    }
+}
+
+#[tokio::test]
+async fn a_last_job_that_is_too_large_to_read_ends_the_search() {
+    let server = displaced(&[0, 0]).await;
+    server.with(|state| state.more_bytes.insert(100, 33 << 20));
+    let awx = plugin(&server).unwrap();
+    schedule(&*awx, &site("edge", "a"), &[], 5).await.unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 4);
+}
+
+#[tokio::test]
+async fn jobs_older_than_that_of_the_condition_are_not_read() {
+    let server = displaced(&[0; 300]).await;
+    let awx = plugin(&server).unwrap();
+    let mut edge = site("edge", "b");
+    let conditions = schedule(&*awx, &edge, &[], 5).await.unwrap();
+    Arc::make_mut(&mut edge.entity).conditions = conditions;
+    server.with(|state| state.listed = 0);
+    let later = plugin(&server).unwrap();
+    schedule(&*later, &edge, &[], 9).await.unwrap();
+    assert_eq!(
+        server.with(|state| (state.jobs.len(), state.listed)),
+        (302, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_could_not_be_read_back_is_not_launched() {
+    let server = AwxServer::start(&["successful"]).await;
+    let awx = plugin(&server).unwrap();
+    let large = site("edge", &"x".repeat(17 << 20));
+    let error = schedule(&*awx, &large, &[], 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadArgument, "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("make the packages of the site smaller"),
+        "{message}"
+    );
+    assert_eq!(server.with(|state| state.jobs.len()), 0);
+}
+
 #[tokio::test]
 async fn how_awx_fails_is_what_the_error_says() {
     /// What the server does, what the error says and is, and how many jobs there are in the end,
