@@ -10,7 +10,7 @@ use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use tko_core::{Error, Result};
 use tko_plugin::environment;
@@ -18,6 +18,9 @@ use tko_plugin::process::Program;
 
 /// The prefix of variables that configure Ansible's connections, some of which are passwords.
 const PRIVATE: &str = "ansible_";
+
+/// The group that contains all hosts.
+const ALL: &str = "all";
 
 /// Maximum number of levels of groups.
 const MAX_DEPTH: usize = 64;
@@ -135,24 +138,102 @@ fn parse(bytes: &[u8]) -> Result<Vec<InventoryItem>> {
     }
     let mut names: Vec<&str> = groups.keys().copied().collect();
     names.sort_unstable();
+    let ranks = ranks(&root);
     let items = names.into_iter().map(|host| {
         let own = &groups[host];
-        item(
-            host,
-            own,
-            variables.get(host).and_then(Value::as_object),
-            &root,
-        )
+        let mut ordered: Vec<&str> = own.iter().copied().collect();
+        // The group applies also to hosts that it does not list.
+        if !own.contains(ALL) {
+            ordered.push(ALL);
+        }
+        ordered.sort_by_key(|group| ranks.get(group).copied());
+        let mut all = Map::new();
+        // Group variables are only present with --export; host variables take precedence.
+        for group in ordered {
+            let of_group = root.get(group).and_then(|group| group.get("vars"));
+            overlay(&mut all, of_group);
+        }
+        overlay(&mut all, variables.get(host));
+        item(host, own, all)
     });
     Ok(items.collect())
+}
+
+/// Sets variables in place of others.
+fn overlay(all: &mut Map<String, Value>, variables: Option<&Value>) {
+    for (key, value) in variables.and_then(Value::as_object).into_iter().flatten() {
+        all.insert(key.clone(), value.clone());
+    }
+}
+
+fn children(group: &Value) -> impl Iterator<Item = &str> {
+    let children = group.get("children").and_then(Value::as_array);
+    children.into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// The order in which Ansible merges the variables of groups: those of higher ranks take precedence.
+///
+/// `all` is first, then parents precede their children. The depth of a group is the length of the
+/// longest path to it. Groups of equal depth are in the order of their priorities, then of their
+/// names.
+fn ranks(root: &Map<String, Value>) -> HashMap<&str, usize> {
+    let mut waiting: HashMap<&str, usize> = HashMap::new();
+    for child in root.values().flat_map(children) {
+        *waiting.entry(child).or_default() += 1;
+    }
+    let names = root.keys().map(String::as_str);
+    let mut ready: Vec<&str> = names.filter(|name| !waiting.contains_key(name)).collect();
+    let mut remaining = root.keys().map(String::as_str);
+    // Each group without parents is a child of `all`.
+    let top = |group: &str| usize::from(group != ALL);
+    let mut depths: HashMap<&str, usize> = HashMap::new();
+    let mut done: HashSet<&str> = HashSet::new();
+    // Without a group whose parents are all done, the remaining ones contain a cycle: one of them is
+    // taken all the same.
+    while let Some(group) = ready
+        .pop()
+        .or_else(|| remaining.find(|name| !done.contains(name)))
+    {
+        if !done.insert(group) {
+            continue;
+        }
+        let depth = *depths.entry(group).or_insert_with(|| top(group));
+        for child in root.get(group).into_iter().flat_map(children) {
+            if !done.contains(child) {
+                let known = depths.entry(child).or_default();
+                *known = (depth + 1).max(*known);
+            }
+            let left = waiting.entry(child).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                ready.push(child);
+            }
+        }
+    }
+    let mut order: Vec<&str> = done.into_iter().collect();
+    order.sort_by_cached_key(|group| {
+        let depth = depths.get(group).copied();
+        (*group != ALL, depth, priority(root.get(*group)), *group)
+    });
+    let ranks = order.into_iter().enumerate();
+    ranks.map(|(rank, group)| (group, rank)).collect()
+}
+
+/// The priority of a group among those of equal depth.
+fn priority(group: Option<&Value>) -> i64 {
+    let value = group.and_then(|group| group.get("vars")?.get("ansible_group_priority"));
+    let number = match value {
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        value => value.and_then(Value::as_i64),
+    };
+    number.unwrap_or(1)
 }
 
 /// The groups that each group is a child of.
 fn parents(root: &Map<String, Value>) -> HashMap<&str, Vec<&str>> {
     let mut parents: HashMap<&str, Vec<&str>> = HashMap::new();
     for (group, value) in root {
-        let children = value.get("children").and_then(Value::as_array);
-        for child in children.into_iter().flatten().filter_map(Value::as_str) {
+        for child in children(value) {
             parents.entry(child).or_default().push(group);
         }
     }
@@ -174,23 +255,8 @@ fn add_groups<'a>(
     }
 }
 
-fn item(
-    host: &str,
-    groups: &BTreeSet<&str>,
-    variables: Option<&Map<String, Value>>,
-    root: &Map<String, Value>,
-) -> InventoryItem {
-    let mut all = Map::new();
-    // Group variables are only present with --export; host variables take precedence.
-    for group in groups {
-        let of_group = root.get(*group).and_then(|group| group.get("vars"));
-        for (key, value) in of_group.and_then(Value::as_object).into_iter().flatten() {
-            all.insert(key.clone(), value.clone());
-        }
-    }
-    for (key, value) in variables.into_iter().flatten() {
-        all.insert(key.clone(), value.clone());
-    }
+/// A host with its groups and all variables that apply to it.
+fn item(host: &str, groups: &BTreeSet<&str>, all: Map<String, Value>) -> InventoryItem {
     let mut metadata = BTreeMap::new();
     for (key, value) in &all {
         if let Some(text) = scalar(value).filter(|_| !key.starts_with(PRIVATE)) {
@@ -199,7 +265,7 @@ fn item(
     }
     for group in groups
         .iter()
-        .filter(|group| **group != "all" && **group != "ungrouped")
+        .filter(|group| **group != ALL && **group != "ungrouped")
     {
         metadata.insert(format!("group.{group}"), "true".to_owned());
     }
@@ -237,6 +303,84 @@ mod tests {
         assert_eq!(metadata["group.india"], "true");
         assert_eq!(metadata["group.edge"], "true");
         assert!(!metadata.contains_key("ansible_password") && !metadata.contains_key("list"));
+    }
+
+    #[test]
+    fn variables_of_groups_are_merged_in_the_order_of_ansible() {
+        let value_of = |text: &str, name: &str| {
+            let items = parse(text.as_bytes()).expect("an inventory");
+            let host = items.iter().find(|item| item.name == "h1");
+            let host = host.expect("the host is there");
+            host.metadata.get(name).cloned().unwrap_or_default()
+        };
+        for (groups, region) in [
+            // A child takes precedence over its parent, whatever their names are.
+            (
+                r#""all": {"children": ["zeta"], "vars": {"region": "all"}},
+                   "zeta": {"children": ["alpha"], "vars": {"region": "parent"}},
+                   "alpha": {"hosts": ["h1"], "vars": {"region": "child"}}"#,
+                "child",
+            ),
+            // The longest path counts.
+            (
+                r#""all": {"children": ["a", "z"]}, "a": {"children": ["m"]},
+                   "m": {"children": ["b"], "vars": {"region": "m"}},
+                   "b": {"hosts": ["h1"], "vars": {"region": "b"}},
+                   "z": {"children": ["b"], "vars": {"region": "z"}}"#,
+                "b",
+            ),
+            // Without `all`, too.
+            (
+                r#""z": {"children": ["a"], "vars": {"region": "z"}},
+                   "a": {"hosts": ["h1"], "vars": {"region": "a"}}"#,
+                "a",
+            ),
+            // Without parents, groups are children of `all`.
+            (
+                r#""a": {"hosts": ["h1"], "vars": {"region": "a"}},
+                   "all": {"vars": {"region": "all"}}"#,
+                "a",
+            ),
+            (r#""all": {"vars": {"region": "all"}}"#, "all"),
+            // At equal depth, the priority counts, then the name.
+            (
+                r#""a": {"hosts": ["h1"], "vars": {"region": "a"}},
+                   "b": {"hosts": ["h1"], "vars": {"region": "b"}}"#,
+                "b",
+            ),
+            (
+                r#""a": {"hosts": ["h1"], "vars": {"region": "a", "ansible_group_priority": 10}},
+                   "b": {"hosts": ["h1"], "vars": {"region": "b", "ansible_group_priority": "9"}},
+                   "c": {"hosts": ["h1"], "vars": {"region": "c"}}"#,
+                "a",
+            ),
+            // Cycles end.
+            (
+                r#""all": {"children": ["x"], "vars": {"region": "all"}},
+                   "x": {"children": ["b"], "vars": {"region": "x"}},
+                   "b": {"children": ["a"], "vars": {"region": "b"}},
+                   "a": {"children": ["b", "a", "leaf"], "vars": {"region": "a"}},
+                   "leaf": {"hosts": ["h1"], "vars": {"region": "leaf"}}"#,
+                "leaf",
+            ),
+        ] {
+            let inventory = format!(r#"{{"_meta": {{"hostvars": {{"h1": {{}}}}}}, {groups}}}"#);
+            assert_eq!(value_of(&inventory, "region"), region, "{inventory}");
+        }
+        let host = r#"{"_meta": {"hostvars": {"h1": {"region": "host"}}},
+            "a": {"hosts": ["h1"], "vars": {"region": "a"}}}"#;
+        assert_eq!(value_of(host, "region"), "host");
+    }
+
+    #[test]
+    fn many_levels_of_groups_are_no_problem() {
+        let groups = (0..100_000).map(|at| format!(r#""g{at}": {{"children": ["g{}"]}}"#, at + 1));
+        let groups: Vec<String> = groups.collect();
+        let inventory = format!(
+            r#"{{"_meta": {{"hostvars": {{}}}}, {}, "g100000": {{"hosts": ["h"]}}}}"#,
+            groups.join(", ")
+        );
+        assert_eq!(parse(inventory.as_bytes()).expect("an inventory").len(), 1);
     }
 
     #[test]
