@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -167,6 +168,22 @@ def test_inventories_are_written_to_a_stream():
     inventory.add("b", {"n": object()})
     with pytest.raises(TypeError, match="is of type 'object'"):
         inventory.dump(out)
+
+
+def test_a_host_is_in_a_group_once_and_many_hosts_take_little_time():
+    from tko.ansible import Inventory
+
+    inventory = Inventory()
+    names = [f"edge-{number}" for number in range(100_000)]
+    # A search through a list for each host takes a minute.
+    started = time.process_time()
+    for name in [*names, *names]:
+        inventory.add_host(name, groups=["edge"])
+    assert time.process_time() - started < 10
+    inventory.set_variables("core", rack=7)
+    groups = inventory.to_dict()
+    assert groups["edge"] == {"hosts": names}
+    assert groups["core"] == {"hosts": [], "vars": {"rack": 7}}
 
 
 def test_yaml_is_of_version_1_2():

@@ -148,6 +148,23 @@ def test_what_a_plugin_prints_is_no_answer(answer):
     assert answer["prepared"] is True
 
 
+@pytest.mark.parametrize("executor", ["command", "worker"])
+def test_what_a_plugin_prints_before_it_crashes_is_logged(executor, monkeypatch):
+    # With it, Python has no buffer at all.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    document = call([POOL, port(behaviour="crash")])
+    if executor == "command":
+        script = [sys.executable, PLUGINS / "prepare.py"]
+        done = subprocess.run(script, input=json.dumps(document), capture_output=True, text=True, check=False)
+        code, stderr = done.returncode, done.stderr
+    else:
+        worker = Worker("prepare.py")
+        worker.send("call", 1, document)
+        code, stderr = worker.process.wait(30), worker.process.stderr.read().decode()
+    assert code == 3
+    assert "about to crash\n" in stderr
+
+
 def test_an_invalid_package_is_an_error_with_its_place(answer):
     answer, _ = answer(POOL, port(behaviour="set"))
     assert "spec.value: a set cannot be part of a resource" in answer["error"]
@@ -259,6 +276,12 @@ def test_programs_are_executed():
     assert tko.execute("sh", "-c", "echo $A", env={"A": "b"}) == "b\n"
     with pytest.raises(tko.ExecuteError, match="oh no"):
         tko.execute("sh", "-c", "echo oh no >&2; exit 1")
+
+
+def test_output_that_is_not_utf_8_is_shown():
+    assert tko.execute("sh", "-c", r"printf 'a\377b'") == "a\ufffdb"
+    with pytest.raises(tko.ExecuteError, match="oh\ufffd no"):
+        tko.execute("sh", "-c", r"printf 'oh\377 no' >&2; exit 1")
 
 
 def test_recorded_calls_are_tests(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -125,7 +126,7 @@ def log(text: str) -> None:
 def execute(*args: str, env: Mapping[str, str] | None = None, input: str | None = None) -> str:
     """Runs a program and returns its stdout; raises ExecuteError with its stderr if it fails.
 
-    `env` adds variables to the plugin's own.
+    `env` adds variables to the plugin's own. Bytes of the output that are not text become U+FFFD.
 
     >>> execute("cat", input="hello")
     'hello'
@@ -139,6 +140,7 @@ def execute(*args: str, env: Mapping[str, str] | None = None, input: str | None 
         stdin=subprocess.DEVNULL if input is None else None,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode != 0:
@@ -265,6 +267,9 @@ def _private_stdout() -> IO[bytes]:
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the plugin prints before it hangs or crashes must not stay in the buffer.
+        sys.stdout.reconfigure(line_buffering=True)
     return out
 
 

@@ -46,7 +46,8 @@ class Inventory:
 
     def __init__(self) -> None:
         self.hosts: dict[str, dict[str, Any]] = {}
-        self.groups: dict[str, list[str]] = {}
+        #: The hosts of each group, as the keys of a dict: they are unique and in the order of addition.
+        self.groups: dict[str, dict[str, None]] = {}
         self.variables: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, host: dict[str, Any]) -> None:
@@ -61,20 +62,18 @@ class Inventory:
             self._add_to_group(group, name)
 
     def _add_to_group(self, group: str, name: str) -> None:
-        hosts = self.groups.setdefault(group, [])
-        if name not in hosts:
-            hosts.append(name)
+        self.groups.setdefault(group, {})[name] = None
 
     def set_variables(self, group: str, **variables: Any) -> None:
         """Sets variables of a group."""
-        self.groups.setdefault(group, [])
+        self.groups.setdefault(group, {})
         self.variables.setdefault(group, {}).update(variables)
 
     def to_dict(self) -> dict[str, Any]:
         """The inventory as Ansible reads it from a script's `--list`."""
         result: dict[str, Any] = {"_meta": {"hostvars": self.hosts}}
         for group, hosts in self.groups.items():
-            result[group] = {"hosts": hosts}
+            result[group] = {"hosts": list(hosts)}
             if group in self.variables:
                 result[group]["vars"] = self.variables[group]
         return result

@@ -22,6 +22,7 @@ def prepare():
     if behaviour == "print":
         print("this is not an answer")
     if behaviour == "crash":
+        print("about to crash")
         os._exit(3)
     if behaviour == "hang":
         time.sleep(600)
