@@ -110,7 +110,7 @@ impl ResourceList {
         };
         let mut list = Self::from_value(document)?;
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        for comment in encoding::line_comments(text, SETTER) {
+        for comment in encoding::line_comments(text, SETTER, Dialect::Programs) {
             list.add_setter(&comment);
         }
         Ok(list)

@@ -59,7 +59,7 @@ pub(crate) fn annotated(package: &Package, bytes: &[u8], file: Option<&str>) -> 
 fn setters(bytes: &[u8]) -> BTreeMap<usize, BTreeMap<String, String>> {
     let mut setters: BTreeMap<usize, BTreeMap<String, String>> = BTreeMap::new();
     let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let comments = encoding::line_comments(text, SETTER);
+    let comments = encoding::line_comments(text, SETTER, Dialect::People);
     if comments.is_empty() {
         return setters;
     }
@@ -142,7 +142,8 @@ mod tests {
                 "p/sub/two.yaml",
                 "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a # kpt-set: ${name}\n---\n\
                  apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  \
-                 metadata: {name: b}\n  data:\n    x: '1' # kpt-set: ${x}\n",
+                 metadata: {name: b}\n  data:\n    x: '1' # kpt-set: ${x}\n\x20   \
+                 on: q # kpt-set: ${h}\n",
             ),
         ]);
         let package = package.expect("a package");
@@ -155,6 +156,10 @@ mod tests {
         assert_eq!(annotations[0][path], "Kptfile");
         assert_eq!(annotations[1][path], "sub/two.yaml");
         assert_eq!(annotations[1][setters], r#"{"/metadata/name":"${name}"}"#);
-        assert_eq!(annotations[2][setters], r#"{"/data/x":"${x}"}"#);
+        // As in the package, where the key `on` is `true`.
+        assert_eq!(
+            annotations[2][setters],
+            r#"{"/data/true":"${h}","/data/x":"${x}"}"#
+        );
     }
 }

@@ -4,12 +4,14 @@
 //! ${replicas}`. [`line_comments`] finds them in the text of a package, and [`with_line_comments`]
 //! puts them back into encoded YAML.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
 
 use super::limits::MAX_DEPTH;
+use super::{Dialect, scalar};
 
 /// Maximum length of the pointer of a comment, in bytes. Keys of Kubernetes are shorter than this;
 /// one long key above very many values would be copied for each of them.
@@ -44,13 +46,16 @@ impl LineComment {
 /// block list whose key precedes it. Comments that belong to no such value are left out, as are
 /// those whose pointer is longer than 512 bytes. Everything in text that is not YAML is left out,
 /// too; [`decode`](super::decode) reports that.
-pub fn line_comments(text: &str, start: &str) -> Vec<LineComment> {
+///
+/// Pointers have the keys that [`decode`](super::decode) reads in this dialect: in that of people,
+/// the key of `on: x` is `true`.
+pub fn line_comments(text: &str, start: &str, dialect: Dialect) -> Vec<LineComment> {
     let mut found = Vec::new();
     if !text.contains(start) {
         return found;
     }
     // Comments found before an error are kept; decoding reports the error itself.
-    let _ = Places::walk(text, &mut |document, pointer, end| {
+    let _ = Places::walk(text, dialect, &mut |document, pointer, end| {
         if pointer.len() <= MAX_POINTER
             && let Some(comment) = comment_after(text, end)
             && comment.trim().starts_with(start)
@@ -83,7 +88,8 @@ pub fn with_line_comments(yaml: Vec<u8>, comments: &[LineComment]) -> Vec<u8> {
         }
     }
     let mut places: Vec<(usize, &str)> = Vec::new();
-    let _ = Places::walk(&text, &mut |document, pointer, end| {
+    // Encoded keys are the same in both dialects.
+    let _ = Places::walk(&text, Dialect::Programs, &mut |document, pointer, end| {
         if pointer.len() <= MAX_POINTER
             && let Some(comment) = wanted.get(&(document, pointer))
             && let Some(place) = end_of_line(&text, end)
@@ -134,6 +140,8 @@ fn skip_blanks(text: &str) -> &str {
 /// Walks through the values of YAML text, with the byte at which a comment of each may begin.
 struct Places<'a, 'f> {
     parser: Parser<'a, StrInput<'a>>,
+    /// The rules for keys.
+    dialect: Dialect,
     document: usize,
     pointer: String,
     /// Gets the document, the JSON pointer and the byte.
@@ -141,7 +149,11 @@ struct Places<'a, 'f> {
 }
 
 impl<'a, 'f> Places<'a, 'f> {
-    fn walk(text: &'a str, found: &'f mut dyn FnMut(usize, &str, usize)) -> Result<(), ScanError> {
+    fn walk(
+        text: &'a str,
+        dialect: Dialect,
+        found: &'f mut dyn FnMut(usize, &str, usize),
+    ) -> Result<(), ScanError> {
         let options = granit_parser::options! {
             emit_comments: false,
             block_scalar_eof_without_line_feed: true,
@@ -150,6 +162,7 @@ impl<'a, 'f> Places<'a, 'f> {
         };
         let mut places = Self {
             parser: Parser::new_from_str_with_options(text, options),
+            dialect,
             document: 0,
             pointer: String::new(),
             found,
@@ -178,6 +191,15 @@ impl<'a, 'f> Places<'a, 'f> {
         if let Some(end) = end {
             (self.found)(self.document, &self.pointer, end);
         }
+    }
+
+    /// A key as decoding reads it, for a pointer.
+    fn key(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>) -> String {
+        let value = scalar::resolve(Cow::Borrowed(text), style, tag, self.dialect);
+        let key = value.and_then(|value| scalar::key(value, self.dialect));
+        // Keys of other types are refused when the text is decoded.
+        let key = key.unwrap_or_else(|_| text.to_owned());
+        key.replace('~', "~0").replace('/', "~1")
     }
 
     /// Walks through one value; `key` is the end of its key.
@@ -213,8 +235,8 @@ impl<'a, 'f> Places<'a, 'f> {
                     if event == Event::MappingEnd {
                         return Ok(());
                     }
-                    let key = if let Event::Scalar(text, ..) = &event {
-                        text.replace('~', "~0").replace('/', "~1")
+                    let key = if let Event::Scalar(text, style, _, tag) = &event {
+                        self.key(text, *style, tag.as_deref())
                     } else {
                         // Other keys are refused when the text is decoded.
                         self.pointer.push_str("/?");
@@ -240,11 +262,11 @@ impl<'a, 'f> Places<'a, 'f> {
 #[cfg(test)]
 mod tests {
     use super::{LineComment, line_comments, with_line_comments};
-    use crate::encoding::{Format, encode};
+    use crate::encoding::{Dialect, Format, Limits, decode, encode};
     use serde_json::json;
 
     fn found(text: &str) -> Vec<(usize, String, String)> {
-        let comments = line_comments(text, "kpt-set:").into_iter();
+        let comments = line_comments(text, "kpt-set:", Dialect::People).into_iter();
         comments.map(|c| (c.document, c.pointer, c.text)).collect()
     }
 
@@ -283,6 +305,29 @@ x: 1 # kpt-set: ${x}";
     }
 
     #[test]
+    fn pointers_have_the_keys_that_decoding_reads() {
+        let text = "on: q # kpt-set: ${a}\n'no': q # kpt-set: ${b}\n0x1f: q # kpt-set: ${c}\n\
+                    !!str yes: q # kpt-set: ${d}\noff: [q] # kpt-set: ${e}\n";
+        let people = ["/true", "/no", "/31", "/yes", "/false"];
+        // Keys of programs that are not text are refused, so they are not in this text.
+        let program = text.replace("0x1f", "a/b");
+        let programs = ["/on", "/no", "/a~1b", "/yes", "/off"];
+        for (text, dialect, expected) in [
+            (text, Dialect::People, people),
+            (program.as_str(), Dialect::Programs, programs),
+        ] {
+            let decoded = decode(text.as_bytes(), Format::Yaml, dialect, &Limits::default());
+            let decoded = decoded.expect("valid YAML").remove(0);
+            let comments = line_comments(text, "kpt-set:", dialect).into_iter();
+            let pointers: Vec<String> = comments.map(|comment| comment.pointer).collect();
+            assert_eq!(pointers, expected);
+            for pointer in expected {
+                assert!(decoded.pointer(pointer).is_some(), "{pointer} in {decoded}");
+            }
+        }
+    }
+
+    #[test]
     fn text_that_is_not_yaml_gives_what_comes_before() {
         assert_eq!(found("a: 1 # kpt-set: ${a}\nb: [").len(), 1);
         assert_eq!(
@@ -297,7 +342,10 @@ x: 1 # kpt-set: ${x}";
         let items = format!("{}1", "1, ".repeat(199_999));
         let text = format!("a: [{items}] # kpt-set: ${{a}}\n");
         let expected = LineComment::new(1, "/a", "kpt-set: ${a}");
-        assert_eq!(line_comments(&text, "kpt-set:"), [expected]);
+        assert_eq!(
+            line_comments(&text, "kpt-set:", Dialect::People),
+            [expected]
+        );
         let yaml = format!("a: [{items}]\n").into_bytes();
         let comments: Vec<LineComment> = (0..200_000)
             .map(|item| LineComment::new(1, format!("/a/{item}"), "kpt-set: ${a}"))
@@ -339,7 +387,7 @@ x: 1 # kpt-set: ${x}";
         .collect();
         let yaml = with_line_comments(yaml, &comments);
         let text = String::from_utf8(yaml).expect("UTF-8");
-        let mut read = line_comments(&text, "kpt-set:");
+        let mut read = line_comments(&text, "kpt-set:", Dialect::People);
         read.sort_by(|a, b| a.pointer.cmp(&b.pointer));
         let mut expected: Vec<LineComment> = comments[..5].to_vec();
         expected.sort_by(|a, b| a.pointer.cmp(&b.pointer));
