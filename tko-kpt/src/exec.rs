@@ -103,9 +103,8 @@ fn content_of(path: &str) -> Option<String> {
 /// Runs a program on a list.
 ///
 /// # Errors
-/// The program failed, or its output is not a `ResourceList`. A program that reports results of
-/// severity error and exits with a code other than 0, as functions do, is not a failure here: its
-/// list is returned.
+/// The program failed, or its output is not a `ResourceList`. Functions that report results of
+/// severity error usually exit with a code other than 0: this is not a failure here.
 pub(crate) async fn run_program(
     name: &str,
     program: &Program,

@@ -116,14 +116,15 @@ impl Job {
     /// The job with this number, if it stands for this change and succeeded.
     ///
     /// # Errors
-    /// As requests to AWX. A job that no longer exists is `None`, not an error.
+    /// As requests to AWX. A job that no longer exists, or is too large to read, is `None`.
     pub(crate) async fn numbered(
         client: &AwxClient,
         id: i64,
         change: &SiteChange,
     ) -> Result<Option<Self>> {
-        let job = match client.get(&format!("jobs/{id}/"), &[]).await {
-            Ok(job) => job,
+        let job = match client.get_fitting(&format!("jobs/{id}/"), &[]).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Ok(None),
             Err(error) if error.kind() == ErrorKind::BadArgument => return Ok(None),
             Err(error) => return Err(error),
         };

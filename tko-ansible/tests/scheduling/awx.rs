@@ -416,8 +416,16 @@ async fn a_last_job_that_is_too_large_to_read_ends_the_search() {
     let server = displaced(&[0, 0]).await;
     server.with(|state| state.more_bytes.insert(100, 33 << 20));
     let awx = plugin(&server).unwrap();
-    schedule(&*awx, &site("edge", "a"), &[], 5).await.unwrap();
+    let mut edge = site("edge", "a");
+    let conditions = schedule(&*awx, &edge, &[], 5).await.unwrap();
     assert_eq!(server.with(|state| state.jobs.len()), 4);
+    // Also if the condition names it.
+    Arc::make_mut(&mut edge.entity).conditions = conditions;
+    server.with(|state| state.more_bytes.insert(103, 33 << 20));
+    let later = plugin(&server).unwrap();
+    let launched = schedule(&*later, &edge, &[deployment("one", "b")], 9).await;
+    launched.unwrap();
+    assert_eq!(server.with(|state| state.jobs.len()), 5);
 }
 
 #[tokio::test]
