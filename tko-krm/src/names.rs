@@ -52,10 +52,11 @@ pub(crate) fn named(kind: Kind, name: &str) -> Result<Named, String> {
 /// The name of an entity.
 pub(crate) fn name_of(key: &Key, given: &Metadata) -> String {
     if key.kind() == Kind::Deployment {
-        return given
+        // Other interfaces can store a name that would not lead to the deployment.
+        let stored = given
             .get(crate::stored::NAME)
-            .unwrap_or_else(|| key.id())
-            .to_owned();
+            .filter(|name| matches!(named(Kind::Deployment, name), Ok(Named::Alias)));
+        return stored.unwrap_or_else(|| key.id()).to_owned();
     }
     // Ids are ASCII, which can always be encoded.
     kubernetes_name::encode(key.id()).unwrap_or_default()

@@ -3,7 +3,7 @@
 use crate::accept::{MetaVersion, Representation, Serves};
 use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
-use crate::names::{Named, named};
+use crate::names::{Named, name_of, named};
 use crate::object;
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -107,9 +107,16 @@ pub(crate) async fn find(
         }
         Err(_) => return Err(KrmFailure::not_found(resource, name)),
     };
-    data.get(&key, want)
+    let record = data
+        .get(&key, want)
         .await
-        .map_err(|error| KrmFailure::from_error(&error, resource, name))
+        .map_err(|error| KrmFailure::from_error(&error, resource, name))?;
+    // An object has one URL: the id of a deployment with another name is not its name.
+    if name_of(&record.entity.key, &record.entity.given) == name {
+        Ok(record)
+    } else {
+        Err(KrmFailure::not_found(resource, name))
+    }
 }
 
 /// The deployment whose name is stored separately from its id.
