@@ -267,8 +267,8 @@ impl Delegation {
     }
 }
 
-/// Refuses a direct request with headers of impersonation. The API server of a cluster acts on
-/// them and removes them, so that a client would take an answer here for that of another user.
+/// Refuses a direct request with headers of impersonation. If they were ignored, the request would
+/// run with the rights of its caller.
 pub(crate) fn refuse_impersonation(headers: &HeaderMap) -> KrmAnswer<()> {
     let mut names = headers.keys();
     if names.any(|name| name.as_str().starts_with("impersonate-")) {

@@ -84,6 +84,7 @@ pub(crate) fn row(
 pub(crate) fn include(query: &Query) -> KrmAnswer<IncludeObject> {
     let text = query.get("includeObject");
     IncludeObject::parse(text).ok_or_else(|| {
+        let text = text.unwrap_or_default();
         KrmFailure::bad_request(format!(
             "includeObject: unknown value {text:?}; expected None, Metadata or Object"
         ))
@@ -155,5 +156,22 @@ pub(crate) async fn reach(data: &dyn DataApi, version: u64) -> KrmAnswer<()> {
             return Err(KrmFailure::too_new(version, current));
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::include;
+    use crate::query::Query;
+
+    #[test]
+    fn an_unknown_value_is_named_as_the_client_wrote_it() {
+        let uri = "/x?includeObject=Foo".parse().expect("a URI");
+        let query = Query::of(&uri).expect("well encoded");
+        let status = include(&query).expect_err("it is unknown").to_status();
+        assert_eq!(
+            status["message"],
+            "includeObject: unknown value \"Foo\"; expected None, Metadata or Object"
+        );
     }
 }
