@@ -1,5 +1,6 @@
 //! Builds the documents from the schemas.
 
+use crate::delete::MEDIA_TYPES;
 use crate::resource::{API_VERSION, GROUP, RESOURCES, ResourceType, VERSION};
 use crate::schema::{object_meta, object_schema, other_schemas};
 use serde_json::{Map, Value, json};
@@ -185,7 +186,11 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
         &["application/json", "application/yaml"],
     );
     let mut delete_all = operation("deletecollection", "deleteCollection", &status, &lists);
-    flavor.body(&mut delete_all, &format!("{META}DeleteOptions"), &["*/*"]);
+    flavor.body(
+        &mut delete_all,
+        &format!("{META}DeleteOptions"),
+        &MEDIA_TYPES,
+    );
     paths.insert(
         root.clone(),
         json!({
@@ -213,7 +218,7 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
     };
     let mut item = writable("");
     let mut delete = operation("delete", "delete", &status, &[]);
-    flavor.body(&mut delete, &format!("{META}DeleteOptions"), &["*/*"]);
+    flavor.body(&mut delete, &format!("{META}DeleteOptions"), &MEDIA_TYPES);
     item["delete"] = delete;
     paths.insert(format!("{root}/{{name}}"), item);
     for subresource in resource.subresources() {
