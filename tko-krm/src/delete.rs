@@ -130,8 +130,8 @@ fn body_of(request: &ApiRequest) -> KrmAnswer<Value> {
     Ok(body)
 }
 
-/// Checks that a body says nothing else of itself than that it has options of a deletion. Another
-/// object here is a mistake, such as a body that was meant for another request.
+/// Checks the kind and the version that a body states. Another object is a mistake: the client may
+/// have meant another request.
 fn check_type(body: &Value) -> KrmAnswer<()> {
     let kind = text(body, "kind")?.unwrap_or_default();
     let version = text(body, "apiVersion")?.unwrap_or_default();

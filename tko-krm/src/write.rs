@@ -11,7 +11,7 @@ use crate::context::KrmContext;
 use crate::desired::{Desired, key_of};
 use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
 use crate::managed::{self, Manager};
-use crate::names::{Named, check_subdomain};
+use crate::names;
 use crate::object;
 use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
@@ -181,20 +181,20 @@ impl Write<'_> {
                     StatusCause::invalid("metadata.name", "a name or generateName is required");
                 return Err(self.invalid("", vec![cause]));
             }
-            // The end of an id differs from that of every other id of this process.
-            let id = self.context.ids.next();
-            let suffix = &id.as_str()[id.as_str().len().saturating_sub(5)..];
-            name = format!("{prefix}{suffix}");
+            name = names::generated(&prefix, self.context.ids.next().as_str());
             object["metadata"]["name"] = name.as_str().into();
         }
-        if let Named::Alias =
-            key_of(self.resource, &name).map_err(|cause| self.invalid(&name, vec![cause]))?
-        {
-            check_subdomain(&name).map_err(|why| {
-                self.invalid(&name, vec![StatusCause::invalid("metadata.name", why)])
-            })?;
-        }
+        self.check_new_name(&name)?;
         Ok((name, is_generated))
+    }
+
+    /// Checks that a new object can have this name.
+    fn check_new_name(&self, name: &str) -> KrmAnswer<()> {
+        let length = names::check_length(name);
+        let length = length.map_err(|why| StatusCause::invalid("metadata.name", why));
+        let checked = length.and_then(|()| key_of(self.resource, name));
+        checked.map_err(|cause| self.invalid(name, vec![cause]))?;
+        Ok(())
     }
 
     /// Changes an object; retries while others change it concurrently.
@@ -277,7 +277,7 @@ impl Write<'_> {
                 "the object does not exist, and a uid is given",
             ));
         }
-        key_of(self.resource, name).map_err(|cause| self.invalid(name, vec![cause]))?;
+        self.check_new_name(name)?;
         let applied = managed::apply(
             None,
             &managed::trimmed(&object),
