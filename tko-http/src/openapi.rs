@@ -144,8 +144,11 @@ fn item(row: &OperationRow, kind: Option<(&str, &str, &str)>) -> PathItem {
         }
         operation = operation.response(*status, response.build());
     }
+    // The HTTP library refuses such a request before it has a target.
+    let refused = ResponseBuilder::new().description(meaning("431"));
+    operation = operation.response("431", refused.build());
     let problems = [
-        "400", "401", "403", "404", "410", "413", "421", "431", "500", "501", "503",
+        "400", "401", "403", "404", "410", "413", "421", "500", "501", "503",
     ];
     for status in problems.iter().chain(row.problems) {
         let content = ContentBuilder::new()
@@ -206,7 +209,7 @@ fn meaning(status: &str) -> &'static str {
         "421" => "The server does not answer to this host",
         "422" => "The package is not valid; lists every violation",
         "428" => "If-Match is missing",
-        "431" => "The headers are too large",
+        "431" => "The head of the request is too large; the answer has no body",
         "500" => "A fault of the server",
         "501" => "Not supported here",
         _ => "The server cannot work on the request now; retry later",
@@ -216,6 +219,19 @@ fn meaning(status: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::document;
+
+    #[test]
+    fn the_answer_to_a_head_that_is_too_large_has_no_body() {
+        let document = document();
+        let paths = document["paths"].as_object().expect("paths").values();
+        for item in paths {
+            for operation in item.as_object().expect("operations").values() {
+                let answer = &operation["responses"]["431"];
+                assert!(answer["description"].is_string(), "{operation}");
+                assert!(answer["content"].is_null(), "{operation}");
+            }
+        }
+    }
 
     #[test]
     fn every_reference_has_its_schema_and_ids_are_unique() {

@@ -156,14 +156,7 @@ impl Delegation {
         if let Some(user) = asserted {
             return Ok(Arc::new(user.authenticated()));
         }
-        if headers
-            .keys()
-            .any(|name| name.as_str().starts_with("impersonate-"))
-        {
-            return Err(KrmFailure::forbidden(
-                "impersonation is possible through the API server of the cluster only",
-            ));
-        }
+        refuse_impersonation(headers)?;
         if let Some(front_proxy) = &front_proxy
             && front_proxy.knows_client(&chain, now)
             && let Some(subject) = chain.first().and_then(|leaf| CertificateSubject::of(leaf))
@@ -272,6 +265,18 @@ impl Delegation {
             None => failure,
         })
     }
+}
+
+/// Refuses a direct request with headers of impersonation. If they were ignored, the request would
+/// run with the rights of its caller.
+pub(crate) fn refuse_impersonation(headers: &HeaderMap) -> KrmAnswer<()> {
+    let mut names = headers.keys();
+    if names.any(|name| name.as_str().starts_with("impersonate-")) {
+        return Err(KrmFailure::forbidden(
+            "impersonation is possible through the API server of a cluster only",
+        ));
+    }
+    Ok(())
 }
 
 /// The version of the API in reviews.

@@ -1,6 +1,6 @@
 //! Deleting objects and collections.
 
-use crate::body::{dry_run, unknown_dry_run};
+use crate::body::{dry_run, media_type, unknown_dry_run};
 use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure, deleted};
 use crate::list::{ListOptions, State, read as read_list};
@@ -9,7 +9,7 @@ use crate::object;
 use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
 use crate::request::ApiRequest;
-use crate::resource::ResourceType;
+use crate::resource::{API_VERSION, ResourceType};
 use crate::selector::ObjectSelector;
 use crate::stored::StoredMetadata;
 use crate::table;
@@ -28,6 +28,12 @@ const ATTEMPTS: usize = 16;
 /// Maximum number of objects of a collection that are read at once.
 const PAGE: u64 = 500;
 
+/// The media types of bodies with options.
+pub(crate) const MEDIA_TYPES: [&str; 2] = ["application/json", "application/yaml"];
+
+/// The versions of options that a body may state: those of Kubernetes, and that of this group.
+const VERSIONS: [&str; 3] = ["v1", "meta.k8s.io/v1", API_VERSION];
+
 /// The options of a deletion.
 #[derive(Clone, Debug, Default)]
 struct DeleteOptions {
@@ -41,25 +47,7 @@ struct DeleteOptions {
 impl DeleteOptions {
     /// Reads the options from the body, if there is one, and from the query.
     fn of(request: &ApiRequest) -> KrmAnswer<Self> {
-        let body = if request.body.is_empty() {
-            Value::Null
-        } else {
-            let limits = Limits::default();
-            let decoded = decode(&request.body, Format::Yaml, Dialect::Programs, &limits);
-            let decoded = decoded.map_err(|error| {
-                let why = tko_core::error::chain(&error);
-                KrmFailure::bad_request(format!("cannot read the options: {why}"))
-            })?;
-            if decoded.len() > 1 {
-                return Err(KrmFailure::bad_request(
-                    "cannot read the options: there are several objects",
-                ));
-            }
-            decoded.into_iter().next().unwrap_or_default()
-        };
-        for name in ["apiVersion", "kind"] {
-            text(&body, name)?;
-        }
+        let body = body_of(request)?;
         typed(&body, "gracePeriodSeconds", "an integer", Value::as_i64)?;
         let mut options = Self {
             dry_run: dry_run(&request.query)?,
@@ -116,6 +104,46 @@ impl DeleteOptions {
         reply::warn(&mut reply, &self.warnings);
         reply
     }
+}
+
+/// The body of a deletion, which has its options; null if it is empty.
+fn body_of(request: &ApiRequest) -> KrmAnswer<Value> {
+    if request.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    if !MEDIA_TYPES.contains(&media_type(request).as_str()) {
+        return Err(KrmFailure::unsupported_media_type(&MEDIA_TYPES.join(", ")));
+    }
+    let limits = Limits::default();
+    let decoded = decode(&request.body, Format::Yaml, Dialect::Programs, &limits);
+    let decoded = decoded.map_err(|error| {
+        let why = tko_core::error::chain(&error);
+        KrmFailure::bad_request(format!("cannot read the options: {why}"))
+    })?;
+    if decoded.len() > 1 {
+        return Err(KrmFailure::bad_request(
+            "cannot read the options: there are several objects",
+        ));
+    }
+    let body = decoded.into_iter().next().unwrap_or_default();
+    check_type(&body)?;
+    Ok(body)
+}
+
+/// Checks the kind and the version that a body states. Another object is a mistake: the client may
+/// have meant another request.
+fn check_type(body: &Value) -> KrmAnswer<()> {
+    let kind = text(body, "kind")?.unwrap_or_default();
+    let version = text(body, "apiVersion")?.unwrap_or_default();
+    let is_kind = matches!(kind, "" | "DeleteOptions");
+    if is_kind && (version.is_empty() || VERSIONS.contains(&version)) {
+        return Ok(());
+    }
+    Err(KrmFailure::bad_request(format!(
+        "cannot read the options: the body has the kind {kind:?} and the apiVersion {version:?}; \
+         expected DeleteOptions of {}",
+        VERSIONS.join(", ")
+    )))
 }
 
 /// An option in the body; `None` if it is absent or null.

@@ -14,8 +14,11 @@ use tko_core::kubernetes_name;
 use tko_core::metadata::RESERVED;
 use tko_core::{DeploymentId, Key, Kind, Metadata};
 
-/// Longest name of an object.
+/// Longest name of a new object.
 const MAX_NAME: usize = 253;
+
+/// The length of the part of a generated name that the server chooses.
+const SUFFIX: usize = 5;
 
 /// Maximum length of the name in the key of a label, and of its value.
 const MAX_LABEL: usize = 63;
@@ -52,13 +55,32 @@ pub(crate) fn named(kind: Kind, name: &str) -> Result<Named, String> {
 /// The name of an entity.
 pub(crate) fn name_of(key: &Key, given: &Metadata) -> String {
     if key.kind() == Kind::Deployment {
-        return given
+        // Other interfaces can store a name that would not lead to the deployment.
+        let stored = given
             .get(crate::stored::NAME)
-            .unwrap_or_else(|| key.id())
-            .to_owned();
+            .filter(|name| matches!(named(Kind::Deployment, name), Ok(Named::Alias)));
+        return stored.unwrap_or_else(|| key.id()).to_owned();
     }
     // Ids are ASCII, which can always be encoded.
     kubernetes_name::encode(key.id()).unwrap_or_default()
+}
+
+/// Checks the length of the name of a new object. Other interfaces can create objects with longer
+/// names, which are read and changed like any other.
+pub(crate) fn check_length(name: &str) -> Result<(), String> {
+    if name.len() <= MAX_NAME {
+        return Ok(());
+    }
+    Err(format!("must be no more than {MAX_NAME} characters"))
+}
+
+/// A name that begins with `prefix` and ends like `id`. As in Kubernetes, the prefix is cut if the
+/// name would be too long.
+pub(crate) fn generated(prefix: &str, id: &str) -> String {
+    let mut name: String = prefix.chars().take(MAX_NAME - SUFFIX).collect();
+    // The end of an id differs from that of every other id of this process.
+    name.push_str(&id[id.len().saturating_sub(SUFFIX)..]);
+    name
 }
 
 /// Checks a name against RFC 1123, as Kubernetes does.

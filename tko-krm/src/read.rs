@@ -3,7 +3,7 @@
 use crate::accept::{MetaVersion, Representation, Serves};
 use crate::context::KrmContext;
 use crate::failure::{KrmAnswer, KrmFailure};
-use crate::names::{Named, named};
+use crate::names::{Named, name_of, named};
 use crate::object;
 use crate::query::Query;
 use crate::reply::{self, Reply};
@@ -84,6 +84,7 @@ pub(crate) fn row(
 pub(crate) fn include(query: &Query) -> KrmAnswer<IncludeObject> {
     let text = query.get("includeObject");
     IncludeObject::parse(text).ok_or_else(|| {
+        let text = text.unwrap_or_default();
         KrmFailure::bad_request(format!(
             "includeObject: unknown value {text:?}; expected None, Metadata or Object"
         ))
@@ -107,9 +108,16 @@ pub(crate) async fn find(
         }
         Err(_) => return Err(KrmFailure::not_found(resource, name)),
     };
-    data.get(&key, want)
+    let record = data
+        .get(&key, want)
         .await
-        .map_err(|error| KrmFailure::from_error(&error, resource, name))
+        .map_err(|error| KrmFailure::from_error(&error, resource, name))?;
+    // An object has one URL: the id of a deployment with another name is not its name.
+    if name_of(&record.entity.key, &record.entity.given) == name {
+        Ok(record)
+    } else {
+        Err(KrmFailure::not_found(resource, name))
+    }
 }
 
 /// The deployment whose name is stored separately from its id.
@@ -148,5 +156,22 @@ pub(crate) async fn reach(data: &dyn DataApi, version: u64) -> KrmAnswer<()> {
             return Err(KrmFailure::too_new(version, current));
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::include;
+    use crate::query::Query;
+
+    #[test]
+    fn an_unknown_value_is_named_as_the_client_wrote_it() {
+        let uri = "/x?includeObject=Foo".parse().expect("a URI");
+        let query = Query::of(&uri).expect("well encoded");
+        let status = include(&query).expect_err("it is unknown").to_status();
+        assert_eq!(
+            status["message"],
+            "includeObject: unknown value \"Foo\"; expected None, Metadata or Object"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::accept::{Representation, Serves};
 use crate::context::KrmContext;
-use crate::delegation::{DelegatedUser, Delegation};
+use crate::delegation::{DelegatedUser, Delegation, refuse_impersonation};
 use crate::failure::{KrmAnswer, KrmFailure};
 use crate::feed::WatchFeed;
 use crate::health::DataHealth;
@@ -153,6 +153,7 @@ impl KrmService {
                 let is_local = !*is_open && authentication.admits_anyone();
                 check_browser(&head.method, &head.uri, &head.headers, is_local)
                     .map_err(|refusal| KrmFailure::foreign_page(&refusal))?;
+                refuse_impersonation(&head.headers)?;
                 // Checked before the authentication: an answer without a delay must not tell
                 // whether the credentials are valid.
                 if peer.is_some_and(Peer::has_too_many_refusals) {

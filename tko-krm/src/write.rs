@@ -11,7 +11,7 @@ use crate::context::KrmContext;
 use crate::desired::{Desired, key_of};
 use crate::failure::{KrmAnswer, KrmFailure, StatusCause};
 use crate::managed::{self, Manager};
-use crate::names::{Named, check_subdomain};
+use crate::names;
 use crate::object;
 use crate::read::{WHOLE, find};
 use crate::reply::{self, Reply};
@@ -30,9 +30,22 @@ use tko_core::encoding::Format;
 /// Maximum number of attempts of a write without a resource version while others change the object.
 const ATTEMPTS: usize = 16;
 
-/// The types of patches that are accepted.
-const PATCHES: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+/// The media type of apply patches.
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// The media types of patches of an object.
+pub(crate) const PATCHES: [&str; 3] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    APPLY,
+];
+
+/// The media types of patches of a subresource. Its fields have no managers, which an apply patch
+/// would need.
+pub(crate) const SUBRESOURCE_PATCHES: [&str; 2] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+];
 
 /// A write in progress: its object, and its options.
 pub(crate) struct Write<'a> {
@@ -124,7 +137,14 @@ pub(crate) async fn patch(
     let write = write(context, resource, request)?;
     let validation = write.options.validation;
     let media = media_type(request);
-    if write.options.force && media != "application/apply-patch+yaml" {
+    let accepted: &[&str] = match subresource {
+        Some(_) => &SUBRESOURCE_PATCHES,
+        None => &PATCHES,
+    };
+    if !accepted.contains(&media.as_str()) {
+        return Err(KrmFailure::unsupported_media_type(&accepted.join(", ")));
+    }
+    if write.options.force && media != APPLY {
         return Err(KrmFailure::invalid_options(
             "force",
             "is allowed for apply patches only",
@@ -139,7 +159,8 @@ pub(crate) async fn patch(
             let (patch, warnings) = body::parse(&request.body, Format::Json, validation)?;
             (Transform::Merge(patch), warnings)
         }
-        "application/apply-patch+yaml" => {
+        // The only other one is an apply patch.
+        _ => {
             if !write.options.names_manager {
                 return Err(KrmFailure::invalid_options(
                     "fieldManager",
@@ -149,7 +170,6 @@ pub(crate) async fn patch(
             let (config, warnings) = body::parse(&request.body, Format::Yaml, validation)?;
             (Transform::Apply(config), warnings)
         }
-        _ => return Err(KrmFailure::unsupported_media_type(PATCHES)),
     };
     write.change(name, subresource, &transform, warnings).await
 }
@@ -181,20 +201,20 @@ impl Write<'_> {
                     StatusCause::invalid("metadata.name", "a name or generateName is required");
                 return Err(self.invalid("", vec![cause]));
             }
-            // The end of an id differs from that of every other id of this process.
-            let id = self.context.ids.next();
-            let suffix = &id.as_str()[id.as_str().len().saturating_sub(5)..];
-            name = format!("{prefix}{suffix}");
+            name = names::generated(&prefix, self.context.ids.next().as_str());
             object["metadata"]["name"] = name.as_str().into();
         }
-        if let Named::Alias =
-            key_of(self.resource, &name).map_err(|cause| self.invalid(&name, vec![cause]))?
-        {
-            check_subdomain(&name).map_err(|why| {
-                self.invalid(&name, vec![StatusCause::invalid("metadata.name", why)])
-            })?;
-        }
+        self.check_new_name(&name)?;
         Ok((name, is_generated))
+    }
+
+    /// Checks that a new object can have this name.
+    fn check_new_name(&self, name: &str) -> KrmAnswer<()> {
+        let length = names::check_length(name);
+        let length = length.map_err(|why| StatusCause::invalid("metadata.name", why));
+        let checked = length.and_then(|()| key_of(self.resource, name));
+        checked.map_err(|cause| self.invalid(name, vec![cause]))?;
+        Ok(())
     }
 
     /// Changes an object; retries while others change it concurrently.
@@ -277,7 +297,7 @@ impl Write<'_> {
                 "the object does not exist, and a uid is given",
             ));
         }
-        key_of(self.resource, name).map_err(|cause| self.invalid(name, vec![cause]))?;
+        self.check_new_name(name)?;
         let applied = managed::apply(
             None,
             &managed::trimmed(&object),
@@ -299,6 +319,7 @@ impl Write<'_> {
         let mut asked = object.clone();
         match transform {
             Transform::Replace(new) => asked = new.clone(),
+            // Apply patches of subresources are refused before.
             Transform::Merge(patch) | Transform::Apply(patch) => {
                 crate::patch::merge(&mut asked, patch);
             }

@@ -12,7 +12,7 @@ use crate::client::ClusterClient;
 use crate::desired::{DesiredObject, ObjectKey, Unfit, WantedResource, desired, distinct};
 use crate::drift::ListedPath;
 use crate::failure::RequestFailure;
-use crate::health::{Health, health};
+use crate::health::{Health, changes_after, health};
 use crate::kinds::{GroupKind, ServedKind};
 use crate::memory::SiteMemory;
 use crate::ownership::{HASH, has_hash, owns};
@@ -23,7 +23,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tko_core::{Error, Result};
+use tko_core::system::SystemClock;
+use tko_core::{Clock, Error, Result, Timestamp};
 use tko_scheduler::apply::Phase;
 use tokio::time::{Instant, sleep};
 
@@ -67,6 +68,8 @@ pub(crate) struct ApplyReport {
     pub(crate) contested: Vec<(ObjectKey, String)>,
     /// The health of each existing object, with its deployment.
     pub(crate) health: Vec<(ObjectKey, String, Health)>,
+    /// The time after which the health of an object changes although the object does not.
+    pub(crate) changes_after: Option<Duration>,
     /// The desired objects that exist, as they were last read or written.
     pub(crate) live: HashMap<ObjectKey, LiveObject>,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Application<'a> {
     pub(crate) set: ApplySet,
     pub(crate) settings: &'a KubernetesSettings,
     pub(crate) memory: &'a SiteMemory,
+    pub(crate) clock: &'a SystemClock,
     pub(crate) force: bool,
     /// Set once the cluster does not answer: then nothing else is attempted.
     pub(crate) lost: AtomicBool,
@@ -171,10 +175,15 @@ impl Application<'_> {
         self.prune(&objects, &live, removed, &mut report).await?;
         self.finish(&scope, inventory.parent.as_ref(), &objects, &report)
             .await?;
-        report.health = health_of(&objects, &live);
+        let now = self.clock.now();
+        report.health = health_of(&objects, &live, now);
         let keys: HashSet<&ObjectKey> = objects.iter().map(|one| &one.key).collect();
         live.retain(|key, _| keys.contains(key));
         self.memory.keep_creations(&keys);
+        let changes = live
+            .values()
+            .filter_map(|one| changes_after(&one.value, now));
+        report.changes_after = changes.min();
         report.live = live;
         Ok(report)
     }
@@ -389,7 +398,7 @@ impl Application<'_> {
         for object in objects.iter().filter(|one| one.is_definition()) {
             let mut pauses = Pauses::default();
             while let Some(found) = live.get(&object.key) {
-                let why = match health(&found.value) {
+                let why = match health(&found.value, self.clock.now()) {
                     Health::Current => break,
                     Health::InProgress(why) if Instant::now() < until => {
                         pauses.next().await;
@@ -526,10 +535,11 @@ pub(crate) fn name_kind(kind: &GroupKind, served: &ServedKind, value: &mut Value
 fn health_of(
     objects: &[DesiredObject],
     live: &HashMap<ObjectKey, LiveObject>,
+    now: Timestamp,
 ) -> Vec<(ObjectKey, String, Health)> {
     let there = objects.iter().filter_map(|object| {
         let found = live.get(&object.key)?;
-        let health = health(&found.value);
+        let health = health(&found.value, now);
         Some((object.key.clone(), object.owner.clone(), health))
     });
     there.collect()

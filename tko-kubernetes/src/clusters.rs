@@ -70,6 +70,11 @@ impl Clusters {
         }
     }
 
+    /// The clock by which the age of objects is judged.
+    pub(crate) fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
     /// Starts to watch the objects of sites, with at most this many watches.
     pub(crate) fn watch(&mut self, sink: DriftSink, streams: usize) {
         self.watches = Arc::new(WatchLimits::new(Some(sink), streams));

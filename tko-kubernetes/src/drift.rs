@@ -10,9 +10,8 @@
 //! - A change requests one call of the scheduler. The watches request no other call until one has
 //!   succeeded: a failed call has its own backoff.
 
-use crate::apply::LiveObject;
+use crate::apply::ApplyReport;
 use crate::client::ClusterClient;
-use crate::desired::ObjectKey;
 use crate::failure::RequestFailure;
 use crate::kinds::GroupKind;
 use crate::ownership::own_fields;
@@ -82,6 +81,13 @@ impl WatchLimits {
             streams: Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS))),
         }
     }
+
+    /// Requests a call for a site.
+    fn request(&self, site: &str, delay: Duration) {
+        if let (Some(sink), Ok(site)) = (&self.sink, SiteId::new(site)) {
+            sink(site, delay);
+        }
+    }
 }
 
 /// The watches of one site.
@@ -97,6 +103,8 @@ struct RunningWatches {
     tasks: JoinSet<()>,
     /// The tasks by the path and the selector that they watch.
     by_target: HashMap<(String, String), AbortHandle>,
+    /// The task that requests a call because time has passed.
+    timer: Option<AbortHandle>,
 }
 
 /// The state that a call left behind.
@@ -149,15 +157,16 @@ impl SiteWatches {
 }
 
 impl WatchedCall<'_> {
-    /// Ends a call that succeeded: these objects are there, and these lists were read before
-    /// anything was written.
+    /// Ends a call that succeeded, with this report. The lists were read before anything was
+    /// written.
     pub(crate) fn finish(
         mut self,
         client: &Arc<ClusterClient>,
         mut lists: Vec<ListedPath>,
-        objects: &HashMap<ObjectKey, LiveObject>,
+        report: &ApplyReport,
         is_ready: bool,
     ) {
+        let objects = &report.live;
         // A kind without objects, such as that of the inventory, needs no watch.
         let kinds: HashSet<&GroupKind> = objects.keys().map(|key| &key.kind).collect();
         lists.retain(|list| kinds.contains(&list.kind));
@@ -173,15 +182,34 @@ impl WatchedCall<'_> {
         }
         known.is_ready = is_ready;
         known.ended = Some(Instant::now());
+        self.watches.request_after(report.changes_after);
     }
 }
 
 impl SiteWatches {
+    /// Requests a call after this time, if there is one. An earlier request is dropped.
+    fn request_after(&self, time: Option<Duration>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(timer) = running.timer.take() {
+            timer.abort();
+        }
+        let Some(time) = time else { return };
+        let (limits, site) = (self.limits.clone(), self.site.clone());
+        // A request during the present call would repeat it at once, so it is made later.
+        let timer = running.tasks.spawn(async move {
+            sleep(time).await;
+            limits.request(&site, Duration::ZERO);
+        });
+        running.timer = Some(timer);
+    }
+
     /// Starts the watches that are not running yet, and ends watches of other lists. Returns
     /// `false` if there are too few streams for all of them: then none runs.
     fn ensure(&self, client: &Arc<ClusterClient>, mut lists: Vec<ListedPath>) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let RunningWatches { tasks, by_target } = &mut *running;
+        let RunningWatches {
+            tasks, by_target, ..
+        } = &mut *running;
         // Those that have ended.
         while tasks.try_join_next().is_some() {}
         let targets: HashSet<(String, String)> = lists.iter().map(ListedPath::target).collect();
@@ -288,9 +316,7 @@ impl KindWatch {
     fn request(&self, known: &mut KnownSite, delay: Duration) {
         known.listens = false;
         known.requested = Some(Instant::now());
-        if let (Some(sink), Ok(site)) = (&self.limits.sink, SiteId::new(&self.site)) {
-            sink(site, delay);
-        }
+        self.limits.request(&self.site, delay);
     }
 }
 
@@ -350,11 +376,15 @@ fn hash_of<T: Hash + ?Sized>(value: &T) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{DELAYS, KnownObject, KnownSite, id_of};
+    use super::{DELAYS, DriftSink, KnownObject, KnownSite, SiteWatches, WatchLimits, id_of};
     use crate::kinds::GroupKind;
     use crate::watch::{Watched, WatchedEvent};
     use serde_json::{Value, json};
+    use std::sync::Arc;
     use std::time::Duration;
+    use tko_core::SiteId;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::{Instant, advance};
 
     fn kind() -> GroupKind {
         GroupKind::parse("ConfigMap").expect("a kind")
@@ -401,6 +431,27 @@ mod tests {
         let mut other = object("2", &json!({}));
         other["metadata"]["name"] = json!("other");
         assert!(!changes(&waiting, Watched::Deleted, other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_requested_when_time_changes_the_state() {
+        let (send, mut requests) = unbounded_channel();
+        let sink: DriftSink = Arc::new(move |site: SiteId, delay: Duration| {
+            // The receiver is there as long as the test.
+            let _ = send.send((site, delay));
+        });
+        let watches = SiteWatches::new(Arc::new(WatchLimits::new(Some(sink), 0)), "a");
+        let began = Instant::now();
+        // The next call replaces the request of the first.
+        watches.request_after(Some(Duration::from_secs(5)));
+        watches.request_after(Some(Duration::from_secs(15)));
+        let (site, delay) = requests.recv().await.expect("a request");
+        assert_eq!((site.as_str(), delay), ("a", Duration::ZERO));
+        assert!(began.elapsed() >= Duration::from_secs(15));
+        watches.request_after(Some(Duration::from_secs(15)));
+        watches.request_after(None);
+        advance(Duration::from_mins(1)).await;
+        assert!(requests.try_recv().is_err(), "nothing is left to wait for");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,13 @@
 //! kstatus is the library of `sigs.k8s.io/cli-utils`: generic rules over `observedGeneration` and
 //! conditions, and special rules for built-in kinds.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
+use std::time::Duration;
+use tko_core::Timestamp;
+
+/// The time after its creation in which a pod should get a node.
+const SCHEDULE_WINDOW: Duration = Duration::from_secs(15);
 
 /// The state of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,25 +18,23 @@ pub(crate) enum Health {
     Current,
     /// The object makes progress; the text says what is missing.
     InProgress(String),
-    /// The object makes no progress by itself; the text is the reason.
+    /// The object failed, but may recover; the text is the reason.
     Failed(String),
     /// It is being deleted.
     Terminating,
 }
 
-/// The health of an object.
-pub(crate) fn health(object: &Value) -> Health {
+/// The health of an object at this time.
+pub(crate) fn health(object: &Value, now: Timestamp) -> Health {
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return Health::Terminating;
     }
-    let api = object["apiVersion"].as_str().unwrap_or_default();
-    let group = api.split_once('/').map_or("", |(group, _)| group);
-    let own = match (group, object["kind"].as_str().unwrap_or_default()) {
+    let own = match group_and_kind(object) {
         ("apps", "Deployment") => Some(deployment(object)),
         ("apps", "StatefulSet") => Some(stateful_set(object)),
         ("apps", "DaemonSet") => Some(daemon_set(object)),
         ("apps", "ReplicaSet") => Some(replica_set(object)),
-        ("", "Pod") => Some(pod(object)),
+        ("", "Pod") => Some(pod(object, now)),
         ("", "PersistentVolumeClaim") => Some(phase(object, "Bound")),
         ("", "Service") => Some(service(object)),
         ("batch", "Job") => Some(job(object)),
@@ -39,6 +43,22 @@ pub(crate) fn health(object: &Value) -> Health {
         _ => None,
     };
     own.unwrap_or_else(|| generic(object))
+}
+
+/// The time after which the health of an object changes although the object does not; `None` if
+/// its health does not depend on the time.
+pub(crate) fn changes_after(object: &Value, now: Timestamp) -> Option<Duration> {
+    if group_and_kind(object) != ("", "Pod") || !is_unschedulable(object) {
+        return None;
+    }
+    let rest = rest_of_window(object, now);
+    (!rest.is_zero()).then_some(rest)
+}
+
+fn group_and_kind(object: &Value) -> (&str, &str) {
+    let api = object["apiVersion"].as_str().unwrap_or_default();
+    let group = api.split_once('/').map_or("", |(group, _)| group);
+    (group, object["kind"].as_str().unwrap_or_default())
 }
 
 /// A number of the object; 0 if there is none.
@@ -100,6 +120,14 @@ fn wanted(object: &Value) -> i64 {
     replicas.unwrap_or(1)
 }
 
+/// In progress while there are more pods than desired.
+fn surplus(object: &Value, wanted: i64) -> Option<Health> {
+    let surplus = number(object, "/status/replicas").saturating_sub(wanted);
+    progress(surplus <= 0, || {
+        format!("{surplus} surplus pods are still there")
+    })
+}
+
 /// The workload's controller writes the observed generation first of all.
 fn unseen(object: &Value) -> Option<Health> {
     match object.pointer("/status/observedGeneration") {
@@ -129,6 +157,7 @@ fn deployment(object: &Value) -> Health {
             let old = count("replicas") - count("updatedReplicas");
             progress(old <= 0, || format!("{old} old pods are still there"))
         })
+        .or_else(|| surplus(object, wanted))
         .or_else(|| {
             let available = count("availableReplicas");
             progress(available >= wanted, || {
@@ -139,7 +168,13 @@ fn deployment(object: &Value) -> Health {
 }
 
 fn stateful_set(object: &Value) -> Health {
+    let strategy = object.pointer("/spec/updateStrategy/type");
+    if strategy.is_some_and(|strategy| strategy == "OnDelete") {
+        // Its pods are updated when somebody deletes them, which may be never.
+        return observed(object).unwrap_or(Health::Current);
+    }
     let wanted = wanted(object);
+    let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition");
     let count = |name: &str| number(object, &format!("/status/{name}"));
     unseen(object)
         .or_else(|| {
@@ -148,12 +183,16 @@ fn stateful_set(object: &Value) -> Health {
                 format!("{ready} of {wanted} pods are ready")
             })
         })
+        .or_else(|| surplus(object, wanted))
         .or_else(|| {
+            if partition != 0 {
+                let (updated, new) = (count("updatedReplicas"), wanted.saturating_sub(partition));
+                return progress(updated >= new, || {
+                    format!("{updated} of {new} pods above the partition are updated")
+                });
+            }
             let updated = object.pointer("/status/updateRevision");
-            let is_partial = object.pointer("/spec/updateStrategy/rollingUpdate/partition");
-            let same = updated == object.pointer("/status/currentRevision");
-            let is_partial = is_partial.is_some_and(|at| at.as_i64() != Some(0));
-            progress(same || is_partial, || {
+            progress(updated == object.pointer("/status/currentRevision"), || {
                 "pods of the old revision are still there".to_owned()
             })
         })
@@ -188,21 +227,22 @@ fn replica_set(object: &Value) -> Health {
                 format!("{available} of {wanted} pods are available")
             })
         })
+        .or_else(|| surplus(object, wanted))
         .unwrap_or(Health::Current)
 }
 
-fn pod(object: &Value) -> Health {
+fn pod(object: &Value, now: Timestamp) -> Health {
     match object.pointer("/status/phase").and_then(Value::as_str) {
         Some("Succeeded") => Health::Current,
         Some("Failed") => {
             let why = object.pointer("/status/message").and_then(Value::as_str);
             Health::Failed(why.unwrap_or("the pod failed").to_owned())
         }
-        Some("Running") => match condition(object, "Ready") {
-            Some(ready) if ready["status"] == "True" => Health::Current,
-            Some(ready) => Health::InProgress(message(ready)),
-            None => Health::InProgress("the pod is not ready".to_owned()),
-        },
+        Some("Running") => running_pod(object),
+        _ if is_unschedulable(object) && rest_of_window(object, now).is_zero() => {
+            let scheduled = condition(object, "PodScheduled");
+            Health::Failed(scheduled.map(message).unwrap_or_default())
+        }
         _ => match condition(object, "PodScheduled") {
             Some(scheduled) if scheduled["status"] == "False" => {
                 Health::InProgress(message(scheduled))
@@ -210,6 +250,49 @@ fn pod(object: &Value) -> Health {
             _ => Health::InProgress("the pod has not started".to_owned()),
         },
     }
+}
+
+fn running_pod(object: &Value) -> Health {
+    let ready = condition(object, "Ready");
+    if ready.is_some_and(|ready| ready["status"] == "True") {
+        return Health::Current;
+    }
+    let containers = object.pointer("/status/containerStatuses");
+    let containers = containers.and_then(Value::as_array).into_iter().flatten();
+    let crashing = containers.filter(|container| {
+        let reason = container.pointer("/state/waiting/reason");
+        reason.is_some_and(|reason| reason == "CrashLoopBackOff")
+    });
+    let names: Vec<&str> = crashing
+        .map(|container| container["name"].as_str().unwrap_or_default())
+        .collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        return Health::Failed(format!("CrashLoopBackOff of the containers {names}"));
+    }
+    Health::InProgress(ready.map_or_else(|| "the pod is not ready".to_owned(), message))
+}
+
+/// Whether no node can take a pod.
+fn is_unschedulable(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_none()
+        && object
+            .pointer("/status/phase")
+            .is_some_and(|phase| phase == "Pending")
+        && condition(object, "PodScheduled").is_some_and(|scheduled| {
+            scheduled["status"] == "False" && scheduled["reason"] == "Unschedulable"
+        })
+}
+
+/// The rest of the time in which a pod should get a node. It begins with the creation of the pod,
+/// as in kstatus.
+fn rest_of_window(object: &Value, now: Timestamp) -> Duration {
+    let created = object.pointer("/metadata/creationTimestamp");
+    let created = serde_json::from_value::<Time>(created.cloned().unwrap_or_default());
+    created.map_or(Duration::ZERO, |Time(created)| {
+        let age = now.since(Timestamp(created.as_microsecond()));
+        SCHEDULE_WINDOW.saturating_sub(age)
+    })
 }
 
 fn phase(object: &Value, wanted: &str) -> Health {
@@ -260,196 +343,4 @@ fn definition(object: &Value) -> Health {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Health, health};
-    use serde_json::{Value, json};
-
-    fn of(api: &str, kind: &str, rest: Value) -> Health {
-        let mut object = json!({"apiVersion": api, "kind": kind, "metadata": {"generation": 2}});
-        let all = object.as_object_mut().expect("a map");
-        if let Value::Object(rest) = rest {
-            all.extend(rest);
-        }
-        health(&object)
-    }
-
-    fn word(health: &Health) -> &'static str {
-        match health {
-            Health::Current => "current",
-            Health::InProgress(_) => "progress",
-            Health::Failed(_) => "failed",
-            Health::Terminating => "terminating",
-        }
-    }
-
-    #[test]
-    fn workloads_are_current_when_all_pods_are() {
-        for (kind, status, expected) in [
-            ("Deployment", json!({}), "progress"),
-            (
-                "Deployment",
-                json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-                "progress",
-            ),
-            (
-                "Deployment",
-                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
-                "progress",
-            ),
-            (
-                "Deployment",
-                json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2}),
-                "progress",
-            ),
-            (
-                "Deployment",
-                json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-                "current",
-            ),
-            (
-                "Deployment",
-                json!({"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}),
-                "failed",
-            ),
-            (
-                "StatefulSet",
-                json!({"observedGeneration": 2, "readyReplicas": 1}),
-                "progress",
-            ),
-            (
-                "StatefulSet",
-                json!({"observedGeneration": 2, "readyReplicas": 2, "currentRevision": "a", "updateRevision": "b"}),
-                "progress",
-            ),
-            (
-                "StatefulSet",
-                json!({"observedGeneration": 2, "readyReplicas": 2, "currentRevision": "b", "updateRevision": "b"}),
-                "current",
-            ),
-            (
-                "DaemonSet",
-                json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}),
-                "progress",
-            ),
-            (
-                "DaemonSet",
-                json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}),
-                "current",
-            ),
-            (
-                "ReplicaSet",
-                json!({"observedGeneration": 2, "availableReplicas": 2}),
-                "current",
-            ),
-        ] {
-            let found = of(
-                "apps/v1",
-                kind,
-                json!({"spec": {"replicas": 2}, "status": status.clone()}),
-            );
-            assert_eq!(word(&found), expected, "{kind} {status}");
-        }
-    }
-
-    #[test]
-    fn other_kinds_follow_their_own_rules() {
-        let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": "m"}]});
-        for (api, kind, rest, expected) in [
-            ("v1", "ConfigMap", json!({}), "current"),
-            (
-                "v1",
-                "Pod",
-                json!({"status": {"phase": "Pending"}}),
-                "progress",
-            ),
-            (
-                "v1",
-                "Pod",
-                json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}),
-                "current",
-            ),
-            (
-                "v1",
-                "Pod",
-                json!({"status": {"phase": "Failed", "message": "evicted"}}),
-                "failed",
-            ),
-            (
-                "v1",
-                "PersistentVolumeClaim",
-                json!({"status": {"phase": "Pending"}}),
-                "progress",
-            ),
-            (
-                "v1",
-                "Service",
-                json!({"spec": {"type": "LoadBalancer"}}),
-                "progress",
-            ),
-            (
-                "v1",
-                "Service",
-                json!({"spec": {"type": "ClusterIP"}}),
-                "current",
-            ),
-            (
-                "batch/v1",
-                "Job",
-                json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}}),
-                "failed",
-            ),
-            (
-                "batch/v1",
-                "Job",
-                json!({"status": {"startTime": "x"}}),
-                "current",
-            ),
-            ("x.example/v1", "Wide", json!({}), "current"),
-            (
-                "x.example/v1",
-                "Wide",
-                json!({"status": ready("False")}),
-                "progress",
-            ),
-            (
-                "x.example/v1",
-                "Wide",
-                json!({"status": ready("True")}),
-                "current",
-            ),
-            (
-                "x.example/v1",
-                "Wide",
-                json!({"status": {"observedGeneration": 1}}),
-                "progress",
-            ),
-            (
-                "x.example/v1",
-                "Wide",
-                json!({"status": {"conditions": [{"type": "Stalled", "status": "True"}]}}),
-                "failed",
-            ),
-            (
-                "x.example/v1",
-                "Wide",
-                json!({"status": {"conditions": "?"}}),
-                "current",
-            ),
-        ] {
-            assert_eq!(
-                word(&of(api, kind, rest.clone())),
-                expected,
-                "{kind} {rest}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_message_is_that_of_the_object() {
-        let status = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoQuota", "message": "of disks"}]}});
-        let found = of("x.example/v1", "Wide", status);
-        assert_eq!(found, Health::InProgress("NoQuota: of disks".to_owned()));
-        let leaving = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
-        assert_eq!(health(&leaving), Health::Terminating);
-    }
-}
+mod tests;

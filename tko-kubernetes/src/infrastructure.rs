@@ -14,7 +14,7 @@ use crate::target::{CLUSTER_API, ProvisionedCluster};
 use serde_json::Value;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use tko_core::{Error, Package, Result};
+use tko_core::{Clock, Error, Package, Result, Timestamp};
 
 /// The infrastructure of one site.
 pub(crate) struct Infrastructure<'a> {
@@ -65,6 +65,7 @@ impl Infrastructure<'_> {
             settings: self.settings,
             // The remembered state of the management cluster belongs to no site.
             memory: &self.clusters.infrastructure_memory(self.site),
+            clock: self.clusters.clock(),
             force: self.force,
             lost: AtomicBool::new(false),
             lists: Mutex::default(),
@@ -94,7 +95,8 @@ impl Infrastructure<'_> {
         let path = served.path(Some(namespace), Some(name));
         let found = client.get(&path).await;
         let found = found.map_err(|failure| unavailable(failure.to_string()))?;
-        match found.as_ref().map(provisioned) {
+        let now = self.clusters.clock().now();
+        match found.as_ref().map(|found| provisioned(found, now)) {
             Some(Ok(())) => Ok(()),
             Some(Err(why)) => Err(unavailable(format!("it is being provisioned: {why}"))),
             None => Err(unavailable("it is gone; it is created again".to_owned())),
@@ -103,7 +105,7 @@ impl Infrastructure<'_> {
 }
 
 /// Whether Cluster API has provisioned a cluster, or what it waits for.
-fn provisioned(cluster: &Value) -> Result<(), String> {
+fn provisioned(cluster: &Value, now: Timestamp) -> Result<(), String> {
     // Before it is provisioned, it has no control plane that could be queried.
     let phase = cluster.pointer("/status/phase").and_then(Value::as_str);
     let initialized = [
@@ -147,7 +149,7 @@ fn provisioned(cluster: &Value) -> Result<(), String> {
     if !named.is_empty() {
         return Err(format!("its open conditions are {}", named.join(", ")));
     }
-    match health(cluster) {
+    match health(cluster, now) {
         Health::InProgress(why) | Health::Failed(why) => Err(why),
         Health::Terminating => Err("it is being deleted".to_owned()),
         Health::Current => Err(format!("its phase is {}", phase.unwrap_or("unknown"))),
@@ -156,8 +158,12 @@ fn provisioned(cluster: &Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::provisioned;
-    use serde_json::json;
+    use serde_json::{Value, json};
+    use tko_core::Timestamp;
+
+    fn provisioned(cluster: &Value) -> Result<(), String> {
+        super::provisioned(cluster, Timestamp::default())
+    }
 
     #[test]
     fn a_cluster_is_ready_once_its_control_plane_is() {

@@ -157,6 +157,7 @@ impl KubernetesScheduler {
             set: ApplySet::new("site", site.as_str(), namespace),
             settings: &self.settings,
             memory: &cluster.memory,
+            clock: self.clusters.clock(),
             force: target.force,
             lost: AtomicBool::new(false),
             lists: Mutex::default(),
@@ -171,7 +172,7 @@ impl KubernetesScheduler {
             if let Some(watched) = watched {
                 let lists = application.lists.into_inner();
                 let lists = lists.unwrap_or_else(PoisonError::into_inner);
-                watched.finish(&cluster.client, lists, &report.live, is_ready(report));
+                watched.finish(&cluster.client, lists, report, is_ready(report));
             }
             return ran;
         }
@@ -196,10 +197,10 @@ impl Scheduler for KubernetesScheduler {
     }
 }
 
-/// Whether all objects are healthy, or make no progress by themselves.
+/// Whether all objects are healthy. Those that failed may recover, such as a pod that gets a node.
 fn is_ready(report: &ApplyReport) -> bool {
     let mut health = report.health.iter().map(|(_, _, health)| health);
-    health.all(|health| matches!(health, Health::Current | Health::Failed(_)))
+    health.all(|health| *health == Health::Current)
 }
 
 /// Reports the state of each deployment's objects.

@@ -1,4 +1,4 @@
-use super::{FromLabels, Named, from_labels, labels, named};
+use super::{FromLabels, Named, check_length, from_labels, generated, labels, named};
 use crate::stored::StoredMetadata;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -87,6 +87,19 @@ fn names_that_are_no_encoded_ids_are_refused_with_advice() {
     assert_eq!(named(Kind::Deployment, "my-upf"), Ok(Named::Alias));
     assert!(named(Kind::Deployment, "My-upf").is_err());
     assert!(named(Kind::Plugin, "prepare-007cgateway").is_ok());
+}
+
+#[test]
+fn a_generated_name_is_as_long_as_a_name_may_be_at_most() {
+    assert_eq!(generated("edge-", "06h24sr0abcde"), "edge-abcde");
+    assert_eq!(generated("edge-", "abc"), "edge-abc");
+    for letters in [247, 248, 249, 253, 300] {
+        let name = generated(&"x".repeat(letters), "06h24sr0abcde");
+        assert_eq!(name.len(), letters.min(248) + 5);
+        assert!(name.ends_with("xabcde"), "{name}");
+        assert_eq!(check_length(&name), Ok(()));
+    }
+    assert!(check_length(&"x".repeat(254)).is_err());
 }
 
 proptest! {

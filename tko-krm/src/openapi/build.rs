@@ -1,7 +1,9 @@
 //! Builds the documents from the schemas.
 
+use crate::delete::MEDIA_TYPES;
 use crate::resource::{API_VERSION, GROUP, RESOURCES, ResourceType, VERSION};
 use crate::schema::{object_meta, object_schema, other_schemas};
+use crate::write::{PATCHES, SUBRESOURCE_PATCHES};
 use serde_json::{Map, Value, json};
 
 /// The version of OpenAPI.
@@ -14,13 +16,6 @@ pub(super) enum Flavor {
 /// The names of schemas that Kubernetes has, too.
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 const OWN: &str = "org.nephio.tko.v1alpha1.";
-
-/// The types of patches that are accepted.
-pub(crate) const PATCHES: [&str; 3] = [
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/apply-patch+yaml",
-];
 
 impl Flavor {
     fn reference(self, name: &str) -> Value {
@@ -185,7 +180,11 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
         &["application/json", "application/yaml"],
     );
     let mut delete_all = operation("deletecollection", "deleteCollection", &status, &lists);
-    flavor.body(&mut delete_all, &format!("{META}DeleteOptions"), &["*/*"]);
+    flavor.body(
+        &mut delete_all,
+        &format!("{META}DeleteOptions"),
+        &MEDIA_TYPES,
+    );
     paths.insert(
         root.clone(),
         json!({
@@ -195,15 +194,15 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
         }),
     );
     let name = flavor.parameter("path", "name", "string", "Name of the object");
-    let writable = |suffix: &str| {
+    let writable = |suffix: &str, parameters: &[Value], media: &[&str]| {
         let mut replace = operation("put", &format!("replace{suffix}"), &object, &writes);
         flavor.body(
             &mut replace,
             &object,
             &["application/json", "application/yaml"],
         );
-        let mut patch = operation("patch", &format!("patch{suffix}"), &object, &patches);
-        flavor.body(&mut patch, &format!("{META}Patch"), &PATCHES);
+        let mut patch = operation("patch", &format!("patch{suffix}"), &object, parameters);
+        flavor.body(&mut patch, &format!("{META}Patch"), media);
         json!({
             "get": operation("get", &format!("read{suffix}"), &object, &[]),
             "put": replace,
@@ -211,15 +210,16 @@ fn add_paths(flavor: Flavor, resource: &ResourceType, paths: &mut Map<String, Va
             "parameters": [name],
         })
     };
-    let mut item = writable("");
+    let mut item = writable("", &patches, &PATCHES);
     let mut delete = operation("delete", "delete", &status, &[]);
-    flavor.body(&mut delete, &format!("{META}DeleteOptions"), &["*/*"]);
+    flavor.body(&mut delete, &format!("{META}DeleteOptions"), &MEDIA_TYPES);
     item["delete"] = delete;
     paths.insert(format!("{root}/{{name}}"), item);
     for subresource in resource.subresources() {
         let mut suffix = (*subresource).to_owned();
         suffix[..1].make_ascii_uppercase();
-        paths.insert(format!("{root}/{{name}}/{subresource}"), writable(&suffix));
+        let operations = writable(&suffix, &writes, &SUBRESOURCE_PATCHES);
+        paths.insert(format!("{root}/{{name}}/{subresource}"), operations);
     }
 }
 
@@ -263,4 +263,25 @@ fn write_parameters(flavor: Flavor) -> Vec<Value> {
     ]
     .map(|(name, description)| flavor.parameter("query", name, "string", description))
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flavor, document};
+
+    #[test]
+    fn only_objects_themselves_take_apply_patches() {
+        let document = document(Flavor::V3);
+        let apply = "application/apply-patch+yaml";
+        let root = "/apis/tko.nephio.org/v1alpha1/deployments/{name}";
+        for (suffix, expected) in [("", 3), ("/status", 2), ("/approval", 2)] {
+            let patch = &document["paths"][format!("{root}{suffix}")]["patch"];
+            let content = patch["requestBody"]["content"].as_object();
+            let content = content.expect("media types");
+            assert_eq!(content.len(), expected, "{suffix}: {patch}");
+            assert_eq!(content.contains_key(apply), suffix.is_empty(), "{suffix}");
+            let takes_force = patch["parameters"].to_string().contains("force");
+            assert_eq!(takes_force, suffix.is_empty(), "{suffix}: {patch}");
+        }
+    }
 }

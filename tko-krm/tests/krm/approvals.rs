@@ -1,4 +1,4 @@
-//! Approvals through the subresource, while others change the deployment.
+//! Approvals through the subresources, also while others change the deployment.
 
 use crate::requests::ApiClient;
 use crate::serving::{Serving, package, store};
@@ -103,5 +103,25 @@ async fn an_approval_that_the_role_does_not_cover_is_forbidden() {
             "{refused:?}"
         );
     }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_patch_of_a_subresource_is_refused() {
+    let serving = Serving::start().await;
+    let new = NewDeployment::new().merge(package("a")).prepared(true);
+    let id = serving.data.create_deployment(new).await.expect("valid");
+    let client = ApiClient::new(&serving);
+    let approval = json!({"status": {"approved": true}});
+    for subresource in ["approval", "status"] {
+        let path = format!("deployments/{id}/{subresource}?fieldManager=test&force=true");
+        let refused = client.patch(&path, "apply-patch+yaml", &approval).await;
+        assert_eq!(refused.status, 415, "{refused:?}");
+        let message = refused.message();
+        assert!(message.contains("merge-patch+json"), "{message}");
+        assert!(!message.contains("apply-patch"), "{message}");
+    }
+    let read = client.get(&format!("deployments/{id}")).await;
+    assert_eq!(read.body["status"]["approved"], false, "{read:?}");
     serving.stop().await;
 }

@@ -1,9 +1,13 @@
-//! Headers of answers: caches, compression, and the ids of requests.
+//! Headers of answers: caches, compression, and the ids of requests. Heads of requests that are too
+//! large.
 
 use crate::serving::{Serving, config_map};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 use tko_core::{DataApi, NewTemplate, Package, TemplateId};
 
 /// Gets a path of the server, with these headers. Follows no redirects, and decompresses nothing.
@@ -108,5 +112,36 @@ async fn every_answer_has_an_id_for_logs() {
     assert_eq!(made.len(), 3, "{made:?}");
     let sent = get(&serving, missing, &[("audit-id", "mine")]).await;
     assert_eq!(header(&sent, "audit-id"), "mine");
+    serving.stop().await;
+}
+
+/// The answer to a request that other clients would not send.
+fn raw(serving: &Serving, head: &str) -> String {
+    tokio::task::block_in_place(|| {
+        let mut stream = TcpStream::connect(serving.address).expect("it listens");
+        let patience = Some(Duration::from_mins(1));
+        stream.set_read_timeout(patience).expect("a timeout");
+        stream.write_all(head.as_bytes()).expect("it is open");
+        let mut answer = Vec::new();
+        // The server closes the connection.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_are_too_large_are_refused_without_a_body() {
+    let serving = Serving::start().await;
+    let sites = "/apis/tko.nephio.org/v1alpha1/sites";
+    let (long, many) = ("x".repeat(70_000), "x: y\r\n".repeat(200));
+    for (query, headers, status) in [
+        (format!("labelSelector={long}"), String::new(), 414),
+        (String::new(), many, 431),
+    ] {
+        let head = format!("GET {sites}?{query} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        let answer = raw(&serving, &head);
+        let begins = answer.starts_with(&format!("HTTP/1.1 {status}"));
+        assert!(begins && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
     serving.stop().await;
 }

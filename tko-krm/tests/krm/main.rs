@@ -8,6 +8,7 @@ mod gitops;
 mod headers;
 mod health;
 mod kubectl;
+mod names;
 mod nesting;
 mod permissions;
 mod propagation;

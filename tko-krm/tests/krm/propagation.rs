@@ -1,7 +1,8 @@
-//! Deletions of many objects, and of objects that others depend on.
+//! Deletions of many objects, and of objects that others depend on; and the options of deletions.
 
 use crate::requests::ApiClient;
 use crate::serving::{Serving, package};
+use reqwest::Method;
 use serde_json::json;
 use tko_core::{DataApi, NewTemplate, TemplateId};
 
@@ -76,5 +77,53 @@ async fn without_a_cluster_nothing_waits_for_a_garbage_collector() {
     let released = client.patch("sites/a", "merge-patch+json", &released).await;
     assert_eq!(released.status, 200, "{released:?}");
     assert_eq!(client.get("sites/a").await.status, 404);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_not_options_of_a_deletion_deletes_nothing() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    let site = json!({"metadata": {"name": "a"}});
+    let created = client.post("sites", &site).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let delete = async |path: &str, media: &str, body: &str| {
+        let body = body.to_owned();
+        client.send(Method::DELETE, path, media, body).await
+    };
+    let (own, json) = ("tko.nephio.org/v1alpha1", "application/json");
+    let of = |version: &str, kind: &str| {
+        let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}});
+        object.to_string()
+    };
+    for (media, body, expected) in [
+        (json, of("tko.nephio.org/v9", "Site"), 400),
+        (json, of(own, "Site"), 400),
+        (json, of("v1", "Status"), 400),
+        (json, of("tko.nephio.org/v9", "DeleteOptions"), 400),
+        (json, of("", "Site"), 400),
+        ("application/xml", "<a/>".to_owned(), 415),
+        ("application/x-www-form-urlencoded", "{}".to_owned(), 415),
+        ("application/vnd.kubernetes.protobuf", "k8s".to_owned(), 415),
+    ] {
+        for path in ["sites/a", "sites"] {
+            let refused = delete(path, media, &body).await;
+            assert_eq!(refused.status, expected, "{media} {body}: {refused:?}");
+        }
+    }
+    assert_eq!(client.get("sites/a").await.status, 200);
+    for (media, body) in [
+        (json, of("v1", "DeleteOptions")),
+        (json, of("meta.k8s.io/v1", "DeleteOptions")),
+        ("application/json; charset=utf-8", of(own, "DeleteOptions")),
+        ("application/yaml", "kind: DeleteOptions".to_owned()),
+        (json, "{}".to_owned()),
+        // Without a body, nothing depends on its type.
+        ("application/xml", String::new()),
+    ] {
+        let deleted = delete("sites/a", media, &body).await;
+        assert_eq!(deleted.status, 200, "{media} {body}: {deleted:?}");
+        client.post("sites", &site).await;
+    }
     serving.stop().await;
 }

@@ -1,8 +1,9 @@
-//! Requests whose credentials are refused.
+//! Requests whose credentials, or the users that they name, are refused.
 
 use crate::requests::ApiClient;
 use crate::serving::Serving;
 use reqwest::Client;
+use serde_json::Value;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tko_krm::KrmSettings;
@@ -40,4 +41,33 @@ async fn refused_requests_that_wait_on_one_connection_are_limited() {
     let other = known.get("sites/a").await;
     assert_eq!(other.status, 404, "another connection: {other:?}");
     drop(end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn impersonation_is_refused_rather_than_ignored() {
+    let tokens = BearerTokens::parse(TOKEN).expect("a token");
+    let access = Access::new().authentication(Arc::new(tokens));
+    let serving = Serving::with(KrmSettings::default(), access).await;
+    let known = ApiClient::new(&serving).with_token(TOKEN);
+    let read = known.get("sites").await;
+    assert_eq!(read.status, 200, "{read:?}");
+    let url = format!(
+        "http://{}/apis/tko.nephio.org/v1alpha1/sites",
+        serving.address
+    );
+    for name in [
+        "impersonate-user",
+        "impersonate-group",
+        "impersonate-uid",
+        "impersonate-extra-scopes",
+    ] {
+        let request = Client::new().get(&url).bearer_auth(TOKEN);
+        let response = request.header(name, "alice").send().await;
+        let response = response.expect("it answers");
+        assert_eq!(response.status(), 403, "{name}");
+        let status: Value = response.json().await.expect("JSON");
+        assert_eq!(status["kind"], "Status", "{name}: {status}");
+        assert_eq!(status["reason"], "Forbidden", "{name}: {status}");
+    }
+    serving.stop().await;
 }
