@@ -360,7 +360,8 @@ pub trait WorkerApi: DataApi {
 
     /// Commits a step of scheduling under its claim. A large step is committed in chunks, each
     /// atomic; the claim ends with the last. Entities that are being deleted are removed once they
-    /// are no longer placed on any site.
+    /// are no longer placed on any site. A modification of a deployment does not exclude its
+    /// placement.
     ///
     /// # Errors
     /// As [`commit_prepared`](Self::commit_prepared); also
