@@ -353,7 +353,8 @@ pub trait WorkerApi: DataApi {
     /// # Errors
     /// - `ClaimExpired`: the claim was lost; stop.
     /// - `Conflict`: the deployment, or something that the step refers to, changed; read it again.
-    /// - `Busy`: the deployment is under a modification; yield.
+    /// - `Busy`: the deployment, or an entity of an effect, is being modified or deleted; retry
+    ///   later.
     /// - `BadArgument`: the result is not valid; report it in a condition.
     /// - `NotFound`: the deployment was deleted; stop.
     async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation>;
