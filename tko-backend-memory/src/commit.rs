@@ -71,7 +71,7 @@ fn write(
     let set = Revision(state.revision().0 + staged.steps.len() as u64);
     for step in staged.steps {
         let revision = Revision(state.revision().0 + 1);
-        let is_indexed = step.is_exclusive;
+        let is_indexed = step.replaces_row;
         let (before, after) = state.rows(step, revision);
         if let (Some(row), None) = (&before, &after) {
             state.dequeue(&row.entity.key);
@@ -107,7 +107,7 @@ impl MemoryState {
         let Some(mut entity) = step.after else {
             return (before, None);
         };
-        if step.is_exclusive {
+        if step.replaces_row {
             self.share(&mut entity, before.as_ref().map(|row| &*row.entity));
         }
         let body = match (&step.body, &before) {

@@ -156,6 +156,7 @@ macro_rules! __backend_checks {
                 a_second_modification_is_busy
                 a_modification_blocks_other_writers
                 a_modification_allows_conditions
+                a_modification_allows_placements
                 a_commit_ends_the_modification
                 a_commit_without_changes_ends_the_modification
                 a_refused_commit_keeps_the_modification
@@ -407,6 +408,7 @@ macro_rules! __data_checks {
                 a_step_without_outcome_keeps_the_claim
                 a_lost_claim_is_expired
                 a_large_step_is_committed_completely
+                a_deployment_under_modification_is_placed
                 a_deployment_is_on_one_site_at_a_time
                 another_site_cannot_remove_a_placement
                 a_removed_parent_is_deleted

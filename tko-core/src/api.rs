@@ -353,14 +353,16 @@ pub trait WorkerApi: DataApi {
     /// # Errors
     /// - `ClaimExpired`: the claim was lost; stop.
     /// - `Conflict`: the deployment, or something that the step refers to, changed; read it again.
-    /// - `Busy`: the deployment is under a modification; yield.
+    /// - `Busy`: the deployment, or an entity of an effect, is being modified or deleted; retry
+    ///   later.
     /// - `BadArgument`: the result is not valid; report it in a condition.
     /// - `NotFound`: the deployment was deleted; stop.
     async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation>;
 
     /// Commits a step of scheduling under its claim. A large step is committed in chunks, each
     /// atomic; the claim ends with the last. Entities that are being deleted are removed once they
-    /// are no longer placed on any site.
+    /// are no longer placed on any site. A modification of a deployment does not exclude its
+    /// placement.
     ///
     /// # Errors
     /// As [`commit_prepared`](Self::commit_prepared); also

@@ -114,7 +114,8 @@ pub trait Backend: Send + Sync + 'static {
     /// - `Conflict`: a precondition failed; names the key of every failed precondition.
     /// - `NotFound`, `AlreadyExists`: preconditions failed, and all of them because an entity does
     ///   not exist, or all because one does.
-    /// - `Busy`: a put or delete of a key that is under another modification.
+    /// - `Busy`: a put or delete of a key that is under another modification, unless the put is
+    ///   [allowed beside it](crate::Put::beside_modification).
     /// - `ClaimExpired`: `under` has expired.
     /// - `NotFound` (of a claim): `under` is unknown.
     /// - `BadArgument`: more than [`MAX_CHANGES`](crate::MAX_CHANGES) changes, two changes of one
@@ -122,7 +123,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn commit(&self, changes: ChangeSet, ack: Ack) -> Result<Committed>;
 
     /// Starts a modification for `ttl`. Until it ends or expires, only a commit under its token can
-    /// put or delete this key. Conditions can still be written.
+    /// put or delete this key. Conditions can still be written, and puts that are
+    /// [allowed beside it](crate::Put::beside_modification).
     ///
     /// # Errors
     /// - `NotFound`: the entity does not exist, or is being deleted.

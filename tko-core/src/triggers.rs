@@ -26,7 +26,8 @@ const CHILD_LEFT: Duration = Duration::from_secs(1);
 /// - Scheduling a site: it is new, its package or metadata changed, or its deletion began.
 /// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it,
 ///   or has a new package. Also if the site that had it before reported it as removed.
-/// - Scheduling the site where a deployment is placed: the deletion of the deployment began.
+/// - Scheduling the site where a deployment is placed: the deletion of the deployment began, or it
+///   was approved for another site, or for none.
 /// - Preparing the parent, after a second: the deletion of a child that its preparation created
 ///   began, or has finished.
 ///
@@ -82,6 +83,15 @@ pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue
     {
         sites.push(placed);
     }
+    // An edit that was approved later moves it: the site that kept it must remove it.
+    if let (Some(before), Some(entity)) = (before, after)
+        && is_approved(entity)
+        && !is_approved(before)
+        && let Some((placed, _)) = placed(entity)
+        && is != Some(placed)
+    {
+        sites.push(placed);
+    }
     // Removed from its old site, so the new site can place it.
     if let (Some((left, _)), Some(entity), Some(site)) = (before.and_then(placed), after, is)
         && placed(entity).is_none()
@@ -109,6 +119,11 @@ fn left_parent(before: &Entity, after: Option<&Entity>) -> Option<Enqueue> {
         after: CHILD_LEFT,
         ..Enqueue::now(Stage::Prepare, parent, Lane::of(parent.as_str()))
     })
+}
+
+/// Whether a deployment is approved; false for other kinds.
+fn is_approved(entity: &Entity) -> bool {
+    entity.deployment().is_some_and(|facts| facts.approved)
 }
 
 /// The site where a deployment is placed, and the generation there; `None` for other kinds.

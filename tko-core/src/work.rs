@@ -319,9 +319,9 @@ pub enum Outcome {
         /// The reason of the failure, for people.
         reason: String,
     },
-    /// The worker returns the work unfinished, for example at shutdown, or because an entity is
-    /// busy. It is due again later, or at once if it was enqueued since it was claimed. The attempt
-    /// does not count; progress is kept.
+    /// The worker returns the work unfinished, for example at shutdown, or after a conflict. It is
+    /// due again later, or at once if it was enqueued since it was claimed. The attempt does not
+    /// count; progress is kept.
     Yield {
         /// The delay until it is due again.
         after: Duration,

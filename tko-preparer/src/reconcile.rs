@@ -20,7 +20,7 @@ use crate::blocker::Blocker;
 use crate::context::PrepareContext;
 use session::{Ending, PrepareSession, StepResult, is_prepared, refusal};
 use std::sync::Arc;
-use tko_core::{Claim, Outcome, Record, Result, Want};
+use tko_core::{Claim, Error, Outcome, Record, Result, Want};
 use tko_worker::{Handle, async_trait};
 
 /// Maximum number of times that subscriptions are registered before the claim ends.
@@ -53,7 +53,10 @@ impl Handle for PrepareHandle {
         record: Option<Record>,
     ) -> Result<Option<Outcome>> {
         match PrepareSession::new(&self.context, claim) {
-            Some(mut session) => session.run(record).await,
+            Some(mut session) => match session.run(record).await {
+                Err(Error::Busy(busy)) => session.release_busy(busy).await,
+                ended => ended,
+            },
             None => Ok(Some(Outcome::Done)),
         }
     }

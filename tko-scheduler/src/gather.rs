@@ -3,21 +3,26 @@
 use std::sync::Arc;
 use tko_core::entity::{APPROVED, EDITED};
 use tko_core::{
-    DataApi, Entity, Error, Generation, Kind, List, Package, Record, Result, Select, SiteId, Want,
+    DataApi, Entity, Error, Facts, Generation, Kind, List, Package, Record, Result, Revision,
+    Select, SiteId, Want,
 };
 
 /// Number of deployments in one page. They are read with their packages.
 const PAGE: usize = 200;
 
-/// Number of changes that are searched for the package that was scheduled.
-const HISTORY: usize = 100;
+/// Number of changes in one page of history. They are read with their packages.
+const HISTORY_PAGE: usize = 100;
+
+/// Maximum number of changes that are searched for the package that was scheduled.
+const MAX_HISTORY: usize = 10_000;
 
 /// The deployments that concern one site, in key order.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct SiteDeployments {
     /// Deployments to run here: prepared, approved, and not placed on another site. A deployment
-    /// that was edited after its approval is included in its placed state.
+    /// that was edited after its approval is included in its placed state, also if the edit names
+    /// another site.
     pub wanted: Vec<Record>,
     /// Deployments placed here that must be removed.
     pub removed: Vec<Record>,
@@ -57,7 +62,7 @@ pub async fn gather(
                     record.package = None;
                     found.moving.push(record);
                 }
-            } else if here && !deleting && awaits_approval(&record.entity, site) {
+            } else if here && !deleting && awaits_approval(&record.entity) {
                 found.wanted.push(as_placed(data, record).await?);
             } else if here {
                 found.removed.push(as_scheduled(data, record).await?);
@@ -85,8 +90,8 @@ pub(crate) fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
 }
 
 /// Whether a deployment was edited after its approval, and waits for the approval of the edit. Until
-/// then the site keeps its manifests.
-fn awaits_approval(entity: &Entity, site: &SiteId) -> bool {
+/// then the site where it is placed keeps its manifests, whatever site the edit names.
+fn awaits_approval(entity: &Entity) -> bool {
     let is_edited = entity
         .condition(APPROVED)
         .is_some_and(|condition| condition.status == Some(false) && condition.reason == EDITED);
@@ -94,21 +99,21 @@ fn awaits_approval(entity: &Entity, site: &SiteId) -> bool {
         && !entity.deleting
         && entity
             .deployment()
-            .is_some_and(|d| d.prepared && !d.approved && d.site.as_ref() == Some(site))
+            .is_some_and(|d| d.prepared && !d.approved)
 }
 
-/// The record of the generation that is placed, with its package.
+/// The record of the generation that is placed, with its package and its site.
 ///
 /// # Errors
 ///
 /// `BadArgument` if history does not reach back that far: then nothing on the site may change.
 async fn as_placed(data: &dyn DataApi, record: Record) -> Result<Record> {
-    let at = placed(&record.entity).map(|(_, at)| *at);
-    let package = match at {
-        Some(at) => history_package(data, &record, at).await?,
+    let placed = placed(&record.entity).cloned();
+    let package = match &placed {
+        Some((_, at)) => history_package(data, &record, *at).await?,
         None => None,
     };
-    let (Some(at), Some(package)) = (at, package) else {
+    let (Some((site, at)), Some(package)) = (placed, package) else {
         return Err(Error::bad(
             "site",
             format!(
@@ -120,25 +125,47 @@ async fn as_placed(data: &dyn DataApi, record: Record) -> Result<Record> {
     };
     let mut entity = Entity::clone(&record.entity);
     entity.generation = at;
+    if let Facts::Deployment(deployment) = &mut entity.facts {
+        deployment.site = Some(site);
+    }
     Ok(record.entity(Arc::new(entity)).package(package))
 }
 
-/// The package of a generation, if history reaches back that far.
+/// The package of a generation, if history reaches back that far. It is searched page by page.
 async fn history_package(
     data: &dyn DataApi,
     record: &Record,
     generation: Generation,
 ) -> Result<Option<Package>> {
-    let changes = data.history(&record.entity.key, None, HISTORY).await?;
-    // The state before the oldest change is known, too.
-    let states = changes
-        .into_iter()
-        .flat_map(|change| [change.after, change.before])
-        .flatten();
-    Ok(states
-        .into_iter()
-        .find(|state| state.entity.generation == generation)
-        .and_then(|state| state.package))
+    let mut before: Option<Revision> = None;
+    let mut searched = 0;
+    while searched < MAX_HISTORY {
+        let key = &record.entity.key;
+        let changes = data.history(key, before, HISTORY_PAGE).await?;
+        let Some(oldest) = changes.last() else {
+            return Ok(None);
+        };
+        before = Some(oldest.revision);
+        searched += changes.len();
+        for change in changes {
+            // Earlier changes are those of a deleted deployment with the same id.
+            let is_creation = change.before.is_none();
+            // The state before the oldest change is known, too.
+            for state in [change.after, change.before].into_iter().flatten() {
+                if state.entity.generation == generation {
+                    return Ok(state.package);
+                }
+                // Generations only rise, so all earlier ones are lower, too.
+                if state.entity.generation < generation {
+                    return Ok(None);
+                }
+            }
+            if is_creation {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The record with the package that was scheduled, if history reaches back that far; else with its

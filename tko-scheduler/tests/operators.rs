@@ -3,16 +3,13 @@
 mod world;
 
 use serde_json::json;
-use tko_core::{DataApi, Kind, Package, Select, Want};
+use tko_core::{DataApi, DeploymentId, Enqueue, Kind, Lane, Package, Select, Stage, Want};
 use world::{World, key, placed};
 
-/// O10: an edit of what a person approved reaches the site only after its own approval; the site
-/// keeps what is there until then.
-#[tokio::test(start_paused = true)]
-async fn an_edit_waits_for_its_approval_while_the_site_keeps_the_old_package() {
-    let world = World::everywhere();
-    world.site("a").await;
-    let id = world.deployment("a", "one", true).await;
+/// A deployment with the text `one` on this site, which a person approved and has to approve again
+/// after each edit.
+async fn approved_by_a_person(world: &World, site: &str) -> DeploymentId {
+    let id = world.deployment(site, "one", true).await;
     world
         .modify(&id, |value| {
             if value["kind"] == "Deployment" {
@@ -20,13 +17,25 @@ async fn an_edit_waits_for_its_approval_while_the_site_keeps_the_old_package() {
             }
         })
         .await;
-    world
-        .data
-        .approve(&Select::all(Kind::Deployment))
-        .await
-        .expect("approved");
+    approve(world).await;
     world.settle().await;
     world.recorder.take();
+    id
+}
+
+/// Approves all deployments.
+async fn approve(world: &World) {
+    let all = Select::all(Kind::Deployment);
+    world.data.approve(&all).await.expect("approved");
+}
+
+/// O10: an edit of what a person approved reaches the site only after its own approval; the site
+/// keeps what is there until then.
+#[tokio::test(start_paused = true)]
+async fn an_edit_waits_for_its_approval_while_the_site_keeps_the_old_package() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let id = approved_by_a_person(&world, "a").await;
     world
         .modify(&id, |value| {
             if value["kind"] == "ConfigMap" {
@@ -47,15 +56,72 @@ async fn an_edit_waits_for_its_approval_while_the_site_keeps_the_old_package() {
         (condition.status, &*condition.reason),
         (Some(false), "Edited")
     );
-    world
-        .data
-        .approve(&Select::all(Kind::Deployment))
-        .await
-        .expect("approved");
+    approve(&world).await;
     world.settle().await;
     let calls = world.recorder.take();
     let last = calls.last().expect("called");
     assert_eq!(last.wanted, [(id.to_string(), "two".to_owned())]);
+}
+
+/// O10: an edit that names another site moves the deployment only after its own approval.
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_moves_a_deployment_waits_for_its_approval() {
+    let world = World::everywhere();
+    world.site("a").await;
+    world.site("b").await;
+    let id = approved_by_a_person(&world, "a").await;
+    world
+        .modify(&id, |value| match value["kind"].as_str() {
+            Some("ConfigMap") => value["data"]["text"] = json!("two"),
+            _ => value["spec"]["siteId"] = json!("b"),
+        })
+        .await;
+    world.settle().await;
+    let calls = world.recorder.take();
+    assert!(calls.iter().any(|call| call.site == "a"), "{calls:?}");
+    for call in &calls {
+        assert_eq!(call.site, "a");
+        assert_eq!(call.removed_ids(), Vec::<&str>::new());
+        assert_eq!(call.wanted, [(id.to_string(), "one".to_owned())]);
+    }
+    assert_eq!(placed(&world.find(&id).await.expect("there")), Some("a"));
+    approve(&world).await;
+    world.settle().await;
+    let calls = world.recorder.take();
+    let removed = [(id.to_string(), "one".to_owned())];
+    let mut of_a = calls.iter().filter(|call| call.site == "a");
+    assert!(of_a.any(|call| call.removed == removed), "{calls:?}");
+    let last = calls.last().expect("called");
+    assert_eq!(last.site, "b");
+    assert_eq!(last.wanted, [(id.to_string(), "two".to_owned())]);
+    assert_eq!(placed(&world.find(&id).await.expect("there")), Some("b"));
+}
+
+/// O10: the site keeps the approved package after more edits than one page of history has.
+#[tokio::test(start_paused = true)]
+async fn many_edits_wait_for_their_approval_while_the_site_keeps_the_old_package() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let id = approved_by_a_person(&world, "a").await;
+    for number in 0..250 {
+        world
+            .modify(&id, |value| {
+                if value["kind"] == "ConfigMap" {
+                    value["data"]["text"] = json!(number.to_string());
+                }
+            })
+            .await;
+    }
+    world.settle().await;
+    world.recorder.take();
+    let again = Enqueue::now(Stage::Schedule, key("a"), Lane::new(0));
+    world.data.enqueue(vec![again]).await.expect("there");
+    world.settle().await;
+    let calls = world.recorder.take();
+    let last = calls.last().expect("called");
+    assert_eq!(last.wanted, [(id.to_string(), "one".to_owned())]);
+    let (status, reason, message) = world.condition(key("a")).await.expect("reported");
+    assert_eq!(status, Some(true), "{reason}: {message}");
 }
 
 /// O15: two deployments with the same object on one site have a condition until one is gone.

@@ -19,7 +19,7 @@ pub use guard::{CallFailure, guarded, panic_message};
 pub use handle::Handle;
 pub use plugins::{PluginFollower, close_executors};
 pub use settings::WorkerSettings;
-pub use settlement::{claim_backoff, claim_jitter};
+pub use settlement::{busy_outcome, claim_backoff, claim_jitter};
 pub use text::shortened;
 pub use tko_core::retry::{Retry, is_permanent, jitter};
 pub use tokio_util::sync::CancellationToken;

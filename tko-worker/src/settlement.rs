@@ -7,10 +7,13 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 use tko_core::error::Subject;
 use tko_core::work::backoff;
-use tko_core::{Claim, Error, Outcome, Result};
+use tko_core::{Claim, Error, Key, Outcome, Result};
 
 /// Pause after a conflict, before jitter.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause while an entity is busy. Nothing enqueues the work when a modification ends.
+const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 /// The outcome to settle the claim with; `None` if there is nothing left to settle.
 pub(crate) fn outcome_of(
@@ -36,11 +39,13 @@ pub(crate) fn outcome_of(
             None
         }
         Error::NotFound(Subject::Entity(gone)) if gone == *key => Some(Outcome::Done),
-        Error::Conflict(_) | Error::Busy(_) | Error::AlreadyExists(_) | Error::NotFound(_) => {
-            Some(Outcome::Yield {
-                after: CONFLICT_PAUSE.mul_f64(0.5 + claim_jitter(claim)),
-            })
+        Error::Busy(busy) => {
+            tracing::debug!(%key, %busy, "an entity is being modified or deleted; retrying");
+            Some(busy_outcome(claim, &busy))
         }
+        Error::Conflict(_) | Error::AlreadyExists(_) | Error::NotFound(_) => Some(Outcome::Yield {
+            after: CONFLICT_PAUSE.mul_f64(0.5 + claim_jitter(claim)),
+        }),
         error => {
             let reason = error.chain();
             let attempt = claim.work.attempts;
@@ -54,6 +59,22 @@ fn retry(claim: &Claim, reason: String) -> Outcome {
     Outcome::Retry {
         after: claim_backoff(claim),
         reason,
+    }
+}
+
+/// The outcome of work that someone else's modification or deletion of an entity prevents.
+///
+/// It is retried with backoff, at most 15 s apart. The reason names the entity, and stays the same
+/// for all attempts.
+pub fn busy_outcome(claim: &Claim, busy: &Key) -> Outcome {
+    let longest = MAX_BUSY_PAUSE.mul_f64(1.0 - claim_jitter(claim) / 2.0);
+    let seconds = MAX_BUSY_PAUSE.as_secs();
+    Outcome::Retry {
+        after: claim_backoff(claim).min(longest),
+        reason: format!(
+            "{busy} is being modified or deleted by someone else; continues within {seconds} \
+             seconds after that ends"
+        ),
     }
 }
 
@@ -123,7 +144,6 @@ mod tests {
     fn conflicts_hand_the_work_back_for_about_a_second() {
         let errors = [
             Error::Conflict(vec![key("own")]),
-            Error::Busy(key("own")),
             Error::AlreadyExists(key("other")),
             Error::not_found(key("other")),
         ];
@@ -134,6 +154,23 @@ mod tests {
             };
             let range = Duration::from_millis(500)..Duration::from_millis(1_500);
             assert!(range.contains(&after), "{text}: {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_busy_entity_is_named_and_tried_again_after_at_most_15_seconds() {
+        for (attempts, longest) in [(1, 1), (4, 8), (60, 15)] {
+            let error = Error::Busy(key("other"));
+            let outcome = outcome_of(&claim(attempts), Ok(Err(error)));
+            let Some(Outcome::Retry { after, reason }) = outcome else {
+                panic!("{outcome:?} is not a retry");
+            };
+            assert!(
+                reason.starts_with("site other is being modified"),
+                "{reason}"
+            );
+            let longest = Duration::from_secs(longest);
+            assert!(after >= longest / 2 && after <= longest, "{after:?}");
         }
     }
 

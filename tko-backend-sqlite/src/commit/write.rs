@@ -128,7 +128,7 @@ impl SetWrite {
         self.body(before.as_ref(), after.as_ref(), step.body, stored);
         let old = before.as_ref().map(|record| &*record.entity);
         let new = after.as_ref().map(|record| &*record.entity);
-        if step.is_exclusive {
+        if step.replaces_row {
             let (old, new) = (
                 old.map(terms).unwrap_or_default(),
                 new.map(terms).unwrap_or_default(),

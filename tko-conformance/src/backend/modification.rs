@@ -3,13 +3,14 @@
 
 use super::fixture::{ALL, BackendFixture, NEARLY, TTL};
 use super::sample::{
-    PutBuilder, changes, condition, d, deployment, package, s, set, site, t, template,
+    PutBuilder, all, changes, condition, d, deployment, package, s, set, site, site_id, t, template,
 };
 use crate::verdict::refused;
 use std::time::Duration;
 use tko_core::ErrorKind::{Busy, ClaimExpired, NotFound};
 use tko_core::{
-    Change, ChangeSet, Error, Key, Modification, Outcome, Put, Require, Stage, Subject, Token, Want,
+    Change, ChangeSet, Error, Key, Kind, Modification, Outcome, Put, Require, Stage, Subject,
+    Token, Want,
 };
 
 async fn edit(fixture: &BackendFixture, key: &Key) -> Modification {
@@ -139,6 +140,49 @@ pub async fn a_modification_allows_conditions(fixture: BackendFixture) {
         .commit(under(&token, [site("s").with_label("k", "v")]))
         .await;
     assert_eq!(fixture.row(s("s")).await.conditions.len(), 1);
+}
+
+/// A modification allows puts that are marked as allowed beside it, such as placements. They take
+/// full effect, others stay excluded, and the modification can still end.
+pub async fn a_modification_allows_placements(fixture: BackendFixture) {
+    fixture
+        .put([site("s"), deployment("d"), deployment("other")])
+        .await;
+    let token = edit(&fixture, &d("d")).await.token;
+    let placed = |id: &str| deployment(id).placed("s").beside_modification(true);
+    fixture.enqueue(Stage::Schedule, [s("s")]).await;
+    let claim = fixture.claim_one(Stage::Schedule).await;
+    let step = set([placed("d"), placed("other")]).under(claim.token);
+    fixture.commit(step.settle(Outcome::Done)).await;
+    let on_site = fixture
+        .walk(&all(Kind::Deployment).concerning(site_id("s")), 0)
+        .await;
+    let keys: Vec<Key> = on_site.iter().map(|r| r.entity.key.clone()).collect();
+    assert_eq!(keys, [d("d"), d("other")], "the placements are indexed");
+    let revision = fixture.revision().await;
+    fixture.commit(set([placed("d")])).await;
+    assert_eq!(fixture.revision().await, revision, "it has no effect");
+    for blocked in [
+        set([placed("d").beside_modification(false)]),
+        set([placed("other"), deployment("d")]),
+        changes([Change::Delete(d("d"))]),
+    ] {
+        let result = fixture.try_commit(blocked).await;
+        refused(result, &[Busy], "a write by another client");
+    }
+    let result = fixture
+        .backend
+        .start_modification(&d("d"), TTL, Want::ROW)
+        .await;
+    refused(result, &[Busy], "the modification is still live");
+    let version = fixture.version(d("d")).await;
+    let ended = under(&token, [deployment("d").placed("s").with_label("k", "v")]);
+    fixture
+        .commit(ended.requirements([Require::At(d("d"), version)]))
+        .await;
+    let again = fixture.try_commit(under(&token, [])).await;
+    of_claim(&refused(again, &[NotFound], "a used token"), &d("d"));
+    edit(&fixture, &d("d")).await;
 }
 
 /// A commit under the token ends the modification: the token is used up, and the key is free.

@@ -1,11 +1,11 @@
 //! Committing steps of scheduling.
 
 use super::fixture::{DataFixture, TTL};
-use super::sample::{all, enqueue, running_on, s, site_id, with_head};
+use super::sample::{all, config, enqueue, running_on, s, site_id, with, with_head};
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
-use tko_core::ErrorKind::{BadArgument, ClaimExpired, Conflict};
+use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, Conflict};
 use tko_core::{
     Claim, Condition, DeploymentId, Event, Generation, Key, Kind, NewDeployment, Outcome,
     ScheduleStep, SiteId, Stage,
@@ -169,6 +169,32 @@ pub async fn a_large_step_is_committed_completely(fixture: DataFixture) {
         fixture.drain(Stage::Schedule).await.is_empty(),
         "the claim is settled"
     );
+}
+
+/// A deployment under a modification is placed like the others of its site, and the modification
+/// can still end.
+pub async fn a_deployment_under_modification_is_placed(fixture: DataFixture) {
+    fixture.site("s", []).await;
+    let edited = fixture.create(running_on("s")).await;
+    let other = fixture.create(running_on("s")).await;
+    let edit = fixture.data.start_modification(&edited, TTL).await;
+    let edit = edit.expect("it is free");
+    let claim = claimed(&fixture, "s").await;
+    let ids = [edited.clone(), other];
+    let there = ids.iter().map(|id| (id.clone(), Generation(1)));
+    done(&fixture, &claim, ScheduleStep::new().all_placed(there)).await;
+    let placed = Some((site_id("s"), Generation(1)));
+    for id in &ids {
+        assert_eq!(place_of(&fixture, id).await, placed, "{id}");
+    }
+    let busy = fixture.data.start_modification(&edited, TTL).await;
+    refused(busy, &[Busy], "the modification is still live");
+    let package = edit.record.package.expect("it is included");
+    let changed = with(&package, config("b"));
+    let ended = fixture.data.end_modification(&edit.token, changed).await;
+    ended.expect("it is live");
+    assert_eq!(fixture.row(&edited).await.generation, Generation(2));
+    assert_eq!(place_of(&fixture, &edited).await, placed);
 }
 
 /// A moving deployment must be removed from its old site before it is placed on the new one. Until

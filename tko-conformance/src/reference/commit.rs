@@ -26,8 +26,10 @@ impl ReferenceState {
         }
         refusals.extend(self.failed(set));
         for change in &set.changes {
-            let (Change::Put(Put { key, .. }) | Change::Delete(key)) = change else {
-                continue;
+            let key = match change {
+                Change::Put(put) if !put.beside_modification => &put.key,
+                Change::Delete(key) => key,
+                Change::Put(_) | Change::Conditions(..) => continue,
             };
             let held = self.open_edit(key, now);
             if held.is_some_and(|held| Some(&held.token) != set.under.as_ref()) {

@@ -78,6 +78,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("subscriptions are lost", "effects::subscriptions_are_selectable"),
     ("placements are lost", "schedule_step::a_step_records_placements"),
     ("placing always settles", "schedule_step::a_step_without_outcome_keeps_the_claim"),
+    ("a modification blocks placements", "schedule_step::a_deployment_under_modification_is_placed"),
     ("a large step is cut off", "schedule_step::a_large_step_is_committed_completely"),
     ("relations are not cleared", "random::operations_agree_with_the_model"),
 ];

@@ -86,6 +86,12 @@ impl Broken {
         if self.is("placements are lost") {
             step.placed.clear();
         }
+        if self.is("a modification blocks placements") {
+            for (id, _) in &step.placed {
+                let free = self.inner.start_modification(id, Duration::from_secs(1));
+                self.inner.cancel_modification(&free.await?.token).await?;
+            }
+        }
         if self.is("a large step is cut off") {
             step.placed.truncate(500);
         }

@@ -122,6 +122,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("modifications are not exclusive", "modification::a_second_modification_is_busy"),
     ("writers ignore modifications", "modification::a_modification_blocks_other_writers"),
     ("a modification blocks conditions", "modification::a_modification_allows_conditions"),
+    ("a modification blocks placements", "modification::a_modification_allows_placements"),
     ("a token works again", "modification::a_commit_ends_the_modification"),
     ("an empty commit keeps the modification", "modification::a_commit_without_changes_ends_the_modification"),
     ("a refused commit ends the modification", "modification::a_refused_commit_keeps_the_modification"),

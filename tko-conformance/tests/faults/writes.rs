@@ -97,6 +97,9 @@ impl Broken {
             {
                 Arc::make_mut(plugin).properties.clear();
             }
+            if self.is("a modification blocks placements") {
+                put.beside_modification = false;
+            }
             if self.is("metadata are trimmed") {
                 let trimmed = put.metadata.iter().map(|(key, value)| (key, value.trim()));
                 put.metadata = trimmed.collect();

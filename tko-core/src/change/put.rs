@@ -28,6 +28,12 @@ pub struct Put {
     pub facts: Facts,
     /// See [`Entity::deleting`].
     pub deleting: bool,
+    /// Whether the put is allowed while someone else modifies the entity.
+    ///
+    /// For changes that leave the package and its facts alone, such as a new placement. A
+    /// modification excludes other packages, not these. The put must require the version that was
+    /// read, because it replaces the whole row.
+    pub beside_modification: bool,
     /// Conditions to merge by kind into the current ones.
     pub conditions: Vec<Condition>,
     /// The new body; `None` keeps the current one, and gives a new entity an empty one.
@@ -47,6 +53,7 @@ impl Put {
             metadata: Metadata::default(),
             facts,
             deleting: false,
+            beside_modification: false,
             conditions: Vec::new(),
             body: None,
         }
@@ -61,6 +68,7 @@ impl Put {
             metadata: entity.metadata.clone(),
             facts: entity.facts.clone(),
             deleting: entity.deleting,
+            beside_modification: false,
             conditions: Vec::new(),
             body: None,
         }
@@ -77,6 +85,8 @@ impl Put {
         facts: into Facts;
         /// Sets whether the entity is being deleted.
         deleting: bool;
+        /// Sets whether the put is allowed while someone else modifies the entity.
+        beside_modification: bool;
         /// Sets the conditions to merge.
         conditions: Vec<Condition>;
         /// Sets the new body.

@@ -21,7 +21,8 @@ use crate::work::Token;
 ///
 /// 1. The token in `under` is not live.
 /// 2. A precondition failed, or an existing row would take an idempotency key of another.
-/// 3. A put or delete, even without effect, is excluded by a modification of someone else.
+/// 3. A put or delete, even without effect, is excluded by a modification of someone else. Puts
+///    that are [allowed beside it](crate::Put::beside_modification) are not.
 ///
 /// # Errors
 /// - `ClaimExpired`: `under` expired, or is a lease that is not live.
@@ -60,8 +61,8 @@ pub fn judge<S: Snapshot>(
 
 /// The first key in the order of changes that a modification of someone else excludes.
 ///
-/// Only puts and deletes count, so workers can report conditions while a person modifies a package.
-/// The modification that `own` proves excludes nothing.
+/// Conditions do not count, nor do puts that are allowed beside a modification. So workers can
+/// report conditions and placements while a person modifies a package. The modification that `own` proves excludes nothing.
 fn modified_by_other<'a, S: Snapshot>(
     snapshot: &S,
     staged: &'a Staged<S::Row>,

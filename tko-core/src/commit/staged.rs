@@ -40,8 +40,11 @@ pub struct Step<R> {
     pub after: Option<Entity>,
     /// The body to write. `None`: the row keeps the body of `before`, or is removed.
     pub body: Option<Package>,
-    /// Whether a modification held by someone else forbids it: true for puts and deletes, false if
-    /// only conditions change.
+    /// Whether more than the conditions may change: true for puts and deletes. Then the index
+    /// entries of the row may change, too.
+    pub replaces_row: bool,
+    /// Whether a modification held by someone else forbids it: true for deletes, and for puts
+    /// unless they are [allowed beside it](Put::beside_modification).
     pub is_exclusive: bool,
 }
 
@@ -67,7 +70,7 @@ pub struct Staged<R> {
     /// Creations that were left out because their idempotency key is taken, with its holder.
     pub existing: Vec<(Key, DeploymentId)>,
     /// Puts without effect, with their positions in the change set. A modification held by someone
-    /// else forbids even these.
+    /// else forbids even these. Puts that are allowed beside it are left out.
     pub unchanged: Vec<(usize, Key)>,
     /// Changes to the index of idempotency keys: the new holder of each; `None` removes the entry.
     pub holders: BTreeMap<Arc<str>, Option<DeploymentId>>,
@@ -113,6 +116,7 @@ impl<R: StoredRow + Clone> Staged<R> {
                         before: Some(before),
                         after: None,
                         body: None,
+                        replaces_row: true,
                         is_exclusive: true,
                     };
                     staged.push(key, step);
@@ -136,6 +140,7 @@ impl<R: StoredRow + Clone> Staged<R> {
                         before: Some(before),
                         after: Some(after),
                         body: None,
+                        replaces_row: false,
                         is_exclusive: false,
                     };
                     staged.push(key, step);
@@ -214,9 +219,12 @@ impl<R: StoredRow + Clone> Staged<R> {
             }
         };
         let key = put.key.clone();
+        let is_exclusive = !put.beside_modification;
         // Some backends reserve versions: take one only for a put that changes something.
         let Some(mut after) = put.apply(old, hash, Version::default(), now) else {
-            self.unchanged.push((index, key));
+            if is_exclusive {
+                self.unchanged.push((index, key));
+            }
             return;
         };
         after.version = version(index);
@@ -227,7 +235,8 @@ impl<R: StoredRow + Clone> Staged<R> {
             before,
             after: Some(after),
             body,
-            is_exclusive: true,
+            replaces_row: true,
+            is_exclusive,
         };
         self.push(key, step);
     }

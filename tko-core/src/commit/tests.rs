@@ -122,6 +122,7 @@ fn put(key: Key, facts: Facts) -> Put {
         metadata: Metadata::default(),
         facts,
         deleting: false,
+        beside_modification: false,
         conditions: Vec::new(),
         body: None,
     }
@@ -219,7 +220,7 @@ fn a_new_row_starts_at_generation_one_with_an_empty_body() {
     assert_eq!((step.version, after.version), (Version(1), Version(1)));
     assert_eq!(step.body, Some(Package::default()));
     assert_eq!(after.body, Package::default().hash());
-    assert!(step.before.is_none() && step.is_exclusive);
+    assert!(step.before.is_none() && step.replaces_row && step.is_exclusive);
 }
 
 #[test]
@@ -287,7 +288,7 @@ fn conditions_are_merged_and_keep_the_package() {
     let messages: Vec<&str> = after.conditions.iter().map(|c| &*c.message).collect();
     assert_eq!(messages, ["new", "stays"]);
     assert_eq!((after.version, after.updated), (Version(2), NOW));
-    assert!(!step.is_exclusive && step.body.is_none());
+    assert!(!step.replaces_row && !step.is_exclusive && step.body.is_none());
     let same = world.stage(vec![Change::Conditions(at, vec![condition("A", "old")])]);
     assert!(same.steps.is_empty());
 }
@@ -489,6 +490,30 @@ fn a_modification_of_someone_else_excludes_puts_and_deletes_but_not_conditions()
     };
     let (_, right) = world.try_stage(under).expect("it is the own modification");
     assert_eq!(right, Some(Right::Modification));
+}
+
+#[test]
+fn a_put_beside_a_modification_is_not_excluded_and_replaces_the_row() {
+    let mut world = World::of([template("a")]);
+    let at = key(Kind::Template, "a");
+    world
+        .modified
+        .insert(at.clone(), token(at.clone(), "other"));
+    let placed = Put {
+        metadata: Metadata::from_iter([("key", "value")]),
+        ..template("a")
+    };
+    let busy = world.try_stage(set([placed.clone()]));
+    assert!(matches!(&busy, Err(Error::Busy(key)) if *key == at));
+    let placed = placed.beside_modification(true);
+    let (staged, _) = world.try_stage(set([placed])).expect("it is not excluded");
+    let step = &staged.steps[0];
+    assert!(step.replaces_row && !step.is_exclusive);
+    let without_effect = template("a").beside_modification(true);
+    let (staged, _) = world
+        .try_stage(set([without_effect]))
+        .expect("it is not excluded");
+    assert!(staged.steps.is_empty() && staged.unchanged.is_empty());
 }
 
 #[test]

@@ -254,6 +254,7 @@ impl<B: Backend + ?Sized> Store<B> {
             given: new.metadata.clone(),
             facts: Facts::Deployment(Box::new(deployment)),
             deleting: false,
+            beside_modification: false,
             conditions: Vec::new(),
             body: Some(split.body),
         };

@@ -48,6 +48,7 @@ impl<B: Backend + ?Sized> Store<B> {
             metadata: metadata(&Metadata::default(), &new.package, &new.metadata)?,
             facts: Facts::Template,
             deleting: false,
+            beside_modification: false,
             conditions: Vec::new(),
             body: Some(new.package),
         };
@@ -127,6 +128,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 metadata: metadata(&Metadata::default(), &Package::default(), &new.metadata)?,
                 facts: facts.clone(),
                 deleting: false,
+                beside_modification: false,
                 conditions: Vec::new(),
                 body: None,
             };
@@ -178,6 +180,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 origin,
             },
             deleting: false,
+            beside_modification: false,
             conditions: Vec::new(),
             body: Some(package),
         };

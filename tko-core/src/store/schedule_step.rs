@@ -60,7 +60,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `ClaimExpired`: the claim was lost.
     /// - `Conflict`: a deployment that the step reports as placed is still placed on another site;
     ///   or rows kept changing for all attempts.
-    /// - `Busy`: a deployment whose placement changes is under a modification.
+    /// - As `delete_entity`, if the site is being deleted.
     pub(super) async fn placed_step(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let Key::Site(site) = &claim.key else {
             return Err(Error::bad(
@@ -118,6 +118,9 @@ impl<B: Backend + ?Sized> Store<B> {
     /// was read. Otherwise only its conditions are merged, which needs no precondition. Entities
     /// that no longer exist are left out. `settle` ends the claim; `None` keeps it.
     ///
+    /// A modification does not exclude a placement, which leaves the package alone. Otherwise one
+    /// person could stop the scheduling of a whole site.
+    ///
     /// # Errors
     /// - `Conflict`: a deployment is still placed on another site, or rows kept changing for all
     ///   attempts. In the second case, the error names all keys of the chunk.
@@ -160,6 +163,7 @@ impl<B: Backend + ?Sized> Store<B> {
                     let put = Put {
                         facts: Facts::Deployment(Box::new(deployment)),
                         conditions: report.conditions.clone(),
+                        beside_modification: true,
                         ..Put::of(entity)
                     };
                     draft.put(Some(entity), put);

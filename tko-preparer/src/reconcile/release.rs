@@ -1,6 +1,6 @@
 //! The ends of a preparation: the deployment is finished, or released until later.
 
-use super::session::{Ending, PrepareSession, StepResult, package_of};
+use super::session::{Ending, PrepareSession, StepResult, is_prepared, package_of};
 use super::subscriptions::changed;
 use crate::blocker::Blocker;
 use crate::conditions::{PREPARED, blocked, finished};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::annotation::{self, APPROVED, Approve};
 use tko_core::work::MAX_BACKOFF;
-use tko_core::{Condition, Error, Outcome, PrepareStep, Record, Result, deployment_resource};
-use tko_worker::{claim_backoff, claim_jitter};
+use tko_core::{Condition, Error, Key, Outcome, PrepareStep, Record, Result, deployment_resource};
+use tko_worker::{busy_outcome, claim_backoff, claim_jitter};
 
 /// Pause of a deployment whose preparers cannot run in this process, so that another may claim it.
 const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
@@ -57,6 +57,36 @@ impl PrepareSession<'_> {
         step.settle = Some(self.later(open, &condition));
         step.conditions = vec![condition];
         self.end(step).await
+    }
+
+    /// Reports that someone else's modification or deletion of `busy` blocks the deployment, and
+    /// releases it until later.
+    ///
+    /// A prepared deployment gets no condition, because following does not always write it again.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if nothing was reported: then the worker settles the claim with the same reason.
+    pub(super) async fn release_busy(&mut self, busy: Key) -> Result<Option<Outcome>> {
+        let Some(record) = self.read().await? else {
+            return Ok(Some(Outcome::Done));
+        };
+        if is_prepared(&record) {
+            return Err(Error::Busy(busy));
+        }
+        let generation = record.entity.generation;
+        let outcome = busy_outcome(self.claim, &busy);
+        // Only conditions: a modification permits no other change.
+        let mut step = self.step(generation);
+        if let Outcome::Retry { reason, .. } = &outcome {
+            let condition = Condition::new(PREPARED, false, "Waiting", reason, generation);
+            step.conditions = vec![condition];
+        }
+        step.settle = Some(outcome);
+        match self.end(step).await? {
+            Ending::Settled(outcome) => Ok(outcome),
+            Ending::Reread => Err(Error::Busy(busy)),
+        }
     }
 
     /// Commits a step that settles the claim.

@@ -1,13 +1,16 @@
 //! Leases and shutdown: work that is renewed, lost, finished or released.
 
-use crate::parts::{part, registry};
+use crate::parts::{gvk, marked, part, registry};
 use crate::world::{thing, world};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tko_core::{ClaimRequest, DataApi, Executor, Outcome, Resource, Stage, WorkerApi};
+use tko_core::{
+    Answer, ClaimRequest, DataApi, Executor, Outcome, PrepareCall, Preparer, Resource, Result,
+    Stage, WorkerApi,
+};
 use tko_preparer::{PREPARED, PrepareSettings};
 use tko_worker::{CancellationToken, WorkerSettings};
 
@@ -129,7 +132,7 @@ async fn a_modification_by_a_person_takes_precedence_over_the_preparer() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!w.is_prepared(&id).await);
     let work = &w.record(&id).await.work[0];
-    assert!(work.attempts <= 1 && work.error.is_none(), "{work:?}");
+    assert!(work.attempts <= 4, "{work:?}");
     let package = edit.record.package.expect("was read");
     let added = Resource::new(thing("Any", "added", &json!({}))).expect("valid");
     w.store
@@ -138,6 +141,50 @@ async fn a_modification_by_a_person_takes_precedence_over_the_preparer() {
         .expect("in time");
     assert!(w.until_prepared(&id).await < Duration::from_secs(2));
     assert!(w.resource(&id, "Any", "added").await.is_some());
+}
+
+/// Marks its resource, and counts its calls.
+struct Counts(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Preparer for Counts {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Answer::Done {
+            package: marked(&call),
+            effects: Vec::new(),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_modification_is_reported_and_causes_few_calls() {
+    let w = world();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::new(Counts(calls.clone()));
+    let registry = registry().with(gvk("Counts"), "counts", counts);
+    let id = w.deploy(vec![part("Counts", "c")]).await;
+    let hour = Duration::from_hours(1);
+    let edit = w.store.start_modification(&id, hour).await.expect("free");
+    let _running = w.start_with(registry, PrepareSettings::default());
+    tokio::time::sleep(hour / 2).await;
+    // At least 7.5 s apart, once the backoff is at its limit.
+    let count = calls.load(Ordering::Relaxed);
+    assert!((110..=250).contains(&count), "{count}");
+    let named = format!("deployment {id} is being modified");
+    let record = w.record(&id).await;
+    let reason = record.work[0].error.as_deref().expect("a reason");
+    assert!(reason.starts_with(&named), "{reason}");
+    let condition = w.condition(&id, PREPARED).await;
+    assert_eq!(
+        (condition.status, &*condition.reason),
+        (Some(false), "Waiting")
+    );
+    assert_eq!(condition.message, reason);
+    let cancelled = w.store.cancel_modification(&edit.token).await;
+    cancelled.expect("it is live");
+    let took = w.until_prepared(&id).await;
+    assert!(took <= Duration::from_secs(16), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,8 +24,13 @@ async fn a_deletion_waits_for_a_modification_of_a_referrer_without_spinning() {
     let running = tokio::spawn(controller.run(shutdown.clone()));
     seconds(59).await;
     let claims = f.faults.claims.load(Ordering::Relaxed);
-    assert!(claims < 250, "{claims} claims in a minute");
-    seconds(3).await;
+    assert!(claims < 100, "{claims} claims in a minute");
+    let want = Want::ROW.with_deleting().with_work();
+    let record = f.store.get(&key, want).await.expect("it is still there");
+    let reason = record.work[0].error.clone().expect("a reason");
+    let named = format!("deployment {id} is being modified");
+    assert!(reason.starts_with(&named), "{reason}");
+    seconds(17).await;
     let gone = f.store.get(&key, Want::ROW.with_deleting()).await;
     assert!(matches!(gone, Err(Error::NotFound(_))), "{gone:?}");
     let record = f

@@ -83,6 +83,7 @@ fn put(number: u8, look: &RandomEntity) -> Put {
         put = put.with_condition(say(said));
     }
     put.deleting = look.deleting;
+    put.beside_modification = look.beside_modification;
     let id = |number: Option<u8>, kind: Kind| {
         let key = self::key(number?);
         (key.kind() == kind).then(|| key.id().to_owned())

@@ -85,6 +85,7 @@ pub(super) struct RandomEntity {
     pub(super) once: Option<u8>,
     pub(super) prepared: bool,
     pub(super) deleting: bool,
+    pub(super) beside_modification: bool,
     pub(super) condition: Option<u8>,
 }
 
@@ -200,11 +201,15 @@ fn look() -> impl Strategy<Value = RandomEntity> {
         (option::weighted(0.5, 0..3_u8), 0..3_u8),
         (reference(), reference(), reference(), reference()),
         (option::weighted(0.2, 0..2_u8), any::<bool>()),
-        proptest::bool::weighted(0.15),
+        (
+            proptest::bool::weighted(0.15),
+            proptest::bool::weighted(0.3),
+        ),
         option::weighted(0.2, 0..4_u8),
     )
         .prop_map(
-            |((body, word), refers, (once, prepared), deleting, condition)| {
+            |((body, word), refers, (once, prepared), marks, condition)| {
+                let (deleting, beside_modification) = marks;
                 let (template, site, parent, placed) = refers;
                 RandomEntity {
                     body,
@@ -216,6 +221,7 @@ fn look() -> impl Strategy<Value = RandomEntity> {
                     once,
                     prepared,
                     deleting,
+                    beside_modification,
                     condition,
                 }
             },
