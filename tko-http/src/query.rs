@@ -166,9 +166,11 @@ impl ApiQuery {
         Ok(select)
     }
 
-    /// Takes the state of deployments.
-    pub(crate) fn state(&mut self) -> Result<Option<DeploymentState>> {
-        self.text("state")?.map(|text| text.parse()).transpose()
+    /// Takes the state of entities of a kind.
+    pub(crate) fn state(&mut self, kind: Kind) -> Result<Option<DeploymentState>> {
+        let text = self.text("state")?;
+        text.map(|text| DeploymentState::parse(kind, &text))
+            .transpose()
     }
 
     fn ids(&mut self, name: &'static str) -> Result<Vec<Pattern>> {

@@ -39,11 +39,7 @@ pub(super) async fn list(
     mut query: ApiQuery,
 ) -> HttpResult {
     let select = query.select(kind)?;
-    let state = if kind == Kind::Deployment {
-        query.state()?
-    } else {
-        None
-    };
+    let state = query.state(kind)?;
     let order = query.text("order")?;
     if let Some(order) = order.filter(|order| order != "id") {
         let message = format!("unknown order {order:?}; lists are in the order of their ids: id");
@@ -54,9 +50,8 @@ pub(super) async fn list(
     let mut list = List::new(select).want(want);
     if media::accepts(&headers, NDJSON) {
         query.end()?;
-        let matching = move |record: &tko_core::Record| {
-            state.is_none_or(|state| DeploymentState::of(&record.entity) == Some(state))
-        };
+        let matching =
+            move |record: &tko_core::Record| state.is_none_or(|state| state.holds(&record.entity));
         list.select.deleting = state == Some(DeploymentState::Deleting);
         let found = records(caller.api, list)
             .try_filter(move |record| std::future::ready(matching(record)))

@@ -106,6 +106,9 @@ fn state() -> Value {
         "scheduled", "approved", "waiting", "unprepared", "failing", "deleting",
     ]})
 }
+fn other_state() -> Value {
+    json!({"type": "string", "enum": ["failing", "deleting"]})
+}
 fn kind() -> Value {
     json!({"type": "string", "enum": ["template", "site", "deployment", "plugin"]})
 }
@@ -186,22 +189,21 @@ pub(super) fn filters(collection: &str) -> &'static [Parameter] {
     }
 }
 
+const BY_STATE: &str =
+    "Filter by state. States are not indexed: a page can be short and have a next one";
 const LIST: &[Parameter] = &[
     query("limit", "Maximum number of entities on the page", limit),
     query("cursor", "The `next` of the page before", text_schema),
     query("order", "The order: by id", order),
     query("allow-stale", "Allow a stale read from a replica", boolean),
+    query("state", BY_STATE, other_state),
 ];
 const LIST_DEPLOYMENTS: &[Parameter] = &[
     query("limit", "Maximum number of deployments on the page", limit),
     query("cursor", "The `next` of the page before", text_schema),
     query("order", "The order: by id", order),
     query("allow-stale", "Allow a stale read from a replica", boolean),
-    query(
-        "state",
-        "Filter by state. States are not indexed: a page can be short and have a next one",
-        state,
-    ),
+    query("state", BY_STATE, state),
 ];
 const LIST_TEXT: &str = "With `Accept: application/x-ndjson` all {plural} are streamed, one JSON \
                          value on each line, without pages.";
