@@ -271,8 +271,12 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
                 "Only changes after this revision, such as that of a list",
                 number,
             ),
-            query("id", "Filter by id", texts),
-            query("metadata", "Filter by metadata, KEY=PATTERN", texts),
+            query("id", "For all but plugins: filter by id", texts),
+            query(
+                "metadata",
+                "For all but plugins: filter by metadata, KEY=PATTERN",
+                texts,
+            ),
             query(
                 "template-id",
                 "For sites and deployments: filter by the template's id",
@@ -280,6 +284,24 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
             ),
             query("site-id", "For deployments: filter by the site's id", texts),
             query("parent", "For deployments: filter by parent", text_schema),
+            query(
+                "prepared",
+                "For deployments: filter by whether it is prepared",
+                boolean,
+            ),
+            query(
+                "approved",
+                "For deployments: filter by whether it is approved",
+                boolean,
+            ),
+            query("type", "For plugins: filter by type", plugin_type),
+            query("name", "For plugins: filter by name", texts),
+            query("executor", "For plugins: filter by executor", text_schema),
+            query(
+                "trigger",
+                "For plugins: filter by trigger: GROUP,VERSION,KIND",
+                text_schema,
+            ),
             header(
                 "Last-Event-ID",
                 "Resume after this revision; overrides `after`",
