@@ -126,7 +126,7 @@ const DRY_RUN: Parameter = query(
 const ALL: Parameter = query("all", "Required for all, without a filter", boolean);
 const METADATA_VALUES: Parameter =
     query("metadata", "Metadata, KEY=VALUE; repeat for several", texts);
-const IF_MATCH: Parameter = header("If-Match", "Require this version: an entity tag, or *");
+const IF_MATCH: Parameter = header("If-Match", "Require one of these entity tags, or *");
 const IF_NONE_MATCH: Parameter = header("If-None-Match", "*: require that it does not exist");
 const IF_CHANGED: Parameter = header(
     "If-None-Match",
