@@ -2,6 +2,7 @@
 
 use crate::services::time;
 use clap::Args;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,16 @@ use tokio::net::TcpStream;
 
 /// The longest wait for each IP version when looking for the service on loopback.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The context of an error that does not come from the data service, such as that of a download.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotTheService(pub(crate) &'static str);
+
+impl fmt::Display for NotTheService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
 
 /// How to reach the data service; without an address: on loopback
 #[allow(clippy::struct_field_names)] // The fields are the flags.
@@ -80,10 +91,12 @@ impl ConnectArgs {
         Ok(Client::new(settings)?)
     }
 
-    /// Adds the address to an error of a server that cannot be reached.
+    /// Adds the address to an error of a data service that cannot be reached, but not to an error
+    /// that is [marked](NotTheService) as another one.
     pub(crate) async fn explain<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         let is_away = |error: &anyhow::Error| {
             let cause = error.downcast_ref::<tko_core::Error>();
+            let cause = cause.filter(|_| error.downcast_ref::<NotTheService>().is_none());
             cause.is_some_and(|cause| cause.kind() == tko_core::ErrorKind::Unavailable)
         };
         match result {

@@ -10,12 +10,13 @@ pub(crate) mod template;
 mod wait;
 
 use crate::console::{Console, to_stderr};
-use crate::filter::{StateFilter, WindowArgs};
+use crate::filter::WindowArgs;
 use crate::output::{self, ListWriter, OutputFormat};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
 use tko_core::select::MAX_PAGE;
+use tko_core::view::DeploymentState;
 use tko_core::{Bulk, DataApi, Key, Kind, List, Metadata, Record, Revision, Select, Want, view};
 
 /// Maximum number of deployment ids that are shown with a template or site; `deployment list` shows
@@ -41,7 +42,7 @@ impl MetadataArgs {
 
 /// The number of rows in a page: few calls reach a window that is far from the start, whatever its
 /// size.
-fn page_size(window: &WindowArgs, state: Option<StateFilter>) -> usize {
+fn page_size(window: &WindowArgs, state: Option<DeploymentState>) -> usize {
     let skip = usize::try_from(window.offset).unwrap_or(usize::MAX);
     match state {
         Some(_) => MAX_PAGE,
@@ -54,7 +55,7 @@ async fn list(
     data: &dyn DataApi,
     select: Select,
     window: &WindowArgs,
-    state: Option<StateFilter>,
+    state: Option<DeploymentState>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let mut skip = window.offset;
@@ -75,7 +76,7 @@ async fn list(
         let mut page = data.list(&list).await?;
         note(&mut shown_as_of, page.revision);
         if let Some(state) = state {
-            page.items.retain(|record| state.matches(&record.entity));
+            page.items.retain(|record| state.holds(&record.entity));
         }
         let skipped = usize::try_from(skip).map_or(page.items.len(), |n| n.min(page.items.len()));
         skip -= skipped as u64;

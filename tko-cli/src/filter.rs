@@ -4,8 +4,8 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use tko_core::select::MetadataPatterns;
-use tko_core::view::{DeploymentState, fault};
-use tko_core::{DeploymentId, Entity, Gvk, Kind, Pattern, PluginType, Result, Select};
+use tko_core::view::DeploymentState;
+use tko_core::{DeploymentId, Gvk, Kind, Pattern, PluginType, Result, Select};
 
 /// The flags that choose a part of a listing.
 #[derive(Debug, Args)]
@@ -62,46 +62,18 @@ fn deployment_state() -> impl TypedValueParser<Value = DeploymentState> {
         .try_map(|word| word.parse::<DeploymentState>())
 }
 
-/// The state that a listing is restricted to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum StateFilter {
-    Deployment(DeploymentState),
-    Failing,
-    Deleting,
-}
-
 impl ListArgs {
-    pub(crate) fn state(&self) -> Option<StateFilter> {
+    pub(crate) fn state(&self) -> Option<DeploymentState> {
         self.state.map(|state| match state {
-            EntityState::Failing => StateFilter::Failing,
-            EntityState::Deleting => StateFilter::Deleting,
+            EntityState::Failing => DeploymentState::Failing,
+            EntityState::Deleting => DeploymentState::Deleting,
         })
     }
 }
 
 impl DeploymentListArgs {
-    pub(crate) fn state(&self) -> Option<StateFilter> {
-        self.state.map(StateFilter::Deployment)
-    }
-}
-
-impl StateFilter {
-    /// Restricts a selection so that it still has all entities in this state, and fewer others.
-    pub(crate) fn narrow(self, select: &mut Select) {
-        match self {
-            Self::Deployment(state) => state.narrow(select),
-            Self::Deleting => select.deleting = true,
-            Self::Failing => {}
-        }
-    }
-
-    /// Whether an entity is in this state.
-    pub(crate) fn matches(self, entity: &Entity) -> bool {
-        match self {
-            Self::Deployment(state) => DeploymentState::of(entity) == Some(state),
-            Self::Deleting => entity.deleting,
-            Self::Failing => !entity.deleting && fault(entity).is_some(),
-        }
+    pub(crate) fn state(&self) -> Option<DeploymentState> {
+        self.state
     }
 }
 

@@ -1,10 +1,11 @@
 //! The flags that name a package, and reading that package.
 
+use crate::connect::NotTheService;
 use crate::console::Console;
 use clap::Args;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tko_core::{Package, Result};
+use tko_core::{ErrorKind, Package, Result};
 use tko_source::{Source, SourceCredentials, SourceReader};
 
 /// The name of standard input in errors.
@@ -25,17 +26,27 @@ pub(crate) struct SourceArgs {
 
 impl SourceArgs {
     /// Reads the package; an empty one if neither flag is given.
-    pub(crate) async fn package(&self, console: &Console<'_>) -> Result<Package> {
+    pub(crate) async fn package(&self, console: &Console<'_>) -> anyhow::Result<Package> {
         match (&self.url, self.stdin) {
             (Some(url), _) => package(url, console).await,
-            (None, true) => package_from_stdin(),
+            (None, true) => Ok(package_from_stdin()?),
             (None, false) => Ok(Package::default()),
         }
     }
 }
 
 /// Reads a package, and shows progress if it takes long.
-pub(crate) async fn package(url: &str, console: &Console<'_>) -> Result<Package> {
+pub(crate) async fn package(url: &str, console: &Console<'_>) -> anyhow::Result<Package> {
+    let package = package_with_progress(url, console).await;
+    package.map_err(|error| match error.kind() {
+        ErrorKind::Unavailable => {
+            anyhow::Error::from(error).context(NotTheService("cannot read the package"))
+        }
+        _ => error.into(),
+    })
+}
+
+async fn package_with_progress(url: &str, console: &Console<'_>) -> Result<Package> {
     let source: Source = url.parse()?;
     let read = Arc::new(AtomicU64::new(0));
     let counter = read.clone();

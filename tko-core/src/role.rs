@@ -20,6 +20,7 @@
 mod permissions;
 
 use permissions::READERS;
+pub(crate) use permissions::words;
 pub use permissions::{PERMISSIONS, Permission, permission};
 
 use crate::api::{ApiCall, Guard};
@@ -175,6 +176,8 @@ fn refusal(caller: Option<&Caller>, call: ApiCall<'_>, roles: &[CallerRole]) -> 
 #[cfg(test)]
 mod tests {
     use super::CallerRole::{Author, Viewer, Worker};
+    use super::{PERMISSIONS, RoleGuard, words};
+    use crate::api::{ApiCall, Guard, NewDeployment};
     use crate::caller::Caller;
     use crate::entity::{Entity, Facts};
     use crate::id::{Key, SiteId};
@@ -187,6 +190,31 @@ mod tests {
             origin: None,
         };
         Entity::new(Key::Site(SiteId::new(id).expect("an id")), facts)
+    }
+
+    #[test]
+    fn refusals_are_in_words_for_people() {
+        let key = Key::Site(SiteId::new("us/b").expect("an id"));
+        let new = NewDeployment::new();
+        let caller = Caller::new("a").expect("a name");
+        for (call, expected) in [
+            (
+                ApiCall::History(&key),
+                "may not read the history of site us/b:",
+            ),
+            (ApiCall::Delete(&key), "may not delete site us/b:"),
+            (
+                ApiCall::CreateDeployment(&new),
+                "may not create a deployment:",
+            ),
+        ] {
+            let refused = RoleGuard::new().check(Some(&caller), call);
+            let text = refused.expect_err("no role").to_string();
+            assert!(text.contains(expected), "{text}");
+        }
+        for row in PERMISSIONS {
+            assert!(!words(row.call).contains('_'), "{}", row.call);
+        }
     }
 
     #[test]

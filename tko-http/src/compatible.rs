@@ -3,13 +3,14 @@
 use crate::context::{ApiCaller, SharedContext};
 use crate::listing::{Framing, records, streamed};
 use crate::media;
-use crate::problem::HttpResult;
+use crate::problem::{HttpResult, ProblemResponse};
 use crate::query::ApiQuery;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::StreamExt;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tko_core::{
@@ -43,10 +44,12 @@ async fn about(
     .into_response())
 }
 
-fn kind(text: &str) -> Result<Kind> {
+/// The kind that a path names; other paths do not exist.
+fn kind(text: &str) -> HttpResult<Kind> {
     text.parse().map_err(|_| {
-        Error::bad(
-            "path",
+        ProblemResponse::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
             format!("unknown kind {text:?}; expected template, site, deployment or plugin"),
         )
     })

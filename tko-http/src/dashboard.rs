@@ -60,9 +60,15 @@ pub(crate) fn routes() -> Router<SharedContext> {
         .route("/deployments/{id}/compare", get(history::compare))
         .route("/deployments/{id}/topology", get(topology::page))
         .route("/deployments/{id}/approve", post(confirm::approve_one))
-        .route("/deployments/{id}/edit", post(edit::start))
+        .route(
+            "/deployments/{id}/edit",
+            get(edit::to_deployment).post(edit::start),
+        )
         .route("/deployments/{id}/check", post(edit::check))
-        .route("/deployments/{id}/save", post(edit::save))
+        .route(
+            "/deployments/{id}/save",
+            get(edit::to_deployment).post(edit::save),
+        )
         .route("/deployments/{id}/retry", post(retry::retry))
         .route("/sites/{id}/retry", post(retry::retry))
         .route("/templates/{id}", get(entity::page))

@@ -140,14 +140,45 @@ pub(crate) fn package_response(package: &Package, format: Format) -> Response {
     response
 }
 
+/// The response for a package that the client has already.
+pub(crate) fn unchanged_package() -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    response
+}
+
 /// The entity tag of a version.
 pub(crate) fn etag(version: Version) -> String {
     format!("\"{version}\"")
 }
 
+/// What the entity tags of packages in JSON and CBOR end with.
+const SUFFIXES: [(Format, &str); 2] = [(Format::Json, "-json"), (Format::Cbor, "-cbor")];
+
+/// The entity tag of a package. It differs by format, because the bytes do.
+pub(crate) fn package_etag(version: Version, format: Format) -> String {
+    let suffix = SUFFIXES.iter().find(|(one, _)| *one == format);
+    let suffix = suffix.map_or("", |(_, suffix)| *suffix);
+    format!("\"{version}{suffix}\"")
+}
+
+/// The version that an entity tag without its quotes stands for; `None` if no entity has the tag.
+fn version_of(opaque: &str) -> Option<Version> {
+    let mut suffixes = SUFFIXES.iter();
+    let number = suffixes.find_map(|(_, suffix)| opaque.strip_suffix(*suffix));
+    let number = number.unwrap_or(opaque).parse::<u64>();
+    number.ok().map(Version)
+}
+
 /// Adds the entity tag of a version to a response.
-pub(crate) fn with_etag(mut response: Response, version: Version) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&etag(version)) {
+pub(crate) fn with_etag(response: Response, version: Version) -> Response {
+    with_tag(response, &etag(version))
+}
+
+/// Adds an entity tag to a response.
+pub(crate) fn with_tag(mut response: Response, tag: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(ETAG, value);
     }
     response
@@ -158,6 +189,9 @@ pub(crate) fn with_etag(mut response: Response, version: Version) -> Response {
 pub(crate) enum Precondition {
     /// `If-Match: "VERSION"`.
     At(Version),
+    /// `If-Match` with a list, or with a tag that no version has: one of these versions. If there
+    /// are none, the precondition fails.
+    OneOf(Vec<Version>),
     /// `If-Match: *`.
     Exists,
     /// `If-None-Match: *`.
@@ -166,31 +200,58 @@ pub(crate) enum Precondition {
 
 /// Reads the precondition of a write.
 pub(crate) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, ProblemResponse> {
-    let malformed = || {
-        ProblemResponse::bad("expected If-Match with one entity tag or *, or If-None-Match with *")
+    let malformed =
+        || ProblemResponse::bad("expected If-Match with entity tags or *, or If-None-Match with *");
+    let read = |name| -> Result<Option<String>, ProblemResponse> {
+        let values = headers.get_all(name).iter();
+        let values = values.map(|value| value.to_str().map_err(|_| malformed()));
+        let values = values.collect::<Result<Vec<&str>, _>>()?;
+        // Repeated headers are one list.
+        Ok((!values.is_empty()).then(|| values.join(",")))
     };
-    let read = |name| -> Result<Option<&str>, ProblemResponse> {
-        let mut values = headers.get_all(name).iter();
-        let first = values
-            .next()
-            .map(|value| value.to_str().map_err(|_| malformed()));
-        if values.next().is_some() {
-            return Err(malformed());
-        }
-        first.transpose()
-    };
-    match (read(IF_MATCH)?, read(IF_NONE_MATCH)?) {
+    let (matching, differing) = (read(IF_MATCH)?, read(IF_NONE_MATCH)?);
+    match (matching.as_deref(), differing.as_deref()) {
         (None, None) => Ok(None),
         (Some("*"), None) => Ok(Some(Precondition::Exists)),
         (None, Some("*")) => Ok(Some(Precondition::Absent)),
-        (Some(tag), None) => {
-            let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            let version = version.and_then(|version| version.parse().ok());
-            Ok(Some(Precondition::At(Version(
-                version.ok_or_else(malformed)?,
-            ))))
-        }
+        (Some(tags), None) => required(tags).map(Some).ok_or_else(malformed),
         _ => Err(malformed()),
+    }
+}
+
+/// The precondition of the entity tags in `If-Match`; `None` if they are malformed.
+fn required(tags: &str) -> Option<Precondition> {
+    let tags = entity_tags(tags)?;
+    let count = tags.len();
+    // `If-Match` compares strongly, so a weak tag matches nothing.
+    let strong = tags.into_iter().filter(|(_, is_weak)| !is_weak);
+    let versions: Vec<Version> = strong
+        .filter_map(|(opaque, _)| version_of(opaque))
+        .collect();
+    let only = versions.first().copied().filter(|_| count == 1);
+    Some(match only {
+        Some(version) => Precondition::At(version),
+        None => Precondition::OneOf(versions),
+    })
+}
+
+/// Reads a list of entity tags, such as `"1", W/"2"`: each without its quotes, and whether it is
+/// weak. `None` if it is malformed or empty.
+fn entity_tags(mut text: &str) -> Option<Vec<(&str, bool)>> {
+    let mut tags = Vec::new();
+    loop {
+        text = text.trim_start_matches([' ', '\t', ',']);
+        if text.is_empty() {
+            return (!tags.is_empty()).then_some(tags);
+        }
+        let weak = text.strip_prefix("W/");
+        let quoted = weak.unwrap_or(text).strip_prefix('"')?;
+        let (opaque, rest) = quoted.split_once('"')?;
+        tags.push((opaque, weak.is_some()));
+        text = rest.trim_start_matches([' ', '\t']);
+        if !text.is_empty() && !text.starts_with(',') {
+            return None;
+        }
     }
 }
 
@@ -206,7 +267,11 @@ pub(crate) fn without_precondition(headers: &HeaderMap, verb: &str) -> Result<()
 
 /// Whether the client has this version already, by `If-None-Match`.
 pub(crate) fn is_unchanged(headers: &HeaderMap, version: Version) -> bool {
-    let current = etag(version);
+    has_tag(headers, &etag(version))
+}
+
+/// Whether the client has the response with this entity tag already, by `If-None-Match`.
+pub(crate) fn has_tag(headers: &HeaderMap, current: &str) -> bool {
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -218,7 +283,7 @@ pub(crate) fn is_unchanged(headers: &HeaderMap, version: Version) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Precondition, is_unchanged, precondition, preferred};
+    use super::{Precondition, is_unchanged, package_etag, precondition, preferred};
     use http::{HeaderMap, HeaderName, HeaderValue};
     use tko_core::{Format, Version};
 
@@ -254,8 +319,36 @@ mod tests {
         );
         assert_eq!(read("if-match", "*"), Some(Some(Precondition::Exists)));
         assert_eq!(read("if-none-match", "*"), Some(Some(Precondition::Absent)));
-        for malformed in ["7", "\"x\"", "\"1\", \"2\"", "\""] {
+        for malformed in ["7", "", ",", "\"", "\"1\" \"2\"", "\"1\", *", "w/\"1\""] {
             assert_eq!(read("if-match", malformed), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_entity_tags_requires_one_of_them() {
+        let read = |value| precondition(&headers("if-match", value)).ok().flatten();
+        let one_of = |versions: &[u64]| {
+            let versions = versions.iter().copied().map(Version);
+            Some(Precondition::OneOf(versions.collect()))
+        };
+        assert_eq!(read("\"1\", \"2\""), one_of(&[1, 2]));
+        assert_eq!(read(",\"1\" ,W/\"2\",\"x,y\""), one_of(&[1]));
+        // Neither a weak tag nor one of another server matches a version.
+        assert_eq!(read("W/\"1\""), one_of(&[]));
+        assert_eq!(read("\"x\""), one_of(&[]));
+        let mut twice = headers("if-match", "\"1\"");
+        twice.append("if-match", HeaderValue::from_static("\"2\""));
+        assert_eq!(precondition(&twice).ok().flatten(), one_of(&[1, 2]));
+    }
+
+    #[test]
+    fn packages_have_a_tag_for_each_format() {
+        let tags = [Format::Yaml, Format::Json, Format::Cbor]
+            .map(|format| package_etag(Version(7), format));
+        assert_eq!(tags, ["\"7\"", "\"7-json\"", "\"7-cbor\""]);
+        for tag in tags {
+            let read = precondition(&headers("if-match", &tag)).ok().flatten();
+            assert_eq!(read, Some(Precondition::At(Version(7))), "{tag}");
         }
     }
 

@@ -219,6 +219,23 @@ fn meaning(status: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::document;
+    use super::operations::filters;
+
+    #[test]
+    fn a_watch_has_the_filters_of_all_lists_that_it_does_not_refuse() {
+        let document = document();
+        let watch = &document["paths"]["/api/v1/watch"]["get"]["parameters"];
+        let has = |name: &str| {
+            let mut parameters = watch.as_array().expect("parameters").iter();
+            parameters.any(|parameter| parameter["name"] == name)
+        };
+        for collection in ["templates", "sites", "deployments", "plugins"] {
+            for filter in filters(collection) {
+                let is_refused = matches!(filter.name, "template-metadata" | "site-metadata");
+                assert_eq!(has(filter.name), !is_refused, "{}", filter.name);
+            }
+        }
+    }
 
     #[test]
     fn the_answer_to_a_head_that_is_too_large_has_no_body() {

@@ -111,7 +111,30 @@ impl ApiQuery {
 
     /// Takes `true` or `false`.
     pub(crate) fn boolean(&mut self, name: &'static str) -> Result<Option<bool>> {
-        self.parsed(name, "true or false")
+        match self.text(name)?.as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => {
+                let message = format!("expected true or false, got {other:?}");
+                Err(Error::bad(name, message))
+            }
+        }
+    }
+
+    /// Takes a word of a type whose error says which words are expected.
+    pub(crate) fn word<T: FromStr<Err = Error>>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        text.parse::<T>().map(Some).map_err(|error| match error {
+            // The name of the parameter replaces that of the type.
+            Error::BadArgument { message, .. } => Error::bad(name, message),
+            other => other,
+        })
     }
 
     /// Takes metadata, each `KEY=VALUE`.
@@ -156,8 +179,7 @@ impl ApiQuery {
                 select.approved = self.boolean("approved")?;
             }
             Kind::Plugin => {
-                select.plugin_type =
-                    self.parsed("type", "validate, prepare, schedule, catalog or inventory")?;
+                select.plugin_type = self.word("type")?;
                 select.ids = self.ids("name")?;
                 select.executor = self.text("executor")?;
                 select.trigger = self.text("trigger")?.map(|text| gvk(&text)).transpose()?;
@@ -166,9 +188,11 @@ impl ApiQuery {
         Ok(select)
     }
 
-    /// Takes the state of deployments.
-    pub(crate) fn state(&mut self) -> Result<Option<DeploymentState>> {
-        self.text("state")?.map(|text| text.parse()).transpose()
+    /// Takes the state of entities of a kind.
+    pub(crate) fn state(&mut self, kind: Kind) -> Result<Option<DeploymentState>> {
+        let text = self.text("state")?;
+        text.map(|text| DeploymentState::parse(kind, &text))
+            .transpose()
     }
 
     fn ids(&mut self, name: &'static str) -> Result<Vec<Pattern>> {
@@ -320,6 +344,21 @@ mod tests {
             "{}",
             refused.detail()
         );
+    }
+
+    #[test]
+    fn errors_say_once_what_is_expected() {
+        let refused = query(&[("kind", "foo")]).word::<Kind>("kind");
+        assert_eq!(
+            refused.expect_err("unknown").to_string(),
+            "kind: unknown kind \"foo\"; expected template, site, deployment or plugin"
+        );
+        for (kind, name) in [(Kind::Plugin, "type"), (Kind::Deployment, "prepared")] {
+            let refused = query(&[(name, "foo")]).select(kind);
+            let text = refused.expect_err("unknown").to_string();
+            assert_eq!(text.matches("expected").count(), 1, "{text}");
+            assert_eq!(text.matches("foo").count(), 1, "{text}");
+        }
     }
 
     #[test]

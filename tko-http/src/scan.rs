@@ -1,4 +1,4 @@
-//! Pages of deployments by their state or reason, which backends cannot select.
+//! Pages of entities by their state or reason, which backends cannot select.
 //!
 //! The deployments that fail, are being deleted or are blocked are in the
 //! [`AttentionIndex`](crate::summary::AttentionIndex); others are found by examining a bounded
@@ -27,7 +27,7 @@ const MAX_UNREAD: usize = 500;
 /// The longest wait for the index to have the latest changes.
 const CATCH_UP: Duration = Duration::from_millis(300);
 
-/// Reads a page of the deployments that a filter selects.
+/// Reads a page of the entities that a filter selects.
 ///
 /// A page of a rare state that is not in the index can be short, or even empty, and have a next
 /// one.
@@ -47,8 +47,9 @@ pub(crate) async fn page(
         reason: filter.reason.as_deref(),
         select: &list.select,
     };
+    let is_indexed = list.select.kind == Kind::Deployment && indexed.is_indexed();
     // The index has deployments that a restricted caller must not see.
-    if !indexed.is_indexed() || !caller.reads_all() {
+    if !is_indexed || !caller.reads_all() {
         return scanned(api, list, filter).await;
     }
     let Some(revision) = caught_up(context, api).await? else {
@@ -207,5 +208,5 @@ async fn scanned(api: &dyn DataApi, mut list: List, filter: &FilterLine) -> Resu
             break;
         }
     }
-    found.ok_or_else(|| Error::internal("list deployments", "no page was read"))
+    found.ok_or_else(|| Error::internal("list entities", "no page was read"))
 }

@@ -190,6 +190,12 @@ impl<'a> Analysis<'a> {
     /// The message for a name that nothing has.
     fn unknown(&self, kind: TypeKind, document: usize, name: &str) -> String {
         let plain = name.rsplit(':').next().unwrap_or(name);
+        if plain != name && !self.lookup(kind, document, plain).is_empty() {
+            let noun = kind.noun();
+            return format!(
+                "unknown {noun} \"{name}\": it is known here without a prefix; write \"{plain}\""
+            );
+        }
         let elsewhere = self.documents.iter().enumerate().any(|(number, file)| {
             number != document && file.types.get(&kind).is_some_and(|t| t.contains_key(plain))
         });

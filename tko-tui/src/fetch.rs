@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tko_core::api::approve_one;
 use tko_core::change::{ChangeRecord, FeedPosition};
 use tko_core::select::MAX_PAGE;
-use tko_core::view::FilterLine;
-use tko_core::view::{fault, obstacle};
+use tko_core::view::{DeploymentState, FilterLine, obstacle};
 use tko_core::{
-    Count, Cursor, DataApi, Error, Event, Key, Kind, List, Page, Record, Result, Select, Want,
+    Count, Cursor, DataApi, Entity, Error, Event, Key, Kind, List, Page, Record, Result, Select,
+    Want,
 };
 use tokio::sync::mpsc;
 
@@ -24,6 +24,12 @@ const HISTORY: usize = 100;
 
 /// Maximum number of reasons of the overview.
 const MAX_REASONS: usize = 10;
+
+/// Maximum number of pages of unprepared deployments that the overview reads for reasons.
+const MAX_UNPREPARED_PAGES: usize = 1;
+
+/// As [`MAX_UNPREPARED_PAGES`], of prepared deployments, most of which usually have no reason.
+const MAX_PREPARED_PAGES: usize = 4;
 
 /// A change that a person asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +99,11 @@ pub(crate) enum FetchRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct OverviewFacts {
     pub(crate) counts: [Count; 7],
-    /// The reasons why deployments are not prepared, the most frequent first: number, whether a
-    /// person has to act, message.
+    /// The reasons why deployments do not get on, the most frequent first: number, whether a person
+    /// has to act, message.
     pub(crate) reasons: Vec<(u64, bool, String)>,
+    /// The number of failing deployments among those that were read.
+    pub(crate) failing: u64,
     /// The deployments whose reasons were read, and whether there are more.
     pub(crate) read: (usize, bool),
 }
@@ -268,33 +276,78 @@ async fn overview(api: &dyn DataApi) -> Result<OverviewFacts> {
             .count(&select, COUNT_BOUND, Want::ROW.with_stale())
             .await?;
     }
-    let unprepared = Select::all(Kind::Deployment).prepared(false);
-    let page = api
-        .list(&List::new(unprepared).want(Want::ROW.with_stale()))
-        .await?;
-    let mut reasons = HashMap::<String, (u64, bool)>::new();
-    for record in &page.items {
-        if let Some(condition) = obstacle(&record.entity) {
-            let counted = reasons.entry(condition.message.clone()).or_default();
-            counted.0 += 1;
-            counted.1 |= fault(&record.entity).is_some();
-        }
-    }
-    let mut reasons: Vec<_> = reasons
-        .into_iter()
-        .map(|(message, (count, is_fault))| (count, is_fault, message))
-        .collect();
-    reasons.sort_by(|one, other| {
-        (other.1, other.0)
-            .cmp(&(one.1, one.0))
-            .then_with(|| one.2.cmp(&other.2))
-    });
-    reasons.truncate(MAX_REASONS);
+    let mut obstacles = Obstacles::default();
+    obstacles.read(api, false, MAX_UNPREPARED_PAGES).await?;
+    obstacles.read(api, true, MAX_PREPARED_PAGES).await?;
     Ok(OverviewFacts {
         counts,
-        reasons,
-        read: (page.items.len(), page.next.is_some()),
+        failing: obstacles.failing,
+        read: (obstacles.read, obstacles.has_more),
+        reasons: obstacles.into_reasons(),
     })
+}
+
+/// Why deployments do not get on, of those that were read.
+#[derive(Default)]
+struct Obstacles {
+    /// For each message: how many deployments have it, and whether a person has to act.
+    reasons: HashMap<String, (u64, bool)>,
+    failing: u64,
+    read: usize,
+    has_more: bool,
+}
+
+impl Obstacles {
+    /// Reads at most so many pages of the deployments that are prepared, or of those that are not.
+    async fn read(&mut self, api: &dyn DataApi, prepared: bool, pages: usize) -> Result<()> {
+        let select = Select::all(Kind::Deployment).prepared(prepared);
+        let mut list = List::new(select).want(Want::ROW.with_stale());
+        for _ in 0..pages {
+            let page = api.list(&list).await?;
+            self.read += page.items.len();
+            for record in &page.items {
+                self.add(&record.entity);
+            }
+            list.after = page.next;
+            if list.after.is_none() {
+                return Ok(());
+            }
+        }
+        self.has_more = true;
+        Ok(())
+    }
+
+    fn add(&mut self, entity: &Entity) {
+        let state = DeploymentState::of(entity);
+        let is_failing = state == Some(DeploymentState::Failing);
+        self.failing += u64::from(is_failing);
+        // Others are on their sites, or wait for a person's approval and are counted as such.
+        let is_stuck = is_failing
+            || matches!(
+                state,
+                Some(DeploymentState::Unprepared | DeploymentState::Approved)
+            );
+        if let Some(condition) = obstacle(entity).filter(|_| is_stuck) {
+            let counted = self.reasons.entry(condition.message.clone()).or_default();
+            counted.0 += 1;
+            counted.1 |= is_failing;
+        }
+    }
+
+    /// The most frequent reasons; first those for which a person has to act.
+    fn into_reasons(self) -> Vec<(u64, bool, String)> {
+        let reasons = self.reasons.into_iter();
+        let mut reasons: Vec<_> = reasons
+            .map(|(message, (count, is_fault))| (count, is_fault, message))
+            .collect();
+        reasons.sort_by(|one, other| {
+            (other.1, other.0)
+                .cmp(&(one.1, one.0))
+                .then_with(|| one.2.cmp(&other.2))
+        });
+        reasons.truncate(MAX_REASONS);
+        reasons
+    }
 }
 
 async fn about(api: &dyn DataApi) -> Result<(String, FeedPosition)> {

@@ -121,12 +121,7 @@ impl Validation {
             ..
         } in parts
         {
-            let validator = part.map_err(|reason| {
-                Error::unavailable(
-                    format!("validate {target}: validator {name} cannot be used"),
-                    reason.as_ref(),
-                )
-            })?;
+            let validator = part.map_err(|reason| unusable(target, &name, &reason))?;
             let limit = self.limit(&*validator);
             let call = validator.validate(package, target, complete);
             violations.extend(self.within_time(&name, target, limit, call).await?);
@@ -167,10 +162,22 @@ impl Validation {
     }
 }
 
+/// The rule that makes a validator without an answer an error.
+const MORAL: &str = "a package is stored only after every validator has answered";
+
+/// The error of a validator that could not be made. It contains the reason, because a retry does
+/// not help before someone changes the plugin.
+fn unusable(target: &Identifier, name: &str, reason: &str) -> Error {
+    let action = format!(
+        "validate {target}: validator {name} cannot be used until it is corrected or deleted: \
+         {reason}"
+    );
+    Error::unavailable(action, MORAL)
+}
+
 /// Copies the chain of causes into the message: the caller must see them even if sources are lost,
 /// such as across a network.
 fn told(error: Error) -> Error {
-    const MORAL: &str = "a package is stored only after every validator has answered";
     match error {
         Error::Unavailable { action, source } => {
             let why = tko_core::error::chain(&*source);

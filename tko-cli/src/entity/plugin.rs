@@ -14,8 +14,9 @@ use crate::services::controllers::executors;
 use crate::services::plugins::PluginHost;
 use clap::{Args, Subcommand};
 use skeleton::NewPluginArgs;
-use tko_ansible::AnsibleSettings;
+use tko_ansible::{AnsibleExecutor, AnsibleSettings};
 use tko_core::{DataApi, Facts, Gvk, Key, List, NewPlugin, PluginId, PluginType, Result, Select};
+use tko_kpt::KptExecutor;
 use tko_plugin::Timeouts;
 use workbench::{PluginTestArgs, ReplayArgs};
 
@@ -109,11 +110,7 @@ impl PluginCommand {
             Self::Get(name) => show(data, &Key::from(name.id()?), console).await,
             Self::Register(args) => {
                 let id = args.name.id()?;
-                let warning = if is_source(&id) {
-                    None
-                } else {
-                    unknown_executor(&args.executor)
-                };
+                let warning = executor_warning(&id, &args.executor, &args.arguments);
                 let new = NewPlugin::new(id.clone(), args.executor)
                     .arguments(args.arguments)
                     .properties(args.properties.into_iter().collect())
@@ -148,6 +145,27 @@ fn is_source(id: &PluginId) -> bool {
     )
 }
 
+/// Returns a warning if the controllers of this program cannot run a plugin.
+fn executor_warning(id: &PluginId, executor: &str, arguments: &[String]) -> Option<String> {
+    if is_source(id) {
+        return None;
+    }
+    let plugin_type = id.plugin_type();
+    let only = match executor {
+        KptExecutor::NAME => PluginType::Prepare,
+        AnsibleExecutor::NAME => PluginType::Schedule,
+        "command" | "worker" if arguments.is_empty() => {
+            return Some(format!(
+                "executor {executor:?} needs a program, and none is given; register the plugin with one"
+            ));
+        }
+        _ => return unknown_executor(executor),
+    };
+    (plugin_type != only).then(|| {
+        format!("executor {executor:?} runs only {only} plugins; register it with another executor")
+    })
+}
+
 /// Returns a warning if the controllers of this program do not have this executor.
 fn unknown_executor(name: &str) -> Option<String> {
     let known = executors(
@@ -178,8 +196,7 @@ async fn warn_of_executors(
         for record in &page.items {
             if let (Facts::Plugin(plugin), Key::Plugin(id)) =
                 (&record.entity.facts, &record.entity.key)
-                && !is_source(id)
-                && let Some(warning) = unknown_executor(&plugin.executor)
+                && let Some(warning) = executor_warning(id, &plugin.executor, &plugin.arguments)
             {
                 console.done(&format!("warning: {}: {warning}", record.entity.key));
             }

@@ -3,6 +3,7 @@
 use super::data::DataArgs;
 use super::listen::AccessFiles;
 use anyhow::Context;
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,8 +22,9 @@ const PORT: u16 = 50051;
 #[command(next_help_heading = "Web")]
 pub(crate) struct WebArgs {
     /// Serve JSON over HTTP and the web dashboard
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
-          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(long, value_name = "on|off", default_value = "on", action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "on",
+          value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     web: bool,
     /// IP versions to use: dual, ipv6 or ipv4
     #[arg(long, default_value_t, value_name = "STACK")]
@@ -84,7 +86,7 @@ impl WebArgs {
             Err(error) if self.web_port.is_none() && self.web_address.is_empty() => {
                 tracing::warn!(
                     error = error.chain(),
-                    "not serving HTTP; choose a port with --web-port, or turn it off with --web=false"
+                    "not serving HTTP; choose a port with --web-port, or turn it off with --web off"
                 );
                 return Ok(None);
             }
@@ -177,11 +179,33 @@ mod tests {
     use super::WebArgs;
     use clap::{Args, Command, FromArgMatches};
 
+    fn parsed(flags: &str) -> Result<WebArgs, clap::Error> {
+        let command = WebArgs::augment_args(Command::new("tko"));
+        let words = std::iter::once("tko").chain(flags.split_whitespace());
+        WebArgs::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+
     #[test]
     fn the_default_port_is_that_of_the_original() {
-        let command = WebArgs::augment_args(Command::new("tko"));
-        let matches = command.get_matches_from(["tko"]);
-        let web = WebArgs::from_arg_matches(&matches).expect("valid flags");
+        let web = parsed("").expect("valid flags");
         assert_eq!(web.listen().port, 50051);
+    }
+
+    #[test]
+    fn the_web_is_on_or_off() {
+        for (flags, is_on) in [
+            ("", true),
+            ("--web", true),
+            ("--web --web-port 1", true),
+            ("--web on", true),
+            ("--web off", false),
+            ("--web=off", false),
+            ("--web false", false),
+            ("--web=true", true),
+        ] {
+            let web = parsed(flags).expect("valid flags");
+            assert_eq!(web.web, is_on, "{flags}");
+        }
+        assert!(parsed("--web maybe").is_err());
     }
 }

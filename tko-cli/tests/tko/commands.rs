@@ -304,6 +304,26 @@ async fn a_plugin_whose_executor_no_controller_has_is_warned_of() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_its_executor_does_not_run_is_warned_of() {
+    let server = Server::data().await;
+    for (plugin, warning) in [
+        ("validate kpv set-labels:v0.1 -e kpt", "only prepare"),
+        ("prepare awx job -e ansible", "only schedule"),
+        ("validate none -e command", "needs a program"),
+    ] {
+        let register = server.tko(&format!("plugin register {plugin}"));
+        let stderr = register.good().await.stderr;
+        let warned = stderr.lines().find(|line| line.starts_with("warning: "));
+        assert!(
+            warned.is_some_and(|line| line.contains(warning)),
+            "{stderr}"
+        );
+    }
+    let list = server.tko("plugin list").good().await;
+    assert_eq!(list.stderr.matches("warning: ").count(), 3, "{list}");
+}
+
+#[tokio::test]
 async fn states_are_filtered_as_in_the_original() {
     let server = Server::data().await;
     let ids = filled(&server).await;

@@ -53,6 +53,23 @@ async fn a_server_that_does_not_answer_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_failed_download_is_not_blamed_on_the_data_service() {
+    let server = Server::data().await;
+    let url = "http://127.0.0.1:9/p.yaml";
+    for command in [
+        "template register it",
+        "site register it",
+        "deployment create",
+    ] {
+        let error = server.tko(command).arg("--url").arg(url).bad(5).await;
+        assert!(
+            error.contains(url) && !error.contains("data service"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_token_needs_its_host() {
     let validate = tko("validate http://127.0.0.1:9/a.yaml").env("TKO_SOURCE_TOKEN", "t0ken");
     let error = validate.bad(2).await;

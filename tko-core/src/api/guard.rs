@@ -34,6 +34,7 @@ use crate::caller::Caller;
 use crate::error::Result;
 use crate::hash::ContentHash;
 use crate::id::{DeploymentId, Key, Kind};
+use crate::role::words;
 use crate::scope::Scope;
 use crate::select::{List, Select};
 use crate::work::{ClaimRequest, Enqueue, Outcome, Token};
@@ -228,30 +229,35 @@ impl ApiCall<'_> {
         }
     }
 
-    /// The call and the entity or kind that it is about, for messages: `delete site south-100`.
+    /// The call in words for people, with the entity or kind that it is about: `read the history of
+    /// site lab/1`.
     pub fn description(self) -> String {
-        let name = self.name();
-        match self {
-            Self::Get(key) | Self::Delete(key) | Self::History(key) | Self::Retry(key) => {
-                format!("{name} {key}")
-            }
-            Self::UpdateEntity(update) => format!("{name} of {}", update.key),
-            Self::RegisterTemplate(new) => format!("{name} {:?}", new.id.as_str()),
-            Self::RegisterSite(new) => format!("{name} {:?}", new.id.as_str()),
-            Self::RegisterPlugin(new) => format!("{name} {}", Key::from(&new.id)),
-            Self::Update(id) | Self::StartModification(id) => {
-                format!("{name} of {}", Key::from(id))
-            }
-            Self::EndModification(token) | Self::CancelModification(token) => {
-                format!("{name} of {}", token.key)
-            }
-            _ => match self.subject_kind() {
-                Some(kind) if kind != Kind::Deployment || self.kind() == CallKind::Read => {
-                    format!("{name} {kind}s")
-                }
-                _ => name.to_owned(),
-            },
+        let words = words(self.name());
+        match self.subject() {
+            Some(subject) => format!("{words} {subject}"),
+            None => words.to_owned(),
         }
+    }
+
+    /// The entity or the kind that the call is about, for messages.
+    fn subject(self) -> Option<String> {
+        let key = match self {
+            Self::Get(key)
+            | Self::Delete(key)
+            | Self::History(key)
+            | Self::Retry(key)
+            | Self::Report(key) => key.clone(),
+            Self::UpdateEntity(update) => update.key.clone(),
+            Self::RegisterTemplate(new) => Key::from(&new.id),
+            Self::RegisterSite(new) => Key::from(&new.id),
+            Self::RegisterPlugin(new) => Key::from(&new.id),
+            Self::Update(id) | Self::StartModification(id) => Key::from(id),
+            Self::EndModification(token) | Self::CancelModification(token) => token.key.clone(),
+            // The words of the call name the deployment.
+            Self::CreateDeployment(_) => return None,
+            _ => return self.subject_kind().map(|kind| format!("{kind}s")),
+        };
+        Some(key.to_string())
     }
 
     /// Whether the call reads, writes, or is a worker's call.

@@ -63,6 +63,48 @@ pub const PERMISSIONS: &[Permission] = &[
     row("get_shared", &[], WORKERS),
 ];
 
+/// Every call in words for people. The entity or the kind that the call is about comes next, if
+/// there is one: `read the history of` `site lab/1`.
+const WORDS: &[(&str, &str)] = &[
+    ("about", "read the description of the server"),
+    ("get", "read"),
+    ("list", "list"),
+    ("count", "count"),
+    ("feed_position", "read the position of the change feed"),
+    ("watch", "watch"),
+    ("history", "read the history of"),
+    ("changes", "read the changes of all entities"),
+    ("register_template", "register"),
+    ("register_site", "register"),
+    ("register_plugin", "register"),
+    ("create_deployment", "create a deployment"),
+    ("update", "change the package of"),
+    ("update_entity", "change"),
+    ("start_modification", "start a modification of"),
+    ("end_modification", "end the modification of"),
+    ("cancel_modification", "cancel the modification of"),
+    ("approve", "approve"),
+    ("retry", "retry the work of"),
+    ("delete", "delete"),
+    ("purge", "delete a selection of"),
+    ("claim", "claim work"),
+    ("list_all", "read several listings in one call"),
+    ("renew", "renew leases"),
+    ("settle", "settle work"),
+    ("enqueue", "enqueue work"),
+    ("commit_prepared", "commit the result of a preparation"),
+    ("commit_placed", "commit the result of a scheduling"),
+    ("report", "report conditions of"),
+    ("put_shared", "share a value with other workers"),
+    ("get_shared", "read a value that a worker shared"),
+];
+
+/// The words for a call: its name if there are none.
+pub(crate) fn words(call: &'static str) -> &'static str {
+    let row = WORDS.iter().find(|(name, _)| *name == call);
+    row.map_or(call, |(_, words)| words)
+}
+
 const fn row(
     call: &'static str,
     kinds: &'static [Kind],

@@ -28,7 +28,7 @@ pub const MAX_FILTER_LINE: usize = 4_096;
 pub struct FilterLine {
     /// The selection that the API evaluates.
     pub select: Select,
-    /// The state, which the API cannot select. For deployments only.
+    /// The state, which the API cannot select: one [of the kind](DeploymentState::of_kind).
     pub state: Option<DeploymentState>,
     /// A part of the message of the condition that blocks the deployment, which the API cannot
     /// select either. For deployments only.
@@ -81,7 +81,7 @@ impl FilterLine {
         match (name, select.kind) {
             ("prepared", Kind::Deployment) => select.prepared = Some(boolean(name, value)?),
             ("approved", Kind::Deployment) => select.approved = Some(boolean(name, value)?),
-            ("state", Kind::Deployment) => self.state = Some(need()?.parse()?),
+            ("state", kind) => self.state = Some(DeploymentState::parse(kind, need()?)?),
             ("reason", Kind::Deployment) => self.reason = Some(need()?.to_owned()),
             ("parent", Kind::Deployment) => select.parent = Some(DeploymentId::new(need()?)?),
             ("site-id", Kind::Deployment) => select.site_ids.push(id_pattern(need()?)?),
@@ -145,7 +145,7 @@ impl FilterLine {
 
     /// Whether a row has the state and the reason that are wanted.
     pub fn fits(&self, entity: &Entity) -> bool {
-        let has_state = |state| DeploymentState::of(entity) == Some(state);
+        let has_state = |state: DeploymentState| state.holds(entity);
         let has_reason = |reason: &String| {
             obstacle(entity).is_some_and(|condition| condition.message.contains(reason.as_str()))
         };
@@ -176,15 +176,16 @@ fn flag(word: &str) -> Option<&str> {
 /// The filters of a kind, for messages.
 fn known(kind: Kind) -> &'static str {
     match kind {
-        Kind::Template => "--id PATTERN, --metadata KEY=PATTERN",
-        Kind::Site => "--id PATTERN, --metadata KEY=PATTERN, --template-id PATTERN",
+        Kind::Template => "--id PATTERN, --metadata KEY=PATTERN, --state STATE",
+        Kind::Site => "--id PATTERN, --metadata KEY=PATTERN, --template-id PATTERN, --state STATE",
         Kind::Deployment => {
             "--id, --template-id or --site-id PATTERN, --metadata, --template-metadata or \
              --site-metadata KEY=PATTERN, --parent ID, --prepared, --approved, --state STATE, --reason \
              TEXT"
         }
         Kind::Plugin => {
-            "--type TYPE, --name PATTERN, --executor NAME, --trigger GROUP,VERSION,KIND"
+            "--type TYPE, --name PATTERN, --executor NAME, --trigger GROUP,VERSION,KIND, --state \
+             STATE"
         }
     }
 }
@@ -283,8 +284,10 @@ pub fn quoted_filter(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{FilterLine, quoted_filter, words};
+    use crate::entity::SCHEDULED;
     use crate::id::Kind;
     use crate::view::DeploymentState;
+    use crate::{Condition, Entity, Facts, Generation, Key};
 
     #[test]
     fn a_line_is_read_as_the_command_line_is() {
@@ -318,7 +321,8 @@ mod tests {
         ] {
             assert!(FilterLine::parse(Kind::Deployment, line).is_err(), "{line}");
         }
-        assert!(FilterLine::parse(Kind::Site, "--state failing").is_err());
+        assert!(FilterLine::parse(Kind::Site, "--state waiting").is_err());
+        assert!(FilterLine::parse(Kind::Site, "--reason x").is_err());
         assert!(FilterLine::parse(Kind::Site, &"a".repeat(5_000)).is_err());
     }
 
@@ -371,6 +375,25 @@ mod tests {
             (select.prepared, select.approved),
             (Some(true), Some(false))
         );
+    }
+
+    #[test]
+    fn every_kind_is_filtered_by_state() {
+        let line = "--state failing";
+        let failed = Condition::new(SCHEDULED, false, "SchedulerFailed", "why", Generation(1));
+        for (kind, id) in [
+            (Kind::Template, "t"),
+            (Kind::Site, "s"),
+            (Kind::Plugin, "schedule|p"),
+        ] {
+            let filter = FilterLine::parse(kind, line).expect("a filter");
+            assert!(filter.is_scanned());
+            let key = Key::new(kind, id).expect("an id");
+            let entity = Entity::new(key, Facts::empty(kind));
+            assert_eq!(filter.matches(&entity), Some(false));
+            let entity = entity.conditions(vec![failed.clone()]);
+            assert_eq!(filter.matches(&entity), Some(true));
+        }
     }
 
     #[test]

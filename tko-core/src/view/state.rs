@@ -1,6 +1,8 @@
 //! [`DeploymentState`]: the progress of a deployment in one word, for lists, counts and colours.
 
 use crate::entity::{Condition, Entity, PREPARED, REMOVAL_FAILED, REMOVED, SCHEDULED};
+use crate::error::{Error, Result};
+use crate::id::Kind;
 use crate::select::Select;
 
 /// Reasons of conditions that are false but need no action by a person: the work continues by
@@ -14,6 +16,8 @@ const IN_PROGRESS: [&str; 5] = [
 ];
 
 /// The progress of a deployment. Each deployment has exactly one state.
+///
+/// Other entities can be in the states [`Failing`](Self::Failing) and [`Deleting`](Self::Deleting).
 ///
 /// ```
 /// use tko_core::view::DeploymentState;
@@ -38,7 +42,7 @@ pub enum DeploymentState {
 }
 
 impl DeploymentState {
-    /// Restricts a selection so that it has all deployments of this state, and few others.
+    /// Restricts a selection so that it has all entities in this state, and few others.
     ///
     /// The filters that the selection already has stay.
     pub fn narrow(self, select: &mut Select) {
@@ -67,6 +71,39 @@ impl DeploymentState {
         Self::Failing,
         Self::Deleting,
     ];
+
+    /// The states in which entities of a kind can be.
+    pub fn of_kind(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::Deployment => &Self::ALL,
+            _ => &[Self::Failing, Self::Deleting],
+        }
+    }
+
+    /// Reads the word of a state in which entities of a kind can be.
+    ///
+    /// # Errors
+    /// `BadArgument`: there is no such state.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self> {
+        let states = Self::of_kind(kind);
+        let known = states.iter().find(|state| state.as_str() == text);
+        known.copied().ok_or_else(|| {
+            let words: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+            let words = words.join(", ");
+            let message = format!("unknown state {text:?} of a {kind}; expected {words}");
+            Error::bad("state", message)
+        })
+    }
+
+    /// Whether an entity of any kind is in this state.
+    pub fn holds(self, entity: &Entity) -> bool {
+        match (Self::of(entity), self) {
+            (Some(state), _) => state == self,
+            (None, Self::Deleting) => entity.deleting,
+            (None, Self::Failing) => !entity.deleting && fault(entity).is_some(),
+            (None, _) => false,
+        }
+    }
 
     /// The state of a deployment; `None` for other kinds.
     pub fn of(entity: &Entity) -> Option<Self> {
@@ -120,14 +157,10 @@ impl std::fmt::Display for DeploymentState {
 
 /// Reads the exact word of [`DeploymentState::as_str`].
 impl std::str::FromStr for DeploymentState {
-    type Err = crate::Error;
+    type Err = Error;
 
-    fn from_str(text: &str) -> crate::Result<Self> {
-        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        known.ok_or_else(|| {
-            let words = Self::ALL.map(Self::as_str).join(", ");
-            crate::Error::bad("state", format!("unknown state {text:?}; expected {words}"))
-        })
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(Kind::Deployment, text)
     }
 }
 
@@ -159,7 +192,7 @@ mod tests {
     use super::{DeploymentState, fault, obstacle};
     use crate::deployment_resource::DeploymentResource;
     use crate::entity::SCHEDULED;
-    use crate::{Condition, Deployment, DeploymentId, Entity, Facts, Generation, SiteId};
+    use crate::{Condition, Deployment, DeploymentId, Entity, Facts, Generation, Kind, SiteId};
 
     fn deployment(change: impl FnOnce(Deployment) -> Deployment) -> Entity {
         let id = DeploymentId::new("a1").expect("an id");
@@ -235,6 +268,26 @@ mod tests {
         assert_eq!(obstacle(&waits).map(|c| &*c.reason), Some("Waiting"));
         let fails = deployment(|d| d).conditions(vec![condition("Prepared", "Failed")]);
         assert_eq!(DeploymentState::of(&fails), Some(DeploymentState::Failing));
+    }
+
+    #[test]
+    fn other_entities_fail_and_are_deleted_too() {
+        let id = SiteId::new("lab/1").expect("an id");
+        let site = Entity::new(id, Facts::site(None, None));
+        let holding = |entity: &Entity| {
+            let states = DeploymentState::ALL.into_iter();
+            states.filter(|s| s.holds(entity)).collect::<Vec<_>>()
+        };
+        assert!(holding(&site).is_empty());
+        let fails = site.conditions(vec![condition(SCHEDULED, "SchedulerFailed")]);
+        assert_eq!(holding(&fails), [DeploymentState::Failing]);
+        let goes = fails.deleting(true);
+        assert_eq!(holding(&goes), [DeploymentState::Deleting]);
+        assert!(DeploymentState::parse(Kind::Site, "waiting").is_err());
+        for state in DeploymentState::of_kind(Kind::Site) {
+            let read = DeploymentState::parse(Kind::Site, state.as_str());
+            assert_eq!(read.ok(), Some(*state));
+        }
     }
 
     #[test]

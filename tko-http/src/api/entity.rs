@@ -39,11 +39,7 @@ pub(super) async fn list(
     mut query: ApiQuery,
 ) -> HttpResult {
     let select = query.select(kind)?;
-    let state = if kind == Kind::Deployment {
-        query.state()?
-    } else {
-        None
-    };
+    let state = query.state(kind)?;
     let order = query.text("order")?;
     if let Some(order) = order.filter(|order| order != "id") {
         let message = format!("unknown order {order:?}; lists are in the order of their ids: id");
@@ -54,9 +50,8 @@ pub(super) async fn list(
     let mut list = List::new(select).want(want);
     if media::accepts(&headers, NDJSON) {
         query.end()?;
-        let matching = move |record: &tko_core::Record| {
-            state.is_none_or(|state| DeploymentState::of(&record.entity) == Some(state))
-        };
+        let matching =
+            move |record: &tko_core::Record| state.is_none_or(|state| state.holds(&record.entity));
         list.select.deleting = state == Some(DeploymentState::Deleting);
         let found = records(caller.api, list)
             .try_filter(move |record| std::future::ready(matching(record)))
@@ -120,15 +115,13 @@ pub(super) async fn package(
     has_package(key.kind())?;
     let format = media::preferred(&headers)?;
     let record = api.get(&key, Want::PACKAGE).await?;
-    let version = record.entity.version;
-    if media::is_unchanged(&headers, version) {
-        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), version));
-    }
-    let package = record.package.unwrap_or_default();
-    Ok(with_etag(
-        media::package_response(&package, format),
-        version,
-    ))
+    let tag = media::package_etag(record.entity.version, format);
+    let response = if media::has_tag(&headers, &tag) {
+        media::unchanged_package()
+    } else {
+        media::package_response(&record.package.unwrap_or_default(), format)
+    };
+    Ok(media::with_tag(response, &tag))
 }
 
 fn has_package(kind: Kind) -> Result<(), ProblemResponse> {
@@ -179,10 +172,16 @@ pub(super) async fn put(
     content: Body,
 ) -> HttpResult {
     let mut query = query.without_empty()?;
-    let expect = match media::precondition(&headers)? {
+    let precondition = media::precondition(&headers)?;
+    if key.kind() == Kind::Plugin && precondition.is_some() {
+        let detail = "plugins are registered without a precondition";
+        return Err(ProblemResponse::bad(detail));
+    }
+    let expect = match precondition {
         None => Expect::Any,
         Some(Precondition::Absent) => Expect::Absent,
         Some(Precondition::At(version)) => Expect::At(version),
+        Some(Precondition::OneOf(versions)) => Expect::At(one_of(&*api, &key, &versions).await?),
         Some(Precondition::Exists) => Expect::At(api.get(&key, Want::ROW).await?.entity.version),
     };
     let mut most = context.settings.max_body;
@@ -213,10 +212,6 @@ pub(super) async fn put(
         }
         Key::Plugin(id) => {
             query.end()?;
-            if expect != Expect::Any {
-                let detail = "plugins are registered without a precondition";
-                return Err(ProblemResponse::bad(detail));
-            }
             let plugin: PluginBody = json_body(&headers, &content)?;
             let triggers = plugin.triggers.iter();
             let triggers = triggers.map(|one| Gvk::new(&one.group, &one.version, &one.kind));
@@ -238,6 +233,28 @@ pub(super) async fn put(
     Ok(written(refused_precondition(version, expect)?))
 }
 
+/// The version that an entity has now, if it is one of these.
+async fn one_of(
+    api: &dyn DataApi,
+    key: &Key,
+    versions: &[Version],
+) -> Result<Version, ProblemResponse> {
+    let found = api.get(key, Want::ROW).await;
+    // Any version as the expectation turns a missing entity into a failed precondition.
+    let record = refused_precondition(found, Expect::At(Version::default()))?;
+    let current = record.entity.version;
+    if versions.contains(&current) {
+        return Ok(current);
+    }
+    let detail = format!("{key} has version {current}, which If-Match does not name");
+    Err(precondition_failed(detail))
+}
+
+fn precondition_failed(detail: String) -> ProblemResponse {
+    let kind = "precondition-failed";
+    ProblemResponse::new(StatusCode::PRECONDITION_FAILED, kind, detail)
+}
+
 /// A precondition in the headers of a request that failed is 412, not 409.
 fn refused_precondition<T>(
     result: tko_core::Result<T>,
@@ -245,10 +262,7 @@ fn refused_precondition<T>(
 ) -> Result<T, ProblemResponse> {
     result.map_err(|error| match (&error, expect) {
         (Error::Conflict(_) | Error::NotFound(_), Expect::At(_))
-        | (Error::AlreadyExists(_), Expect::Absent) => {
-            let kind = "precondition-failed";
-            ProblemResponse::new(StatusCode::PRECONDITION_FAILED, kind, error.to_string())
-        }
+        | (Error::AlreadyExists(_), Expect::Absent) => precondition_failed(error.to_string()),
         _ => error.into(),
     })
 }
@@ -276,6 +290,7 @@ pub(super) async fn put_package(
     };
     let version = match media::precondition(&headers)? {
         Some(Precondition::At(version)) => version,
+        Some(Precondition::OneOf(versions)) => one_of(&*api, &Key::from(&id), &versions).await?,
         Some(Precondition::Exists) => current(&*api, &id).await?,
         _ => {
             return Err(ProblemResponse::new(
@@ -305,16 +320,21 @@ pub(super) async fn delete(
     query: ApiQuery,
 ) -> HttpResult {
     query.end()?;
-    match media::precondition(&headers)? {
+    let version = match media::precondition(&headers)? {
         // A deletion requires that the entity exists in any case.
-        None | Some(Precondition::Exists) => api.delete(&key).await?,
-        Some(Precondition::At(version)) => {
-            let deleted = api.delete_at(&key, version).await;
-            refused_precondition(deleted, Expect::At(version))?;
-        }
+        None | Some(Precondition::Exists) => None,
+        Some(Precondition::At(version)) => Some(version),
+        Some(Precondition::OneOf(versions)) => Some(one_of(&*api, &key, &versions).await?),
         Some(Precondition::Absent) => {
             let detail = "cannot delete an entity that does not exist; remove If-None-Match";
             return Err(ProblemResponse::bad(detail));
+        }
+    };
+    match version {
+        None => api.delete(&key).await?,
+        Some(version) => {
+            let deleted = api.delete_at(&key, version).await;
+            refused_precondition(deleted, Expect::At(version))?;
         }
     }
     Ok(StatusCode::NO_CONTENT.into_response())

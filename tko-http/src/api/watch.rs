@@ -38,14 +38,12 @@ pub(super) async fn watch(
     mut query: ApiQuery,
 ) -> HttpResult {
     let api = &caller.api;
-    let kind: Kind = query
-        .parsed("kind", "template, site, deployment or plugin")?
-        .ok_or_else(|| {
-            Error::bad(
-                "kind",
-                "is missing; give template, site, deployment or plugin",
-            )
-        })?;
+    let kind: Kind = query.word("kind")?.ok_or_else(|| {
+        Error::bad(
+            "kind",
+            "is missing; give template, site, deployment or plugin",
+        )
+    })?;
     let select = query.select(kind)?;
     let after = query.number::<u64>("after")?.map(Revision);
     query.end()?;

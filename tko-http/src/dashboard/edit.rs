@@ -49,6 +49,12 @@ struct CheckedPage {
     fine: &'static str,
 }
 
+/// Leads from the address of the editor to the deployment, for example after a sign-in. Only a form
+/// starts an edit, because that excludes others.
+pub(super) async fn to_deployment(PathKey(key): PathKey) -> PageResult {
+    go_to(&path(&key))
+}
+
 /// Starts a modification and shows the package as text.
 pub(super) async fn start(
     PathKey(key): PathKey,

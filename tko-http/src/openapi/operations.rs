@@ -106,6 +106,9 @@ fn state() -> Value {
         "scheduled", "approved", "waiting", "unprepared", "failing", "deleting",
     ]})
 }
+fn other_state() -> Value {
+    json!({"type": "string", "enum": ["failing", "deleting"]})
+}
 fn kind() -> Value {
     json!({"type": "string", "enum": ["template", "site", "deployment", "plugin"]})
 }
@@ -123,7 +126,7 @@ const DRY_RUN: Parameter = query(
 const ALL: Parameter = query("all", "Required for all, without a filter", boolean);
 const METADATA_VALUES: Parameter =
     query("metadata", "Metadata, KEY=VALUE; repeat for several", texts);
-const IF_MATCH: Parameter = header("If-Match", "Require this version: an entity tag, or *");
+const IF_MATCH: Parameter = header("If-Match", "Require one of these entity tags, or *");
 const IF_NONE_MATCH: Parameter = header("If-None-Match", "*: require that it does not exist");
 const IF_CHANGED: Parameter = header(
     "If-None-Match",
@@ -186,22 +189,21 @@ pub(super) fn filters(collection: &str) -> &'static [Parameter] {
     }
 }
 
+const BY_STATE: &str =
+    "Filter by state. States are not indexed: a page can be short and have a next one";
 const LIST: &[Parameter] = &[
     query("limit", "Maximum number of entities on the page", limit),
     query("cursor", "The `next` of the page before", text_schema),
     query("order", "The order: by id", order),
     query("allow-stale", "Allow a stale read from a replica", boolean),
+    query("state", BY_STATE, other_state),
 ];
 const LIST_DEPLOYMENTS: &[Parameter] = &[
     query("limit", "Maximum number of deployments on the page", limit),
     query("cursor", "The `next` of the page before", text_schema),
     query("order", "The order: by id", order),
     query("allow-stale", "Allow a stale read from a replica", boolean),
-    query(
-        "state",
-        "Filter by state. States are not indexed: a page can be short and have a next one",
-        state,
-    ),
+    query("state", BY_STATE, state),
 ];
 const LIST_TEXT: &str = "With `Accept: application/x-ndjson` all {plural} are streamed, one JSON \
                          value on each line, without pages.";
@@ -269,8 +271,12 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
                 "Only changes after this revision, such as that of a list",
                 number,
             ),
-            query("id", "Filter by id", texts),
-            query("metadata", "Filter by metadata, KEY=PATTERN", texts),
+            query("id", "For all but plugins: filter by id", texts),
+            query(
+                "metadata",
+                "For all but plugins: filter by metadata, KEY=PATTERN",
+                texts,
+            ),
             query(
                 "template-id",
                 "For sites and deployments: filter by the template's id",
@@ -278,6 +284,24 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
             ),
             query("site-id", "For deployments: filter by the site's id", texts),
             query("parent", "For deployments: filter by parent", text_schema),
+            query(
+                "prepared",
+                "For deployments: filter by whether it is prepared",
+                boolean,
+            ),
+            query(
+                "approved",
+                "For deployments: filter by whether it is approved",
+                boolean,
+            ),
+            query("type", "For plugins: filter by type", plugin_type),
+            query("name", "For plugins: filter by name", texts),
+            query("executor", "For plugins: filter by executor", text_schema),
+            query(
+                "trigger",
+                "For plugins: filter by trigger: GROUP,VERSION,KIND",
+                text_schema,
+            ),
             header(
                 "Last-Event-ID",
                 "Resume after this revision; overrides `after`",

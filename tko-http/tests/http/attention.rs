@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    ClaimRequest, Condition, DataApi, DeploymentId, Generation, NewDeployment, Outcome,
-    PrepareStep, Stage, WorkerApi,
+    ClaimRequest, Condition, DataApi, DeploymentId, Generation, Key, NewDeployment, Outcome,
+    PrepareStep, SiteId, Stage, WorkerApi,
 };
 
 /// Lets the preparation of these deployments fail; they wait for an hour.
@@ -106,6 +106,49 @@ async fn what_fails_is_found_at_once_among_many() {
     )
     .await;
     assert_eq!(ids(&server, "state=failing").await, ["d00007", "d04999"]);
+}
+
+#[tokio::test]
+async fn sites_are_listed_by_state_too() {
+    let server = TestServer::start().await;
+    for id in ["bad", "good"] {
+        server
+            .register(&format!("/api/v1/sites/{id}"), CONFIG)
+            .await;
+    }
+    let failed = Condition::new(
+        "Scheduled",
+        false,
+        "SchedulerFailed",
+        "the cluster refused",
+        Generation(1),
+    );
+    let bad = Key::from(SiteId::new("bad").expect("an id"));
+    let reported = server.store.report(&bad, vec![failed]).await;
+    reported.expect("reported");
+    let failing = server.get("/api/v1/sites?state=failing");
+    let failing = answer(failing, StatusCode::OK).await;
+    let items = failing["items"].as_array().expect("items");
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["siteId"], "bad");
+    let deleting = server.get("/api/v1/sites?state=deleting");
+    let deleting = answer(deleting, StatusCode::OK).await;
+    assert_eq!(deleting["items"], serde_json::json!([]));
+    let lines = server.get("/api/v1/sites?state=failing");
+    let lines = sent(
+        lines.header("accept", "application/x-ndjson"),
+        StatusCode::OK,
+    );
+    let lines = lines.await.text().await.expect("lines");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    for state in ["waiting", "red"] {
+        let refused = server.get(&format!("/api/v1/sites?state={state}"));
+        let problem = answer(refused, StatusCode::BAD_REQUEST).await;
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.contains("failing, deleting"), "{detail}");
+    }
+    let list = page(&server, "/sites?q=--state%20failing").await;
+    assert!(list.contains("row-bad") && !list.contains("row-good"));
 }
 
 #[tokio::test]

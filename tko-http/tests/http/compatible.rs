@@ -159,5 +159,7 @@ async fn windows_page_and_malformed_numbers_are_refused() {
         assert_eq!(problem["status"], 400, "{query}");
     }
     answer(server.get("/api/site?id=none"), StatusCode::NOT_FOUND).await;
-    answer(server.get("/api/thing/list"), StatusCode::BAD_REQUEST).await;
+    for path in ["/api/thing/list", "/api/thing", "/api/v1"] {
+        answer(server.get(path), StatusCode::NOT_FOUND).await;
+    }
 }

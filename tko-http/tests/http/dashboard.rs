@@ -348,6 +348,17 @@ async fn the_text_of_an_edit_outlives_its_modification() {
 }
 
 #[tokio::test]
+async fn the_address_of_the_editor_leads_to_the_deployment() {
+    let server = TestServer::start().await;
+    for action in ["edit", "save"] {
+        let request = server.get(&format!("/deployments/d1/{action}"));
+        let request = request.header("accept", "text/html");
+        let redirect = sent(request, StatusCode::SEE_OTHER).await;
+        assert_eq!(redirect.headers()["location"], "/deployments/d1");
+    }
+}
+
+#[tokio::test]
 async fn errors_are_pages_for_browsers() {
     let server = TestServer::start().await;
     for (path, status) in [

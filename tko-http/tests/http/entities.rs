@@ -73,6 +73,46 @@ async fn preconditions_keep_others_changes() {
 }
 
 #[tokio::test]
+async fn entity_tags_are_compared_as_http_requires() {
+    let server = TestServer::start().await;
+    let path = "/api/v1/sites/lab";
+    server.register(path, CONFIG).await;
+    let package = format!("{path}/package");
+    let read = async |format: &str| {
+        let get = server.get(&package).header("accept", format);
+        let got = sent(get, StatusCode::OK).await;
+        got.headers()["etag"].to_str().expect("text").to_owned()
+    };
+    let (yaml, json) = (
+        read("application/yaml").await,
+        read("application/json").await,
+    );
+    assert_ne!(yaml, json);
+    for (known, status) in [(&json, StatusCode::NOT_MODIFIED), (&yaml, StatusCode::OK)] {
+        let get = server.get(&package).header("accept", "application/json");
+        let got = sent(get.header("if-none-match", known), status).await;
+        assert_eq!(got.headers()["vary"], "accept");
+    }
+    let put = async |tags: String, status| {
+        let put = server.put(path).header("content-type", "application/yaml");
+        answer(put.header("if-match", tags).body(CONFIG), status).await;
+    };
+    put(format!("W/{yaml}"), StatusCode::PRECONDITION_FAILED).await;
+    put(
+        "\"998\", \"999\"".to_owned(),
+        StatusCode::PRECONDITION_FAILED,
+    )
+    .await;
+    put(format!("\"999\", {yaml}"), StatusCode::OK).await;
+    put(read("application/json").await, StatusCode::OK).await;
+    let delete = server.delete(path).header("if-match", "W/\"1\"");
+    answer(delete, StatusCode::PRECONDITION_FAILED).await;
+    let absent = server.delete("/api/v1/sites/none");
+    let absent = absent.header("if-match", "\"1\", \"2\"");
+    answer(absent, StatusCode::PRECONDITION_FAILED).await;
+}
+
+#[tokio::test]
 async fn a_deletion_keeps_what_has_changed_since_it_was_read() {
     let server = TestServer::start().await;
     let path = "/api/v1/sites/lab";

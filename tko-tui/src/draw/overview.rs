@@ -40,12 +40,14 @@ fn draw_counts(
     map: &mut ScreenMap,
 ) {
     for (at, (label, ..)) in COUNT_LABELS.iter().enumerate() {
-        let count = view.facts.as_ref().map(|facts| facts.counts.get(at));
-        let text = match count {
+        let text = match &view.facts {
             None => "…".to_owned(),
-            Some(None) => "›".to_owned(),
-            Some(Some(count)) if count.more => format!("over {}", number(COUNT_BOUND)),
-            Some(Some(count)) => number(count.found),
+            Some(facts) => match facts.counts.get(at) {
+                Some(count) if count.more => format!("over {}", number(COUNT_BOUND)),
+                Some(count) => number(count.found),
+                None if facts.read.1 => format!("{} or more", number(facts.failing)),
+                None => number(facts.failing),
+            },
         };
         let style = if view.selected == at {
             theme.chosen()
@@ -68,7 +70,7 @@ fn draw_reasons(frame: &mut Frame<'_>, view: &OverviewView, theme: ScreenTheme, 
         Some((read, true)) => format!(" (of the first {})", super::number_of(read)),
         _ => String::new(),
     };
-    let heading = format!(" Why deployments are not prepared{read}");
+    let heading = format!(" Why deployments do not get on{read}");
     frame.render_widget(Line::styled(heading, theme.strong()), line_of(area, 0));
     let Some(facts) = &view.facts else {
         return;

@@ -8,8 +8,9 @@ use crate::state::{FeedLink, ListView, Screen, ScreenView};
 use crate::text::TimeZoneOffset;
 use ratatui::crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use tko_core::{
-    Ack, Backend, ChangeSet, DataApi, DeploymentId, Entity, Event, Facts, Kind, NewSite,
-    NewTemplate, Package, Page, Put, Record, Revision, SiteId, TemplateId,
+    Ack, Backend, ChangeSet, Condition, DataApi, Deployment, DeploymentId, Entity, Event, Facts,
+    Generation, Kind, NewSite, NewTemplate, Package, Page, Put, Record, Revision, SiteId,
+    TemplateId,
 };
 use tokio::time::Instant;
 
@@ -33,6 +34,28 @@ async fn keys_go_through_the_pages_and_back() {
     dashboard.until("Deployments").await;
     dashboard.keys("q").await;
     assert!(dashboard.driver.screen.has_quit);
+}
+
+#[tokio::test]
+async fn the_overview_says_why_approved_deployments_fail() {
+    let store = TestStore::empty();
+    let id = DeploymentId::new("d00000").expect("an id");
+    let facts = Deployment::default().prepared(true).approved(true);
+    let failed = Condition::new(
+        "Scheduled",
+        false,
+        "SchedulerFailed",
+        "the cluster refused",
+        Generation(1),
+    );
+    let put = Put::new(id).facts(Facts::Deployment(Box::new(facts)));
+    let set = ChangeSet::new().put(put.conditions(vec![failed]));
+    let committed = store.backend.commit(set, Ack::Numbered).await;
+    committed.expect("committed");
+    let mut dashboard = TestDashboard::start(&store, 80, 24).await;
+    dashboard.until("▲        1  the cluster refused").await;
+    let row = format!("{:<24}{:>18}", "failing deployments", 1);
+    dashboard.until(&row).await;
 }
 
 #[tokio::test]

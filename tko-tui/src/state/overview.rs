@@ -4,8 +4,8 @@ use crate::action::Motion;
 use crate::fetch::{FetchRequest, OverviewFacts};
 use tko_core::{Kind, Result};
 
-/// The rows of the overview: label, and the kind and filter line of the list that they open. All
-/// but the last have a count, in the order of [`OverviewFacts::counts`].
+/// The rows of the overview: label, and the kind and filter line of the list that they open. They
+/// have the order of [`OverviewFacts::counts`]; the last is [`OverviewFacts::failing`].
 pub(crate) const COUNT_LABELS: [(&str, Kind, &str); 8] = [
     ("deployments", Kind::Deployment, ""),
     ("  approved", Kind::Deployment, "--approved"),
@@ -18,7 +18,7 @@ pub(crate) const COUNT_LABELS: [(&str, Kind, &str); 8] = [
     ("sites", Kind::Site, ""),
     ("templates", Kind::Template, ""),
     ("plugins", Kind::Plugin, ""),
-    ("list what fails", Kind::Deployment, "--state failing"),
+    ("failing deployments", Kind::Deployment, "--state failing"),
 ];
 
 /// The overview.
