@@ -221,7 +221,15 @@ async fn files(
                 bytes,
             }],
             (None, Some((_, ending))) => {
-                super::http::unpack(ending, bytes, most, None, settings).await?
+                let unpacked = super::http::unpack(ending, bytes, most, None, settings).await?;
+                if let Some(link) = unpacked.irregular.first() {
+                    let why = format!(
+                        "{tag}: {link} is a link or a device, and links are not followed; replace \
+                         it with a copy"
+                    );
+                    return Err(Error::bad("package", why));
+                }
+                unpacked.files
             }
             (None, None) => continue,
         };

@@ -184,6 +184,15 @@ impl<'a> OfferList<'a> {
         }
     }
 
+    /// Reports a package that has a link or a device in place of the file `name`.
+    pub(crate) fn add_irregular(&mut self, folder: &str, name: &str) {
+        let why = format!(
+            "{name} is a link or a device, and links are not followed; replace it with a copy"
+        );
+        let problem = SyncProblem::new(self.path(folder), why);
+        self.add_unread(folder, None, problem);
+    }
+
     /// The path of a package in its id and in problems: the name of the catalog for its root.
     fn path<'p>(&self, folder: &'p str) -> &'p str
     where

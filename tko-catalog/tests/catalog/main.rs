@@ -1,6 +1,7 @@
 //! Catalogs and inventories, from their sources to the store.
 
 mod ansible;
+mod archive;
 mod described;
 mod directory;
 mod export;
