@@ -67,10 +67,24 @@ impl CatalogSync<'_> {
         }
         self.retire(&listing.offers, &listing.unread, &own, &mut report)
             .await?;
+        if listing.offers.is_empty() && report.problems.is_empty() {
+            let problem = SyncProblem::new(&self.entry.name, self.no_offer());
+            report.problems.push(problem);
+        }
         // A package without a version is offered twice, by its digest and by its alias.
         report.problems.sort();
         report.problems.dedup();
         Ok(report)
+    }
+
+    /// The problem with a source that offers nothing: probably a property is wrong.
+    fn no_offer(&self) -> String {
+        let properties = match self.entry.executor.as_str() {
+            "git" => "root, path, tags and branch",
+            "oci" => "url and tags",
+            _ => "url, root and path",
+        };
+        format!("the source offers no template; check the properties {properties}")
     }
 
     /// The templates that this catalog registered.

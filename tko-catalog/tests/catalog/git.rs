@@ -148,9 +148,12 @@ async fn a_catalog_that_excludes_the_packages_of_all_tags_says_so() {
     repository.commit();
     let fixture = Fixture::new();
     let url = repository.url();
-    // A pattern that no tag matches yet is no problem.
+    // A pattern that no tag matches.
     let tags = [("url", &*url), ("root", "nf"), ("tags", "release/*")];
-    assert_synced(&fixture.add("catalog|tags", "git", &tags).await);
+    let entity = fixture.add("catalog|tags", "git", &tags).await;
+    let message = &condition(&entity, "Complete").message;
+    let problem = "1 problem; tags: the source offers no template; check the properties root";
+    assert!(message.starts_with(problem), "{message}");
     repository.git(&["tag", "infra/dns/v1"]);
     repository.git(&["tag", "release/v1"]);
     let properties = [("url", &*url), ("root", "nf")];
