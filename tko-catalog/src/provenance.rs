@@ -14,7 +14,7 @@ pub const CATALOG: &str = "Catalog.name";
 pub const CATALOG_URL: &str = "Catalog.url";
 /// The place of the template within the catalog.
 pub const CATALOG_PATH: &str = "Catalog.path";
-/// The revision of the source: a commit, a tag, or an `ETag`.
+/// The revision of the source: a commit, a tag, an `ETag`, or the beginning of the digest.
 pub const CATALOG_REVISION: &str = "Catalog.revision";
 /// The id of the template, so that a copy with the same metadata is recognized.
 pub const CATALOG_TEMPLATE: &str = "Catalog.template";

@@ -3,7 +3,7 @@
 use super::descriptor::TemplateDescriptor;
 use super::directory::digest;
 use super::entry::CatalogEntry;
-use super::layout::{below, packages};
+use super::layout::{below, packages, short};
 use super::offer::{CatalogListing, CatalogSource, Offer, OfferList, SourceContent};
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
@@ -97,7 +97,8 @@ impl HttpCatalog {
             return Ok(None);
         }
         reply.check(&self.url)?;
-        let etag = reply.header("etag").map(str::to_owned);
+        let etag = reply.header("etag").filter(|etag| !etag.is_empty());
+        let etag = etag.map(str::to_owned);
         Ok(Some((etag, reply.bytes)))
     }
 
@@ -142,7 +143,7 @@ impl HttpCatalog {
                 version: None,
                 alias: entry.alias.as_deref().unwrap_or(ALIAS),
                 commit: None,
-                revision: etag.as_deref().unwrap_or_default(),
+                revision: etag.as_deref().unwrap_or_else(|| short(&digest)),
                 digest: &digest,
                 descriptor: descriptor.as_ref(),
                 content: contents.len(),

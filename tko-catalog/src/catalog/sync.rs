@@ -113,6 +113,7 @@ impl CatalogSync<'_> {
                 return Some(SyncAction::Replace(entity.clone()));
             }
             let revision = entity.given.get(CATALOG_REVISION);
+            let revision = revision.filter(|revision| !revision.is_empty());
             let revision = revision.unwrap_or("an unknown revision");
             let why = if is_edited {
                 format!(

@@ -66,3 +66,27 @@ async fn a_link_in_an_archive_does_not_stop_other_packages() {
     let kept = fixture.template("p:v1").await.expect("it stays");
     assert!(!kept.entity.given.contains_key("Catalog.gone"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_etag_the_revision_is_the_beginning_of_the_digest() {
+    let files = |value: &str| archive(&[("upf/v1/a.yaml", &config("a", value))], &[]);
+    let content = Arc::new(Mutex::new(files("1")));
+    let served = content.clone();
+    let server = TestServer::start(move |_, _| {
+        let content = served.lock().expect("the content").clone();
+        Answer::status(200).body(content)
+    });
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = server.url("/packages.tar");
+    assert_synced(&fixture.add(ID, "http", &[("url", &url)]).await);
+    let upf = fixture.template("upf:v1").await.expect("a template");
+    let digest = upf.entity.given.get("Catalog.digest").expect("a digest");
+    let revision = upf.entity.given.get("Catalog.revision");
+    assert_eq!(revision, Some(&digest[..12]));
+    fixture.sync_unchanged(ID).await;
+    *content.lock().expect("the content") = files("2");
+    let entity = fixture.sync(ID).await;
+    let message = &condition(&entity, "Complete").message;
+    let at = format!("(at {})", &digest[..12]);
+    assert!(message.contains(&at), "{at} in {message}");
+}
