@@ -272,22 +272,22 @@ impl<'a> OfferList<'a> {
 
 /// The reason why a content is not offered: another content has the same id.
 fn taken(other: &Offer, item: &str, of: &SourceContent<'_>) -> String {
-    let id = &other.id;
-    if of.descriptor.is_none() {
-        return format!(
-            "template {id} is also made of {}; rename one, or set another id pattern",
-            other.path
-        );
-    }
+    let (id, is_described) = (&other.id, of.descriptor.is_some());
     if other.path == item {
+        let advice = if is_described {
+            "set branch, so that the catalog reads one commit"
+        } else {
+            "remove or rename one of the tags"
+        };
         return format!(
-            "template {id} has other content at {} than at {}; set branch, so that the catalog reads \
-             one commit",
+            "template {id} has other content at {} than at {}; {advice}",
             of.revision, other.revision
         );
     }
-    format!(
-        "template {id} is also made of {}; change the id in one of them",
-        other.path
-    )
+    let advice = if is_described {
+        "change the id in one of them"
+    } else {
+        "rename one, or set another id pattern"
+    };
+    format!("template {id} is also made of {}; {advice}", other.path)
 }
