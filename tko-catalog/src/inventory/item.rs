@@ -27,11 +27,22 @@ pub(crate) struct InventoryItem {
 }
 
 /// Everything that a source lists.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct InventoryListing {
     pub(crate) revision: String,
     pub(crate) items: Vec<InventoryItem>,
     pub(crate) problems: Vec<SyncProblem>,
+    /// Whether the source has a site whose id is not known. It may be any, so none counts as
+    /// vanished.
+    pub(crate) has_unknown_ids: bool,
+}
+
+impl InventoryListing {
+    /// Reports a site whose id is not known.
+    pub(super) fn add_unknown(&mut self, problem: SyncProblem) {
+        self.problems.push(problem);
+        self.has_unknown_ids = true;
+    }
 }
 
 /// The source of one inventory.

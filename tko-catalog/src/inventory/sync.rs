@@ -44,13 +44,16 @@ pub(super) struct WantedSites {
     pub(super) sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
     /// The names of items that could not be mapped: their id is not known, or another item has it.
     unread: HashSet<String>,
+    /// As in [`InventoryListing`](super::item::InventoryListing).
+    has_unknown_ids: bool,
 }
 
 impl WantedSites {
     /// Whether the source no longer has a site that the inventory registered.
     pub(super) fn lacks(&self, id: &SiteId, entity: &Entity) -> bool {
         let item = entity.given.get(INVENTORY_ITEM);
-        !self.sites.contains_key(id) && !item.is_some_and(|item| self.unread.contains(item))
+        let is_unread = item.is_some_and(|item| self.unread.contains(item));
+        !self.sites.contains_key(id) && !is_unread && !self.has_unknown_ids
     }
 }
 
@@ -77,7 +80,8 @@ impl InventorySync<'_> {
             problems: listing.problems,
             ..SyncReport::default()
         };
-        let wanted = self.map(listing.items, &mut report)?;
+        let mut wanted = self.map(listing.items, &mut report)?;
+        wanted.has_unknown_ids = listing.has_unknown_ids;
         let own = self.own().await?;
         let disappearance = Disappearance::of(&own, &wanted);
         report.total = own.len() - disappearance.missing.len();

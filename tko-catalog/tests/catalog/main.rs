@@ -9,6 +9,7 @@ mod git;
 mod git_remote;
 mod gitops;
 mod inventory;
+mod items;
 mod many;
 mod oci_layers;
 mod provenance;
