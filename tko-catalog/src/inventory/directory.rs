@@ -1,7 +1,7 @@
 //! Inventories in folders of this machine: a file or a folder for each site.
 
 use super::entry::InventoryEntry;
-use super::item::{InventoryItem, InventoryListing, InventorySource};
+use super::item::{InventoryItem, InventoryListing, InventorySource, text_field};
 use crate::budget::ListingBudget;
 use crate::catalog::directory::{FoundFile, local_path, read, walk};
 use crate::export::layout::{MAX_DESCRIPTOR, SITE_DESCRIPTOR as DESCRIPTOR};
@@ -75,7 +75,7 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         };
         match package {
             Ok(package) => item.package = package,
-            Err(error) => item.fault = Some(error.chain().clone()),
+            Err(error) => item.add_fault(&error),
         }
         listing.items.push(item);
     }
@@ -153,17 +153,12 @@ pub(super) fn item_of(name: &str, descriptor: Option<&[u8]>) -> Result<Inventory
     };
     let bad = |why: String| Error::bad(DESCRIPTOR, why);
     let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    if let Some(id) = text("id") {
-        item.name = id;
+    if !value.is_object() {
+        return Err(bad("it is not a map".to_owned()));
     }
-    item.template = text("template");
-    let pairs = value.get("metadata").and_then(Value::as_object);
-    item.metadata = pairs
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let id = text_field(&value, "id").map_err(|error| bad(error.chain()))?;
+    item.name = id.unwrap_or(item.name);
     item.value = value;
+    item.read_fields(|value| value.as_str().map(str::to_owned));
     Ok(item)
 }

@@ -136,10 +136,10 @@ impl GitInventory {
                     budget.charge_files(&files)?;
                     match package_of(files) {
                         Ok(package) => item.package = package,
-                        Err(error) => item.fault = Some(error.chain().clone()),
+                        Err(error) => item.add_fault(&error),
                     }
                 }
-                Err(error @ Error::BadArgument { .. }) => item.fault = Some(error.chain().clone()),
+                Err(error @ Error::BadArgument { .. }) => item.add_fault(&error),
                 Err(error) => return Err(error),
             }
             listing.items.push(item);

@@ -41,7 +41,7 @@ pub(crate) struct InventorySync<'a> {
 #[derive(Default)]
 pub(super) struct WantedSites {
     /// The name of each item, and its site, or the reason why it has none.
-    pub(super) sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
+    pub(super) sites: BTreeMap<SiteId, (String, Result<NewSite, SyncProblem>)>,
     /// The names of items that could not be mapped: their id is not known, or another item has it.
     unread: HashSet<String>,
     /// As in [`InventoryListing`](super::item::InventoryListing).
@@ -127,10 +127,11 @@ impl InventorySync<'_> {
                 continue;
             }
             let site = match &item.fault {
-                Some(why) => Err(Error::bad("package", why.clone())),
+                Some(why) => Err(SyncProblem::new(&item.name, why)),
                 None => mapper
                     .site(&item, id.clone())
-                    .map(|site| self.new_site(&item.name, site)),
+                    .map(|site| self.new_site(&item.name, site))
+                    .map_err(|error| SyncProblem::of(&item.name, &error)),
             };
             wanted.sites.insert(id, (item.name, site));
         }
@@ -151,15 +152,15 @@ impl InventorySync<'_> {
     async fn register(
         &self,
         own: &HashMap<SiteId, Arc<Entity>>,
-        sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
+        sites: BTreeMap<SiteId, (String, Result<NewSite, SyncProblem>)>,
         report: &mut SyncReport,
     ) -> Result<()> {
         let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
         for (id, (item, site)) in sites {
             let new = match site {
                 Ok(new) => new,
-                Err(error) => {
-                    report.problems.push(SyncProblem::of(item, &error));
+                Err(problem) => {
+                    report.problems.push(problem);
                     continue;
                 }
             };
