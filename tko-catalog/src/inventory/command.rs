@@ -75,7 +75,7 @@ impl InventorySource for CommandInventory {
 /// # Errors
 /// `BadArgument`: it has neither, or a list or a map in place of it.
 fn name_of(value: &Value) -> Result<String> {
-    let field = |key| value.get(key).filter(|field| !field.is_null());
+    let field = |key: &str| value.get(key).filter(|field| !field.is_null());
     let Some(name) = field("name").or_else(|| field("id")) else {
         return Err(Error::bad("name", "it has neither name nor id"));
     };

@@ -9,7 +9,7 @@ use super::item::{InventoryItem, InventorySource};
 use super::mapping::MappedSite;
 use crate::provenance::{
     INVENTORY, INVENTORY_ACCEPTED, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM,
-    INVENTORY_SITE, owner_of, registered_by,
+    INVENTORY_SITE, registered_by,
 };
 use crate::report::{SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tko_core::view::rfc3339;
 use tko_core::{
     BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewSite, Result,
-    SiteId, TemplateId, Timestamp, Want,
+    SiteId, TemplateId, Timestamp,
 };
 
 /// How many writes run at the same time.
@@ -58,9 +58,11 @@ impl WantedSites {
 }
 
 /// The result of a sync for one site.
-enum Written {
+pub(super) enum Written {
     Created,
     Changed,
+    /// The site was from an inventory that no longer exists.
+    Adopted,
     Gone,
     Removed,
     /// Another process registered it.
@@ -251,49 +253,19 @@ impl InventorySync<'_> {
         before: Option<&Arc<Entity>>,
     ) -> (String, Result<Written>) {
         let id = new.id.clone();
-        let digest = new
-            .metadata
-            .get(INVENTORY_DIGEST)
-            .unwrap_or_default()
-            .to_owned();
+        let again = before.is_none().then(|| new.clone());
         let expect = before.map_or(Expect::Absent, |entity| Expect::At(entity.version));
-        let written = match self.data.register_site(new.expect(expect)).await {
-            Ok(_) if before.is_none() => Ok(Written::Created),
-            Ok(_) => Ok(Written::Changed),
-            Err(Error::AlreadyExists(key)) => self.taken(&key, &digest).await,
-            Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Err(Error::bad(
-                "site",
-                format!("site {id} changed meanwhile; the next sync tries again"),
-            )),
-            Err(error) => Err(error),
+        let registered = self.data.register_site(new.expect(expect)).await;
+        let written = match (registered, again) {
+            (Ok(_), Some(_)) => Ok(Written::Created),
+            (Ok(_), None) => Ok(Written::Changed),
+            (Err(Error::AlreadyExists(key)), Some(new)) => self.adopt(&key, new).await,
+            (Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)), _) => {
+                Err(changed_meanwhile(&id))
+            }
+            (Err(error), _) => Err(error),
         };
         (item, written)
-    }
-
-    /// The problem that names the owner of a site that already exists.
-    async fn taken(&self, key: &Key, digest: &str) -> Result<Written> {
-        let entity = match self.data.get(key, Want::ROW).await {
-            Ok(record) => Some(record.entity),
-            Err(Error::NotFound(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let known = entity
-            .as_ref()
-            .and_then(|entity| entity.given.get(INVENTORY_DIGEST));
-        match entity.as_deref().and_then(owner_of) {
-            // Another process with this inventory was faster.
-            Some(name) if name == self.entry.name && known == Some(digest) => {
-                Ok(Written::Elsewhere)
-            }
-            Some(name) => Err(Error::bad(
-                "site",
-                format!("{key} belongs to the inventory {name}"),
-            )),
-            None => Err(Error::bad(
-                "site",
-                format!("{key} exists and is not from an inventory; delete it, or set another id"),
-            )),
-        }
     }
 
     /// Marks a site as gone since `now`, unless it is marked already. If a person accepted that it
@@ -326,6 +298,14 @@ impl InventorySync<'_> {
     }
 }
 
+/// The problem with a site that something else changed during the sync.
+pub(super) fn changed_meanwhile(id: &SiteId) -> Error {
+    Error::bad(
+        "site",
+        format!("site {id} changed meanwhile; the next sync tries again"),
+    )
+}
+
 /// Whether a site is registered as `new`, so that the sync need not write it.
 pub(super) fn is_registered(entity: &Entity, new: &NewSite) -> bool {
     entity.given.get(INVENTORY_DIGEST) == new.metadata.get(INVENTORY_DIGEST)
@@ -350,6 +330,10 @@ async fn apply(
         match written {
             Ok(Written::Created) => {
                 report.created += 1;
+                report.total += 1;
+            }
+            Ok(Written::Adopted) => {
+                report.changed += 1;
                 report.total += 1;
             }
             Ok(Written::Elsewhere) => report.total += 1,

@@ -226,8 +226,8 @@ async fn a_source_that_offers_nothing_is_a_problem() {
     fs::remove_dir_all(folder.path().join("package")).expect("removed");
     is_reported(&fixture.sync(ID).await);
     let upf = fixture.template("package/upf:v1").await;
-    let given = &upf.expect("it stays").entity.given;
-    assert_eq!(given.get("Catalog.gone"), Some("true"));
+    let upf = upf.expect("it stays").entity;
+    assert_eq!(upf.given.get("Catalog.gone"), Some("true"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
