@@ -2,6 +2,7 @@
 //!
 //! | file | contents |
 //! |---|---|
+//! | `adopt` | registers the templates of offers, and adopts those of catalogs that no longer exist |
 //! | `descriptor` | the id and metadata that a package says itself |
 //! | `entry` | the properties of a catalog |
 //! | `layout` | which folders are packages, and which template id each has |
@@ -10,6 +11,7 @@
 //! | `sync` | compares the offers with what is registered, and registers the difference |
 //! | `directory`, `git`, `http`, `oci` | the executors |
 
+mod adopt;
 pub(crate) mod descriptor;
 pub(crate) mod directory;
 pub(crate) mod entry;

@@ -6,9 +6,11 @@
 //! | `item` | a site as its source says it, and the trait of executors |
 //! | `mapping` | expressions that make ids, templates, metadata and packages |
 //! | `sync` | compares the items with the sites of the inventory |
+//! | `adopt` | adopts the sites of inventories that no longer exist |
 //! | `guard` | the guard against a disappearance of many sites, or of their metadata |
 //! | `directory`, `git`, `ansible`, `kubernetes`, `netbox`, `command` | the executors |
 
+mod adopt;
 mod ansible;
 mod command;
 mod directory;

@@ -6,7 +6,12 @@
 
 use std::sync::Arc;
 use tko_core::select::MAX_PAGE;
-use tko_core::{DataApi, Entity, Kind, List, Pattern, Result, Select};
+use tko_core::{
+    DataApi, Entity, Error, Key, Kind, List, Pattern, PluginId, PluginType, Result, Select, Want,
+};
+
+/// The prefix of the metadata that catalogs write themselves.
+pub(crate) const CATALOG_PREFIX: &str = "Catalog.";
 
 /// The catalog that registered a template.
 pub const CATALOG: &str = "Catalog.name";
@@ -14,7 +19,7 @@ pub const CATALOG: &str = "Catalog.name";
 pub const CATALOG_URL: &str = "Catalog.url";
 /// The place of the template within the catalog.
 pub const CATALOG_PATH: &str = "Catalog.path";
-/// The revision of the source: a commit, a tag, or an `ETag`.
+/// The revision of the source: a commit, a tag, an `ETag`, or the beginning of the digest.
 pub const CATALOG_REVISION: &str = "Catalog.revision";
 /// The id of the template, so that a copy with the same metadata is recognized.
 pub const CATALOG_TEMPLATE: &str = "Catalog.template";
@@ -67,6 +72,24 @@ pub(crate) fn owner_of(entity: &Entity) -> Option<&str> {
         .get(id)
         .is_some_and(|recorded| recorded == entity.key.id());
     entity.given.get(name).filter(|_| is_original)
+}
+
+/// Whether the catalog or inventory of this name exists.
+pub(crate) async fn is_owner_registered(
+    data: &dyn DataApi,
+    plugin_type: PluginType,
+    name: &str,
+) -> Result<bool> {
+    // A person can give any name as metadata.
+    let Ok(id) = PluginId::new(plugin_type, name) else {
+        return Ok(false);
+    };
+    let key = Key::from(id);
+    match data.get(&key, Want::ROW).await {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The entities of a kind that a catalog or inventory registered: `key` is [`CATALOG`] or

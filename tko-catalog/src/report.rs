@@ -85,8 +85,8 @@ impl SyncReport {
         self.created + self.changed + self.gone + self.removed
     }
 
-    /// The conditions of the entity after this sync. Equal reports have equal conditions.
-    pub(crate) fn conditions(&self, noun: &str, at: Generation) -> Vec<Condition> {
+    /// The conditions of the entity `name` after this sync. Equal reports have equal conditions.
+    pub(crate) fn conditions(&self, noun: &str, name: &str, at: Generation) -> Vec<Condition> {
         let synced = if let Some(stop) = &self.stopped {
             let what = match &stop.lost_key {
                 Some(key) => format!("vanished, or would lose metadata such as {key:?},"),
@@ -94,7 +94,7 @@ impl SyncReport {
             };
             let message = format!(
                 "{} of {} sites {what} at once, which is more than the limit; nothing was changed. \
-                 Check the inventory; if this is intended, run tko inventory sync --accept \
+                 Check the inventory; if this is intended, run tko inventory sync {name} --accept \
                  (disappearance {})",
                 stop.vanished, stop.of, stop.digest
             );

@@ -72,7 +72,8 @@ impl EntryWorker {
                 } else {
                     "templates"
                 };
-                (report.conditions(noun, entity.generation), Some(*interval))
+                let conditions = report.conditions(noun, name, entity.generation);
+                (conditions, Some(*interval))
             }
             Err(error) => {
                 tracing::warn!(kind, name, error = %error.chain(), "sync failed");

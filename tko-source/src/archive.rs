@@ -2,7 +2,7 @@
 //! disk.
 
 use crate::budget::ReadBudget;
-use crate::folder::refused;
+use crate::folder::irregular;
 use crate::package::SourceFile;
 use flate2::read::MultiGzDecoder;
 use std::fmt;
@@ -102,7 +102,8 @@ fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
             Vec::new()
         } else {
             let is_link = entry_type.is_symlink() || entry_type.is_hard_link();
-            return Err(refused(&name, is_link, budget));
+            irregular(&name, is_link, budget)?;
+            continue;
         };
         files.push(source_file(&name, bytes));
     }
@@ -150,7 +151,8 @@ fn zip(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
         } else if budget.is_also(&name) {
             Vec::new()
         } else {
-            return Err(refused(&name, entry.is_symlink(), budget));
+            irregular(&name, entry.is_symlink(), budget)?;
+            continue;
         };
         files.push(source_file(&name, bytes));
     }

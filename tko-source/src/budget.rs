@@ -26,6 +26,8 @@ pub(crate) struct ReadBudget {
     pub(crate) limits: SourceLimits,
     /// The name of files that are read besides YAML files.
     pub(crate) also: Option<Arc<str>>,
+    /// The links and devices in place of files that were found; `None` if they are refused.
+    pub(crate) irregular: Option<Vec<String>>,
     /// The source, for errors.
     source: String,
     callback: Option<ProgressCallback>,
@@ -43,6 +45,7 @@ impl ReadBudget {
         Self {
             limits: limits.clone(),
             also: None,
+            irregular: None,
             source: source.to_string(),
             callback,
             progress: SourceProgress::default(),

@@ -26,8 +26,8 @@ pub(crate) fn bytes(path: &Path, budget: &mut ReadBudget) -> Result<Vec<u8>> {
 
 /// The YAML files below a folder, in the order of their paths.
 ///
-/// Refuses links and devices with names of YAML files. A file that is read besides them may be a
-/// link: it then has no content. Skips other links and the folder `.git`.
+/// Refuses or lists links and devices with names of YAML files. A file that is read besides them may
+/// be a link: it then has no content. Skips other links and the folder `.git`.
 pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     let mut folders = vec![(root.to_owned(), 0)];
@@ -60,7 +60,8 @@ pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFi
                 folders.push((path, depth + 1));
             } else if budget.reads(&name) {
                 if !file_type.is_file() {
-                    return Err(refused(&name, file_type.is_symlink(), budget));
+                    irregular(&name, file_type.is_symlink(), budget)?;
+                    continue;
                 }
                 let file = fs::File::open(&path)
                     .map_err(|error| budget.error(format_args!("cannot open {name}: {error}")))?;
@@ -73,9 +74,13 @@ pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFi
     Ok(files)
 }
 
-/// Refuses a link or a device.
-pub(crate) fn refused(name: &str, is_link: bool, budget: &ReadBudget) -> tko_core::Error {
-    if is_link {
+/// Lists a link or a device in place of a file, or refuses it.
+pub(crate) fn irregular(name: &str, is_link: bool, budget: &mut ReadBudget) -> Result<()> {
+    if let Some(found) = &mut budget.irregular {
+        found.push(name.to_owned());
+        return Ok(());
+    }
+    Err(if is_link {
         budget.error(format_args!(
             "{name} is a link, and links are not followed; replace it with a copy of the file"
         ))
@@ -83,5 +88,5 @@ pub(crate) fn refused(name: &str, is_link: bool, budget: &ReadBudget) -> tko_cor
         budget.error(format_args!(
             "{name} is not a regular file; remove or rename it"
         ))
-    }
+    })
 }

@@ -20,13 +20,14 @@ const NETWORK: [&str; 5] = [
     "early EOF",
 ];
 
-/// The YAML files below `path` at a branch or tag, or in the newest commit.
+/// The YAML files below `path` at a branch or tag, or in the newest commit, and the rest of the
+/// budget.
 pub(crate) async fn files(
     url: &str,
     revision: Option<&str>,
     path: &str,
     mut budget: ReadBudget,
-) -> Result<Vec<SourceFile>> {
+) -> Result<(Vec<SourceFile>, ReadBudget)> {
     let checkout = tempfile::tempdir()
         .map_err(|error| Error::internal("make a folder for the checkout", error))?;
     clone(url, revision, checkout.path(), &budget).await?;
@@ -36,13 +37,14 @@ pub(crate) async fn files(
         let place = inside(checkout.path(), &path, &budget)?;
         if place.is_dir() {
             let mut files = folder::files(&place, &mut budget)?;
-            for file in &mut files {
-                file.name = within_repository(checkout.path(), &file.name);
+            let names = files.iter_mut().map(|file| &mut file.name);
+            for name in names.chain(budget.irregular.iter_mut().flatten()) {
+                *name = within_repository(checkout.path(), name);
             }
-            return Ok(files);
+            return Ok((files, budget));
         }
         let bytes = folder::bytes(&place, &mut budget)?;
-        Ok(vec![SourceFile { name: path, bytes }])
+        Ok((vec![SourceFile { name: path, bytes }], budget))
     })
     .await
 }

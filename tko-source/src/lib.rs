@@ -31,7 +31,7 @@ pub use credentials::SourceCredentials;
 pub use git_command::git_command;
 pub use limits::SourceLimits;
 pub use lines::line_offset;
-pub use package::{SourceFile, package_of};
+pub use package::{SourceFile, SourceListing, package_of};
 pub use reader::SourceReader;
 pub use secret::{SecretFolder, secret_in};
 pub use source::Source;

@@ -14,6 +14,17 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
 }
 
+/// The files of a source, and the links and devices in place of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceListing {
+    /// The regular files, in the order in which they make up a package.
+    pub files: Vec<SourceFile>,
+    /// The names of links and devices that have the name of a YAML file, in their order. They are
+    /// not read.
+    pub irregular: Vec<String>,
+}
+
 /// Makes one package from YAML files, with their resources in order.
 ///
 /// # Errors

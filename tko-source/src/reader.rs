@@ -6,7 +6,7 @@ use crate::archive::{self, ArchiveFormat};
 use crate::budget::{ProgressCallback, ReadBudget, SourceProgress};
 use crate::folder;
 use crate::limits::SourceLimits;
-use crate::package::{SourceFile, package_of};
+use crate::package::{SourceFile, SourceListing, package_of};
 use crate::source::{Location, Source, SourcePlace};
 use std::fmt;
 use std::io::Read;
@@ -84,14 +84,35 @@ impl SourceReader {
     /// - [`Error::NotImplemented`]: the crate was built without the feature for this source, or
     ///   git is not installed.
     pub async fn files(&self, source: &Source) -> Result<Vec<SourceFile>> {
+        Ok(self.read_within(source, None).await?.files)
+    }
+
+    /// Reads the files of a source that may have several packages. A link or a device in place of a
+    /// YAML file is listed, not refused. It is a fault of its package alone.
+    ///
+    /// # Errors
+    /// As [`files`](Self::files), except for links and devices.
+    pub async fn listing(&self, source: &Source) -> Result<SourceListing> {
+        self.read_within(source, Some(Vec::new())).await
+    }
+
+    /// Reads a source within the limits. `irregular` is as in [`ReadBudget`].
+    async fn read_within(
+        &self,
+        source: &Source,
+        irregular: Option<Vec<String>>,
+    ) -> Result<SourceListing> {
         let mut budget = ReadBudget::new(source, &self.limits, self.callback.clone());
         budget.also.clone_from(&self.also);
+        budget.irregular = irregular;
         let read = tokio::time::timeout(self.limits.timeout, self.read(source, budget));
-        let files = read.await.map_err(|elapsed| {
+        let (files, budget) = read.await.map_err(|elapsed| {
             let limit = self.limits.timeout;
             Error::unavailable(format!("read {source} within {limit:?}"), elapsed)
         })??;
-        if files.is_empty() {
+        let mut irregular = budget.irregular.unwrap_or_default();
+        irregular.sort();
+        if files.is_empty() && irregular.is_empty() {
             let part = match &source.location {
                 Location::Archive { path, .. } | Location::Git { path, .. } if !path.is_empty() => {
                     format!(" below {path:?}")
@@ -101,7 +122,7 @@ impl SourceReader {
             let why = format!("{source}: it has no .yaml or .yml file and no Kptfile{part}");
             return Err(Error::bad("source", why));
         }
-        Ok(files)
+        Ok(SourceListing { files, irregular })
     }
 
     /// Reads a source that is one file, unchanged: an archive is not unpacked.
@@ -133,7 +154,12 @@ impl SourceReader {
         package_of([SourceFile { name, bytes }])
     }
 
-    async fn read(&self, source: &Source, mut budget: ReadBudget) -> Result<Vec<SourceFile>> {
+    /// The files of a source, and the rest of the budget.
+    async fn read(
+        &self,
+        source: &Source,
+        mut budget: ReadBudget,
+    ) -> Result<(Vec<SourceFile>, ReadBudget)> {
         match &source.location {
             Location::Git {
                 url,
@@ -153,16 +179,16 @@ impl SourceReader {
             }
             Location::Place(SourcePlace::Local(path)) if is_folder(path.clone()).await => {
                 let path = path.clone();
-                blocking(move || folder::files(&path, &mut budget)).await
+                blocking(move || Ok((folder::files(&path, &mut budget)?, budget))).await
             }
             Location::Place(place) => {
                 let (bytes, budget) = self.bytes(place, budget).await?;
                 match ArchiveFormat::of_name(&place.name()) {
                     Some(format) => unpack(format, bytes, String::new(), budget).await,
-                    None => Ok(vec![SourceFile {
-                        name: place.to_string(),
-                        bytes,
-                    }]),
+                    None => {
+                        let name = place.to_string();
+                        Ok((vec![SourceFile { name, bytes }], budget))
+                    }
                 }
             }
         }
@@ -208,7 +234,7 @@ impl SourceReader {
         revision: Option<&str>,
         path: &str,
         budget: ReadBudget,
-    ) -> Result<Vec<SourceFile>> {
+    ) -> Result<(Vec<SourceFile>, ReadBudget)> {
         crate::git::files(url, revision, path, budget).await
     }
 
@@ -220,7 +246,7 @@ impl SourceReader {
         _revision: Option<&str>,
         _path: &str,
         budget: ReadBudget,
-    ) -> Result<Vec<SourceFile>> {
+    ) -> Result<(Vec<SourceFile>, ReadBudget)> {
         Err(unsupported(&budget, "git"))
     }
 }
@@ -251,8 +277,12 @@ async fn unpack(
     bytes: Vec<u8>,
     path: String,
     mut budget: ReadBudget,
-) -> Result<Vec<SourceFile>> {
-    blocking(move || archive::files(format, &bytes, &path, &mut budget)).await
+) -> Result<(Vec<SourceFile>, ReadBudget)> {
+    blocking(move || {
+        let files = archive::files(format, &bytes, &path, &mut budget)?;
+        Ok((files, budget))
+    })
+    .await
 }
 
 /// Runs on a thread that may block.

@@ -133,6 +133,37 @@ async fn links_in_archives_are_refused() {
     refused(read(text(&path)).await, &["c.yaml", "link"]);
 }
 
+#[tokio::test]
+async fn a_listing_has_the_links_that_it_does_not_read() {
+    let folder = folder();
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, "a/a.yaml", resource("a").as_bytes());
+    for name in ["b/b.yaml", "b/a.yaml", "b/other"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        let added = tar.append_link(&mut header, name, "/etc/passwd");
+        added.expect("into memory");
+    }
+    let archive = folder.path().join("links.tar");
+    fs::write(&archive, tar.into_inner().expect("into memory")).expect("a file");
+    let place = folder.path().join("folder");
+    fs::create_dir(&place).expect("a folder");
+    fs::write(place.join("a.yaml"), resource("a")).expect("a file");
+    symlink("/etc/passwd", place.join("b.yaml")).expect("a link");
+    let link = text(&place.join("b.yaml")).to_owned();
+    for (source, links) in [
+        (&archive, vec!["b/a.yaml".to_owned(), "b/b.yaml".to_owned()]),
+        (&place, vec![link]),
+    ] {
+        let source = text(source).parse().expect("a source");
+        let listing = SourceReader::new().listing(&source).await;
+        let listing = listing.expect("a listing");
+        assert_eq!(listing.files.len(), 1);
+        assert_eq!(listing.irregular, links);
+    }
+}
+
 /// A reader with limits that differ from the defaults.
 fn limited(change: impl FnOnce(&mut SourceLimits)) -> SourceReader {
     let mut limits = SourceLimits::default();

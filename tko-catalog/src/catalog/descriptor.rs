@@ -5,11 +5,9 @@
 //! of the catalog.
 
 use crate::export::layout::{MAX_DESCRIPTOR, TEMPLATE_DESCRIPTOR, TEMPLATES, parse};
+use crate::provenance::CATALOG_PREFIX;
 use std::collections::HashSet;
 use tko_core::{Error, Key, Metadata, Result, TemplateId};
-
-/// The prefix of the metadata that catalogs write themselves.
-const OWN: &str = "Catalog.";
 
 /// The id and the given metadata of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ impl TemplateDescriptor {
             return Err(wrong("it is not the descriptor of a template"));
         };
         let mut metadata = read.metadata;
-        metadata.retain(|key, _| !key.starts_with(OWN));
+        metadata.retain(|key, _| !key.starts_with(CATALOG_PREFIX));
         Ok(Self {
             id,
             metadata,

@@ -107,11 +107,7 @@ fn list(
         let descriptor = found.descriptor.and_then(|at| files.get(at));
         let files: Vec<&FoundFile> = found.files.iter().filter_map(|at| files.get(*at)).collect();
         if let Some(link) = files.iter().find(|file| !file.is_regular) {
-            let why = format!(
-                "{} is a link or a device, and links are not followed; replace it with a copy",
-                link.name
-            );
-            offers.add_unread(&package, None, SyncProblem::new(&package, why));
+            offers.add_irregular(&package, &link.name);
             continue;
         }
         let descriptor = match descriptor.map(read_descriptor) {

@@ -297,7 +297,16 @@ impl CatalogSource for GitCatalog {
         self.contents = GitContents::default();
         self.repository.fetch(&chosen.refs, settings).await?;
         let mut offers = OfferList::new(entry, settings);
-        let mut package_tags = Vec::new();
+        let tags = chosen.refs.iter().filter(|one| !one.is_branch());
+        let package_tags: Vec<(&GitRef, &str, &str)> = tags
+            .filter_map(|tag| {
+                let (path, version) = tag.short().rsplit_once('/')?;
+                Some((tag, path, version))
+            })
+            .collect();
+        // The first offer of an id wins: the tag of one package before that of the whole repository.
+        self.add_package_tags(&mut offers, entry, &package_tags, settings)
+            .await?;
         for reference in &chosen.refs {
             let short = reference.short();
             if reference.is_branch() {
@@ -309,9 +318,7 @@ impl CatalogSource for GitCatalog {
                     revision: &revision(reference),
                 };
                 self.add_commit(&mut offers, entry, settings, &of).await?;
-            } else if let Some((path, version)) = short.rsplit_once('/') {
-                package_tags.push((reference, path, version));
-            } else {
+            } else if !short.contains('/') {
                 let of = Whole {
                     commit: &reference.commit,
                     version: Some(short),
@@ -321,8 +328,6 @@ impl CatalogSource for GitCatalog {
                 self.add_commit(&mut offers, entry, settings, &of).await?;
             }
         }
-        self.add_package_tags(&mut offers, entry, &package_tags, settings)
-            .await?;
         let mut listing = offers.listing;
         if chosen.excludes_all {
             let why = "no version tag PATH/vN names a package that root and path include; change \

@@ -3,7 +3,7 @@
 use super::descriptor::TemplateDescriptor;
 use super::directory::digest;
 use super::entry::CatalogEntry;
-use super::layout::{below, packages};
+use super::layout::{below, packages, short};
 use super::offer::{CatalogListing, CatalogSource, Offer, OfferList, SourceContent};
 use crate::http::{HttpClient, require_tls, web_url};
 use crate::properties::Properties;
@@ -13,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, HeaderName, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode, Url};
 use std::io::Write;
 use tko_core::{Error, Result};
-use tko_source::{SourceFile, SourceReader};
+use tko_source::{SourceFile, SourceListing, SourceReader};
 
 /// The alias of the newest content of a package without a version.
 const ALIAS: &str = "latest";
@@ -41,11 +41,21 @@ struct ReadArchive {
     contents: Vec<Vec<SourceFile>>,
 }
 
+/// A file of an archive, or a link or a device in its place.
+struct ArchiveEntry {
+    name: String,
+    /// The content; `None` for a link or a device.
+    bytes: Option<Vec<u8>>,
+}
+
 /// A package of an archive.
+#[derive(Default)]
 struct UnpackedPackage {
     folder: String,
     descriptor: Option<Vec<u8>>,
     files: Vec<SourceFile>,
+    /// A link or a device in place of a file.
+    irregular: Option<String>,
 }
 
 impl HttpCatalog {
@@ -87,7 +97,8 @@ impl HttpCatalog {
             return Ok(None);
         }
         reply.check(&self.url)?;
-        let etag = reply.header("etag").map(str::to_owned);
+        let etag = reply.header("etag").filter(|etag| !etag.is_empty());
+        let etag = etag.map(str::to_owned);
         Ok(Some((etag, reply.bytes)))
     }
 
@@ -105,8 +116,16 @@ impl HttpCatalog {
         let mut offers = OfferList::new(entry, settings);
         let (mut all, mut contents) = (blake3::Hasher::new(), Vec::new());
         for package in packages {
-            let UnpackedPackage { folder, files, .. } = package;
-            let descriptor = package.descriptor;
+            let UnpackedPackage {
+                folder,
+                descriptor,
+                files,
+                irregular,
+            } = package;
+            if let Some(name) = irregular {
+                offers.add_irregular(&folder, &name);
+                continue;
+            }
             let descriptor = match descriptor.map(|bytes| TemplateDescriptor::read(&bytes)) {
                 None => None,
                 Some(read) => match offers.describe(&folder, !files.is_empty(), read) {
@@ -124,7 +143,7 @@ impl HttpCatalog {
                 version: None,
                 alias: entry.alias.as_deref().unwrap_or(ALIAS),
                 commit: None,
-                revision: etag.as_deref().unwrap_or_default(),
+                revision: etag.as_deref().unwrap_or_else(|| short(&digest)),
                 digest: &digest,
                 descriptor: descriptor.as_ref(),
                 content: contents.len(),
@@ -160,7 +179,7 @@ impl HttpCatalog {
         Ok(self.contents.as_deref().unwrap_or_default())
     }
 
-    /// The files of each package.
+    /// The files of each package. A link belongs to a package like a file in its place.
     async fn unpack(
         &self,
         bytes: Vec<u8>,
@@ -170,20 +189,39 @@ impl HttpCatalog {
         let most = settings.max_listing_bytes as u64;
         let most = settings.source.max_bytes.max(most);
         let also = entry.descriptors;
-        let files = unpack(ending(&self.url), bytes, most, also, settings).await?;
-        let listed = files.iter().enumerate();
+        let unpacked = unpack(ending(&self.url), bytes, most, also, settings).await?;
+        let files = unpacked.files.into_iter().map(|file| ArchiveEntry {
+            name: file.name,
+            bytes: Some(file.bytes),
+        });
+        let irregular = unpacked.irregular.into_iter();
+        let irregular = irregular.map(|name| ArchiveEntry { name, bytes: None });
+        let entries: Vec<ArchiveEntry> = files.chain(irregular).collect();
+        let listed = entries.iter().enumerate();
         let names: Vec<(usize, &str)> = listed
             .filter_map(|(at, file)| Some((at, below(&entry.root, &file.name)?)))
             .collect();
         let found = packages(entry, names.iter().copied());
-        let mut files: Vec<Option<SourceFile>> = files.into_iter().map(Some).collect();
-        let mut take = |at: usize| files.get_mut(at).and_then(Option::take);
-        let packages = found.into_iter().map(|(folder, found)| UnpackedPackage {
-            folder,
-            descriptor: found.descriptor.and_then(&mut take).map(|file| file.bytes),
-            files: found.files.into_iter().filter_map(&mut take).collect(),
-        });
-        Ok(packages.collect())
+        let mut entries: Vec<Option<ArchiveEntry>> = entries.into_iter().map(Some).collect();
+        let mut take = |at: usize| entries.get_mut(at).and_then(Option::take);
+        let mut unpacked = Vec::with_capacity(found.len());
+        for (folder, found) in found {
+            let descriptor = found.descriptor.and_then(&mut take);
+            let mut package = UnpackedPackage {
+                folder,
+                descriptor: descriptor.and_then(|file| file.bytes),
+                ..UnpackedPackage::default()
+            };
+            for file in found.files.into_iter().filter_map(&mut take) {
+                let name = file.name;
+                match file.bytes {
+                    Some(bytes) => package.files.push(SourceFile { name, bytes }),
+                    None => package.irregular = Some(name),
+                }
+            }
+            unpacked.push(package);
+        }
+        Ok(unpacked)
     }
 }
 
@@ -207,15 +245,16 @@ fn ending(url: &Url) -> &'static str {
         .unwrap_or(".yaml")
 }
 
-/// The YAML files of an archive, and those with the name `also`, with names relative to it. Neither the
-/// archive nor these files together may have more than `most` bytes.
+/// The YAML files of an archive, and those with the name `also`, with names relative to it. Links and
+/// devices in place of files are listed. Neither the archive nor these files together may have more
+/// than `most` bytes.
 pub(super) async fn unpack(
     ending: &str,
     bytes: Vec<u8>,
     most: u64,
     also: Option<&str>,
     settings: &CatalogSettings,
-) -> Result<Vec<SourceFile>> {
+) -> Result<SourceListing> {
     let cannot = |error: std::io::Error| Error::internal("keep an archive", error);
     let mut file = tempfile::Builder::new()
         .suffix(ending)
@@ -229,9 +268,9 @@ pub(super) async fn unpack(
     if let Some(also) = also {
         reader = reader.with_also(also);
     }
-    let files = reader.files(&place.parse()?).await;
+    let listing = reader.listing(&place.parse()?).await;
     // The name of the temporary file would mean nothing to people.
-    let files = files.map_err(|error| match error {
+    let mut listing = listing.map_err(|error| match error {
         Error::BadArgument {
             argument,
             message,
@@ -243,11 +282,11 @@ pub(super) async fn unpack(
         },
         other => other,
     })?;
-    let relative = files.into_iter().map(|file| SourceFile {
-        name: relative(&file.name, &place),
-        bytes: file.bytes,
-    });
-    Ok(relative.collect())
+    let names = listing.files.iter_mut().map(|file| &mut file.name);
+    for name in names.chain(&mut listing.irregular) {
+        *name = relative(name, &place);
+    }
+    Ok(listing)
 }
 
 /// The name of a file within an archive, without the path of the archive.

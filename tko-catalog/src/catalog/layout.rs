@@ -82,15 +82,17 @@ pub(crate) struct PackageFiles {
 /// The packages among the files of a source, by folder.
 ///
 /// Paths are relative to the root of the catalog, with `/`. A file below folders with a descriptor
-/// belongs to the nearest of them. Other files belong to the topmost folder that is a package.
+/// belongs to the nearest of them. Other files, hidden ones too, belong to the topmost folder that is
+/// a package.
 pub(crate) fn packages<'a>(
     entry: &CatalogEntry,
     files: impl Iterator<Item = (usize, &'a str)> + Clone,
 ) -> BTreeMap<String, PackageFiles> {
     let described = DescribedFolders::of(files.clone().map(|(_, file)| file));
+    // The configuration of other tools, such as `.gitlab-ci.yml`, makes no folder a package.
     let others = files
         .clone()
-        .filter(|(_, file)| described.above(file).is_none());
+        .filter(|(_, file)| described.above(file).is_none() && !is_hidden(file));
     let kpt: HashSet<&str> = others
         .clone()
         .filter_map(|(_, file)| {
@@ -137,6 +139,12 @@ pub(crate) fn packages<'a>(
         }
     }
     packages
+}
+
+/// Whether the name of a file, or of a folder above it, begins with `.`.
+fn is_hidden(file: &str) -> bool {
+    let mut names = file.split('/');
+    names.any(|name| name.starts_with('.') && name != "." && name != "..")
 }
 
 /// Whether the patterns of the catalog, if it has any, match a folder that is a package by itself.
@@ -274,6 +282,30 @@ mod tests {
         );
         let without = ["a/x.yaml", "a/b/y.yaml"];
         assert_eq!(found("", &without), ["a: a/x.yaml a/b/y.yaml"]);
+    }
+
+    #[test]
+    fn hidden_files_make_no_package_and_belong_to_theirs() {
+        let files = [
+            ".gitlab-ci.yml",
+            ".github/workflows/ci.yaml",
+            ".cache/a/Kptfile",
+            "pk/a/.hidden.yaml",
+            "pk/a/.more/b.yaml",
+            "pk/a/x.yaml",
+            "pk/b/x.yaml",
+        ];
+        let a = "pk/a: pk/a/.hidden.yaml pk/a/.more/b.yaml pk/a/x.yaml";
+        let b = "pk/b: pk/b/x.yaml";
+        assert_eq!(found("", &files), [a, b]);
+        // Patterns say what the packages are. So does a file of the root that is not hidden.
+        let workflows = ".github/workflows: .github/workflows/ci.yaml";
+        assert_eq!(found(".github/*,pk/b", &files), [workflows, b]);
+        let all = ["x.yaml", ".gitlab-ci.yml", ".github/ci.yaml"];
+        let root = ": x.yaml .gitlab-ci.yml .github/ci.yaml";
+        assert_eq!(found("", &all), [root]);
+        // These names lead elsewhere, so they are a problem.
+        assert_eq!(found("", &["../a/x.yaml"]), ["../a: ../a/x.yaml"]);
     }
 
     #[test]

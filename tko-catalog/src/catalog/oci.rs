@@ -111,11 +111,13 @@ impl CatalogSource for OciCatalog {
             return Ok(self.one(pinned, entry, settings));
         }
         let mut tags = self.registry.tags(settings).await?;
+        let found = tags.len();
         tags.retain(|tag| match &entry.tags {
             Some(pattern) => pattern.matches(tag) && !is_about_another(tag),
             None => is_version(tag),
         });
         tags.sort();
+        let is_none_left = tags.is_empty() && found > 0;
         let registry = &self.registry;
         let mut calls: Vec<BoxFuture<'_, (String, Result<Option<String>>)>> = Vec::new();
         for tag in tags {
@@ -126,6 +128,14 @@ impl CatalogSource for OciCatalog {
         }
         let mut digests = stream::iter(calls).buffered(AT_ONCE);
         let mut offers = OfferList::new(entry, settings);
+        if is_none_left {
+            let why = format!(
+                "the source offers no template: none of its tags ({found}) is a version; set the \
+                 property tags to a pattern of the tags to read"
+            );
+            let problem = SyncProblem::new(&entry.name, why);
+            offers.listing.problems.push(problem);
+        }
         let mut contents = Vec::new();
         let mut all = blake3::Hasher::new();
         while let Some((tag, digest)) = digests.next().await {
@@ -221,7 +231,15 @@ async fn files(
                 bytes,
             }],
             (None, Some((_, ending))) => {
-                super::http::unpack(ending, bytes, most, None, settings).await?
+                let unpacked = super::http::unpack(ending, bytes, most, None, settings).await?;
+                if let Some(link) = unpacked.irregular.first() {
+                    let why = format!(
+                        "{tag}: {link} is a link or a device, and links are not followed; replace \
+                         it with a copy"
+                    );
+                    return Err(Error::bad("package", why));
+                }
+                unpacked.files
             }
             (None, None) => continue,
         };

@@ -184,6 +184,15 @@ impl<'a> OfferList<'a> {
         }
     }
 
+    /// Reports a package that has a link or a device in place of the file `name`.
+    pub(crate) fn add_irregular(&mut self, folder: &str, name: &str) {
+        let why = format!(
+            "{name} is a link or a device, and links are not followed; replace it with a copy"
+        );
+        let problem = SyncProblem::new(self.path(folder), why);
+        self.add_unread(folder, None, problem);
+    }
+
     /// The path of a package in its id and in problems: the name of the catalog for its root.
     fn path<'p>(&self, folder: &'p str) -> &'p str
     where
@@ -263,22 +272,22 @@ impl<'a> OfferList<'a> {
 
 /// The reason why a content is not offered: another content has the same id.
 fn taken(other: &Offer, item: &str, of: &SourceContent<'_>) -> String {
-    let id = &other.id;
-    if of.descriptor.is_none() {
-        return format!(
-            "template {id} is also made of {}; rename one, or set another id pattern",
-            other.path
-        );
-    }
+    let (id, is_described) = (&other.id, of.descriptor.is_some());
     if other.path == item {
+        let advice = if is_described {
+            "set branch, so that the catalog reads one commit"
+        } else {
+            "remove or rename one of the tags"
+        };
         return format!(
-            "template {id} has other content at {} than at {}; set branch, so that the catalog reads \
-             one commit",
+            "template {id} has other content at {} than at {}; {advice}",
             of.revision, other.revision
         );
     }
-    format!(
-        "template {id} is also made of {}; change the id in one of them",
-        other.path
-    )
+    let advice = if is_described {
+        "change the id in one of them"
+    } else {
+        "rename one, or set another id pattern"
+    };
+    format!("template {id} is also made of {}; {advice}", other.path)
 }

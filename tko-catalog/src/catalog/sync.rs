@@ -2,12 +2,13 @@
 //!
 //! A sync of an unchanged source writes nothing: each template carries the digest of its content.
 
+use super::adopt::RegisteredOffer;
 use super::entry::CatalogEntry;
 use super::offer::{CatalogSource, Offer, UnreadTemplates};
 use super::place::located;
 use crate::provenance::{
     CATALOG, CATALOG_DIGEST, CATALOG_GONE, CATALOG_PACKAGE, CATALOG_PATH, CATALOG_REVISION,
-    CATALOG_TEMPLATE, CATALOG_URL, owner_of, registered_by,
+    CATALOG_TEMPLATE, CATALOG_URL, registered_by,
 };
 use crate::report::{SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
@@ -67,10 +68,24 @@ impl CatalogSync<'_> {
         }
         self.retire(&listing.offers, &listing.unread, &own, &mut report)
             .await?;
+        if listing.offers.is_empty() && report.problems.is_empty() {
+            let problem = SyncProblem::new(&self.entry.name, self.no_offer());
+            report.problems.push(problem);
+        }
         // A package without a version is offered twice, by its digest and by its alias.
         report.problems.sort();
         report.problems.dedup();
         Ok(report)
+    }
+
+    /// The problem with a source that offers nothing: probably a property is wrong.
+    fn no_offer(&self) -> String {
+        let properties = match self.entry.executor.as_str() {
+            "git" => "root, path, tags and branch",
+            "oci" => "url and tags",
+            _ => "url, root and path",
+        };
+        format!("the source offers no template; check the properties {properties}")
     }
 
     /// The templates that this catalog registered.
@@ -99,6 +114,7 @@ impl CatalogSync<'_> {
                 return Some(SyncAction::Replace(entity.clone()));
             }
             let revision = entity.given.get(CATALOG_REVISION);
+            let revision = revision.filter(|revision| !revision.is_empty());
             let revision = revision.unwrap_or("an unknown revision");
             let why = if is_edited {
                 format!(
@@ -164,70 +180,35 @@ impl CatalogSync<'_> {
         }
         let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
         for (offer, new) in ready {
-            calls.push(Box::pin(async move {
-                let is_new = new.expect == Expect::Absent;
-                (offer, is_new, self.data.register_template(new).await)
-            }));
+            calls.push(Box::pin(
+                async move { (offer, self.register(offer, new).await) },
+            ));
         }
         let mut registered = stream::iter(calls).buffer_unordered(AT_ONCE);
-        while let Some((offer, is_new, result)) = registered.next().await {
+        while let Some((offer, result)) = registered.next().await {
             match result {
-                Ok(_) if is_new => {
+                Ok(RegisteredOffer::Created) => {
                     report.created += 1;
                     report.total += 1;
                 }
-                Ok(_) => report.changed += 1,
+                Ok(RegisteredOffer::Changed) => report.changed += 1,
+                Ok(RegisteredOffer::Adopted) => {
+                    report.changed += 1;
+                    report.total += 1;
+                }
+                Ok(RegisteredOffer::Elsewhere) => report.total += 1,
+                Ok(RegisteredOffer::Refused(why)) => {
+                    report.problems.push(SyncProblem::new(&offer.path, why));
+                }
                 Err(Error::BadArgument { violations, .. }) if !violations.is_empty() => {
                     // The files are read again, because few packages are refused.
                     let files = source.load(offer.content, self.settings).await;
                     let why = located(&violations, &files.unwrap_or_default());
                     report.problems.push(SyncProblem::new(&offer.path, why));
                 }
-                Err(error) => self.refused(offer, error, report).await?,
+                Err(error) => refused(offer, error, report)?,
             }
         }
-        Ok(())
-    }
-
-    /// Turns a refused registration into a problem, unless the store cannot be reached.
-    async fn refused(&self, offer: &Offer, error: Error, report: &mut SyncReport) -> Result<()> {
-        let why = match error {
-            Error::AlreadyExists(_) => {
-                let key = Key::from(&offer.id);
-                let entity = match self.data.get(&key, Want::ROW).await {
-                    Ok(record) => Some(record.entity),
-                    Err(Error::NotFound(_)) => None,
-                    Err(error) => return Err(error),
-                };
-                let owner = entity.as_deref().and_then(owner_of);
-                let known = entity
-                    .as_ref()
-                    .and_then(|entity| entity.given.get(CATALOG_DIGEST));
-                let is_own = owner == Some(self.entry.name.as_str());
-                if is_own && known == Some(offer.digest.as_str()) {
-                    // Another process with this catalog was faster.
-                    report.total += 1;
-                    return Ok(());
-                }
-                match owner {
-                    Some(name) => format!("template {} belongs to the catalog {name}", offer.id),
-                    None => format!(
-                        "template {} exists and is not from a catalog; delete it, or set another id \
-                         pattern",
-                        offer.id
-                    ),
-                }
-            }
-            Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_) => {
-                format!(
-                    "template {} changed meanwhile; the next sync tries again",
-                    offer.id
-                )
-            }
-            error @ Error::BadArgument { .. } => error.chain().clone(),
-            error => return Err(error),
-        };
-        report.problems.push(SyncProblem::new(&offer.path, why));
         Ok(())
     }
 
@@ -322,8 +303,24 @@ impl CatalogSync<'_> {
     }
 }
 
+/// Turns a refused registration into a problem, unless the store cannot be reached.
+fn refused(offer: &Offer, error: Error, report: &mut SyncReport) -> Result<()> {
+    let why = match error {
+        Error::AlreadyExists(_) | Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_) => {
+            format!(
+                "template {} changed meanwhile; the next sync tries again",
+                offer.id
+            )
+        }
+        error @ Error::BadArgument { .. } => error.chain().clone(),
+        error => return Err(error),
+    };
+    report.problems.push(SyncProblem::new(&offer.path, why));
+    Ok(())
+}
+
 /// Whether a template lacks metadata of the descriptor with which it was registered.
-fn lacks_metadata(entity: &Entity, offer: &Offer) -> bool {
+pub(super) fn lacks_metadata(entity: &Entity, offer: &Offer) -> bool {
     let mut described = offer.described.iter().flatten();
     described.any(|(key, value)| entity.given.get(key) != Some(value))
 }

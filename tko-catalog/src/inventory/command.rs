@@ -61,43 +61,42 @@ impl InventorySource for CommandInventory {
         drop(out);
         let mut listing = InventoryListing::default();
         for value in values {
-            let name = ["name", "id"]
-                .iter()
-                .find_map(|key| scalar(value.get(key)?));
-            let Some(name) = name else {
-                listing
-                    .problems
-                    .push(SyncProblem::new("a site", "it has neither name nor id"));
-                continue;
-            };
-            listing.items.push(item(name, value));
+            match name_of(&value) {
+                Ok(name) => listing.items.push(item(name, value)),
+                Err(error) => listing.add_unknown(SyncProblem::of("a site", &error)),
+            }
         }
         Ok(listing)
     }
 }
 
+/// The name of a site: its `name`, or else its `id`.
+///
+/// # Errors
+/// `BadArgument`: it has neither, or a list or a map in place of it.
+fn name_of(value: &Value) -> Result<String> {
+    let field = |key: &str| value.get(key).filter(|field| !field.is_null());
+    let Some(name) = field("name").or_else(|| field("id")) else {
+        return Err(Error::bad("name", "it has neither name nor id"));
+    };
+    scalar(name).ok_or_else(|| Error::bad("name", "it is not text"))
+}
+
 fn item(name: String, value: Value) -> InventoryItem {
-    let metadata = value.get("metadata").and_then(Value::as_object);
-    let metadata = metadata.into_iter().flatten();
-    let package = match value.get("package").and_then(Value::as_array) {
-        Some(resources) => Package::from_values(resources.iter().cloned()),
-        None => Ok(Package::default()),
-    };
-    let (package, fault) = match package {
-        Ok(package) => (package, None),
-        Err(error) => (Package::default(), Some(error.chain().clone())),
-    };
-    InventoryItem {
+    let mut item = InventoryItem {
         name,
-        metadata: metadata
-            .filter_map(|(key, value)| Some((key.clone(), scalar(value)?)))
-            .collect(),
-        template: value
-            .get("template")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        package,
-        fault,
         value,
+        ..InventoryItem::default()
+    };
+    item.read_fields(scalar);
+    let package = match item.value.get("package") {
+        None | Some(Value::Null) => Ok(Package::default()),
+        Some(Value::Array(resources)) => Package::from_values(resources.iter().cloned()),
+        Some(_) => Err(Error::bad("package", "it is not a list of resources")),
+    };
+    match package {
+        Ok(package) => item.package = package,
+        Err(error) => item.add_fault(&error),
     }
+    item
 }

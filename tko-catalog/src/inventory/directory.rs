@@ -1,10 +1,11 @@
 //! Inventories in folders of this machine: a file or a folder for each site.
 
 use super::entry::InventoryEntry;
-use super::item::{InventoryItem, InventoryListing, InventorySource};
+use super::item::{InventoryItem, InventoryListing, InventorySource, text_field};
 use crate::budget::ListingBudget;
 use crate::catalog::directory::{FoundFile, local_path, read, walk};
 use crate::export::layout::{MAX_DESCRIPTOR, SITE_DESCRIPTOR as DESCRIPTOR};
+use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use serde_json::Value;
@@ -45,7 +46,7 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         let site = site_of(&file.name, |folder| {
             *described.entry(folder.to_owned()).or_insert_with(|| {
                 let path = root.join(folder).join(DESCRIPTOR);
-                std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+                std::fs::symlink_metadata(path).is_ok()
             })
         });
         sites.entry(site).or_default().push(file);
@@ -53,7 +54,18 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
     let mut listing = InventoryListing::default();
     let mut budget = ListingBudget::of_sites(settings);
     for (name, files) in sites {
-        let mut item = described_item(root, &name, &mut budget)?;
+        let descriptor = descriptor_of(root, &name);
+        if let Ok(Some(bytes)) = &descriptor {
+            budget.charge(bytes.len())?;
+        }
+        let item = descriptor.and_then(|bytes| item_of(&name, bytes.as_deref()));
+        let mut item = match item {
+            Ok(item) => item,
+            Err(error) => {
+                listing.add_unknown(SyncProblem::of(&name, &error));
+                continue;
+            }
+        };
         let package = match read_files(&files, settings) {
             Ok(files) => {
                 budget.charge_files(&files)?;
@@ -63,7 +75,7 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         };
         match package {
             Ok(package) => item.package = package,
-            Err(error) => item.fault = Some(error.chain().clone()),
+            Err(error) => item.add_fault(&error),
         }
         listing.items.push(item);
     }
@@ -104,30 +116,33 @@ fn read_files(files: &[FoundFile], settings: &CatalogSettings) -> Result<Vec<Sou
     read(&places, settings.source.max_bytes)
 }
 
-/// The item of a site without its package.
+/// The descriptor of a site; `None` if the site has none.
 ///
 /// # Errors
-/// `BadArgument`: the descriptor cannot be read, so the id is not known; or the budget is used up.
-fn described_item(root: &Path, name: &str, budget: &mut ListingBudget) -> Result<InventoryItem> {
+/// `BadArgument`: it cannot be read, so the id of the site is not known.
+fn descriptor_of(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = root.join(name).join(DESCRIPTOR);
     let Ok(metadata) = std::fs::symlink_metadata(&path) else {
-        return item_of(name, None);
+        return Ok(None);
     };
-    let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
     if !metadata.is_file() || metadata.len() > MAX_DESCRIPTOR {
-        return Err(bad(format!(
-            "it is not a file of at most {MAX_DESCRIPTOR} bytes"
-        )));
+        return Err(not_readable());
     }
-    let bytes = std::fs::read(&path).map_err(|error| bad(error.to_string()))?;
-    budget.charge(bytes.len())?;
-    item_of(name, Some(&bytes))
+    let read = std::fs::read(&path);
+    read.map(Some)
+        .map_err(|error| Error::bad(DESCRIPTOR, error.to_string()))
+}
+
+/// The error about a descriptor that is a link, a device or a folder, or too large.
+pub(super) fn not_readable() -> Error {
+    let why = format!("it is not a regular file of at most {MAX_DESCRIPTOR} bytes; replace it");
+    Error::bad(DESCRIPTOR, why)
 }
 
 /// The item of a site without its package, from its descriptor if it has one.
 ///
 /// # Errors
-/// `BadArgument`: the descriptor is not valid.
+/// `BadArgument`: the descriptor is not valid, so the id of the site is not known.
 pub(super) fn item_of(name: &str, descriptor: Option<&[u8]>) -> Result<InventoryItem> {
     let mut item = InventoryItem {
         name: name.to_owned(),
@@ -136,19 +151,14 @@ pub(super) fn item_of(name: &str, descriptor: Option<&[u8]>) -> Result<Inventory
     let Some(bytes) = descriptor else {
         return Ok(item);
     };
-    let bad = |why: String| Error::bad(format!("{name}/{DESCRIPTOR}"), why);
+    let bad = |why: String| Error::bad(DESCRIPTOR, why);
     let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    if let Some(id) = text("id") {
-        item.name = id;
+    if !value.is_object() {
+        return Err(bad("it is not a map".to_owned()));
     }
-    item.template = text("template");
-    let pairs = value.get("metadata").and_then(Value::as_object);
-    item.metadata = pairs
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let id = text_field(&value, "id").map_err(|error| bad(error.chain()))?;
+    item.name = id.unwrap_or(item.name);
     item.value = value;
+    item.read_fields(|value| value.as_str().map(str::to_owned));
     Ok(item)
 }

@@ -1,8 +1,8 @@
 //! Inventories in git repositories: a file or a folder for each site, as in a folder.
 
-use super::directory::{item_of, site_of};
+use super::directory::{item_of, not_readable, site_of};
 use super::entry::InventoryEntry;
-use super::item::{InventoryItem, InventoryListing, InventorySource};
+use super::item::{InventoryListing, InventorySource};
 use crate::budget::ListingBudget;
 use crate::catalog::entry::branch;
 use crate::catalog::git::contents::{GitContent, TreeFile};
@@ -10,6 +10,7 @@ use crate::catalog::git::repository::{GitRef, GitRepository};
 use crate::catalog::git::revision;
 use crate::catalog::layout::below;
 use crate::export::layout::{MAX_DESCRIPTOR, SITE_DESCRIPTOR as DESCRIPTOR};
+use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashSet};
@@ -22,8 +23,8 @@ pub(super) struct GitInventory {
     /// The branch; `None` means the default branch.
     branch: Option<String>,
     root: String,
-    /// The commit of the last listing, and its items.
-    last: Option<(GitRef, Vec<InventoryItem>)>,
+    /// The commit of the last listing, and the listing.
+    last: Option<(GitRef, InventoryListing)>,
 }
 
 impl GitInventory {
@@ -56,11 +57,12 @@ impl GitInventory {
         })
     }
 
-    async fn items(
+    /// The sites of a commit.
+    async fn sites(
         &mut self,
         head: &GitRef,
         settings: &CatalogSettings,
-    ) -> Result<Vec<InventoryItem>> {
+    ) -> Result<InventoryListing> {
         self.repository
             .fetch(std::slice::from_ref(head), settings)
             .await?;
@@ -73,7 +75,7 @@ impl GitInventory {
             .collect();
         let described: HashSet<&str> = files
             .iter()
-            .filter(|(name, file)| is_descriptor(name) && !file.is_link)
+            .filter(|(name, _)| is_descriptor(name))
             .filter_map(|(name, _)| name.rsplit_once('/'))
             .map(|(folder, _)| folder)
             .collect();
@@ -98,37 +100,51 @@ impl GitInventory {
             );
             return Err(Error::bad("url", why));
         }
-        let mut items = Vec::with_capacity(sites.len());
+        let mut listing = InventoryListing {
+            revision: revision(head),
+            ..InventoryListing::default()
+        };
         let mut budget = ListingBudget::of_sites(settings);
         for (name, files) in sites {
             let descriptor = match descriptors.remove(&name) {
-                None => None,
-                Some(file) if file.is_link || file.size > MAX_DESCRIPTOR => {
-                    let why = format!("it is not a file of at most {MAX_DESCRIPTOR} bytes");
-                    return Err(Error::bad(file.name, why));
-                }
+                None => Ok(None),
+                Some(file) if file.is_link || file.size > MAX_DESCRIPTOR => Err(not_readable()),
                 Some(file) => {
                     let content = GitContent::Files(vec![file]);
-                    self.repository.load(&content, settings).await?.pop()
+                    match self.repository.load(&content, settings).await {
+                        Ok(mut files) => Ok(files.pop()),
+                        Err(error @ Error::BadArgument { .. }) => Err(error),
+                        Err(error) => return Err(error),
+                    }
                 }
             };
-            budget.charge_files(descriptor.as_slice())?;
-            let mut item = item_of(&name, descriptor.as_ref().map(|file| &*file.bytes))?;
+            if let Ok(descriptor) = &descriptor {
+                budget.charge_files(descriptor.as_slice())?;
+            }
+            let item =
+                descriptor.and_then(|file| item_of(&name, file.as_ref().map(|file| &*file.bytes)));
+            let mut item = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    listing.add_unknown(SyncProblem::of(&name, &error));
+                    continue;
+                }
+            };
             let content = GitContent::Files(files);
             match self.repository.load(&content, settings).await {
                 Ok(files) => {
                     budget.charge_files(&files)?;
                     match package_of(files) {
                         Ok(package) => item.package = package,
-                        Err(error) => item.fault = Some(error.chain().clone()),
+                        Err(error) => item.add_fault(&error),
                     }
                 }
-                Err(error @ Error::BadArgument { .. }) => item.fault = Some(error.chain().clone()),
+                Err(error @ Error::BadArgument { .. }) => item.add_fault(&error),
                 Err(error) => return Err(error),
             }
-            items.push(item);
+            listing.items.push(item);
         }
-        Ok(items)
+        Ok(listing)
     }
 }
 
@@ -140,19 +156,15 @@ impl InventorySource for GitInventory {
         settings: &CatalogSettings,
     ) -> Result<InventoryListing> {
         let head = self.head(settings).await?;
-        let items = match self.last.take() {
-            Some((last, items)) if last == head => items,
+        let listing = match self.last.take() {
+            Some((last, listing)) if last == head => listing,
             _ => {
-                let items = self.items(&head, settings).await;
+                let listing = self.sites(&head, settings).await;
                 self.repository.rest().await;
-                items?
+                listing?
             }
         };
-        self.last = Some((head.clone(), items.clone()));
-        Ok(InventoryListing {
-            revision: revision(&head),
-            items,
-            ..InventoryListing::default()
-        })
+        self.last = Some((head, listing.clone()));
+        Ok(listing)
     }
 }

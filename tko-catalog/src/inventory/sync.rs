@@ -9,7 +9,7 @@ use super::item::{InventoryItem, InventorySource};
 use super::mapping::MappedSite;
 use crate::provenance::{
     INVENTORY, INVENTORY_ACCEPTED, INVENTORY_DIGEST, INVENTORY_GONE, INVENTORY_ITEM,
-    INVENTORY_SITE, owner_of, registered_by,
+    INVENTORY_SITE, registered_by,
 };
 use crate::report::{SyncProblem, SyncReport};
 use crate::settings::CatalogSettings;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tko_core::view::rfc3339;
 use tko_core::{
     BoxFuture, DataApi, Entity, EntityUpdate, Error, Expect, Key, Kind, Metadata, NewSite, Result,
-    SiteId, TemplateId, Timestamp, Want,
+    SiteId, TemplateId, Timestamp,
 };
 
 /// How many writes run at the same time.
@@ -41,23 +41,28 @@ pub(crate) struct InventorySync<'a> {
 #[derive(Default)]
 pub(super) struct WantedSites {
     /// The name of each item, and its site, or the reason why it has none.
-    pub(super) sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
+    pub(super) sites: BTreeMap<SiteId, (String, Result<NewSite, SyncProblem>)>,
     /// The names of items that could not be mapped: their id is not known, or another item has it.
     unread: HashSet<String>,
+    /// As in [`InventoryListing`](super::item::InventoryListing).
+    has_unknown_ids: bool,
 }
 
 impl WantedSites {
     /// Whether the source no longer has a site that the inventory registered.
     pub(super) fn lacks(&self, id: &SiteId, entity: &Entity) -> bool {
         let item = entity.given.get(INVENTORY_ITEM);
-        !self.sites.contains_key(id) && !item.is_some_and(|item| self.unread.contains(item))
+        let is_unread = item.is_some_and(|item| self.unread.contains(item));
+        !self.sites.contains_key(id) && !is_unread && !self.has_unknown_ids
     }
 }
 
 /// The result of a sync for one site.
-enum Written {
+pub(super) enum Written {
     Created,
     Changed,
+    /// The site was from an inventory that no longer exists.
+    Adopted,
     Gone,
     Removed,
     /// Another process registered it.
@@ -77,7 +82,8 @@ impl InventorySync<'_> {
             problems: listing.problems,
             ..SyncReport::default()
         };
-        let wanted = self.map(listing.items, &mut report)?;
+        let mut wanted = self.map(listing.items, &mut report)?;
+        wanted.has_unknown_ids = listing.has_unknown_ids;
         let own = self.own().await?;
         let disappearance = Disappearance::of(&own, &wanted);
         report.total = own.len() - disappearance.missing.len();
@@ -123,10 +129,11 @@ impl InventorySync<'_> {
                 continue;
             }
             let site = match &item.fault {
-                Some(why) => Err(Error::bad("package", why.clone())),
+                Some(why) => Err(SyncProblem::new(&item.name, why)),
                 None => mapper
                     .site(&item, id.clone())
-                    .map(|site| self.new_site(&item.name, site)),
+                    .map(|site| self.new_site(&item.name, site))
+                    .map_err(|error| SyncProblem::of(&item.name, &error)),
             };
             wanted.sites.insert(id, (item.name, site));
         }
@@ -147,15 +154,15 @@ impl InventorySync<'_> {
     async fn register(
         &self,
         own: &HashMap<SiteId, Arc<Entity>>,
-        sites: BTreeMap<SiteId, (String, Result<NewSite>)>,
+        sites: BTreeMap<SiteId, (String, Result<NewSite, SyncProblem>)>,
         report: &mut SyncReport,
     ) -> Result<()> {
         let mut calls: Vec<BoxFuture<'_, (String, Result<Written>)>> = Vec::new();
         for (id, (item, site)) in sites {
             let new = match site {
                 Ok(new) => new,
-                Err(error) => {
-                    report.problems.push(SyncProblem::of(item, &error));
+                Err(problem) => {
+                    report.problems.push(problem);
                     continue;
                 }
             };
@@ -246,49 +253,19 @@ impl InventorySync<'_> {
         before: Option<&Arc<Entity>>,
     ) -> (String, Result<Written>) {
         let id = new.id.clone();
-        let digest = new
-            .metadata
-            .get(INVENTORY_DIGEST)
-            .unwrap_or_default()
-            .to_owned();
+        let again = before.is_none().then(|| new.clone());
         let expect = before.map_or(Expect::Absent, |entity| Expect::At(entity.version));
-        let written = match self.data.register_site(new.expect(expect)).await {
-            Ok(_) if before.is_none() => Ok(Written::Created),
-            Ok(_) => Ok(Written::Changed),
-            Err(Error::AlreadyExists(key)) => self.taken(&key, &digest).await,
-            Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)) => Err(Error::bad(
-                "site",
-                format!("site {id} changed meanwhile; the next sync tries again"),
-            )),
-            Err(error) => Err(error),
+        let registered = self.data.register_site(new.expect(expect)).await;
+        let written = match (registered, again) {
+            (Ok(_), Some(_)) => Ok(Written::Created),
+            (Ok(_), None) => Ok(Written::Changed),
+            (Err(Error::AlreadyExists(key)), Some(new)) => self.adopt(&key, new).await,
+            (Err(Error::Conflict(_) | Error::NotFound(_) | Error::Busy(_)), _) => {
+                Err(changed_meanwhile(&id))
+            }
+            (Err(error), _) => Err(error),
         };
         (item, written)
-    }
-
-    /// The problem that names the owner of a site that already exists.
-    async fn taken(&self, key: &Key, digest: &str) -> Result<Written> {
-        let entity = match self.data.get(key, Want::ROW).await {
-            Ok(record) => Some(record.entity),
-            Err(Error::NotFound(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let known = entity
-            .as_ref()
-            .and_then(|entity| entity.given.get(INVENTORY_DIGEST));
-        match entity.as_deref().and_then(owner_of) {
-            // Another process with this inventory was faster.
-            Some(name) if name == self.entry.name && known == Some(digest) => {
-                Ok(Written::Elsewhere)
-            }
-            Some(name) => Err(Error::bad(
-                "site",
-                format!("{key} belongs to the inventory {name}"),
-            )),
-            None => Err(Error::bad(
-                "site",
-                format!("{key} exists and is not from an inventory; delete it, or set another id"),
-            )),
-        }
     }
 
     /// Marks a site as gone since `now`, unless it is marked already. If a person accepted that it
@@ -321,6 +298,14 @@ impl InventorySync<'_> {
     }
 }
 
+/// The problem with a site that something else changed during the sync.
+pub(super) fn changed_meanwhile(id: &SiteId) -> Error {
+    Error::bad(
+        "site",
+        format!("site {id} changed meanwhile; the next sync tries again"),
+    )
+}
+
 /// Whether a site is registered as `new`, so that the sync need not write it.
 pub(super) fn is_registered(entity: &Entity, new: &NewSite) -> bool {
     entity.given.get(INVENTORY_DIGEST) == new.metadata.get(INVENTORY_DIGEST)
@@ -345,6 +330,10 @@ async fn apply(
         match written {
             Ok(Written::Created) => {
                 report.created += 1;
+                report.total += 1;
+            }
+            Ok(Written::Adopted) => {
+                report.changed += 1;
                 report.total += 1;
             }
             Ok(Written::Elsewhere) => report.total += 1,

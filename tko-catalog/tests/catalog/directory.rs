@@ -204,6 +204,33 @@ async fn what_vanishes_is_marked_and_removed_only_when_nothing_refers_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_offers_nothing_is_a_problem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = Fixture::new();
+    let place = url(folder.path());
+    let properties = [("url", &*place), ("path", "packages/*")];
+    let is_reported = |entity: &tko_core::Entity| {
+        assert_eq!(condition(entity, "Synced").status, Some(true));
+        let complete = condition(entity, "Complete");
+        assert_eq!(complete.status, Some(false));
+        let problem = "1 problem; core: the source offers no template; check the properties url";
+        assert!(complete.message.starts_with(problem), "{complete:?}");
+    };
+    is_reported(&fixture.add(ID, "directory", &properties).await);
+    // A package that the pattern does not match.
+    write(folder.path(), "package/upf/v1/a.yaml", &config("a", "1"));
+    is_reported(&fixture.sync(ID).await);
+    let properties = [("url", &*place), ("path", "package/*/*")];
+    assert_synced(&fixture.add(ID, "directory", &properties).await);
+    // The templates of a source that is empty now are marked, as those that vanish are.
+    fs::remove_dir_all(folder.path().join("package")).expect("removed");
+    is_reported(&fixture.sync(ID).await);
+    let upf = fixture.template("package/upf:v1").await;
+    let upf = upf.expect("it stays").entity;
+    assert_eq!(upf.given.get("Catalog.gone"), Some("true"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_that_cannot_be_read_is_not_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["b/v1", "c/v1", "d"] {

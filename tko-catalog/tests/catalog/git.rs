@@ -117,6 +117,30 @@ async fn tags_are_versions_and_never_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tag_of_a_package_wins_over_that_of_the_whole_repository() {
+    let repository = Repository::new();
+    repository.write("nf/upf/upf.yaml", &config("upf", "1"));
+    repository.write("nf/smf/smf.yaml", &config("smf", "1"));
+    repository.commit();
+    repository.git(&["tag", "v1"]);
+    repository.write("nf/upf/upf.yaml", &config("upf", "2"));
+    repository.commit();
+    repository.git(&["tag", "nf/upf/v1"]);
+    let fixture = Fixture::new();
+    let url = repository.url();
+    let entity = fixture.add(ID, "git", &[("url", &url)]).await;
+    assert_eq!(fixture.templates().await, ["nf/smf:v1", "nf/upf:v1"]);
+    let upf = fixture.template("nf/upf:v1").await.expect("a template");
+    assert_eq!(value(upf.package.as_ref()), "2");
+    let message = &condition(&entity, "Complete").message;
+    let beginning = "1 problem; nf/upf: template nf/upf:v1 has other content at v1@";
+    assert!(message.starts_with(beginning), "{message}");
+    for part in ["than at nf/upf/v1@", "remove or rename one of the tags"] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tags_of_packages_outside_the_root_and_the_patterns_are_left_out() {
     let repository = Repository::new();
     for place in ["nf/upf", "nf/smf", "infra/dns"] {
@@ -148,9 +172,12 @@ async fn a_catalog_that_excludes_the_packages_of_all_tags_says_so() {
     repository.commit();
     let fixture = Fixture::new();
     let url = repository.url();
-    // A pattern that no tag matches yet is no problem.
+    // A pattern that no tag matches.
     let tags = [("url", &*url), ("root", "nf"), ("tags", "release/*")];
-    assert_synced(&fixture.add("catalog|tags", "git", &tags).await);
+    let entity = fixture.add("catalog|tags", "git", &tags).await;
+    let message = &condition(&entity, "Complete").message;
+    let problem = "1 problem; tags: the source offers no template; check the properties root";
+    assert!(message.starts_with(problem), "{message}");
     repository.git(&["tag", "infra/dns/v1"]);
     repository.git(&["tag", "release/v1"]);
     let properties = [("url", &*url), ("root", "nf")];

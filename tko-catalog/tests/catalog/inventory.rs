@@ -85,6 +85,8 @@ async fn ten_thousand_hosts_are_sites_and_three_thousand_do_not_vanish_unasked()
         "{}",
         synced.message
     );
+    let command = "run tko inventory sync fleet --accept (disappearance ";
+    assert!(synced.message.contains(command), "{}", synced.message);
     let site = fixture.site("south/host-09999").await.expect("it stays");
     assert!(!site.entity.given.contains_key("Inventory.gone"));
 

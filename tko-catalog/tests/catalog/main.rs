@@ -1,6 +1,7 @@
 //! Catalogs and inventories, from their sources to the store.
 
 mod ansible;
+mod archive;
 mod described;
 mod directory;
 mod export;
@@ -8,6 +9,7 @@ mod git;
 mod git_remote;
 mod gitops;
 mod inventory;
+mod items;
 mod many;
 mod oci_layers;
 mod provenance;

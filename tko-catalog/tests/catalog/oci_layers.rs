@@ -38,6 +38,22 @@ async fn layers_of_flux_kpt_image_builders_and_oras_are_packages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_without_a_version_is_a_problem_that_counts_its_tags() {
+    let mut registry = Registry::new(100);
+    registry.push("latest", FLUX, tar_gz("upf.yaml", &config("upf", "1")));
+    let server = TestServer::start(move |request, number| registry.answer(request, number));
+    let fixture = Fixture::with(CatalogSettings::default());
+    let url = format!("oci://{}/nf/upf", server.host());
+    let entity = fixture.add("catalog|core", "oci", &[("url", &url)]).await;
+    let message = &condition(&entity, "Complete").message;
+    let problem = "1 problem; core: the source offers no template: none of its tags (1) is";
+    assert!(message.starts_with(problem), "{message}");
+    let properties = [("url", &*url), ("tags", "latest")];
+    assert_synced(&fixture.add("catalog|core", "oci", &properties).await);
+    assert_eq!(fixture.templates().await, ["nf/upf:latest"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_gets_the_user_and_the_token_of_the_catalog() {
     let mut registry = Registry::new(100);
     registry.push("v1", FLUX, tar_gz("upf.yaml", &config("upf", "1")));

@@ -152,7 +152,10 @@ async fn a_mass_disappearance_waits_for_a_person() {
         fs::remove_file(file).expect("removed");
     }
     let said = server.tko("inventory sync fleet").bad(1).await;
-    for part in ["15 of 20 sites vanished", "--accept"] {
+    for part in [
+        "15 of 20 sites vanished",
+        "tko inventory sync fleet --accept",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let count = |server: &Server| server.tko("site list -o json");
