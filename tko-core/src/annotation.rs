@@ -5,7 +5,7 @@
 
 use crate::error::Violation;
 use crate::package::Package;
-use crate::resource::Resource;
+use crate::resource::{Resource, map_in};
 use std::sync::Arc;
 
 /// Where this resource is prepared: [`When`].
@@ -113,6 +113,23 @@ pub fn prepared(resource: &Arc<Resource>) -> Arc<Resource> {
     } else {
         Arc::new(resource.annotated(PREPARED, "true"))
     }
+}
+
+/// Returns the resource with an annotation as `before` has it; the same pointer if it already is.
+pub fn restored(resource: &Arc<Resource>, before: &Resource, annotation: &str) -> Arc<Resource> {
+    let path = ["metadata", "annotations", annotation];
+    let old = before.get(&path);
+    if resource.get(&path) == old {
+        return resource.clone();
+    }
+    let restored = resource.edited_shallowly(|content| {
+        let annotations = map_in(map_in(content, "metadata"), "annotations");
+        match old {
+            Some(old) => annotations.insert(annotation.to_owned(), old.clone()),
+            None => annotations.shift_remove(annotation),
+        };
+    });
+    Arc::new(restored.expect("an annotation does not touch what identifies the resource"))
 }
 
 /// Returns a violation for each annotation of TKO with an unknown value.

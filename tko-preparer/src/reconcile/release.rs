@@ -16,7 +16,7 @@ use tko_worker::{claim_backoff, claim_jitter};
 const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
 
 impl PrepareSession<'_> {
-    /// Marks the deployment prepared, and approved if approval is automatic.
+    /// Marks the deployment prepared, and approved if and only if approval is automatic.
     pub(super) async fn finish(&mut self, record: &Record) -> Result<StepResult> {
         let package = package_of(record);
         let resource = match package.resolve(&deployment_resource::identifier()) {
@@ -33,8 +33,9 @@ impl PrepareSession<'_> {
             Approve::Default => self.context.settings.auto_approve,
         };
         let mut marked = annotation::prepared(resource);
-        if approved {
-            marked = Arc::new(marked.annotated(APPROVED, "true"));
+        if annotation::is_true(&marked, APPROVED) != approved {
+            let text = if approved { "true" } else { "false" };
+            marked = Arc::new(marked.annotated(APPROVED, text));
         }
         let mut step = self.step(record.entity.generation);
         step.conditions = finished(record.entity.generation.next(), approved);
