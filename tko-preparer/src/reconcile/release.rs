@@ -1,6 +1,6 @@
 //! The ends of a preparation: the deployment is finished, or released until later.
 
-use super::session::{Ending, PrepareSession, StepResult, package_of};
+use super::session::{Ending, PrepareSession, StepResult, package_of, refusal};
 use super::subscriptions::changed;
 use crate::blocker::Blocker;
 use crate::conditions::{PREPARED, blocked, finished};
@@ -52,21 +52,32 @@ impl PrepareSession<'_> {
 
     /// Reports what blocks the deployment, and releases it until later.
     pub(super) async fn release(&mut self, record: &Record, open: &[Blocker]) -> Result<Ending> {
+        let mut step = self.blocked_step(record, open);
+        step.subscriptions = changed(record, self.subscriptions(record, open));
+        let has_subscriptions = step.subscriptions.is_some();
+        match self.commit(step).await? {
+            StepResult::Refused(error) if has_subscriptions => {
+                // The condition and the retries do not depend on subscriptions.
+                let mut open = open.to_vec();
+                open.push(Blocker::unsubscribed(&refusal(&error)));
+                self.end(self.blocked_step(record, &open)).await
+            }
+            result => ending(result),
+        }
+    }
+
+    /// A step that reports what blocks the deployment, and settles the claim.
+    fn blocked_step(&self, record: &Record, open: &[Blocker]) -> PrepareStep {
         let condition = blocked(PREPARED, open, record.entity.generation);
         let mut step = self.step(record.entity.generation);
-        step.subscriptions = changed(record, self.subscriptions(record, open));
         step.settle = Some(self.later(open, &condition));
         step.conditions = vec![condition];
-        self.end(step).await
+        step
     }
 
     /// Commits a step that settles the claim.
     pub(super) async fn end(&mut self, step: PrepareStep) -> Result<Ending> {
-        match self.commit(step).await? {
-            StepResult::Committed => Ok(Ending::Settled(None)),
-            StepResult::Moved => Ok(Ending::Reread),
-            StepResult::Refused(error) => Err(error),
-        }
+        ending(self.commit(step).await?)
     }
 
     /// Decides when a blocked deployment is retried if no event arrives.
@@ -97,5 +108,14 @@ impl PrepareSession<'_> {
         }
         let reason = condition.message.clone();
         Outcome::Retry { after, reason }
+    }
+}
+
+/// The end of a claim that the committed step has settled.
+fn ending(result: StepResult) -> Result<Ending> {
+    match result {
+        StepResult::Committed => Ok(Ending::Settled(None)),
+        StepResult::Moved => Ok(Ending::Reread),
+        StepResult::Refused(error) => Err(error),
     }
 }

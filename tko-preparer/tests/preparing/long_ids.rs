@@ -2,13 +2,15 @@
 
 use crate::parts::{gvk, marked, part, registry};
 use crate::tracking::tracking;
-use crate::world::{World, world};
+use crate::world::{World, topo, world};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tko_core::limits::MAX_IDEMPOTENCY_KEY;
 use tko_core::{
-    Answer, DeploymentId, Effect, NewDeployment, PrepareCall, Preparer, Record, Result,
+    Answer, DeploymentId, Effect, NewDeployment, PrepareCall, Preparer, Record, Resource, Result,
+    SiteId, Subscription,
 };
 use tko_preparer::{PREPARED, PrepareSettings};
 use tko_worker::{CancellationToken, DeletionController};
@@ -113,4 +115,63 @@ async fn a_refusal_names_what_is_too_long() {
     let message = w.until_says(&id, PREPARED, "Invalid").await;
     let words = "preparer long-key is not valid: idempotency key: has 2000 bytes";
     assert!(message.contains(words), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_with_a_long_id_is_waited_for_and_found() {
+    let w = world();
+    let _running = w.start();
+    let id = w
+        .deploy(vec![topo("Site", "one", &json!({"siteId": long()}))])
+        .await;
+    let message = w.until_says(&id, PREPARED, "Waiting").await;
+    assert!(message.contains("which is not registered"), "{message}");
+    w.site(&long(), &[]).await;
+    let took = w.until_prepared(&id).await;
+    assert!(took < Duration::from_millis(50), "{took:?}");
+}
+
+/// Waits for so many entities that their subscriptions exceed the limit; for none once the package
+/// has an `Answer`.
+struct WaitsForMany;
+
+#[async_trait]
+impl Preparer for WaitsForMany {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        if call.package.of(&gvk("Answer")).next().is_some() {
+            return Ok(Answer::Done {
+                package: marked(&call),
+                effects: Vec::new(),
+            });
+        }
+        let mut waits_for = Vec::new();
+        for number in 0..3_000 {
+            let site = SiteId::new(&format!("{number}/{}", "s".repeat(900)))?;
+            waits_for.push(Subscription::Entity(site.into()));
+        }
+        Ok(Answer::NotYet {
+            reason: "waiting for many".to_owned(),
+            waits_for,
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_whose_subscriptions_are_refused_has_a_condition_and_is_retried() {
+    let w = world();
+    let registry = registry().with(gvk("Many"), "many", Arc::new(WaitsForMany));
+    let _running = w.start_with(registry, PrepareSettings::default());
+    let id = w.deploy(vec![part("Many", "m")]).await;
+    let message = w.until_says(&id, PREPARED, "Invalid").await;
+    for words in ["Many m: waiting for many", "subscriptions: has"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    w.until(|| async { w.record(&id).await.work[0].attempts >= 2 })
+        .await;
+    w.edit(&id, |package| {
+        let answer = Resource::new(part("Answer", "a")).expect("valid");
+        package.with(Arc::new(answer))
+    })
+    .await;
+    w.until_prepared(&id).await;
 }
