@@ -132,6 +132,16 @@ pub fn restored(resource: &Arc<Resource>, before: &Resource, annotation: &str) -
     Arc::new(restored.expect("an annotation does not touch what identifies the resource"))
 }
 
+/// Returns a violation if [`RENAME`] is a map or a list, which has no text.
+pub(crate) fn check_rename(resource: &Resource) -> Option<Violation> {
+    let value = resource.get(&["metadata", "annotations", RENAME])?;
+    (value.is_object() || value.is_array()).then(|| Violation {
+        resource: Some(resource.identifier().clone()),
+        path: format!("metadata.annotations['{RENAME}']"),
+        message: "must be a name, not a map or a list".to_owned(),
+    })
+}
+
 /// Returns a violation for each annotation of TKO with an unknown value.
 pub fn check(package: &Package) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -151,6 +161,7 @@ pub fn check(package: &Package) -> Vec<Violation> {
                 });
             }
         }
+        violations.extend(check_rename(resource));
     }
     violations
 }
