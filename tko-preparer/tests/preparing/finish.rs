@@ -305,6 +305,27 @@ async fn an_incomplete_package_lists_every_violation_and_continues_once_correcte
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edit_that_marks_the_deployment_prepared_corrects_its_condition() {
+    let w = world();
+    let _running = w.start();
+    let id = w.deploy(vec![part("Waits", "s")]).await;
+    w.until_says(&id, PREPARED, "Waiting").await;
+    w.edit(&id, |package| {
+        let own = package.resolve(&deployment_resource::identifier());
+        let own = own.expect("there is one only").expect("it is there");
+        package.with(annotation::prepared(own))
+    })
+    .await;
+    let entity = w.record(&id).await.entity;
+    let condition = entity.condition(PREPARED).expect("it is said");
+    assert_eq!(
+        (condition.status, &*condition.reason),
+        (Some(true), "Marked")
+    );
+    assert_eq!(condition.observed, entity.generation);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_preparer_that_limits_itself_may_wait_for_longer_than_the_time_limit() {
     let w = world();
     let settings = PrepareSettings::default().with_timeout(Duration::from_secs(2));
