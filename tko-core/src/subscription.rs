@@ -25,8 +25,7 @@
 
 use crate::hash::ContentHash;
 use crate::id::{Key, Kind};
-use crate::limits::MAX_METADATA_KEY;
-use crate::metadata::Metadata;
+use crate::metadata::{MAX_METADATA_KEY, Metadata};
 use crate::pattern::Pattern;
 use crate::resource::Gvk;
 use crate::select::{MetadataPatterns, metadata_match};

@@ -198,8 +198,8 @@ pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Conditi
     )]
 }
 
-/// The new `Prepared` condition of a deployment whose new package is marked as prepared, if it has
-/// one that contradicts the mark: no preparer is called for such a package.
+/// The new `Prepared` condition of a deployment that its new package marks as prepared, if it has one
+/// that contradicts the mark. No preparer is called for such a package.
 ///
 /// It describes the next generation, because a changed mark changes the package.
 pub(super) fn prepared_condition(entity: &Entity, prepared: bool) -> Option<Condition> {
