@@ -393,6 +393,7 @@ macro_rules! __data_checks {
                 a_step_for_a_deleted_deployment_fails
                 conditions_alone_are_committed
                 a_prepared_deployment_moves_to_scheduling
+                a_step_does_not_approve_for_a_person
             }
             effects {
                 a_child_is_created_once

@@ -5,7 +5,7 @@
 
 use crate::error::Violation;
 use crate::package::Package;
-use crate::resource::Resource;
+use crate::resource::{Resource, map_in};
 use std::sync::Arc;
 
 /// Where this resource is prepared: [`When`].
@@ -115,6 +115,33 @@ pub fn prepared(resource: &Arc<Resource>) -> Arc<Resource> {
     }
 }
 
+/// Returns the resource with an annotation as `before` has it; the same pointer if it already is.
+pub fn restored(resource: &Arc<Resource>, before: &Resource, annotation: &str) -> Arc<Resource> {
+    let path = ["metadata", "annotations", annotation];
+    let old = before.get(&path);
+    if resource.get(&path) == old {
+        return resource.clone();
+    }
+    let restored = resource.edited_shallowly(|content| {
+        let annotations = map_in(map_in(content, "metadata"), "annotations");
+        match old {
+            Some(old) => annotations.insert(annotation.to_owned(), old.clone()),
+            None => annotations.shift_remove(annotation),
+        };
+    });
+    Arc::new(restored.expect("an annotation does not touch what identifies the resource"))
+}
+
+/// Returns a violation if [`RENAME`] is a map or a list, which has no text.
+pub(crate) fn check_rename(resource: &Resource) -> Option<Violation> {
+    let value = resource.get(&["metadata", "annotations", RENAME])?;
+    (value.is_object() || value.is_array()).then(|| Violation {
+        resource: Some(resource.identifier().clone()),
+        path: format!("metadata.annotations['{RENAME}']"),
+        message: "must be a name, not a map or a list".to_owned(),
+    })
+}
+
 /// Returns a violation for each annotation of TKO with an unknown value.
 pub fn check(package: &Package) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -134,6 +161,7 @@ pub fn check(package: &Package) -> Vec<Violation> {
                 });
             }
         }
+        violations.extend(check_rename(resource));
     }
     violations
 }

@@ -12,8 +12,7 @@ use crate::package::Package;
 use crate::subscription::is_subscription;
 use serde_json::Value;
 
-/// Longest metadata key, in bytes.
-pub const MAX_METADATA_KEY: usize = 1_024;
+pub use crate::metadata::MAX_METADATA_KEY;
 
 /// Longest metadata value, in bytes.
 pub const MAX_METADATA_VALUE: usize = 16 << 10;

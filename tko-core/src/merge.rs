@@ -20,7 +20,7 @@
 //! ```
 
 use crate::annotation::{self, METADATA, Merge, PREPARE, RENAME, When};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::package::{Package, ResourcePlaces};
 use crate::resource::{Resource, map_in};
 use serde_json::{Map, Value};
@@ -36,8 +36,8 @@ use std::sync::Arc;
 /// Both annotations stay on the result.
 ///
 /// # Errors
-/// [`Error::BadArgument`](crate::Error::BadArgument): the identifier of an incoming resource has no
-/// namespace and refers to several resources.
+/// [`Error::BadArgument`]: the identifier of an incoming resource has no namespace and refers to
+/// several resources; or its annotation `nephio.org/rename` is a map or a list.
 pub fn merge(target: &Package, incoming: &Package) -> Result<Package> {
     if incoming.is_empty() {
         return Ok(target.clone());
@@ -81,6 +81,9 @@ pub fn overlay(under: &mut Map<String, Value>, over: &Map<String, Value>) {
 }
 
 fn renamed(resource: &Arc<Resource>) -> Result<Arc<Resource>> {
+    if let Some(violation) = annotation::check_rename(resource) {
+        return Err(Error::invalid("package", vec![violation]));
+    }
     match resource.annotation(RENAME) {
         Some(name) if *name != *resource.identifier().name => {
             let name = Value::String(name.into_owned());

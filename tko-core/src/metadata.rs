@@ -24,6 +24,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Longest key, in bytes. A store [checks](crate::limits) it.
+pub const MAX_METADATA_KEY: usize = 1_024;
+
 /// The API group of the resources from which metadata is gathered.
 pub const METADATA_GROUP: &str = "metadata.nephio.org";
 

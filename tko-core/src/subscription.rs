@@ -12,6 +12,8 @@
 //! | a selection, until the deployment is prepared | `nephio.org/waits-for/KIND` | JSON list of pattern maps |
 //! | a selection, persistently | `nephio.org/tracks/KIND` | JSON list of pattern maps |
 //!
+//! A key that would exceed [`MAX_METADATA_KEY`] has `#` and a digest in the place of its id or GVK.
+//!
 //! ```
 //! use tko_core::{Key, Kind, SiteId, Subscription, subscription};
 //!
@@ -21,8 +23,9 @@
 //! # Ok::<(), tko_core::Error>(())
 //! ```
 
+use crate::hash::ContentHash;
 use crate::id::{Key, Kind};
-use crate::metadata::Metadata;
+use crate::metadata::{MAX_METADATA_KEY, Metadata};
 use crate::pattern::Pattern;
 use crate::resource::Gvk;
 use crate::select::{MetadataPatterns, metadata_match};
@@ -52,12 +55,22 @@ pub enum Subscription {
 
 /// The metadata key of deployments that wait for this entity.
 pub fn waits_for_entity(key: &Key) -> String {
-    format!("{WAITS_FOR}{}/{}", key.kind(), key.id())
+    bounded(&format!("{WAITS_FOR}{}/", key.kind()), key.id())
 }
 
 /// The metadata key of deployments that wait for a preparer of this kind of resource.
 pub fn waits_for_preparer(gvk: &Gvk) -> String {
-    format!("{WAITS_FOR}preparer/{gvk}")
+    bounded(&format!("{WAITS_FOR}preparer/"), &gvk.to_string())
+}
+
+/// The metadata key of this name; of its digest if the key would be too long. No id or GVK is equal
+/// to a digest.
+fn bounded(prefix: &str, name: &str) -> String {
+    if prefix.len() + name.len() <= MAX_METADATA_KEY {
+        format!("{prefix}{name}")
+    } else {
+        format!("{prefix}#{}", ContentHash::of(&Value::from(name)))
+    }
 }
 
 /// The metadata keys of deployments with selections of this kind of entity; [`cares`] evaluates

@@ -1,6 +1,8 @@
 //! Conditions merge by kind; interests are found again; backoff grows to its bound.
 
 use std::time::Duration;
+use tko_core::id::MAX_ID;
+use tko_core::limits::MAX_METADATA_KEY;
 use tko_core::subscription::{self, Subscription};
 use tko_core::work::{MAX_BACKOFF, backoff};
 use tko_core::{Condition, Generation, Gvk, Key, Kind, Lane, Metadata, Pattern, Timestamp, Token};
@@ -71,6 +73,29 @@ fn interests_are_found_by_what_they_are_for() {
         subscription::cares("not JSON", &of("north")),
         "better once too often"
     );
+}
+
+#[test]
+fn keys_of_subscriptions_are_no_longer_than_metadata_keys() {
+    let site = |length: usize| Key::new(Kind::Site, &"s".repeat(length)).expect("an id");
+    let longest = MAX_METADATA_KEY - "nephio.org/waits-for/site/".len();
+    let key = subscription::waits_for_entity(&site(longest));
+    assert_eq!(key.len(), MAX_METADATA_KEY);
+    assert!(key.ends_with(site(longest).id()));
+    let mut keys: Vec<String> = [longest + 1, MAX_ID]
+        .map(|length| subscription::waits_for_entity(&site(length)))
+        .into();
+    for kind in ["K", "L"] {
+        let gvk = Gvk::new("g", "v", &kind.repeat(2_000));
+        keys.push(subscription::waits_for_preparer(&gvk));
+    }
+    for key in &keys {
+        assert!(key.len() <= MAX_METADATA_KEY, "{key}");
+        assert!(subscription::is_subscription(key), "{key}");
+    }
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 4, "each has its own");
 }
 
 #[test]

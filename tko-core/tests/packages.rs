@@ -250,6 +250,24 @@ fn unknown_values_of_known_annotations_are_named_with_the_known_ones() {
 }
 
 #[test]
+fn a_map_or_a_list_is_no_new_name() {
+    for value in [json!({"a": "b"}), json!(["a"]), json!({})] {
+        let mut renamed = thing("a", None, json!({}));
+        renamed["metadata"]["annotations"]["nephio.org/rename"] = value;
+        let incoming = package([renamed]);
+        let words = "Thing a: metadata.annotations['nephio.org/rename']: must be a name";
+        let found = annotation::check(&incoming);
+        assert!(found[0].to_string().contains(words), "{found:?}");
+        let error = merge(&package([]), &incoming).expect_err("no name");
+        assert!(message(&error).contains(words), "{error}");
+    }
+    let mut renamed = thing("a", None, json!({}));
+    renamed["metadata"]["annotations"]["nephio.org/rename"] = json!(1.5);
+    let merged = merge(&package([]), &package([renamed])).expect("a number has a text");
+    assert_eq!(&*merged.resources()[0].identifier().name, "1.5");
+}
+
+#[test]
 fn metadata_are_gathered_from_leaves_as_text() {
     let meta = |name: &str, spec: Value| json!({"apiVersion": "metadata.nephio.org/v1alpha1", "kind": "Site", "metadata": {"name": name}, "spec": spec});
     let gathered = Metadata::gather(&package([

@@ -86,6 +86,12 @@ impl Blocker {
         Self::invalid(Some(target), message)
     }
 
+    /// The subscriptions of the deployment were refused, so no event resolves its other blockers.
+    pub(crate) fn unsubscribed(refusal: &str) -> Self {
+        let message = format!("cannot subscribe to everything that it waits for: {refusal}");
+        Self::invalid(None, message)
+    }
+
     /// The blocker of a package that always has something new to prepare.
     pub(crate) fn endless(rounds: usize, calls: usize) -> Self {
         let message = format!(

@@ -8,6 +8,7 @@
 //! is committed together with that end.
 
 mod call;
+mod own_marks;
 mod pending;
 mod pure;
 mod release;

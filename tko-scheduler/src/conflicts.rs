@@ -5,7 +5,7 @@
 
 use crate::apply::to_apply;
 use std::collections::{BTreeMap, HashMap};
-use tko_core::{Condition, Identifier, Key, Package, Record, SiteId};
+use tko_core::{Condition, Entity, Identifier, Key, Package, Record, SiteId};
 use tko_worker::shortened;
 
 /// The kind of the condition. It is written only once there has been a conflict.
@@ -85,6 +85,15 @@ impl SiteConflicts {
             entity.generation,
         ))
     }
+}
+
+/// The condition of a deployment that is removed from a site; `None` if it had no conflict there.
+pub(crate) fn ended(entity: &Entity, site: &SiteId) -> Option<Condition> {
+    let known = entity.condition(EXCLUSIVE)?;
+    let message =
+        format!("removed from site {site}, where it had a resource of another deployment");
+    (known.status != Some(true))
+        .then(|| Condition::new(EXCLUSIVE, true, "Exclusive", message, entity.generation))
 }
 
 /// An object of a cluster: group, kind, namespace and name. The version does not distinguish objects.

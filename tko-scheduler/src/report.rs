@@ -1,7 +1,7 @@
 //! The commits that report how scheduling a site went.
 
 use crate::conditions;
-use crate::conflicts::{EXCLUSIVE, SiteConflicts};
+use crate::conflicts::{self, EXCLUSIVE, SiteConflicts};
 use crate::gather::{SiteDeployments, placed};
 use crate::manifests;
 use std::collections::BTreeMap;
@@ -54,7 +54,11 @@ impl SiteReport<'_> {
         let conditions = self.conditions(
             one_of_each_kind(reported.into_iter().chain(of_site).chain([own])),
             |wanted| conditions::scheduled(&wanted.entity, self.id),
-            |removed| conditions::removed(&removed.entity, self.id),
+            |removed| {
+                let ended = conflicts::ended(&removed.entity, self.id);
+                let new = [conditions::removed(&removed.entity, self.id)];
+                new.into_iter().chain(ended).collect()
+            },
         );
         // New deployments were recorded as placed by `started`.
         ScheduleStep::new()
@@ -89,7 +93,7 @@ impl SiteReport<'_> {
                     .chain([own]),
             ),
             |wanted| conditions::failed_on(&wanted.entity, self.id, why),
-            |removed| conditions::removal_failed(&removed.entity, self.id, why),
+            |removed| vec![conditions::removal_failed(&removed.entity, self.id, why)],
         );
         ScheduleStep::new()
             .all_conditions(conditions)
@@ -118,7 +122,7 @@ impl SiteReport<'_> {
         &self,
         site: Vec<Condition>,
         wanted: impl Fn(&Record) -> Condition,
-        removed: impl Fn(&Record) -> Condition,
+        removed: impl Fn(&Record) -> Vec<Condition>,
     ) -> Vec<(Key, Vec<Condition>)> {
         let moving = |record: &Record| {
             let from = placed(&record.entity).map_or(self.id, |(from, _)| from);
@@ -132,7 +136,7 @@ impl SiteReport<'_> {
         });
         let off = all.removed.iter();
         let removed = off.map(|record| {
-            let new = [removed(record)].into_iter().chain(self.reported(record));
+            let new = removed(record).into_iter().chain(self.reported(record));
             (record, new.collect())
         });
         let coming = all.moving.iter();

@@ -146,6 +146,30 @@ async fn deployments_with_the_same_object_are_told_so() {
     assert_eq!(condition.status, Some(true));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_leaves_its_site_has_no_conflict() {
+    let world = World::everywhere();
+    world.site("a").await;
+    world.site("b").await;
+    let stays = world.deployment("a", "stays", true).await;
+    let moves = world.deployment("a", "moves", true).await;
+    let ends = world.deployment("a", "ends", true).await;
+    world.settle().await;
+    let status = async |id: &DeploymentId| {
+        let entity = world.find(id).await.expect("there");
+        entity.condition("Exclusive").expect("reported").status
+    };
+    for id in [&stays, &moves, &ends] {
+        assert_eq!(status(id).await, Some(false));
+    }
+    world.move_to(&moves, "b").await;
+    world.unapprove(&ends).await;
+    world.settle().await;
+    for id in [&stays, &moves, &ends] {
+        assert_eq!(status(id).await, Some(true));
+    }
+}
+
 /// O12: placed deployments are deleted in sets, and none stays behind, not even a parent.
 #[tokio::test(start_paused = true)]
 async fn many_placed_deployments_are_deleted() {

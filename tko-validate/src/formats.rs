@@ -65,8 +65,8 @@ pub(crate) const CUSTOM: &[Check] = &[
     ("uuid5", text::is_uuid5, "a UUID of version 5"),
 ];
 
-/// The formats of Kubernetes' own properties. Published schemas do not name them; `constraints.json`
-/// does.
+/// The formats of Kubernetes' and TKO's own properties. Published schemas do not name them;
+/// `constraints.json` and the schemas of TKO do.
 pub(crate) const KUBERNETES: &[Check] = &[
     (
         "tko:config-key",
@@ -87,6 +87,11 @@ pub(crate) const KUBERNETES: &[Check] = &[
         "printable characters without '='",
     ),
     ("tko:host-name", names::is_host_name, "a DNS name"),
+    (
+        "tko:id",
+        names::is_id,
+        "an id: at most 1,024 letters, digits, '_', '.', '-', '/' and ':'",
+    ),
     (
         "tko:label-value",
         names::is_label_value,

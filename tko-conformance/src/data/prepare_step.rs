@@ -2,8 +2,8 @@
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
-    all, bad, config, config_of, d, named, need, new_site, of_template, s, site_id, value_of, with,
-    with_head,
+    all, bad, config, config_of, d, deployment, named, need, new_site, of_template, s, site_id,
+    value_of, with, with_head,
 };
 use crate::verdict::refused;
 use serde_json::json;
@@ -353,4 +353,34 @@ pub async fn a_prepared_deployment_moves_to_scheduling(fixture: DataFixture) {
     assert_eq!(fixture.drain(Stage::Schedule).await, ["s"]);
     assert!(fixture.drain(Stage::Prepare).await.is_empty());
     assert!(fixture.find(d("none")).await.is_none());
+}
+
+/// A step approves no deployment that a person has to approve, and keeps the approval of a person.
+pub async fn a_step_does_not_approve_for_a_person(fixture: DataFixture) {
+    let manual = deployment(json!({}), json!({"nephio.org/approve": "Manual"}));
+    let new = NewDeployment::new().merge(named([manual]));
+    let id = fixture.create(new).await;
+    let claim = fixture.claim_of(Stage::Prepare, &id).await;
+    let commit = async |policy: &str, other: &str| {
+        let package = with_head(&fixture.package(&id).await, |head| {
+            head["metadata"]["annotations"] = json!({
+                "nephio.org/approve": policy,
+                "nephio.org/prepared": "true",
+                "nephio.org/approved": "true",
+            });
+        });
+        let step = fixture.step(id.as_str()).await;
+        let step = step.package(with(&package, config(other)));
+        let committed = fixture.data.commit_prepared(&claim.token, step).await;
+        committed.expect("it is live");
+        let row = fixture.row(&id).await;
+        let deployment = row.deployment().expect("a deployment");
+        assert!(deployment.prepared);
+        deployment.approved
+    };
+    assert!(!commit("Auto", "a").await, "it was Manual");
+    assert!(!commit("Manual", "b").await, "it is Manual");
+    let approved = fixture.data.approve(&all(Kind::Deployment)).await;
+    assert_eq!(approved.expect("it is prepared").done, 1);
+    assert!(commit("Manual", "c").await, "a person has approved it");
 }

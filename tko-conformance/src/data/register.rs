@@ -10,6 +10,7 @@ use serde_json::json;
 use tko_core::ErrorKind::{AlreadyExists, BadArgument, Busy, Conflict, NotFound};
 use tko_core::{
     Error, Expect, Generation, Gvk, Key, Metadata, NewDeployment, NewSite, NewTemplate, Version,
+    deployment_resource,
 };
 
 /// A template is read back as registered, with its resources and their keys in order.
@@ -290,7 +291,8 @@ pub async fn a_plugin_is_read_back(fixture: DataFixture) {
     }
 }
 
-/// A plugin without an executor, or with a trigger without version or kind, is refused.
+/// A plugin without an executor, or with a trigger without version or kind, is refused. So is a
+/// prepare plugin for the Deployment resource, which would never be called.
 pub async fn an_invalid_plugin_is_refused(fixture: DataFixture) {
     let mut without = new_plugin("p");
     without.executor.clear();
@@ -308,6 +310,13 @@ pub async fn an_invalid_plugin_is_refused(fixture: DataFixture) {
             "an empty part",
         );
     }
+    let mut never = new_plugin("p");
+    never.triggers.push(deployment_resource::identifier().gvk);
+    refused(
+        fixture.data.register_plugin(never).await,
+        &[BadArgument],
+        "a kind that is not prepared",
+    );
     assert_eq!(fixture.revision().await, 0);
 }
 

@@ -3,8 +3,8 @@
 //! Operations add puts and deletions through [`ChangeDraft`], which derives the work to enqueue
 //! from each by [`triggers`]. So a change and the work that it triggers are committed together.
 //!
-//! The module also has the rules for metadata and for the `Approved` condition that several
-//! operations share.
+//! The module also has the rules for metadata and for the conditions `Approved` and `Prepared` that
+//! several operations share.
 
 use crate::change::{Change, ChangeSet, Put, Require, same_package};
 use crate::entity::{APPROVED, Condition, DELETING, Entity, Facts, PREPARED, Record};
@@ -196,6 +196,22 @@ pub(super) fn approval_condition(entity: &Entity, approved: bool) -> Vec<Conditi
     vec![Condition::new(
         APPROVED, approved, reason, message, generation,
     )]
+}
+
+/// The new `Prepared` condition of a deployment that its new package marks as prepared, if it has one
+/// that contradicts the mark. No preparer is called for such a package.
+///
+/// It describes the next generation, because a changed mark changes the package.
+pub(super) fn prepared_condition(entity: &Entity, prepared: bool) -> Option<Condition> {
+    let is_marked = prepared && !entity.deployment()?.prepared;
+    if !is_marked || entity.condition(PREPARED)?.status == Some(true) {
+        return None;
+    }
+    let message = "marked as prepared by an edit of the package";
+    let generation = entity.generation.next();
+    Some(Condition::new(
+        PREPARED, true, "Marked", message, generation,
+    ))
 }
 
 /// The conditions that stay true under a new package of a prepared deployment, updated to the next

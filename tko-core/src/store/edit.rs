@@ -59,19 +59,10 @@ fn withdraws_approval(entity: &Entity, facts: &mut Facts) -> bool {
     let (Some(old), Facts::Deployment(new)) = (entity.deployment(), facts) else {
         return false;
     };
-    let approver = |deployment: &Deployment| {
-        let Deployment {
-            resource,
-            prepared,
-            approved,
-            ..
-        } = deployment;
-        annotation::approve(&resource.to_resource(*prepared, *approved))
-    };
     let by_person = entity
         .condition(APPROVED)
         .is_some_and(|condition| condition.reason == "Approved");
-    let is_manual = match (approver(old), approver(new)) {
+    let is_manual = match (policy(old), policy(new)) {
         (Approve::Manual, _) | (_, Approve::Manual) => true,
         (_, Approve::Default) => by_person,
         (_, Approve::Auto) => false,
@@ -81,6 +72,11 @@ fn withdraws_approval(entity: &Entity, facts: &mut Facts) -> bool {
         new.approved = false;
     }
     withdrawn
+}
+
+/// The policy by which a deployment is approved.
+pub(super) fn policy(deployment: &Deployment) -> Approve {
+    annotation::approve(&deployment.resource.skeleton)
 }
 
 /// Refuses a change of the template: the content would still be that of the first template.

@@ -20,7 +20,7 @@
 //! Only a prepared deployment can be approved. A package that removes the `prepared` annotation of
 //! an approved deployment also withdraws the approval. `edit` has the rules for people.
 
-use super::draft::{ChangeDraft, approval_condition, metadata};
+use super::draft::{ChangeDraft, approval_condition, metadata, prepared_condition};
 use super::edit::{check_template, draft_edit};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
@@ -185,7 +185,8 @@ impl<B: Backend + ?Sized> Store<B> {
         let whole = new.whole(&body);
         self.admit(&whole, new.prepared).await?;
         let kept = kept_subscriptions(entity, new.prepared);
-        let conditions = approval_condition(entity, new.approved);
+        let mut conditions = approval_condition(entity, new.approved);
+        conditions.extend(prepared_condition(entity, new.prepared));
         let put = Put {
             metadata: metadata(&entity.inherited, &whole, &entity.given)?.overlaid(&kept),
             conditions,

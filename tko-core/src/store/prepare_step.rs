@@ -10,15 +10,19 @@
 //! 3. The effects are drafted, in order. Their references must exist before the step.
 //! 4. The set is committed under the claim, which then ends as the step says.
 //!
+//! A step approves no deployment that a person has to approve.
+//!
 //! Changes by others that leave the generation alone, such as new conditions, are not a conflict
 //! for the worker: this store reads again and retries.
 
 use super::draft::{ChangeDraft, observed_again};
+use super::edit::policy;
 use super::{Store, TRIES, unknown_reference};
+use crate::annotation::Approve;
 use crate::api::{Effect, MAX_EFFECTS, PrepareStep};
 use crate::backend::Backend;
 use crate::change::{Ack, Change, Put, Require};
-use crate::entity::{Record, Want};
+use crate::entity::{Entity, Facts, Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::limits;
@@ -115,6 +119,7 @@ impl<B: Backend + ?Sized> Store<B> {
         if let Some(mut put) = put {
             // A put replaces the whole row, so the row must not have changed since it was read.
             draft.require(Require::At(own.clone(), before.entity.version));
+            drop_approval(&before.entity, &mut put.facts);
             if let Some(interests) = &step.subscriptions {
                 put.metadata = with_subscriptions(&put.metadata, interests);
             }
@@ -176,6 +181,17 @@ impl<B: Backend + ?Sized> Store<B> {
         draft.mark_deleting(entity);
         draft.mark(Enqueue::now(Stage::Delete, key, triggers::lane(entity)));
         Ok(())
+    }
+}
+
+/// Drops an approval that the step adds, if a person has to approve the old or the new package.
+fn drop_approval(before: &Entity, facts: &mut Facts) {
+    let (Some(old), Facts::Deployment(new)) = (before.deployment(), facts) else {
+        return;
+    };
+    let needs_person = [policy(old), policy(new)].contains(&Approve::Manual);
+    if needs_person && !old.approved {
+        new.approved = false;
     }
 }
 

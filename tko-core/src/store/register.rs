@@ -18,13 +18,15 @@ use super::{Store, TRIES, unknown_reference, version_of};
 use crate::api::{Expect, NewPlugin, NewSite, NewTemplate};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
+use crate::deployment_resource;
 use crate::entity::{Facts, Plugin, Record, Want};
 use crate::error::{Error, Result};
-use crate::id::Key;
+use crate::id::{Key, PluginType};
 use crate::limits;
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
+use crate::resource::Gvk;
 use crate::revision::Version;
 use std::sync::Arc;
 
@@ -95,8 +97,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Creates or replaces a plugin, and returns its version.
     ///
     /// # Errors
-    /// - `BadArgument`: the executor is empty, a trigger lacks a version or kind, or the plugin is
-    ///   not admitted.
+    /// - `BadArgument`: the executor is empty, a trigger lacks a version or kind or never triggers
+    ///   the plugin, or the plugin is not admitted.
     /// - `Busy`: the plugin is being deleted.
     /// - `Conflict`: the plugin kept changing for all attempts.
     /// - As `expected`.
@@ -109,6 +111,7 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         for trigger in &new.triggers {
             trigger.check_trigger()?;
+            check_is_prepared(new.id.plugin_type(), trigger)?;
         }
         self.admission.admit_plugin(&new).await?;
         let key = Key::from(&new.id);
@@ -219,6 +222,24 @@ impl<B: Backend + ?Sized> Store<B> {
         }
         Ok(before)
     }
+}
+
+/// Refuses a trigger of a prepare plugin that would never be called for it.
+///
+/// # Errors
+/// `BadArgument`: it is the kind of the Deployment resource, which has no preparers.
+fn check_is_prepared(plugin: PluginType, trigger: &Gvk) -> Result<()> {
+    let own = deployment_resource::identifier().gvk;
+    if plugin == PluginType::Prepare && *trigger == own {
+        return Err(Error::bad(
+            "trigger",
+            format!(
+                "{own} never triggers a prepare plugin, because its mark says that the whole package \
+                 is prepared; name the kind of another resource"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The package of a record that was read with its package; empty if the record has none.

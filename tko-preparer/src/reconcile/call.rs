@@ -1,5 +1,6 @@
 //! Calls the preparers of one resource, and commits their answers.
 
+use super::own_marks::keep_own_marks;
 use super::pending::pending;
 use super::session::{PrepareSession, StepResult, is_prepared, package_of, refusal};
 use crate::blocker::Blocker;
@@ -141,7 +142,11 @@ impl PrepareSession<'_> {
             .pending(pending)
             .progress(progress);
             match self.ask(&**preparer, call).await {
-                Ok(Answer::Done { package, effects }) => {
+                Ok(Answer::Done {
+                    package: answer,
+                    effects,
+                }) => {
+                    let package = keep_own_marks(package, answer);
                     return Ok(TurnResult::Done(package, effects));
                 }
                 Ok(Answer::NotYet { reason, waits_for }) => {

@@ -1,6 +1,6 @@
 //! The ends of a preparation: the deployment is finished, or released until later.
 
-use super::session::{Ending, PrepareSession, StepResult, is_prepared, package_of};
+use super::session::{Ending, PrepareSession, StepResult, is_prepared, package_of, refusal};
 use super::subscriptions::changed;
 use crate::blocker::Blocker;
 use crate::conditions::{PREPARED, blocked, finished};
@@ -16,7 +16,7 @@ use tko_worker::{busy_outcome, claim_backoff, claim_jitter};
 const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
 
 impl PrepareSession<'_> {
-    /// Marks the deployment prepared, and approved if approval is automatic.
+    /// Marks the deployment prepared, and approved if and only if approval is automatic.
     pub(super) async fn finish(&mut self, record: &Record) -> Result<StepResult> {
         let package = package_of(record);
         let resource = match package.resolve(&deployment_resource::identifier()) {
@@ -33,8 +33,9 @@ impl PrepareSession<'_> {
             Approve::Default => self.context.settings.auto_approve,
         };
         let mut marked = annotation::prepared(resource);
-        if approved {
-            marked = Arc::new(marked.annotated(APPROVED, "true"));
+        if annotation::is_true(&marked, APPROVED) != approved {
+            let text = if approved { "true" } else { "false" };
+            marked = Arc::new(marked.annotated(APPROVED, text));
         }
         let mut step = self.step(record.entity.generation);
         step.conditions = finished(record.entity.generation.next(), approved);
@@ -51,12 +52,27 @@ impl PrepareSession<'_> {
 
     /// Reports what blocks the deployment, and releases it until later.
     pub(super) async fn release(&mut self, record: &Record, open: &[Blocker]) -> Result<Ending> {
+        let mut step = self.blocked_step(record, open);
+        step.subscriptions = changed(record, self.subscriptions(record, open));
+        let has_subscriptions = step.subscriptions.is_some();
+        match self.commit(step).await? {
+            StepResult::Refused(error) if has_subscriptions => {
+                // The condition and the retries do not depend on subscriptions.
+                let mut open = open.to_vec();
+                open.push(Blocker::unsubscribed(&refusal(&error)));
+                self.end(self.blocked_step(record, &open)).await
+            }
+            result => ending(result),
+        }
+    }
+
+    /// A step that reports what blocks the deployment, and settles the claim.
+    fn blocked_step(&self, record: &Record, open: &[Blocker]) -> PrepareStep {
         let condition = blocked(PREPARED, open, record.entity.generation);
         let mut step = self.step(record.entity.generation);
-        step.subscriptions = changed(record, self.subscriptions(record, open));
         step.settle = Some(self.later(open, &condition));
         step.conditions = vec![condition];
-        self.end(step).await
+        step
     }
 
     /// Reports that someone else's modification or deletion of `busy` blocks the deployment, and
@@ -91,11 +107,7 @@ impl PrepareSession<'_> {
 
     /// Commits a step that settles the claim.
     pub(super) async fn end(&mut self, step: PrepareStep) -> Result<Ending> {
-        match self.commit(step).await? {
-            StepResult::Committed => Ok(Ending::Settled(None)),
-            StepResult::Moved => Ok(Ending::Reread),
-            StepResult::Refused(error) => Err(error),
-        }
+        ending(self.commit(step).await?)
     }
 
     /// Decides when a blocked deployment is retried if no event arrives.
@@ -126,5 +138,14 @@ impl PrepareSession<'_> {
         }
         let reason = condition.message.clone();
         Outcome::Retry { after, reason }
+    }
+}
+
+/// The end of a claim that the committed step has settled.
+fn ending(result: StepResult) -> Result<Ending> {
+    match result {
+        StepResult::Committed => Ok(Ending::Settled(None)),
+        StepResult::Moved => Ok(Ending::Reread),
+        StepResult::Refused(error) => Err(error),
     }
 }

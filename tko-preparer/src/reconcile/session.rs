@@ -156,10 +156,15 @@ pub(super) fn package_of(record: &Record) -> Package {
     record.package.clone().unwrap_or_default()
 }
 
-/// The reason of a refusal, without the name of the argument, which means nothing to people.
+/// The reason of a refusal. Violations name their resources, so the name of the argument is left
+/// out.
 pub(super) fn refusal(error: &Error) -> String {
     match error {
-        Error::BadArgument { message, .. } => message.clone(),
+        Error::BadArgument {
+            message,
+            violations,
+            ..
+        } if !violations.is_empty() => message.clone(),
         other => other.chain(),
     }
 }

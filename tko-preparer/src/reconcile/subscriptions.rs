@@ -1,7 +1,7 @@
 //! The subscriptions of a deployment: the entities that it waits for, and those that it follows.
 
 use super::pending::is_here;
-use super::session::{PrepareSession, StepResult, package_of};
+use super::session::{PrepareSession, StepResult, package_of, refusal};
 use crate::blocker::Blocker;
 use tko_core::registry::Handler;
 use tko_core::{
@@ -44,14 +44,16 @@ impl PrepareSession<'_> {
     }
 
     /// Registers the subscriptions of the package before anything is looked up, so that no change
-    /// in between is missed. Returns whether there was anything to register.
+    /// in between is missed. Returns whether any were registered.
+    ///
+    /// If they are refused, so is the end of the preparation, which reports the reason.
     pub(super) async fn track(&mut self, record: &Record) -> Result<bool> {
         let tracks = self.tracks(&package_of(record));
-        let known = Self::is_tracked(record, &tracks);
-        if !known {
-            self.subscribe(record, tracks).await?;
+        if Self::is_tracked(record, &tracks) {
+            return Ok(false);
         }
-        Ok(!known)
+        let refused = self.subscribe(record, tracks).await?;
+        Ok(refused.is_none())
     }
 
     /// Whether these subscriptions are registered.
@@ -62,28 +64,29 @@ impl PrepareSession<'_> {
             .all(|(key, value)| metadata.get(key) == Some(value))
     }
 
-    /// Subscribes to everything that these blockers wait for. Returns whether any subscription is
-    /// new.
+    /// Subscribes to everything that these blockers wait for. Returns whether any subscription was
+    /// registered.
     pub(super) async fn register(&mut self, record: &Record, open: &[Blocker]) -> Result<bool> {
         let Some(new) = changed(record, self.subscriptions(record, open)) else {
             return Ok(false);
         };
-        self.subscribe(record, new).await?;
-        Ok(true)
+        let refused = self.subscribe(record, new).await?;
+        Ok(refused.is_none())
     }
 
-    /// Commits new subscriptions, unless the deployment changed concurrently.
+    /// Commits new subscriptions, unless the deployment changed concurrently. Returns a blocker if
+    /// they are refused because they exceed a limit.
     pub(super) async fn subscribe(
         &mut self,
         record: &Record,
         subscriptions: Vec<Subscription>,
-    ) -> Result<()> {
+    ) -> Result<Option<Blocker>> {
         let mut step = self.step(record.entity.generation);
         step.subscriptions = Some(subscriptions);
-        match self.commit(step).await? {
-            StepResult::Committed | StepResult::Moved => Ok(()),
-            StepResult::Refused(error) => Err(error),
-        }
+        Ok(match self.commit(step).await? {
+            StepResult::Committed | StepResult::Moved => None,
+            StepResult::Refused(error) => Some(Blocker::unsubscribed(&refusal(&error))),
+        })
     }
 }
 

@@ -57,14 +57,16 @@ impl PrepareSession<'_> {
         } else {
             self.subscriptions(record, open)
         };
+        let mut refused = None;
         if let Some(new) = changed(record, wanted) {
-            self.subscribe(record, new).await?;
+            refused = self.subscribe(record, new).await?;
             // Try again: it may have appeared before the subscription was registered.
-            if !open.is_empty() && self.retries < MAX_REGISTRATIONS {
+            if refused.is_none() && !open.is_empty() && self.retries < MAX_REGISTRATIONS {
                 self.retries += 1;
                 return Ok(Ending::Reread);
             }
         }
+        let open: Vec<Blocker> = open.iter().cloned().chain(refused).collect();
         let generation = record.entity.generation;
         let mut step = self.step(generation);
         if open.is_empty() {
@@ -74,8 +76,8 @@ impl PrepareSession<'_> {
             }
             step.settle = Some(Outcome::Done);
         } else {
-            let condition = blocked(TRACKED, open, generation);
-            step.settle = Some(self.later(open, &condition));
+            let condition = blocked(TRACKED, &open, generation);
+            step.settle = Some(self.later(&open, &condition));
             step.conditions = vec![condition];
         }
         self.end(step).await

@@ -1,13 +1,15 @@
 //! The results of preparation: prepared, approved, or a condition that says why not.
 
-use crate::parts::{Signs, added_to, gvk, here, part, registry};
+use crate::parts::{Signs, added_to, gvk, here, marked, part, registry};
 use crate::world::{ALL, annotated, find, thing, topo, world};
+use async_trait::async_trait;
 use futures_util::StreamExt;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    DataApi, Event, Key, Kind, NewDeployment, Registry, Revision, Select, Watch, annotation,
+    Answer, DataApi, Event, Key, Kind, NewDeployment, PrepareCall, Preparer, Registry, Result,
+    Revision, Select, Watch, annotation, deployment_resource,
 };
 use tko_preparer::{APPROVED, PREPARED, PrepareSettings};
 
@@ -71,6 +73,52 @@ async fn approval_follows_the_annotation_or_else_the_setting() {
                 (Some(true), "Approved")
             );
         }
+    }
+}
+
+/// Marks its resource, and also marks and approves the deployment.
+struct Approves;
+
+#[async_trait]
+impl Preparer for Approves {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        let package = marked(&call);
+        let own = package.resolve(&deployment_resource::identifier())?;
+        let own = own
+            .expect("every deployment has one")
+            .annotated(annotation::PREPARED, "true")
+            .annotated(annotation::APPROVED, "true")
+            .annotated(annotation::APPROVE, "Auto");
+        Ok(Answer::Done {
+            package: package.with(Arc::new(own)),
+            effects: Vec::new(),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preparer_neither_approves_the_deployment_nor_marks_it_prepared() {
+    for (policy, approved) in [("Manual", false), ("Auto", true)] {
+        let w = world();
+        let registry = registry().with(gvk("Approves"), "approves", Arc::new(Approves));
+        let _running = w.start_with(registry, PrepareSettings::default());
+        let own = json!({
+            "apiVersion": "deployment.nephio.org/v1alpha1",
+            "kind": "Deployment",
+            "metadata": {"name": "deployment"},
+        });
+        let own = annotated(own, "approve", policy);
+        let id = w
+            .deploy(vec![own, part("Approves", "a"), part("Waits", "s")])
+            .await;
+        w.until_says(&id, PREPARED, "Waiting").await;
+        assert!(!w.is_prepared(&id).await, "{policy}");
+        w.site("s", &[]).await;
+        w.until_prepared(&id).await;
+        assert_eq!(w.deployment(&id).await.approved, approved, "{policy}");
+        assert_eq!(w.condition(&id, PREPARED).await.status, Some(true));
+        let condition = w.condition(&id, APPROVED).await;
+        assert_eq!(condition.status, Some(approved), "{policy}");
     }
 }
 
@@ -254,6 +302,27 @@ async fn an_incomplete_package_lists_every_violation_and_continues_once_correcte
     })
     .await;
     assert!(w.until_prepared(&id).await < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_marks_the_deployment_prepared_corrects_its_condition() {
+    let w = world();
+    let _running = w.start();
+    let id = w.deploy(vec![part("Waits", "s")]).await;
+    w.until_says(&id, PREPARED, "Waiting").await;
+    w.edit(&id, |package| {
+        let own = package.resolve(&deployment_resource::identifier());
+        let own = own.expect("there is one only").expect("it is there");
+        package.with(annotation::prepared(own))
+    })
+    .await;
+    let entity = w.record(&id).await.entity;
+    let condition = entity.condition(PREPARED).expect("it is said");
+    assert_eq!(
+        (condition.status, &*condition.reason),
+        (Some(true), "Marked")
+    );
+    assert_eq!(condition.observed, entity.generation);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,6 @@
-//! Names of Kubernetes objects and of their parts.
+//! Names of Kubernetes objects and of their parts, and ids of TKO.
+
+use tko_core::SiteId;
 
 pub(super) const LABEL: &str = "a DNS label: at most 63 lower case letters, digits and '-', with a letter or digit at both ends";
 pub(super) const LABEL_1035: &str = "a DNS label that begins with a letter: at most 63 lower case letters, digits and '-', with a letter or digit at the end";
@@ -76,6 +78,11 @@ pub(super) fn is_host_name(text: &str) -> bool {
     is_subdomain(text.strip_suffix('.').unwrap_or(text))
 }
 
+/// Id of a site. Those of templates have the same characters and length.
+pub(super) fn is_id(text: &str) -> bool {
+    SiteId::new(text).is_ok()
+}
+
 /// Name of a resource that a container can request.
 pub(super) fn is_resource_name(text: &str) -> bool {
     match text {
@@ -127,6 +134,8 @@ mod tests {
             (is_qualified_name, "app", "a b"),
             (is_qualified_name, "Example.com/app", "a/b/c"),
             (is_label_value, "", "-a"),
+            (is_id, "edge/1:a_B.c-d", "a b"),
+            (is_id, "a", ""),
             (is_config_key, "a_B.conf", "a/b"),
             (is_env_name, "MY.VAR-1", "A=B"),
             (is_port_name, "http-2", "8080"),

@@ -125,6 +125,9 @@ fn name_format(gvk: &Gvk) -> Option<&'static str> {
 
 /// Returns the rules that make a schema one of this kind: apiVersion and kind are fixed, and
 /// metadata has a name.
+///
+/// A partial resource may have any name: it may be a placeholder such as `_`, which
+/// `nephio.org/rename` or a preparer replaces.
 pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
     let mut schema = json!({
         "type": "object",
@@ -134,10 +137,10 @@ pub(crate) fn identity(gvk: &Gvk, complete: bool) -> Keywords {
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
         },
     });
-    if let Some(format) = name_format(gvk) {
-        schema["properties"]["metadata"]["properties"]["name"]["format"] = json!(format);
-    }
     if complete {
+        if let Some(format) = name_format(gvk) {
+            schema["properties"]["metadata"]["properties"]["name"]["format"] = json!(format);
+        }
         schema["required"] = json!(["apiVersion", "kind", "metadata"]);
         schema["properties"]["metadata"]["required"] = json!(["name"]);
     }

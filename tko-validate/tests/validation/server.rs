@@ -315,6 +315,25 @@ async fn constraints_that_are_not_published_are_checked() {
     }
 }
 
+/// `nephio.org/rename` or a preparer replaces such a name.
+#[tokio::test]
+async fn the_name_of_a_partial_resource_may_be_a_placeholder() {
+    for (api_version, kind) in [
+        ("v1", "ConfigMap"),
+        ("v1", "Service"),
+        ("v1", "Namespace"),
+        ("batch/v1", "CronJob"),
+        ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ] {
+        let placeholder =
+            format!("{{apiVersion: {api_version}, kind: {kind}, metadata: {{name: _/_}}}}");
+        assert_eq!(found(&placeholder, false).await, Vec::<String>::new());
+        let found = found(&placeholder, true).await;
+        let is_name = |violation: &String| violation.contains("metadata.name: must be");
+        assert!(found.iter().any(is_name), "{kind}: {found:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_duplicate_container_is_refused() {
     let yaml = "{apiVersion: v1, kind: Pod, metadata: {name: d}, spec: {containers: [{name: a, image: b}, {name: a, image: c}]}}";

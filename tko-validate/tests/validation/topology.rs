@@ -185,6 +185,29 @@ async fn violations_in_tko_kinds_are_reported() {
     }
 }
 
+/// A template with such an id could create no deployment.
+#[tokio::test]
+async fn the_ids_of_a_deployment_resource_are_checked() {
+    let package = |field: &str, id: &str| {
+        format!(
+            "{{apiVersion: deployment.nephio.org/v1alpha1, kind: Deployment, \
+             metadata: {{name: deployment}}, spec: {{{field}: {id}}}}}"
+        )
+    };
+    for complete in [true, false] {
+        for field in ["siteId", "templateId"] {
+            for good in ["edge/1", "'nf/upf:v1.0'", "''"] {
+                let found = found(&package(field, good), complete).await;
+                assert_eq!(found, Vec::<String>::new(), "{field}: {good}");
+            }
+            let found = found(&package(field, "a b"), complete).await;
+            assert_eq!(found.len(), 1, "{field}: {found:?}");
+            let words = format!("spec.{field}: must be an id");
+            assert!(found[0].contains(&words), "{found:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn packages_cannot_redefine_tko_or_kubernetes_kinds() {
     for (group, version, kind) in [

@@ -1,10 +1,12 @@
 //! The children of one Placement, identified by idempotency keys.
 //!
 //! The key of a child consists of its parent, the index in `templates`, the site, and the namespace
-//! and name of the Placement. The namespace of a Placement can change after its children were
-//! created, for example by the function `set-namespace`. Their keys do not change, so
-//! [`Children::settle`] decides which namespace is in the keys of all its children, present and
-//! future:
+//! and name of the Placement. If a key would exceed [`MAX_IDEMPOTENCY_KEY`], it has a digest of the
+//! site, and if that is not enough, one of the name as well.
+//!
+//! The namespace of a Placement can change after its children were created, for example by the
+//! function `set-namespace`. Their keys do not change, so [`Children::settle`] decides which
+//! namespace is in the keys of all its children, present and future:
 //!
 //! 1. The own namespace, if it is in the key of a child.
 //! 2. Otherwise, a namespace that is in keys, but that no Placement of this name has: the first in
@@ -19,11 +21,13 @@
 use super::super::merging::deployment_id;
 use super::plan::PlacementEntry;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tko_core::limits::MAX_IDEMPOTENCY_KEY;
 use tko_core::{
-    Cursor, DataApi, DeploymentId, Effect, Identifier, Key, Kind, List, NewDeployment, PrepareCall,
-    Record, Result, Select, SiteId, TemplateId,
+    ContentHash, Cursor, DataApi, DeploymentId, Effect, Identifier, Key, Kind, List, NewDeployment,
+    PrepareCall, Record, Result, Select, SiteId, TemplateId,
 };
 
 /// Maximum number of ids in `status.deploymentIds`. Selecting by parent finds all of them.
@@ -41,6 +45,8 @@ pub(super) struct Children<'a> {
     /// clients cannot take them.
     start: String,
     end: String,
+    /// The end of the keys that would be too long with the name of the Placement.
+    short_end: String,
     /// The namespace in their keys, in quotes.
     namespace: String,
     /// The namespaces, in quotes, of the Placements of this name, in package order.
@@ -51,6 +57,7 @@ pub(super) struct Children<'a> {
 pub(super) struct Child {
     pub(super) id: DeploymentId,
     pub(super) entry: usize,
+    /// The site [in its key](Children::site_in_key).
     pub(super) site: String,
     /// The namespace in its key, in quotes.
     pub(super) namespace: String,
@@ -73,6 +80,7 @@ impl<'a> Children<'a> {
             data: call.data,
             start: format!("{parent}|"),
             end: format!("|{}", target.name),
+            short_end: format!("|{}", digest(&target.name)),
             namespace: quoted(target),
             namesakes: namesakes.map(|other| quoted(other.identifier())).collect(),
             parent,
@@ -131,19 +139,38 @@ impl<'a> Children<'a> {
     }
 
     fn key(&self, entry: usize, site: &SiteId) -> Arc<str> {
+        let site = self.site_in_key(entry, site);
+        let mut key = self.key_with(entry, &site, &self.end);
+        if key.len() > MAX_IDEMPOTENCY_KEY {
+            key = self.key_with(entry, &site, &self.short_end);
+        }
+        key.into()
+    }
+
+    /// The site in the key of a child: its id, or a digest if the key would be too long.
+    pub(super) fn site_in_key<'s>(&self, entry: usize, site: &'s SiteId) -> Cow<'s, str> {
+        let id = site.as_str();
+        if self.key_with(entry, id, &self.end).len() <= MAX_IDEMPOTENCY_KEY {
+            Cow::Borrowed(id)
+        } else {
+            Cow::Owned(digest(id))
+        }
+    }
+
+    fn key_with(&self, entry: usize, site: &str, end: &str) -> String {
         let Self {
-            start,
-            namespace,
-            end,
-            ..
+            start, namespace, ..
         } = self;
-        format!("{start}{entry}|{site}|{namespace}{end}").into()
+        format!("{start}{entry}|{site}|{namespace}{end}")
     }
 
     fn child(&self, record: &Record) -> Option<Child> {
         let entity = &record.entity;
         let key = entity.deployment()?.idempotency_key.as_deref()?;
-        let key = key.strip_prefix(&self.start)?.strip_suffix(&self.end)?;
+        let key = key.strip_prefix(&self.start)?;
+        let key = key
+            .strip_suffix(&self.end)
+            .or_else(|| key.strip_suffix(&self.short_end))?;
         let (entry, rest) = key.split_once('|')?;
         let (site, namespace) = rest.split_once('|')?;
         if !is_quoted(namespace) && !self.namesakes.iter().any(|own| own == namespace) {
@@ -200,6 +227,11 @@ impl<'a> Children<'a> {
         let leaving = leaving.get(&self.namespace);
         Ok((leaving.is_some(), leaving.copied().unwrap_or_default()))
     }
+}
+
+/// A digest of a part of a key. It begins with `#`, which no id contains.
+fn digest(part: &str) -> String {
+    format!("#{}", ContentHash::of(&json!(part)))
 }
 
 /// The namespace of a Placement, in quotes; empty if it has none.

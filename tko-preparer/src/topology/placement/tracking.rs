@@ -183,7 +183,7 @@ async fn missing(
             return Ok(found);
         };
         for site in sites {
-            let hash = hash_of(at, site.id.as_str());
+            let hash = hash_of(at, &children.site_in_key(at, &site.id));
             if plan.deletes {
                 found.wanted.insert(hash);
             }

@@ -1,0 +1,101 @@
+//! The annotations of the Deployment resource that a preparer cannot set.
+//!
+//! - `nephio.org/approved`: the approval policy decides, or a person.
+//! - `nephio.org/prepared`: this controller sets it, when nothing is left to prepare.
+//! - `nephio.org/approve`, if the new policy may approve where the old one does not.
+
+use std::sync::Arc;
+use tko_core::annotation::{self, APPROVE, APPROVED, Approve, PREPARED};
+use tko_core::{Package, Resource, deployment_resource};
+
+/// A preparer's answer, without what it cannot set. Such an annotation stays as it was `before`;
+/// one that was already set is kept.
+pub(super) fn keep_own_marks(before: &Package, answer: Package) -> Package {
+    let own = deployment_resource::identifier();
+    // In any namespace, because a function may have set one.
+    let is_own = |resource: &&Arc<Resource>| {
+        let identifier = resource.identifier();
+        identifier.gvk == own.gvk && identifier.name == own.name
+    };
+    let Some(old) = before.iter().find(is_own) else {
+        return answer;
+    };
+    let mut kept = answer.clone();
+    for new in answer.iter().filter(is_own) {
+        let restored = restored(old, new);
+        if !Arc::ptr_eq(&restored, new) {
+            kept = kept.with(restored);
+        }
+    }
+    kept
+}
+
+fn restored(old: &Resource, new: &Arc<Resource>) -> Arc<Resource> {
+    let mut restored = new.clone();
+    for mark in [PREPARED, APPROVED] {
+        if annotation::is_true(new, mark) && !annotation::is_true(old, mark) {
+            restored = annotation::restored(&restored, old, mark);
+        }
+    }
+    if is_laxer(annotation::approve(new), annotation::approve(old)) {
+        restored = annotation::restored(&restored, old, APPROVE);
+    }
+    restored
+}
+
+/// Whether a policy may approve where the old one does not.
+fn is_laxer(new: Approve, old: Approve) -> bool {
+    match new {
+        Approve::Auto => old != Approve::Auto,
+        Approve::Default => old == Approve::Manual,
+        Approve::Manual => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep_own_marks;
+    use serde_json::{Value, json};
+    use tko_core::Package;
+
+    fn package(annotations: &Value) -> Package {
+        let own = json!({
+            "apiVersion": "deployment.nephio.org/v1alpha1",
+            "kind": "Deployment",
+            "metadata": {"name": "deployment", "annotations": annotations},
+        });
+        let other = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "a", "annotations": {"nephio.org/prepared": "true"}},
+        });
+        Package::from_values([own, other]).expect("resources")
+    }
+
+    #[test]
+    fn a_preparer_neither_marks_nor_approves_the_deployment() {
+        let prepared = json!({"nephio.org/prepared": "true"});
+        let both = json!({"nephio.org/prepared": "true", "nephio.org/approved": "true"});
+        let neither = json!({"nephio.org/prepared": "false", "nephio.org/approved": false});
+        let manual = json!({"nephio.org/approve": "Manual"});
+        let auto = json!({"nephio.org/approve": "Auto"});
+        let default = json!({"nephio.org/approve": "Default"});
+        for (before, answer, expected) in [
+            (json!({}), &both, &json!({})),
+            (prepared.clone(), &both, &prepared),
+            (both.clone(), &both, &both),
+            (both.clone(), &neither, &neither),
+            (neither.clone(), &both, &neither),
+            (manual.clone(), &auto, &manual),
+            (manual.clone(), &default, &manual),
+            (manual.clone(), &json!({}), &manual),
+            (json!({}), &auto, &json!({})),
+            (default.clone(), &manual, &manual),
+            (auto.clone(), &default, &default),
+            (auto.clone(), &auto, &auto),
+        ] {
+            let result = keep_own_marks(&package(&before), package(answer));
+            assert_eq!(result, package(expected), "{before} {answer}");
+        }
+    }
+}
