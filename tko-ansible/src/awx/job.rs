@@ -87,7 +87,7 @@ impl Job {
                         position = at + 1,
                         "skipping a job whose variables are too large to read"
                     );
-                    (at, most, has_skipped) = (at + 1, PAGE, true);
+                    (at, most, has_skipped) = (at + 1, 1, true);
                     continue;
                 }
                 // AWX answers 404 to a page after the last one: the skipped job was the last.
@@ -101,7 +101,7 @@ impl Job {
             if answer["next"].is_null() {
                 break;
             }
-            (at, has_skipped) = (at + size, false);
+            (at, most, has_skipped) = (at + size, (2 * most).min(PAGE), false);
         }
         Ok(NewestJob::Missing)
     }
@@ -303,8 +303,13 @@ fn of_site(client: &AwxClient, job: &Value, change: &SiteChange) -> Option<Newes
 fn check_size(change: &SiteChange) -> Result<()> {
     let encoded = |error| Error::internal("encode the variables of a job", error);
     let text = serde_json::to_string(&change.variables).map_err(encoded)?;
-    // Answers show the variables as JSON within JSON.
-    let size = serde_json::to_string(&text).map_err(encoded)?.len();
+    // Answers show the variables as JSON within JSON, in ASCII: `é` is `\\\\u00e9`.
+    let escaped = |character: char| match character {
+        '"' | '\\' => 2,
+        character if character.is_ascii() => 1,
+        character => 7 * character.len_utf16(),
+    };
+    let size: usize = text.chars().map(escaped).sum();
     if size <= MOST_VARIABLES {
         return Ok(());
     }

@@ -46,7 +46,8 @@ fn list(root: &Path, settings: &CatalogSettings) -> Result<InventoryListing> {
         let site = site_of(&file.name, |folder| {
             *described.entry(folder.to_owned()).or_insert_with(|| {
                 let path = root.join(folder).join(DESCRIPTOR);
-                std::fs::symlink_metadata(path).is_ok()
+                let found = std::fs::symlink_metadata(path);
+                !found.is_err_and(|error| is_absent(&error))
             })
         });
         sites.entry(site).or_default().push(file);
@@ -122,15 +123,26 @@ fn read_files(files: &[FoundFile], settings: &CatalogSettings) -> Result<Vec<Sou
 /// `BadArgument`: it cannot be read, so the id of the site is not known.
 fn descriptor_of(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = root.join(name).join(DESCRIPTOR);
-    let Ok(metadata) = std::fs::symlink_metadata(&path) else {
-        return Ok(None);
+    let found = std::fs::symlink_metadata(&path);
+    let metadata = match found {
+        Err(error) if is_absent(&error) => return Ok(None),
+        found => found.map_err(unreadable)?,
     };
     if !metadata.is_file() || metadata.len() > MAX_DESCRIPTOR {
         return Err(not_readable());
     }
-    let read = std::fs::read(&path);
-    read.map(Some)
-        .map_err(|error| Error::bad(DESCRIPTOR, error.to_string()))
+    std::fs::read(&path).map(Some).map_err(unreadable)
+}
+
+/// Whether there is no file, rather than one that cannot be read.
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+#[allow(clippy::needless_pass_by_value)] // As `map_err` passes it.
+fn unreadable(error: std::io::Error) -> Error {
+    Error::bad(DESCRIPTOR, error.to_string())
 }
 
 /// The error about a descriptor that is a link, a device or a folder, or too large.

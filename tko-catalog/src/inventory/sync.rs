@@ -88,7 +88,10 @@ impl InventorySync<'_> {
         let disappearance = Disappearance::of(&own, &wanted);
         report.total = own.len() - disappearance.missing.len();
         let digest = disappearance.digest();
-        report.acceptance_ended = self.accepted.is_some_and(|accepted| accepted != digest);
+        // Without all ids, nobody knows what has vanished: an acceptance stays.
+        let is_outdated = |accepted| accepted != digest;
+        report.acceptance_ended =
+            !listing.has_unknown_ids && self.accepted.is_some_and(is_outdated);
         if let Some(stop) = disappearance.stop(self.entry.limit, self.accepted) {
             report.stopped = Some(stop);
             return Ok(report);
@@ -115,7 +118,14 @@ impl InventorySync<'_> {
         for item in items {
             let id = match mapper.id(&item) {
                 Ok(Some(id)) => id,
-                Ok(None) => continue,
+                Ok(None) => {
+                    // The fault may be in what `where` reads, so the site may be wanted.
+                    if let Some(why) = item.fault {
+                        report.problems.push(SyncProblem::new(&item.name, why));
+                        wanted.unread.insert(item.name);
+                    }
+                    continue;
+                }
                 Err(error) => {
                     report.problems.push(SyncProblem::of(&item.name, &error));
                     wanted.unread.insert(item.name);
@@ -129,7 +139,11 @@ impl InventorySync<'_> {
                 continue;
             }
             let site = match &item.fault {
-                Some(why) => Err(SyncProblem::new(&item.name, why)),
+                Some(why) => {
+                    // The fault may be in what the id is made of, so the site may have another id.
+                    wanted.unread.insert(item.name.clone());
+                    Err(SyncProblem::new(&item.name, why))
+                }
                 None => mapper
                     .site(&item, id.clone())
                     .map(|site| self.new_site(&item.name, site))

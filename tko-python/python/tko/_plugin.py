@@ -136,16 +136,15 @@ def execute(*args: str, env: Mapping[str, str] | None = None, input: str | None 
     done = subprocess.run(
         args,
         env=None if env is None else {**os.environ, **env},
-        input=input,
+        input=None if input is None else input.encode(),
         stdin=subprocess.DEVNULL if input is None else None,
         capture_output=True,
-        text=True,
-        errors="replace",
         check=False,
     )
     if done.returncode != 0:
-        raise ExecuteError(done.stderr.strip() or f"{args[0]} exited with code {done.returncode}")
-    return done.stdout
+        error = done.stderr.decode(errors="replace").strip()
+        raise ExecuteError(error or f"{args[0]} exited with code {done.returncode}")
+    return done.stdout.decode(errors="replace")
 
 
 def set_prepared(resource: dict[str, Any], prepared: bool = True) -> None:
