@@ -126,6 +126,36 @@ async fn a_wrong_value_that_a_program_prints_keeps_its_site() {
     assert_synced(&fixture.sync(ID).await);
 }
 
+/// The id and `where` read the value that is wrong: the site is known by its item alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_value_that_hides_the_id_keeps_its_site() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sites.json");
+    let fixture = Fixture::new();
+    let program = ["cat", file.to_str().expect("text")];
+    let id = "{{ metadata.region }}/{{ name }}";
+    let properties = [
+        ("grace", "0s"),
+        ("id", id),
+        ("where", r#"metadata.env == "prod""#),
+    ];
+    let a = |metadata: Value| json!([{"name": "a", "metadata": metadata}]).to_string();
+    let good = a(json!({"region": "south", "env": "prod"}));
+    fs::write(&file, &good).expect("a file");
+    let added = fixture.add_program(ID, "command", &program, &properties);
+    assert_synced(&added.await);
+    assert_sites(&fixture, &["south/a"]).await;
+    for wrong in [json!(["k"]), json!({"region": ["south"], "env": "prod"})] {
+        fs::write(&file, a(wrong)).expect("a file");
+        let entity = fixture.sync(ID).await;
+        let message = &condition(&entity, "Complete").message;
+        assert!(message.starts_with("1 problem; a: metadata: "), "{message}");
+        assert_sites(&fixture, &["south/a"]).await;
+    }
+    fs::write(&file, &good).expect("a file");
+    assert_synced(&fixture.sync(ID).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_value_of_a_descriptor_keeps_its_site() {
     for executor in ["directory", "git"] {
