@@ -62,7 +62,8 @@ pub fn judge<S: Snapshot>(
 /// The first key in the order of changes that a modification of someone else excludes.
 ///
 /// Conditions do not count, nor do puts that are allowed beside a modification. So workers can
-/// report conditions and placements while a person modifies a package. The modification that `own` proves excludes nothing.
+/// report conditions and placements while a person modifies a package. The modification that
+/// `own` proves excludes nothing.
 fn modified_by_other<'a, S: Snapshot>(
     snapshot: &S,
     staged: &'a Staged<S::Row>,

@@ -22,7 +22,7 @@ use crate::annotation::Approve;
 use crate::api::{Effect, MAX_EFFECTS, PrepareStep};
 use crate::backend::Backend;
 use crate::change::{Ack, Change, Put, Require};
-use crate::entity::{Entity, Facts, Record, Want};
+use crate::entity::{APPROVED, Entity, Facts, Record, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::limits;
@@ -119,7 +119,7 @@ impl<B: Backend + ?Sized> Store<B> {
         if let Some(mut put) = put {
             // A put replaces the whole row, so the row must not have changed since it was read.
             draft.require(Require::At(own.clone(), before.entity.version));
-            drop_approval(&before.entity, &mut put.facts);
+            let is_dropped = drop_approval(&before.entity, &mut put.facts);
             if let Some(interests) = &step.subscriptions {
                 put.metadata = with_subscriptions(&put.metadata, interests);
             }
@@ -127,6 +127,7 @@ impl<B: Backend + ?Sized> Store<B> {
                 .into_iter()
                 .filter(|old| step.conditions.iter().all(|new| new.kind != old.kind))
                 .chain(step.conditions.iter().cloned())
+                .filter(|new| !is_dropped || new.kind != APPROVED || new.status != Some(true))
                 .collect();
             limits::check(&put)?;
             generation = draft.put(Some(&before.entity), put).unwrap_or(generation);
@@ -185,14 +186,15 @@ impl<B: Backend + ?Sized> Store<B> {
 }
 
 /// Drops an approval that the step adds, if a person has to approve the old or the new package.
-fn drop_approval(before: &Entity, facts: &mut Facts) {
+/// Returns whether there was one.
+fn drop_approval(before: &Entity, facts: &mut Facts) -> bool {
     let (Some(old), Facts::Deployment(new)) = (before.deployment(), facts) else {
-        return;
+        return false;
     };
     let needs_person = [policy(old), policy(new)].contains(&Approve::Manual);
-    if needs_person && !old.approved {
-        new.approved = false;
-    }
+    let is_dropped = needs_person && !old.approved && new.approved;
+    new.approved &= !is_dropped;
+    is_dropped
 }
 
 /// The metadata with exactly these subscriptions.
