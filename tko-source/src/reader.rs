@@ -183,12 +183,11 @@ impl SourceReader {
             }
             Location::Place(place) => {
                 let (bytes, budget) = self.bytes(place, budget).await?;
-                match ArchiveFormat::of_name(&place.name()) {
-                    Some(format) => unpack(format, bytes, String::new(), budget).await,
-                    None => {
-                        let name = place.to_string();
-                        Ok((vec![SourceFile { name, bytes }], budget))
-                    }
+                if let Some(format) = ArchiveFormat::of_name(&place.name()) {
+                    unpack(format, bytes, String::new(), budget).await
+                } else {
+                    let name = place.to_string();
+                    Ok((vec![SourceFile { name, bytes }], budget))
                 }
             }
         }
