@@ -209,7 +209,7 @@ async fn a_source_that_offers_nothing_is_a_problem() {
     let fixture = Fixture::new();
     let place = url(folder.path());
     let properties = [("url", &*place), ("path", "packages/*")];
-    let is_reported = |entity: &tko_core::Entity| {
+    let is_reported = |entity: &Arc<tko_core::Entity>| {
         assert_eq!(condition(entity, "Synced").status, Some(true));
         let complete = condition(entity, "Complete");
         assert_eq!(complete.status, Some(false));
