@@ -127,7 +127,11 @@ impl InventorySync<'_> {
                     continue;
                 }
                 Err(error) => {
-                    report.problems.push(SyncProblem::of(&item.name, &error));
+                    // A fault of the item is why its id is wrong.
+                    report.problems.push(match item.fault {
+                        Some(why) => SyncProblem::new(&item.name, why),
+                        None => SyncProblem::of(&item.name, &error),
+                    });
                     wanted.unread.insert(item.name);
                     continue;
                 }
