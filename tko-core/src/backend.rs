@@ -145,7 +145,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Extends leases and modifications to `ttl` from now, each independently. A shorter `ttl`
     /// brings the deadline forward.
     ///
-    /// Returns, for each token, whether it was live; an unknown or expired one is not extended.
+    /// Returns, for each token, whether it was live; an unknown or expired one is not extended. A
+    /// token that is named twice has the same answer twice.
     async fn renew(&self, tokens: &[Token], ttl: Duration) -> Result<Vec<bool>>;
 
     /// Ends leases and cancels modifications, each independently.

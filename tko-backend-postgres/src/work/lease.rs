@@ -8,7 +8,7 @@ use crate::fault::{SqlFault, fault};
 use crate::metrics::{Instrument, Purpose};
 use crate::token::TokenSecret;
 use sqlx::AssertSqlSafe;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tko_core::{Lane, Outcome, Result, Token};
 use uuid::Uuid;
@@ -169,7 +169,12 @@ pub(crate) async fn renew(
     }
     // A lease may now end earlier than waiting claims expect.
     signal.wake();
-    Ok(answers)
+    // A token that is named twice was renewed once, and was live for both.
+    let mut live: BTreeMap<&Token, bool> = BTreeMap::new();
+    for (token, answer) in tokens.iter().zip(&answers) {
+        *live.entry(token).or_default() |= answer;
+    }
+    Ok(tokens.iter().map(|token| live[token]).collect())
 }
 
 /// Ends leases, and cancels modifications.
