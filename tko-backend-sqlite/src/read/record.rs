@@ -34,11 +34,13 @@ pub(crate) async fn read_records(
     want: Want,
 ) -> Result<Vec<Option<Record>>> {
     let fault = file.fault("read entities");
+    // A key may be named twice.
+    let once: BTreeSet<&Key> = keys.iter().collect();
     let rows = sqlx::query(
         "SELECT e.data FROM json_each($1) j \
          CROSS JOIN entity e ON e.kind = j.value->>0 AND e.id = j.value->>1",
     )
-    .bind(keys_argument(keys).into_text())
+    .bind(keys_argument(once).into_text())
     .fetch_all(&mut *connection)
     .await
     .map_err(&fault)?;

@@ -192,6 +192,14 @@ pub async fn requested_parts_are_included(fixture: BackendFixture) {
         (full.work[0].stage, &full.work[0].key),
         (Stage::Prepare, &d("d"))
     );
+    // A key that is named twice has the same parts twice.
+    let twice = fixture
+        .backend
+        .get(&[d("d"), d("d")], Want::ROW.with_work())
+        .await;
+    for record in twice.expect("the keys are read") {
+        assert_eq!(record.expect("it exists").work, full.work);
+    }
 }
 
 /// The revision of an entity is that of its last change in the feed.
