@@ -278,11 +278,7 @@ impl Tally {
     }
 
     fn reason(&mut self, entity: &Entity, state: DeploymentState) -> Option<Arc<str>> {
-        let is_stuck = matches!(
-            state,
-            DeploymentState::Failing | DeploymentState::Unprepared | DeploymentState::Approved
-        );
-        let condition = obstacle(entity).filter(|_| is_stuck)?;
+        let condition = obstacle(entity).filter(|_| state.is_stuck())?;
         let room = self.reasons.len() < MAX_REASONS;
         let text = match self.reasons.get_key_value(&*condition.message) {
             Some((text, _)) => text.clone(),

@@ -239,13 +239,14 @@ fn pod(object: &Value, now: Timestamp) -> Health {
             Health::Failed(why.unwrap_or("the pod failed").to_owned())
         }
         Some("Running") => running_pod(object),
-        _ if is_unschedulable(object) && rest_of_window(object, now).is_zero() => {
-            let scheduled = condition(object, "PodScheduled");
-            Health::Failed(scheduled.map(message).unwrap_or_default())
-        }
         _ => match condition(object, "PodScheduled") {
             Some(scheduled) if scheduled["status"] == "False" => {
-                Health::InProgress(message(scheduled))
+                let why = message(scheduled);
+                if is_unschedulable(object) && rest_of_window(object, now).is_zero() {
+                    Health::Failed(why)
+                } else {
+                    Health::InProgress(why)
+                }
             }
             _ => Health::InProgress("the pod has not started".to_owned()),
         },

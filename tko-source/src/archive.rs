@@ -48,7 +48,8 @@ pub(crate) fn files(
     Ok(files)
 }
 
-/// Whether an entry is read. A folder is, if it has the name of a file that is read besides YAML files.
+/// Whether an entry counts. A folder counts only if it has the name of a file that is read besides
+/// YAML files.
 fn counts(name: &str, is_folder: bool, below: &str, budget: &ReadBudget) -> bool {
     let name = name.trim_start_matches("./");
     let is_below = below.is_empty()

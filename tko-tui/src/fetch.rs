@@ -318,16 +318,12 @@ impl Obstacles {
     }
 
     fn add(&mut self, entity: &Entity) {
-        let state = DeploymentState::of(entity);
-        let is_failing = state == Some(DeploymentState::Failing);
+        let Some(state) = DeploymentState::of(entity) else {
+            return;
+        };
+        let is_failing = state == DeploymentState::Failing;
         self.failing += u64::from(is_failing);
-        // Others are on their sites, or wait for a person's approval and are counted as such.
-        let is_stuck = is_failing
-            || matches!(
-                state,
-                Some(DeploymentState::Unprepared | DeploymentState::Approved)
-            );
-        if let Some(condition) = obstacle(entity).filter(|_| is_stuck) {
+        if let Some(condition) = obstacle(entity).filter(|_| state.is_stuck()) {
             let counted = self.reasons.entry(condition.message.clone()).or_default();
             counted.0 += 1;
             counted.1 |= is_failing;

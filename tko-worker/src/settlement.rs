@@ -12,7 +12,8 @@ use tko_core::{Claim, Error, Key, Outcome, Result};
 /// Pause after a conflict, before jitter.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause while an entity is busy. Nothing enqueues the work when a modification ends.
+/// Longest pause while an entity is busy. A modification that is cancelled or expires enqueues no
+/// work.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
 
 /// The outcome to settle the claim with; `None` if there is nothing left to settle.

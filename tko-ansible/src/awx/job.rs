@@ -303,7 +303,7 @@ fn of_site(client: &AwxClient, job: &Value, change: &SiteChange) -> Option<Newes
 fn check_size(change: &SiteChange) -> Result<()> {
     let encoded = |error| Error::internal("encode the variables of a job", error);
     let text = serde_json::to_string(&change.variables).map_err(encoded)?;
-    // Answers show the variables as JSON within JSON, in ASCII: `é` is `\\\\u00e9`.
+    // Answers show the variables as JSON within JSON, in ASCII: `é` is `\\u00e9`.
     let escaped = |character: char| match character {
         '"' | '\\' => 2,
         character if character.is_ascii() => 1,

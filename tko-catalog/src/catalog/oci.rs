@@ -5,7 +5,7 @@ mod registry;
 
 use super::entry::CatalogEntry;
 use super::layout::{is_version, short};
-use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent};
+use super::offer::{CatalogListing, CatalogSource, OfferList, SourceContent, irregular};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 pub use artifact::oci_file;
@@ -233,10 +233,7 @@ async fn files(
             (None, Some((_, ending))) => {
                 let unpacked = super::http::unpack(ending, bytes, most, None, settings).await?;
                 if let Some(link) = unpacked.irregular.first() {
-                    let why = format!(
-                        "{tag}: {link} is a link or a device, and links are not followed; replace \
-                         it with a copy"
-                    );
+                    let why = format!("{tag}: {}", irregular(link));
                     return Err(Error::bad("package", why));
                 }
                 unpacked.files

@@ -186,10 +186,7 @@ impl<'a> OfferList<'a> {
 
     /// Reports a package that has a link or a device in place of the file `name`.
     pub(crate) fn add_irregular(&mut self, folder: &str, name: &str) {
-        let why = format!(
-            "{name} is a link or a device, and links are not followed; replace it with a copy"
-        );
-        let problem = SyncProblem::new(self.path(folder), why);
+        let problem = SyncProblem::new(self.path(folder), irregular(name));
         self.add_unread(folder, None, problem);
     }
 
@@ -268,6 +265,11 @@ impl<'a> OfferList<'a> {
         });
         true
     }
+}
+
+/// Why a package is not read that has a link or a device in place of the file `name`.
+pub(super) fn irregular(name: &str) -> String {
+    format!("{name} is a link or a device, and links are not followed; replace it with a copy")
 }
 
 /// The reason why a content is not offered: another content has the same id.

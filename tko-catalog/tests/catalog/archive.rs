@@ -27,17 +27,23 @@ fn archive(files: &[(&str, &str)], links: &[&str]) -> Vec<u8> {
     archive.into_inner().expect("an archive")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_in_an_archive_does_not_stop_other_packages() {
-    let package = config("a", "1");
-    let file = |name: &'static str| (name, &*package);
-    let both = [file("p/v1/a.yaml"), file("q/v1/a.yaml")];
-    let content = Arc::new(Mutex::new(archive(&both, &[])));
+/// A server of an archive, and the archive, which a test can replace.
+fn serve(archive: Vec<u8>) -> (TestServer, Arc<Mutex<Vec<u8>>>) {
+    let content = Arc::new(Mutex::new(archive));
     let served = content.clone();
     let server = TestServer::start(move |_, _| {
         let content = served.lock().expect("the content").clone();
         Answer::status(200).body(content)
     });
+    (server, content)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_in_an_archive_does_not_stop_other_packages() {
+    let package = config("a", "1");
+    let file = |name: &'static str| (name, &*package);
+    let both = [file("p/v1/a.yaml"), file("q/v1/a.yaml")];
+    let (server, content) = serve(archive(&both, &[]));
     let fixture = Fixture::with(CatalogSettings::default());
     let url = server.url("/packages.tar");
     let properties = [("url", &*url), ("prune", "true")];
@@ -70,12 +76,7 @@ async fn a_link_in_an_archive_does_not_stop_other_packages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_etag_the_revision_is_the_beginning_of_the_digest() {
     let files = |value: &str| archive(&[("upf/v1/a.yaml", &config("a", value))], &[]);
-    let content = Arc::new(Mutex::new(files("1")));
-    let served = content.clone();
-    let server = TestServer::start(move |_, _| {
-        let content = served.lock().expect("the content").clone();
-        Answer::status(200).body(content)
-    });
+    let (server, content) = serve(files("1"));
     let fixture = Fixture::with(CatalogSettings::default());
     let url = server.url("/packages.tar");
     assert_synced(&fixture.add(ID, "http", &[("url", &url)]).await);

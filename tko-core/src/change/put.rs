@@ -30,9 +30,9 @@ pub struct Put {
     pub deleting: bool,
     /// Whether the put is allowed while someone else modifies the entity.
     ///
-    /// For changes that leave the package and its facts alone, such as a new placement. A
-    /// modification excludes other packages, not these. The put must require the version that was
-    /// read, because it replaces the whole row.
+    /// For changes that leave the package alone, such as a new placement: a modification is the
+    /// exclusive right to the package. The put must require the version that was read, because it
+    /// replaces the whole row.
     pub beside_modification: bool,
     /// Conditions to merge by kind into the current ones.
     pub conditions: Vec<Condition>,

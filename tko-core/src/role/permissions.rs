@@ -65,7 +65,7 @@ pub const PERMISSIONS: &[Permission] = &[
 
 /// Every call in words for people. The entity or the kind that the call is about comes next, if
 /// there is one: `read the history of` `site lab/1`.
-const WORDS: &[(&str, &str)] = &[
+pub(super) const WORDS: &[(&str, &str)] = &[
     ("about", "read the description of the server"),
     ("get", "read"),
     ("list", "list"),

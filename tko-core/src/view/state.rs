@@ -62,6 +62,13 @@ impl DeploymentState {
         }
     }
 
+    /// Whether a deployment in this state makes no progress if it has an
+    /// [`obstacle`](super::obstacle). Others are on their sites, are being deleted, or wait for a
+    /// person's approval.
+    pub fn is_stuck(self) -> bool {
+        matches!(self, Self::Failing | Self::Unprepared | Self::Approved)
+    }
+
     /// All states, in the order in which people read them.
     pub const ALL: [Self; 6] = [
         Self::Scheduled,

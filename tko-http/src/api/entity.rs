@@ -52,7 +52,9 @@ pub(super) async fn list(
         query.end()?;
         let matching =
             move |record: &tko_core::Record| state.is_none_or(|state| state.holds(&record.entity));
-        list.select.deleting = state == Some(DeploymentState::Deleting);
+        if let Some(state) = state {
+            state.narrow(&mut list.select);
+        }
         let found = records(caller.api, list)
             .try_filter(move |record| std::future::ready(matching(record)))
             .map_ok(|record| shown(&record));

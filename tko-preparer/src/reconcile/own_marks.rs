@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tko_core::annotation::{self, APPROVE, APPROVED, Approve, PREPARED};
 use tko_core::{Package, Resource, deployment_resource};
 
-/// A preparer's answer, without what it cannot set. Such an annotation stays as it was `before`;
-/// one that was already set is kept.
+/// A preparer's answer, in which the annotations that it cannot set stay as they were `before`. It
+/// can remove the marks `prepared` and `approved`.
 pub(super) fn keep_own_marks(before: &Package, answer: Package) -> Package {
     let own = deployment_resource::identifier();
     // In any namespace, because a function may have set one.
