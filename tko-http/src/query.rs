@@ -86,18 +86,27 @@ impl ApiQuery {
         }
     }
 
-    /// Takes a number that is not negative.
+    /// Takes a parameter and parses it.
+    pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>> {
+        self.text(name)?
+            .map(|text| {
+                text.parse().map_err(|error| {
+                    Error::bad(name, format!("{text:?}: {error}; expected {expected}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// Takes a number.
     pub(crate) fn number<T: FromStr<Err: std::fmt::Display>>(
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>> {
-        let Some(text) = self.text(name)? else {
-            return Ok(None);
-        };
-        text.parse().map(Some).map_err(|error| {
-            let message = format!("{text:?}: {error}; expected a number that is not negative");
-            Error::bad(name, message)
-        })
+        self.parsed(name, "a number that is not negative")
     }
 
     /// Takes `true` or `false`.
