@@ -413,6 +413,7 @@ macro_rules! __data_checks {
                 a_deployment_is_on_one_site_at_a_time
                 another_site_cannot_remove_a_placement
                 a_removed_parent_is_deleted
+                a_site_reads_what_was_approved
             }
             random {
                 operations_agree_with_the_model

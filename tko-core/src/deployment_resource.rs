@@ -28,6 +28,7 @@
 //! ```
 
 use crate::annotation::{self, APPROVED, PREPARED};
+use crate::approved_package;
 use crate::builder::chainable;
 use crate::error::{Error, Result};
 use crate::id::{SiteId, TemplateId};
@@ -183,9 +184,19 @@ pub struct Split {
 /// Splits a whole package into the Deployment resource and the body.
 ///
 /// # Errors
-/// [`Error::BadArgument`]: the package has no Deployment resource, or several; or an id in it is
-/// malformed.
+/// [`Error::BadArgument`]: the package has no Deployment resource, or several; an id in it is
+/// malformed; or it has a resource that only TKO itself writes.
 pub fn split(package: &Package) -> Result<Split> {
+    if let Some(internal) = package.iter().find(|r| approved_package::is_internal(r)) {
+        return Err(Error::bad(
+            "package",
+            format!(
+                "has {} ({}), which only TKO itself writes; leave it out",
+                internal.identifier(),
+                internal.gvk()
+            ),
+        ));
+    }
     let at = place(package)?.ok_or_else(|| Error::bad("package", "has no Deployment resource"))?;
     let resource = &package.resources()[at];
     let template = named(resource, "templateId")?
@@ -210,7 +221,7 @@ pub fn split(package: &Package) -> Result<Split> {
     })
 }
 
-/// Joins the parts that [`split`] made.
+/// Joins the parts that [`split`] made. Leaves out what TKO itself adds to a stored body.
 pub fn join(
     resource: &DeploymentResource,
     prepared: bool,
@@ -218,7 +229,7 @@ pub fn join(
     body: &Package,
 ) -> Package {
     let mut resources = Vec::with_capacity(body.len() + 1);
-    resources.extend_from_slice(body.resources());
+    resources.extend_from_slice(approved_package::visible(body));
     let at = resource.at.min(resources.len());
     resources.insert(at, resource.to_resource(prepared, approved));
     Package::unchecked(resources)

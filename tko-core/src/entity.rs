@@ -3,6 +3,10 @@
 //! A row is small. Listings, selections, claims and watches use rows alone; the package is a
 //! separate body, identified by its content hash.
 
+mod want;
+
+pub use want::Want;
+
 use crate::builder::chainable;
 use crate::deployment_resource::{self, DeploymentResource};
 use crate::hash::ContentHash;
@@ -377,6 +381,19 @@ impl Entity {
         }
     }
 
+    /// Whether an edit of the deployment waits for approval, so that its site keeps the package that
+    /// was approved before; see [`EDITED`] and [`Want::kept`].
+    pub fn has_unapproved_edit(&self) -> bool {
+        let is_edited = self
+            .condition(APPROVED)
+            .is_some_and(|condition| condition.status == Some(false) && condition.reason == EDITED);
+        is_edited
+            && !self.deleting
+            && self
+                .deployment()
+                .is_some_and(|facts| facts.prepared && !facts.approved && facts.placed.is_some())
+    }
+
     /// Whether a scheduler has reported that this generation of the deployment is on its site.
     ///
     /// [`Deployment::placed`] alone does not say so: it is recorded before schedulers are called.
@@ -420,93 +437,6 @@ impl Entity {
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }
-}
-
-/// The parts of a record to read in addition to the row, and how recent they must be.
-///
-/// ```
-/// use tko_core::Want;
-///
-/// const WANT: Want = Want::ROW.with_package().with_work();
-/// assert!(WANT.package && WANT.work && !WANT.deleting);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // Five independent options.
-#[non_exhaustive]
-pub struct Want {
-    /// Whether to read the package.
-    pub package: bool,
-    /// Whether to read the revision of the last change. Costs a look-up for each entity.
-    pub revision: bool,
-    /// Whether to read the queued work.
-    pub work: bool,
-    /// Whether [`DataApi::get`](crate::DataApi::get) finds entities that are being deleted.
-    pub deleting: bool,
-    /// Whether listings, [`pages`](crate::Backend::pages) and counts may read a stale state, for
-    /// example from a replica. All other calls read the latest state.
-    ///
-    /// A stale page is consistent: it is the whole state at its
-    /// [`Page::revision`](crate::Page::revision). That may be older than the caller's own last
-    /// write or read. A watch from that revision delivers the missing changes, or `Expired`; then
-    /// list again without this option.
-    ///
-    /// Pages of one listing may come from different replicas, so a later page may show an *older*
-    /// state. Watch from the lowest revision of all pages.
-    ///
-    /// Suitable for people and reports, not for workers: a worker that lists a stale state may miss
-    /// the change that made its work due.
-    pub allow_stale: bool,
-}
-
-impl Want {
-    /// Reads the package as well.
-    #[must_use]
-    pub const fn with_package(mut self) -> Self {
-        self.package = true;
-        self
-    }
-
-    /// Reads the revision of the last change as well.
-    #[must_use]
-    pub const fn with_revision(mut self) -> Self {
-        self.revision = true;
-        self
-    }
-
-    /// Reads the queued work as well.
-    #[must_use]
-    pub const fn with_work(mut self) -> Self {
-        self.work = true;
-        self
-    }
-
-    /// Finds entities that are being deleted as well.
-    #[must_use]
-    pub const fn with_deleting(mut self) -> Self {
-        self.deleting = true;
-        self
-    }
-
-    /// Allows a stale read.
-    #[must_use]
-    pub const fn with_stale(mut self) -> Self {
-        self.allow_stale = true;
-        self
-    }
-
-    /// Only the row.
-    pub const ROW: Self = Self {
-        package: false,
-        revision: false,
-        work: false,
-        deleting: false,
-        allow_stale: false,
-    };
-    /// The row and the package.
-    pub const PACKAGE: Self = Self {
-        package: true,
-        ..Self::ROW
-    };
 }
 
 /// An entity as read from a backend or the API.
@@ -576,6 +506,6 @@ pub const DELETING: &str = "Deleting";
 
 /// The reason of an [`APPROVED`] condition: the package was edited after a person approved it.
 ///
-/// Until someone approves the new package, the site keeps the generation that is
-/// [placed](Deployment::placed) there.
+/// Until someone approves the new package, the site where it is [placed](Deployment::placed) keeps
+/// the package that was approved; see [`Want::kept`].
 pub const EDITED: &str = "Edited";

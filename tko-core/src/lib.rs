@@ -3,6 +3,7 @@
 
 pub mod annotation;
 pub mod api;
+mod approved_package;
 pub mod backend;
 pub mod backup;
 mod builder;

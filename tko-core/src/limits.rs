@@ -4,13 +4,16 @@
 //! interface. An entity within the limits fits into one message of every interface, and a page of
 //! rows into the memory of every client.
 
+use crate::approved_package;
 use crate::change::Put;
 use crate::entity::{Condition, Facts};
 use crate::error::{Error, Result};
 use crate::metadata::{Metadata, PRIVATE, RESERVED};
 use crate::package::Package;
+use crate::resource::Resource;
 use crate::subscription::is_subscription;
 use serde_json::Value;
+use std::sync::Arc;
 
 pub use crate::metadata::MAX_METADATA_KEY;
 
@@ -63,7 +66,8 @@ pub(crate) fn check(put: &Put) -> Result<()> {
         check_metadata(metadata)?;
     }
     if let Some(body) = &put.body {
-        check_package(body)?;
+        // An approved package that the body has besides is within the limit, too.
+        check_size(approved_package::visible(body))?;
     }
     match &put.facts {
         Facts::Deployment(deployment) => {
@@ -90,7 +94,12 @@ pub(crate) fn check(put: &Put) -> Result<()> {
 /// # Errors
 /// [`BadArgument`](Error::BadArgument): it has more than [`MAX_PACKAGE`] bytes.
 pub(crate) fn check_package(package: &Package) -> Result<()> {
-    within("package", "bytes of JSON", package.size(), MAX_PACKAGE)
+    check_size(package.resources())
+}
+
+fn check_size(resources: &[Arc<Resource>]) -> Result<()> {
+    let size = resources.iter().map(|resource| resource.size()).sum();
+    within("package", "bytes of JSON", size, MAX_PACKAGE)
 }
 
 /// Checks the metadata that a client gives: keys, values, their number and their sum.

@@ -65,6 +65,7 @@ use crate::api::{
     About, Bulk, DataApi, EntityUpdate, Event, NewDeployment, NewPlugin, NewSite, NewTemplate,
     PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
+use crate::approved_package::as_kept;
 use crate::backend::Backend;
 use crate::caller::Caller;
 use crate::change::{
@@ -224,6 +225,21 @@ fn version_of(done: &Committed, key: &Key, before: Option<&Record>) -> Version {
         .unwrap_or_default()
 }
 
+/// A record of a backend, as clients see it.
+fn seen(record: Record, want: Want) -> Record {
+    if want.kept {
+        as_kept(record)
+    } else {
+        whole(record)
+    }
+}
+
+fn page_seen(mut page: Page, want: Want) -> Page {
+    let items = page.items.into_iter();
+    page.items = items.map(|record| seen(record, want)).collect();
+    page
+}
+
 /// The operations of clients.
 ///
 /// Most writes are implemented in the submodules. Reads go to the backend; the Deployment resource
@@ -272,29 +288,25 @@ impl<B: Backend + ?Sized> DataApi for Store<B> {
         self.find(key, want)
             .await?
             .filter(|record| want.deleting || !record.entity.deleting)
-            .map(whole)
+            .map(|record| seen(record, want))
             .ok_or_else(|| Error::not_found(key))
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
         let mut page = self.backend.list(list).await?;
         if list.want.package {
-            page.items = page.items.into_iter().map(whole).collect();
+            page = page_seen(page, list.want);
         }
         Ok(page)
     }
 
     fn pages(self: Arc<Self>, list: List) -> BoxStream<'static, Result<Page>> {
-        let with_packages = list.want.package;
+        let want = list.want;
         let pages = self.backend.clone().pages(list);
-        if !with_packages {
+        if !want.package {
             return pages;
         }
-        let wholes = pages.map_ok(|mut page| {
-            page.items = page.items.into_iter().map(whole).collect();
-            page
-        });
-        wholes.boxed()
+        pages.map_ok(move |page| page_seen(page, want)).boxed()
     }
 
     async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
@@ -419,7 +431,7 @@ impl<B: Backend + ?Sized> WorkerApi for Store<B> {
         let visible = |record: &Record| want.deleting || !record.entity.deleting;
         let records = records
             .into_iter()
-            .map(|record| record.filter(visible).map(whole));
+            .map(|record| record.filter(visible).map(|record| seen(record, want)));
         Ok(claims.into_iter().zip(records).collect())
     }
 

@@ -26,8 +26,8 @@ const CHILD_LEFT: Duration = Duration::from_secs(1);
 /// - Scheduling a site: it is new, its package or metadata changed, or its deletion began.
 /// - Scheduling the site of a deployment: the deployment was assigned to it, was removed from it,
 ///   or has a new package. Also if the site that had it before reported it as removed.
-/// - Scheduling the site where a deployment is placed: the deletion of the deployment began, or it
-///   was approved for another site, or for none.
+/// - Scheduling the site where a deployment is placed: the deletion of the deployment began; it was
+///   approved for another site, or for none; or an edit ended that waited for approval.
 /// - Preparing the parent, after a second: the deletion of a child that its preparation created
 ///   began, or has finished.
 ///
@@ -83,10 +83,11 @@ pub fn triggered(before: Option<&Entity>, after: Option<&Entity>) -> Vec<Enqueue
     {
         sites.push(placed);
     }
-    // An edit that was approved later moves it: the site that kept it must remove it.
+    // An edit that was approved later moves it, or a later edit withdraws the approval altogether:
+    // the site that kept it must remove it.
     if let (Some(before), Some(entity)) = (before, after)
-        && is_approved(entity)
-        && !is_approved(before)
+        && (is_approved(entity) && !is_approved(before)
+            || before.has_unapproved_edit() && !entity.has_unapproved_edit())
         && let Some((placed, _)) = placed(entity)
         && is != Some(placed)
     {

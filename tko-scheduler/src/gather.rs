@@ -1,7 +1,5 @@
 //! The deployments that concern one site.
 
-use std::sync::Arc;
-use tko_core::entity::{APPROVED, EDITED};
 use tko_core::{
     DataApi, Entity, Error, Facts, Generation, Kind, List, Package, Record, Result, Revision,
     Select, SiteId, Want,
@@ -13,7 +11,8 @@ const PAGE: usize = 200;
 /// Number of changes in one page of history. They are read with their packages.
 const HISTORY_PAGE: usize = 100;
 
-/// Maximum number of changes that are searched for the package that was scheduled.
+/// Maximum number of changes that are searched for the package on the site of a deployment that
+/// leaves it.
 const MAX_HISTORY: usize = 10_000;
 
 /// The deployments that concern one site, in key order.
@@ -21,8 +20,8 @@ const MAX_HISTORY: usize = 10_000;
 #[non_exhaustive]
 pub struct SiteDeployments {
     /// Deployments to run here: prepared, approved, and not placed on another site. A deployment
-    /// that was edited after its approval is included in its placed state, also if the edit names
-    /// another site.
+    /// with an edit that waits for approval is included [as it was approved](Want::kept), also if
+    /// the edit names another site.
     pub wanted: Vec<Record>,
     /// Deployments placed here that must be removed.
     pub removed: Vec<Record>,
@@ -34,8 +33,8 @@ pub struct SiteDeployments {
 /// being deleted.
 ///
 /// # Errors
-/// `BadArgument`: more than `max` are to run or to be removed, or the package on the site is no longer
-/// in history. Otherwise as [`DataApi::list`].
+/// `BadArgument`: more than `max` are to run or to be removed, or the data service does not tell the
+/// package that the site keeps. Otherwise as [`DataApi::list`].
 pub async fn gather(
     data: &dyn DataApi,
     site: &SiteId,
@@ -49,7 +48,7 @@ pub async fn gather(
             .deleting(true),
     )
     .limit(PAGE)
-    .want(Want::PACKAGE);
+    .want(Want::PACKAGE.with_kept());
     loop {
         let page = data.list(&list).await?;
         for mut record in page.items {
@@ -62,8 +61,16 @@ pub async fn gather(
                     record.package = None;
                     found.moving.push(record);
                 }
-            } else if here && !deleting && awaits_approval(&record.entity) {
-                found.wanted.push(as_placed(data, record).await?);
+            } else if here && !deleting && record.entity.has_unapproved_edit() {
+                // Nothing on the site may change: it is neither to be removed nor known.
+                return Err(Error::bad(
+                    "site",
+                    format!(
+                        "{} was edited after its approval, and the data service does not tell the \
+                         package that was approved; approve the edit, or update the data service",
+                        record.entity.key
+                    ),
+                ));
             } else if here {
                 found.removed.push(as_scheduled(data, record).await?);
             }
@@ -87,48 +94,6 @@ pub async fn gather(
 /// The site that a deployment is placed on, and the generation that was placed there.
 pub(crate) fn placed(entity: &Entity) -> Option<&(SiteId, Generation)> {
     entity.deployment()?.placed.as_ref()
-}
-
-/// Whether a deployment was edited after its approval, and waits for the approval of the edit. Until
-/// then the site where it is placed keeps its manifests, whatever site the edit names.
-fn awaits_approval(entity: &Entity) -> bool {
-    let is_edited = entity
-        .condition(APPROVED)
-        .is_some_and(|condition| condition.status == Some(false) && condition.reason == EDITED);
-    is_edited
-        && !entity.deleting
-        && entity
-            .deployment()
-            .is_some_and(|d| d.prepared && !d.approved)
-}
-
-/// The record of the generation that is placed, with its package and its site.
-///
-/// # Errors
-///
-/// `BadArgument` if history does not reach back that far: then nothing on the site may change.
-async fn as_placed(data: &dyn DataApi, record: Record) -> Result<Record> {
-    let placed = placed(&record.entity).cloned();
-    let package = match &placed {
-        Some((_, at)) => history_package(data, &record, *at).await?,
-        None => None,
-    };
-    let (Some((site, at)), Some(package)) = (placed, package) else {
-        return Err(Error::bad(
-            "site",
-            format!(
-                "{} was edited after its approval, and the package that is on the site is no longer \
-                 in history; approve the edit, or delete the deployment",
-                record.entity.key
-            ),
-        ));
-    };
-    let mut entity = Entity::clone(&record.entity);
-    entity.generation = at;
-    if let Facts::Deployment(deployment) = &mut entity.facts {
-        deployment.site = Some(site);
-    }
-    Ok(record.entity(Arc::new(entity)).package(package))
 }
 
 /// The package of a generation, if history reaches back that far. It is searched page by page.

@@ -3,7 +3,11 @@
 mod world;
 
 use serde_json::json;
+use std::sync::Arc;
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_conformance::TokioClock;
 use tko_core::{DataApi, DeploymentId, Enqueue, Kind, Lane, Package, Select, Stage, Want};
+use tko_scheduler::ScheduleSettings;
 use world::{World, key, placed};
 
 /// A deployment with the text `one` on this site, which a person approved and has to approve again
@@ -97,13 +101,16 @@ async fn an_edit_that_moves_a_deployment_waits_for_its_approval() {
     assert_eq!(placed(&world.find(&id).await.expect("there")), Some("b"));
 }
 
-/// O10: the site keeps the approved package after more edits than one page of history has.
+/// O10: the site keeps the approved package, also when history no longer has it.
 #[tokio::test(start_paused = true)]
-async fn many_edits_wait_for_their_approval_while_the_site_keeps_the_old_package() {
-    let world = World::everywhere();
+async fn an_edit_may_wait_longer_than_history_lasts() {
+    let clock = Arc::new(TokioClock::new());
+    let memory = Memory::new(clock.clone(), MemorySettings { history: 4 });
+    let mut world = World::over(clock, Arc::new(memory));
+    world.start_recording(ScheduleSettings::default());
     world.site("a").await;
     let id = approved_by_a_person(&world, "a").await;
-    for number in 0..250 {
+    for number in 0..20 {
         world
             .modify(&id, |value| {
                 if value["kind"] == "ConfigMap" {
@@ -122,6 +129,42 @@ async fn many_edits_wait_for_their_approval_while_the_site_keeps_the_old_package
     assert_eq!(last.wanted, [(id.to_string(), "one".to_owned())]);
     let (status, reason, message) = world.condition(key("a")).await.expect("reported");
     assert_eq!(status, Some(true), "{reason}: {message}");
+    world.data.delete(&(&id).into()).await.expect("there");
+    world.settle().await;
+    let calls = world.recorder.take();
+    let last = calls.last().expect("called");
+    assert_eq!(last.removed, [(id.to_string(), "one".to_owned())]);
+    assert!(world.find(&id).await.is_none());
+}
+
+/// A later edit that has to be prepared withdraws the approval, so the deployment leaves its site at
+/// once.
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_must_be_prepared_ends_the_wait_for_approval() {
+    let world = World::everywhere();
+    world.site("a").await;
+    let id = approved_by_a_person(&world, "a").await;
+    world
+        .modify(&id, |value| {
+            if value["kind"] == "ConfigMap" {
+                value["data"]["text"] = json!("two");
+            }
+        })
+        .await;
+    world.settle().await;
+    world.recorder.take();
+    world
+        .modify(&id, |value| {
+            if value["kind"] == "Deployment" {
+                value["metadata"]["annotations"]["nephio.org/prepared"] = json!("false");
+            }
+        })
+        .await;
+    world.settle().await;
+    let calls = world.recorder.take();
+    let last = calls.last().expect("called");
+    assert_eq!(last.removed, [(id.to_string(), "one".to_owned())]);
+    assert_eq!(placed(&world.find(&id).await.expect("there")), None);
 }
 
 /// O15: two deployments with the same object on one site have a condition until one is gone.

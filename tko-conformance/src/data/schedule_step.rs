@@ -1,14 +1,16 @@
 //! Committing steps of scheduling.
 
 use super::fixture::{DataFixture, TTL};
-use super::sample::{all, config, enqueue, running_on, s, site_id, with, with_head};
+use super::sample::{
+    all, config, config_of, deployment, enqueue, named, running_on, s, site_id, with, with_head,
+};
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, Conflict};
 use tko_core::{
-    Claim, Condition, DeploymentId, Event, Generation, Key, Kind, NewDeployment, Outcome,
-    ScheduleStep, SiteId, Stage,
+    Claim, Condition, DeploymentId, Event, Generation, Key, Kind, List, NewDeployment, Outcome,
+    Package, ScheduleStep, SiteId, Stage, Want,
 };
 
 async fn claimed(fixture: &DataFixture, site: &str) -> Claim {
@@ -279,4 +281,56 @@ pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
         fixture.wait_until(select, from, is_gone).await;
     }
     assert!(fixture.find(&id).await.is_none());
+}
+
+/// Until an edit of an approved deployment is approved, its site reads it as it was approved, also if
+/// the edit is edited again. Everybody else reads the edit.
+pub async fn a_site_reads_what_was_approved(fixture: DataFixture) {
+    for site in ["s", "other"] {
+        fixture.site(site, []).await;
+    }
+    let manual = deployment(json!({}), json!({"nephio.org/approve": "Manual"}));
+    let id = fixture
+        .create(running_on("s").merge(named([manual, config_of("c", "one")])))
+        .await;
+    fixture.place("s", &[&id]).await;
+    let approved = fixture.package(&id).await;
+    for says in ["two", "three"] {
+        let edited = with(&fixture.package(&id).await, config_of("c", says));
+        let edited = with_head(&edited, |head| head["spec"]["siteId"] = json!("other"));
+        let version = fixture.row(&id).await.version;
+        let update = fixture.data.update(&id, version, edited).await;
+        update.expect("the call is valid");
+    }
+    let select = all(Kind::Deployment).concerning(site_id("s"));
+    let read = async |want: Want| {
+        let list = List::new(select.clone()).want(want);
+        let page = fixture.data.list(&list).await.expect("it is read");
+        let got = fixture.data.get(&Key::from(&id), want).await;
+        let got = got.expect("it exists");
+        let [listed] = &page.items[..] else {
+            panic!("one deployment concerns the site: {page:?}");
+        };
+        assert_eq!(listed.package, got.package);
+        assert_eq!(listed.entity.generation, got.entity.generation);
+        got
+    };
+    let edited = read(Want::PACKAGE).await;
+    assert_eq!(edited.entity.wanted_on(), None);
+    assert_eq!(edited.entity.generation, Generation(3));
+    let three = with(&approved, config_of("c", "three"));
+    let says = |package: &Option<Package>| {
+        let package = package.as_ref().expect("it was requested");
+        package.iter().skip(1).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(says(&edited.package), says(&Some(three)));
+    let kept = read(Want::PACKAGE.with_kept()).await;
+    assert_eq!(kept.package, Some(approved));
+    assert_eq!(kept.entity.generation, Generation(1));
+    assert_eq!(kept.entity.wanted_on(), Some(&site_id("s")));
+    let bulk = fixture.data.approve(&all(Kind::Deployment)).await;
+    assert_eq!(bulk.expect("the call is valid").done, 1);
+    let moved = read(Want::PACKAGE.with_kept()).await;
+    assert_eq!(moved.entity.wanted_on(), Some(&site_id("other")));
+    assert_eq!(says(&moved.package), says(&edited.package));
 }

@@ -146,12 +146,14 @@ impl Broken {
 
     pub(crate) async fn broken_get(&self, key: &Key, mut want: Want) -> Result<Record> {
         want.deleting |= self.is("entities under deletion are shown");
+        want.kept &= !self.is("sites read unapproved edits");
         let record = self.inner.get(key, want).await?;
         Ok(self.spoilt(record))
     }
 
     pub(crate) async fn broken_list(&self, list: &List) -> Result<Page> {
         let mut list = list.clone().select(self.selected(&list.select));
+        list.want.kept &= !self.is("sites read unapproved edits");
         if self.is("the cursor is ignored") {
             list.after = None;
         }

@@ -8,6 +8,7 @@
 
 use super::draft::{ChangeDraft, observed_again};
 use crate::annotation::{self, Approve};
+use crate::approved_package::ApprovedPackage;
 use crate::change::{Put, same_package};
 use crate::entity::{APPROVED, Condition, Deployment, EDITED, Entity, Facts, Record};
 use crate::error::{Error, Result};
@@ -23,7 +24,9 @@ pub(super) fn draft_edit(draft: &mut ChangeDraft, before: &Record, mut put: Put)
     let changes = body != entity.body || !same_package(&entity.facts, &put.facts);
     if changes && withdraws_approval(entity, &mut put.facts) {
         let kept = match entity.deployment().and_then(|d| d.placed.as_ref()) {
-            Some((site, generation)) => {
+            Some((site, _)) => {
+                put.body = with_approved(before, put.body.as_ref());
+                let generation = entity.generation;
                 format!("; until then site {site} keeps generation {generation}")
             }
             None => String::new(),
@@ -49,6 +52,14 @@ pub(super) fn draft_edit(draft: &mut ChangeDraft, before: &Record, mut put: Put)
         draft.mark(Enqueue::now(Stage::Prepare, key, triggers::lane(entity)));
     }
     draft.put(Some(entity), put);
+}
+
+/// The new body together with the package that was approved, which the site keeps. `new` is `None` if
+/// the edit leaves the body as it is.
+fn with_approved(before: &Record, new: Option<&Package>) -> Option<Package> {
+    let old = before.package.clone().unwrap_or_default();
+    let approved = ApprovedPackage::new(&before.entity, &old)?;
+    Some(approved.added_to(new.unwrap_or(&old)))
 }
 
 /// Withdraws the approval in these facts if a person has to repeat it. Returns whether it did.

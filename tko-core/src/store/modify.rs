@@ -24,6 +24,7 @@ use super::draft::{ChangeDraft, approval_condition, metadata, prepared_condition
 use super::edit::{check_template, draft_edit};
 use super::{Store, TRIES, unknown_reference, version_of};
 use crate::annotation::APPROVED;
+use crate::approved_package::{self, ApprovedPackage};
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
 use crate::deployment_resource::{self, Split};
@@ -191,7 +192,7 @@ impl<B: Backend + ?Sized> Store<B> {
             metadata: metadata(&entity.inherited, &whole, &entity.given)?.overlaid(&kept),
             conditions,
             facts: Facts::Deployment(Box::new(new)),
-            body: Some(body),
+            body: Some(with_kept(before, body)),
             ..Put::of(entity)
         };
         limits::check(&put)?;
@@ -210,6 +211,21 @@ impl<B: Backend + ?Sized> Store<B> {
         let found = self.find(&Key::from(named), Want::ROW).await?;
         let is_present = found.is_some_and(|record| !record.entity.deleting);
         Ok(is_present.then(|| named.clone()))
+    }
+}
+
+/// The new body, with the approved package that the site keeps, if there is one. If the resources are
+/// the same as before, the body is the same, too, so that nothing changes.
+fn with_kept(before: &Record, new: Package) -> Package {
+    let Some(old) = &before.package else {
+        return new;
+    };
+    if approved_package::visible(old) == new.resources() {
+        return old.clone();
+    }
+    match ApprovedPackage::kept(&before.entity, old) {
+        Some(kept) => kept.added_to(&new),
+        None => new,
     }
 }
 

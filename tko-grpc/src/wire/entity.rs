@@ -32,6 +32,7 @@ pub(crate) fn pack_want(want: Want) -> wire::Want {
         work: want.work,
         deleting: want.deleting,
         any_revision: want.allow_stale,
+        kept: want.kept,
     }
 }
 
@@ -44,6 +45,7 @@ pub(crate) fn unpack_want(want: Option<wire::Want>) -> Want {
     want.work = asked.work;
     want.deleting = asked.deleting;
     want.allow_stale = asked.any_revision;
+    want.kept = asked.kept;
     want
 }
 

@@ -260,12 +260,13 @@ fn keys_of_an_unknown_kind_are_refused() {
 
 #[test]
 fn every_part_of_want_survives_a_round_trip() {
-    let each: [fn(&mut Want) -> &mut bool; 5] = [
+    let each: [fn(&mut Want) -> &mut bool; 6] = [
         |want| &mut want.package,
         |want| &mut want.revision,
         |want| &mut want.work,
         |want| &mut want.deleting,
         |want| &mut want.allow_stale,
+        |want| &mut want.kept,
     ];
     for set in each {
         let mut want = Want::ROW;
