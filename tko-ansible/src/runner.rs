@@ -64,7 +64,9 @@ impl RunnerScheduler {
         let playbook = absolute("_ansible.playbook", &plugin.playbook)?;
         let variables = extra_variables::encode(&change.variables);
         let failed =
-            |error: std::io::Error| Error::internal("write the variables of a playbook", error);
+            |error: std::io::Error| Error::internal("fill the folder of ansible-runner", error);
+        let temporary = folder.join("tmp");
+        tokio::fs::create_dir(&temporary).await.map_err(failed)?;
         let environment = folder.join("env");
         tokio::fs::create_dir(&environment).await.map_err(failed)?;
         tokio::fs::write(environment.join("extravars"), variables)
@@ -90,8 +92,10 @@ impl RunnerScheduler {
             arguments,
         };
         let names = VARIABLES.map(str::to_owned);
-        let command = environment::command(&program, None, &names)
+        let mut command = environment::command(&program, None, &names)
             .map_err(|error| Error::internal("start ansible-runner", error))?;
+        // A module that is killed leaves its temporary files behind; they are removed with this folder.
+        command.env("TMPDIR", &temporary);
         let bounds = Bounds {
             timeout: self.settings.playbook_timeout,
             grace: GRACE,
