@@ -16,6 +16,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")).resolve()
@@ -79,7 +80,10 @@ def main():
         return
     # The order of the tests counts: each continues where the one before ended.
     tests = [BIN / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0", "--rootdir", HERE, HERE / "tests"]
-    check(*tests, *sys.argv[1:], cwd=FOLDER, env=environment)
+    # A module that is killed leaves its files behind. If this program is killed, too, the next run
+    # removes them.
+    with tempfile.TemporaryDirectory(prefix="tmp-", dir=FOLDER) as temporary:
+        check(*tests, *sys.argv[1:], cwd=FOLDER, env=environment | {"TMPDIR": temporary})
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ use crate::extra_variables;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::TempDir;
 use tko_core::{Condition, Error, Result, ScheduleCall, Scheduler};
 use tko_plugin::LogChannel;
 use tko_plugin::channel::Channel;
@@ -64,7 +67,8 @@ impl RunnerScheduler {
         let playbook = absolute("_ansible.playbook", &plugin.playbook)?;
         let variables = extra_variables::encode(&change.variables);
         let failed =
-            |error: std::io::Error| Error::internal("write the variables of a playbook", error);
+            |error: std::io::Error| Error::internal("make a folder for ansible-runner", error);
+        let temporary = temporary_folder().map_err(failed)?;
         let environment = folder.join("env");
         tokio::fs::create_dir(&environment).await.map_err(failed)?;
         tokio::fs::write(environment.join("extravars"), variables)
@@ -90,8 +94,9 @@ impl RunnerScheduler {
             arguments,
         };
         let names = VARIABLES.map(str::to_owned);
-        let command = environment::command(&program, None, &names)
+        let mut command = environment::command(&program, None, &names)
             .map_err(|error| Error::internal("start ansible-runner", error))?;
+        command.env("TMPDIR", temporary.path());
         let bounds = Bounds {
             timeout: self.settings.playbook_timeout,
             grace: GRACE,
@@ -115,6 +120,16 @@ impl RunnerScheduler {
             }
         }
     }
+}
+
+/// A folder for the temporary files of a run. A module that is killed leaves its own behind; they are
+/// removed with this folder. As in the system's folder, the users that a playbook becomes may have
+/// files of their own there.
+fn temporary_folder() -> std::io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("tko-ansible-tmp-")
+        .permissions(Permissions::from_mode(0o1777))
+        .tempdir()
 }
 
 #[async_trait]

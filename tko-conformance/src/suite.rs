@@ -289,6 +289,7 @@ macro_rules! __data_checks {
                 leaves_become_text
                 annotations_control_gathering
                 given_metadata_overrides_all_other
+                the_origin_of_a_template_is_not_inherited
                 a_new_package_replaces_gathered_metadata
             }
             package {

@@ -286,6 +286,9 @@ pub struct Entity {
     /// people and cannot be referred to.
     pub deleting: bool,
     /// The template's metadata at creation. Overridden by the other two sources.
+    ///
+    /// Keys that TKO writes itself ([`RESERVED`](crate::metadata::RESERVED)), and those that record
+    /// the origin of the template ([`PROVENANCE`](crate::metadata::PROVENANCE)), are left out.
     pub inherited: Metadata,
     /// Metadata given out of band. Overrides the other two sources, and survives new packages.
     pub given: Metadata,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Violation};
 use crate::hash::ContentHash;
 use crate::id::{Key, PluginType, SiteId};
 use crate::package::Package;
-use crate::resource::{Identifier, Resource};
+use crate::resource::{Gvk, Identifier, Resource};
 use crate::subscription::Subscription;
 use async_trait::async_trait;
 use serde_json::Value;
@@ -299,6 +299,16 @@ pub trait Scheduler: Send + Sync + 'static {
     async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
         let _ = sites;
         Vec::new()
+    }
+
+    /// Whether the scheduler does nothing with resources of this kind in deployments. By default it
+    /// may use every kind.
+    ///
+    /// If all schedulers of a site ignore the kind of Helm charts, the condition of a deployment with
+    /// a chart says so. Answer `false` if in doubt.
+    fn ignores(&self, kind: &Gvk) -> bool {
+        let _ = kind;
+        false
     }
 
     /// Whether every call ends by itself, within limits of its own, as calls of plugins do. By

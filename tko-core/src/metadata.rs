@@ -39,7 +39,9 @@ pub const PRIVATE: &str = "nephio.org/_";
 
 /// The prefixes of keys that record the origin of an entity: a catalog or an inventory.
 ///
-/// Sites and deployments do not inherit them from their template.
+/// Sites and deployments do not inherit them from their template, because they describe the template
+/// itself. To select deployments by the origin of their template, filter by the metadata of the
+/// template in a [`Select`](crate::Select).
 pub const PROVENANCE: [&str; 2] = ["Catalog.", "Inventory."];
 
 /// The given metadata key of a site that its inventory no longer has; placements skip such sites.

@@ -19,9 +19,9 @@ use serde_json::Value;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use tko_core::{
-    Condition, Error, Key, Package, Record, Registry, Result, ScheduleCall, Scheduler, SiteId,
+    Condition, Error, Gvk, Key, Package, Record, Registry, Result, ScheduleCall, Scheduler, SiteId,
 };
-use tko_scheduler::apply::to_apply;
+use tko_scheduler::apply::{is_orchestration, to_apply};
 
 /// Applies the deployments of each site to the site's cluster.
 ///
@@ -194,6 +194,10 @@ impl Scheduler for KubernetesScheduler {
             "finish the site in time",
             format!("{deadline:?} are over; the next attempt continues"),
         ))
+    }
+
+    fn ignores(&self, kind: &Gvk) -> bool {
+        is_orchestration(kind)
     }
 }
 

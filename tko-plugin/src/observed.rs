@@ -6,9 +6,9 @@ use crate::trace::{CallSpan, good};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tko_core::{
-    Answer, Condition, ContentHash, Executor, Identifier, Key, Package, PluginType, PrepareCall,
-    Preparer, Record, Resource, Result, ScheduleCall, Scheduler, SiteId, Subscription, Validator,
-    Violation,
+    Answer, Condition, ContentHash, Executor, Gvk, Identifier, Key, Package, PluginType,
+    PrepareCall, Preparer, Record, Resource, Result, ScheduleCall, Scheduler, SiteId, Subscription,
+    Validator, Violation,
 };
 use tracing::Instrument;
 
@@ -171,6 +171,10 @@ impl Scheduler for ObservedHandler<dyn Scheduler> {
 
     async fn lost_sites(&self, sites: &[SiteId]) -> Vec<SiteId> {
         self.inner.lost_sites(sites).await
+    }
+
+    fn ignores(&self, kind: &Gvk) -> bool {
+        self.inner.ignores(kind)
     }
 
     fn limits_itself(&self) -> bool {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tko_core::cluster_scope::is_cluster_scoped;
-use tko_core::{Package, Resource};
+use tko_core::{Gvk, Package, Resource};
 
 /// A phase of applying. Earlier phases are applied first, and removed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,8 +52,12 @@ pub fn is_for_cluster(resource: &Resource) -> bool {
     let gvk = resource.gvk();
     let local = resource.annotation("config.kubernetes.io/local-config");
     let tooling = &*gvk.group == "kpt.dev" && &*gvk.kind == "Kptfile";
-    let orchestration = gvk.group.ends_with("nephio.org");
-    !orchestration && !tooling && local.as_deref() != Some("true")
+    !is_orchestration(gvk) && !tooling && local.as_deref() != Some("true")
+}
+
+/// Whether resources of this kind are for orchestration, so that clusters never get them.
+pub fn is_orchestration(kind: &Gvk) -> bool {
+    kind.group.ends_with("nephio.org")
 }
 
 /// Whether custom resources are cluster-scoped, by group and kind, as defined in the package.

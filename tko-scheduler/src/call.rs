@@ -3,7 +3,9 @@
 use crate::context::ScheduleContext;
 use crate::gather::SiteDeployments;
 use tko_core::registry::{Handler, Table};
-use tko_core::{Condition, Identifier, Package, Record, ScheduleCall, ScheduleReports, Scheduler};
+use tko_core::{
+    Condition, Gvk, Identifier, Package, Record, ScheduleCall, ScheduleReports, Scheduler,
+};
 use tko_worker::guarded;
 
 /// One scheduler to call for a site.
@@ -34,6 +36,13 @@ pub(crate) fn scheduler_calls<'a>(
 }
 
 impl SchedulerCall<'_> {
+    /// Whether the scheduler does nothing with resources of this kind. Unknown, and so false, if the
+    /// scheduler cannot be made.
+    pub(crate) fn ignores(&self, kind: &Gvk) -> bool {
+        let scheduler = self.scheduler.handler.as_ref();
+        scheduler.is_ok_and(|scheduler| scheduler.ignores(kind))
+    }
+
     /// Calls the scheduler. The error names the scheduler, its trigger and the failure.
     pub(crate) async fn make(
         &self,

@@ -20,9 +20,24 @@ pub(crate) fn started(site: &Entity) -> Condition {
     scheduling(site, None, "Scheduling", "schedulers are working on it")
 }
 
-/// A deployment runs on the site, as of its generation.
-pub(crate) fn scheduled(entity: &Entity, site: &SiteId) -> Condition {
-    scheduling(entity, true, "Scheduled", &format!("on site {site}"))
+/// A deployment runs on the site, as of its generation. `charts` are those of its charts that no
+/// scheduler of the site installs.
+pub(crate) fn scheduled(entity: &Entity, site: &SiteId, charts: &[&str]) -> Condition {
+    let mut message = format!("on site {site}");
+    let ignored = match charts {
+        [] => None,
+        [chart] => Some(format!("its HelmChart {chart}")),
+        charts => Some(format!("its {} HelmCharts", charts.len())),
+    };
+    if let Some(ignored) = ignored {
+        message.push_str("; no scheduler of the site installs ");
+        message.push_str(&ignored);
+        message.push_str(
+            ": set spec.render to true, start the scheduler with --install-charts (the site needs a \
+             KubernetesCluster or a Cluster), or register a schedule plugin that installs charts",
+        );
+    }
+    scheduling(entity, true, "Scheduled", &message)
 }
 
 /// All schedulers of the site succeeded.

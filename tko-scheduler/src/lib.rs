@@ -3,6 +3,7 @@
 
 pub mod apply;
 mod call;
+mod charts;
 mod conditions;
 mod conflicts;
 mod context;

@@ -32,6 +32,7 @@ mod names;
 mod render;
 mod verify;
 
+use crate::apply::is_orchestration;
 use async_trait::async_trait;
 use blocking::blocking;
 use folder::{SiteFolder, WriteSummary, is_unmarked};
@@ -41,7 +42,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tko_core::{
-    Condition, DataApi, DeploymentId, Package, Result, ScheduleCall, Scheduler, SiteId,
+    Condition, DataApi, DeploymentId, Gvk, Package, Result, ScheduleCall, Scheduler, SiteId,
 };
 
 pub use job::CONDITION;
@@ -140,6 +141,10 @@ impl Scheduler for Manifests {
             Ok(lost)
         });
         lost.await.unwrap_or_default()
+    }
+
+    fn ignores(&self, kind: &Gvk) -> bool {
+        is_orchestration(kind)
     }
 }
 

@@ -10,6 +10,7 @@
 //!   site without its last call.
 
 use crate::call::scheduler_calls;
+use crate::charts;
 use crate::conflicts::SiteConflicts;
 use crate::context::ScheduleContext;
 use crate::gather::{SiteDeployments, gather};
@@ -90,22 +91,25 @@ impl SiteReconciliation<'_> {
                     deployments: &SiteDeployments::default(),
                     conflicts: &SiteConflicts::default(),
                     reports: &reports,
+                    ignores_charts: false,
                 };
                 return self.failed(&report, &message, Vec::new()).await;
             }
             gathered => gathered?,
         };
+        let table = self.context.registry.table();
+        let empty = Package::default();
+        let calls = scheduler_calls(&table, site.package.as_ref().unwrap_or(&empty));
         let conflicts = SiteConflicts::find(&deployments.wanted);
+        let chart = charts::kind();
         let report = SiteReport {
             conflicts: &conflicts,
             reports: &reports,
             id: self.id,
             site: &site,
             deployments: &deployments,
+            ignores_charts: calls.iter().all(|call| call.ignores(&chart)),
         };
-        let table = self.context.registry.table();
-        let empty = Package::default();
-        let calls = scheduler_calls(&table, site.package.as_ref().unwrap_or(&empty));
         if calls.is_empty() {
             return self.unserved(&report).await;
         }

@@ -1,5 +1,6 @@
 //! The commits that report how scheduling a site went.
 
+use crate::charts;
 use crate::conditions;
 use crate::conflicts::{self, EXCLUSIVE, SiteConflicts};
 use crate::gather::{SiteDeployments, placed};
@@ -19,6 +20,8 @@ pub(crate) struct SiteReport<'a> {
     pub(crate) conflicts: &'a SiteConflicts,
     /// Reports of the schedulers on the site and on single deployments.
     pub(crate) reports: &'a ScheduleReports,
+    /// Whether no scheduler of the site installs charts.
+    pub(crate) ignores_charts: bool,
 }
 
 impl SiteReport<'_> {
@@ -53,7 +56,10 @@ impl SiteReport<'_> {
         let of_site = self.reported(self.site);
         let conditions = self.conditions(
             one_of_each_kind(reported.into_iter().chain(of_site).chain([own])),
-            |wanted| conditions::scheduled(&wanted.entity, self.id),
+            |wanted| {
+                let charts = self.ignored_charts(wanted);
+                conditions::scheduled(&wanted.entity, self.id, &charts)
+            },
             |removed| {
                 let ended = conflicts::ended(&removed.entity, self.id);
                 let new = [conditions::removed(&removed.entity, self.id)];
@@ -147,6 +153,14 @@ impl SiteReport<'_> {
             .into_iter()
             .chain(new)
             .collect()
+    }
+
+    /// The charts of a deployment that no scheduler of the site installs.
+    fn ignored_charts<'r>(&self, record: &'r Record) -> Vec<&'r str> {
+        match &record.package {
+            Some(package) if self.ignores_charts => charts::to_install(package),
+            _ => Vec::new(),
+        }
     }
 
     /// Conditions that schedulers reported on the site or a deployment, without the kinds that

@@ -3,13 +3,13 @@
 mod tree;
 mod world;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tko_core::{Registry, Scheduler, SiteId};
+use tko_core::{DeploymentId, Gvk, NewDeployment, Package, Registry, Scheduler, SiteId};
 use tko_scheduler::{Manifests, ScheduleSettings};
 use tree::{Call, files, paths};
 use world::{World, config, key};
@@ -92,6 +92,72 @@ async fn until(_: &World, done: impl Fn() -> bool) {
         wait().await;
     }
     assert!(done(), "it does not come to be");
+}
+
+/// A `HelmChart`, which the preparer renders or a scheduler installs.
+fn chart(name: &str, render: bool) -> Value {
+    json!({
+        "apiVersion": "workload.nephio.org/v1alpha1", "kind": "HelmChart",
+        "metadata": {"name": name}, "spec": {"chart": "/charts/web", "render": render},
+    })
+}
+
+/// Creates an approved deployment with these resources.
+async fn create(world: &World, site: &str, resources: Vec<Value>) -> DeploymentId {
+    let new = NewDeployment::new()
+        .site(SiteId::new(site).expect("valid"))
+        .merge(Package::from_values(resources).expect("distinct"))
+        .prepared(true)
+        .approved(true);
+    world.data.create_deployment(new).await.expect("created")
+}
+
+/// The message of a deployment that is on its site.
+async fn scheduled(world: &World, id: &DeploymentId) -> String {
+    for _ in 0..1_000 {
+        if let Some((Some(true), _, message)) = world.condition(id).await {
+            return message;
+        }
+        wait().await;
+    }
+    panic!("deployment {id} is not scheduled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_says_that_no_scheduler_of_its_site_installs_its_charts() {
+    let root = TempDir::new().expect("a directory");
+    let mut world = World::new();
+    // A plugin that a site calls may install charts.
+    world.plugin("installer", &Gvk::of("v1", "ConfigMap")).await;
+    let manifests: Arc<dyn Scheduler> = Arc::new(Manifests::directory(root.path()));
+    let registry = Registry::new().with_everywhere("manifests", manifests);
+    world.start(registry, ScheduleSettings::default());
+    world.site("plain").await;
+    world.site_with("plugged", vec![config("site")]).await;
+    let one = create(
+        &world,
+        "plain",
+        vec![chart("web", false), chart("ready", true)],
+    )
+    .await;
+    let two = create(
+        &world,
+        "plain",
+        vec![chart("web", false), chart("db", false)],
+    )
+    .await;
+    let rendered = create(&world, "plain", vec![chart("web", true)]).await;
+    let plugged = create(&world, "plugged", vec![chart("web", false)]).await;
+
+    let message = scheduled(&world, &one).await;
+    let words = "on site plain; no scheduler of the site installs its HelmChart web: set \
+                 spec.render to true";
+    assert!(message.starts_with(words), "{message}");
+    let message = scheduled(&world, &two).await;
+    assert!(message.contains("installs its 2 HelmCharts: "), "{message}");
+    assert_eq!(scheduled(&world, &rendered).await, "on site plain");
+    assert_eq!(scheduled(&world, &plugged).await, "on site plugged");
+    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

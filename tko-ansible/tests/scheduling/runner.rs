@@ -157,21 +157,28 @@ async fn a_playbook_that_fails_is_an_error_with_its_last_lines() {
 }
 
 #[tokio::test]
-async fn a_playbook_that_hangs_is_ended() {
-    let Some((_folder, path, runner)) = playbook("    - command: sleep 600\n") else {
+async fn a_playbook_that_hangs_is_ended_and_leaves_no_files() {
+    // Ansible unpacks a module into a temporary folder, which a killed module does not remove.
+    let tasks = "    - shell: ls -d \"$TMPDIR\"/ansible_*_payload_* > payload; sleep 600\n      \
+                 args: {chdir: \"{{ playbook_dir }}\"}\n";
+    let Some((folder, path, runner)) = playbook(tasks) else {
         return;
     };
     let properties = [
         ("_ansible.playbook", path.as_str()),
         ("_ansible.runner", runner.as_str()),
     ];
-    let settings = AnsibleSettings::default().with_playbook_timeout(Duration::from_secs(8));
+    let settings = AnsibleSettings::default().with_playbook_timeout(Duration::from_secs(15));
     let ansible = scheduler(settings, &[], &properties).unwrap();
     let error = schedule(&*ansible, &site("edge", "a"), &[], 1)
         .await
         .unwrap_err()
         .chain();
     assert!(error.contains("site.yaml"), "{error}");
+    let payload = std::fs::read_to_string(folder.path().join("payload")).unwrap();
+    let payload = Path::new(payload.trim());
+    assert!(payload.is_absolute(), "the module had no folder: {error}");
+    assert!(!payload.exists(), "{} is left", payload.display());
 }
 
 #[tokio::test]

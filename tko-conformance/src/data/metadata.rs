@@ -104,6 +104,34 @@ pub async fn given_metadata_overrides_all_other(fixture: DataFixture) {
     assert_eq!(fixture.row(d("d")).await.metadata, expected);
 }
 
+/// Sites and deployments do not inherit the metadata that record where their template is from.
+pub async fn the_origin_of_a_template_is_not_inherited(fixture: DataFixture) {
+    let all = given(&[
+        ("Catalog.name", "core"),
+        ("Inventory.name", "fleet"),
+        ("X.a", "template"),
+    ]);
+    let new = new_template("t", []).metadata(all.clone());
+    fixture
+        .data
+        .register_template(new)
+        .await
+        .expect("the call is valid");
+    let site = new_site("s", []).template(template_id("t"));
+    fixture
+        .data
+        .register_site(site)
+        .await
+        .expect("the call is valid");
+    fixture
+        .create(of_template("t").id(deployment_id("d")))
+        .await;
+    assert_eq!(fixture.row(t("t")).await.metadata, all);
+    let expected = given(&[("X.a", "template")]);
+    assert_eq!(fixture.row(s("s")).await.metadata, expected);
+    assert_eq!(fixture.row(d("d")).await.metadata, expected);
+}
+
 /// A new package replaces the gathered metadata and keeps those of the template and those given.
 pub async fn a_new_package_replaces_gathered_metadata(fixture: DataFixture) {
     let template =

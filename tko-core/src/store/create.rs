@@ -185,8 +185,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// the parent and the site exist. The precondition on the template may remain in the draft when
     /// the deployment is refused.
     ///
-    /// The deployment inherits the template's metadata, apart from reserved keys, and records the
-    /// template's version as its `origin`.
+    /// The deployment inherits the template's metadata, apart from reserved keys and those of the
+    /// template's provenance, and records the template's version as its `origin`.
     ///
     /// # Errors
     /// - `BadArgument`: the template does not exist, the packages cannot be merged, or the package

@@ -148,9 +148,9 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Adds the put of a site, merged with its template. Returns the existing site.
     ///
     /// The package of the site is merged into that of the template, and the result must be
-    /// complete. The site inherits the template's metadata, apart from reserved keys, and records
-    /// the template's version as its `origin`. A prepare step registers sites by this function,
-    /// too.
+    /// complete. The site inherits the template's metadata, apart from reserved keys and those of
+    /// the template's provenance, and records the template's version as its `origin`. A prepare
+    /// step registers sites by this function, too.
     ///
     /// # Errors
     /// - `BadArgument`: the template does not exist; the packages cannot be merged; or the result
