@@ -296,6 +296,7 @@ macro_rules! __data_checks {
                 a_missing_deployment_resource_is_restored
                 the_deployment_resource_keeps_its_place
                 the_ids_in_the_deployment_resource_set_the_relations
+                an_edit_keeps_the_template
                 the_annotations_set_prepared_and_approved
                 a_prepared_package_must_be_complete
                 a_cleared_relation_stays_cleared

@@ -197,7 +197,8 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `NotFound`: it does not exist, or is being deleted.
     /// - `Conflict`: it has another version; read it again.
     /// - `Busy`: it is under a modification.
-    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
+    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment); or the package names
+    ///   another template, or none although the deployment's template exists.
     async fn update(&self, id: &DeploymentId, expect: Version, package: Package)
     -> Result<Version>;
 
@@ -241,7 +242,7 @@ pub trait DataApi: Send + Sync + 'static {
     /// # Errors
     /// - `ClaimExpired`: the modification has expired; nothing was written.
     /// - `NotFound`: the token is unknown, was used, or was cancelled.
-    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
+    /// - `BadArgument`: as [`update`](Self::update).
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version>;
 
     /// Cancels a modification without changing the package.

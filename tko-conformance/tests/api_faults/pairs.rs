@@ -27,6 +27,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("many answers are reversed", "create::each_of_many_creations_succeeds_or_fails_alone"),
     ("the first refusal ends many creations", "create::each_of_many_creations_succeeds_or_fails_alone"),
     ("given metadata lose against the package", "metadata::given_metadata_overrides_all_other"),
+    ("a removed template returns", "package::an_edit_keeps_the_template"),
     ("numbers become floats", "package::numbers_and_order_survive"),
     ("a modification ends at once", "modification::a_live_modification_makes_others_busy"),
     ("a refusal ends the modification", "modification::a_refused_package_keeps_the_modification"),
