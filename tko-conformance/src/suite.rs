@@ -279,6 +279,7 @@ macro_rules! __data_checks {
                 an_invalid_merged_package_is_refused
                 prepared_and_approved_are_annotations
                 the_template_sets_the_deployment_resource
+                a_prepared_deployment_is_approved_if_its_policy_is_auto
                 old_fields_are_ignored
                 a_second_creation_returns_the_first_id
                 each_of_many_creations_succeeds_or_fails_alone

@@ -111,6 +111,9 @@ pub trait DataApi: Send + Sync + 'static {
     /// If a deployment with the same idempotency key exists, also one that is being deleted, it
     /// creates nothing and returns that one's id.
     ///
+    /// A deployment that is created as prepared is approved if its package says `approve: Auto`.
+    /// With another policy it waits for a person, unless it is created as approved.
+    ///
     /// # Errors
     /// - `BadArgument`: the template, site or parent does not exist; or the [idempotency
     ///   key](NewDeployment::idempotency_key) is reserved for children. Also if the merged package

@@ -23,6 +23,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("an unknown reference is not found", "create::unknown_references_are_refused"),
     ("no package must be complete", "create::an_invalid_merged_package_is_refused"),
     ("approved implies prepared", "create::prepared_and_approved_are_annotations"),
+    ("a prepared deployment waits for a person", "create::a_prepared_deployment_is_approved_if_its_policy_is_auto"),
     ("idempotency keys are ignored", "create::a_second_creation_returns_the_first_id"),
     ("many answers are reversed", "create::each_of_many_creations_succeeds_or_fails_alone"),
     ("the first refusal ends many creations", "create::each_of_many_creations_succeeds_or_fails_alone"),

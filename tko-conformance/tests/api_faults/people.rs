@@ -128,6 +128,11 @@ impl Broken {
         if self.is("approved implies prepared") {
             new.prepared |= new.approved;
         }
+        if self.is("a prepared deployment waits for a person") && new.prepared {
+            new.merge = changed(&new.merge, |value| {
+                value["metadata"]["annotations"] = Value::Null;
+            });
+        }
         if self.is("idempotency keys are ignored") {
             new.idempotency_key = None;
         }

@@ -7,7 +7,8 @@
 //! 3. The Deployment resource is overlaid with the facts that the request sets: template, site,
 //!    prepared and approved.
 //! 4. The result is split into the Deployment resource, which goes to the row, and the body.
-//! 5. The whole package is admitted. It must be complete if the deployment is prepared.
+//! 5. The deployment is approved if it is prepared and its package says `approve: Auto`.
+//! 6. The whole package is admitted. It must be complete if the deployment is prepared.
 //!
 //! The row takes its facts from the finished package. So the package can name a site or template
 //! even if the request does not. A template that only the package names must exist, but is not
@@ -26,18 +27,19 @@
 use super::draft::{ChangeDraft, inheritable, metadata};
 use super::register::body_of;
 use super::{CHUNK, Store, TRIES, unknown_reference};
-use crate::annotation::APPROVED;
+use crate::annotation::{self, APPROVED, Approve};
 use crate::api::NewDeployment;
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
 use crate::deployment_resource;
-use crate::entity::{Deployment, Facts, Want};
+use crate::entity::{self, Condition, Deployment, Facts, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::limits;
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
+use crate::revision::Generation;
 use std::collections::HashMap;
 
 impl<B: Backend + ?Sized> Store<B> {
@@ -188,6 +190,10 @@ impl<B: Backend + ?Sized> Store<B> {
     /// The deployment inherits the template's metadata, apart from reserved keys, and records the
     /// template's version as its `origin`.
     ///
+    /// No preparer finishes a deployment that is created as prepared, so its policy of approval
+    /// applies here: `Auto` approves it. `Manual` and `Default` wait for a person: the setting that
+    /// `Default` refers to belongs to the preparers.
+    ///
     /// # Errors
     /// - `BadArgument`: the template does not exist, the packages cannot be merged, or the package
     ///   is not admitted. Also if the Deployment resource is malformed, or is approved but not
@@ -198,11 +204,10 @@ impl<B: Backend + ?Sized> Store<B> {
         draft: &mut ChangeDraft,
         new: &NewDeployment,
     ) -> Result<DeploymentId> {
-        let (mut package, mut inherited, mut origin) =
-            (Package::default(), Metadata::default(), None);
+        let (mut base, mut inherited, mut origin) = (Package::default(), Metadata::default(), None);
         if let Some(id) = &new.template {
             let template = self.template(draft, id).await?;
-            package = body_of(&template);
+            base = body_of(&template);
             inherited = inheritable(&template.entity);
             origin = Some(template.entity.version);
         }
@@ -212,8 +217,20 @@ impl<B: Backend + ?Sized> Store<B> {
             new.prepared,
             new.approved,
         );
-        let package = deployment_resource::merged(&merge(&package, &new.merge)?, &asked)?;
-        let split = deployment_resource::split(&package)?;
+        let mut package = deployment_resource::merged(&merge(&base, &new.merge)?, &asked)?;
+        let mut split = deployment_resource::split(&package)?;
+        let is_automatic = split.prepared
+            && !split.approved
+            && annotation::approve(&split.resource.skeleton) == Approve::Auto;
+        split.approved |= is_automatic;
+        if is_automatic {
+            package = deployment_resource::join(
+                &split.resource,
+                split.prepared,
+                split.approved,
+                &split.body,
+            );
+        }
         if split.approved && !split.prepared {
             return Err(Error::bad(
                 APPROVED,
@@ -255,13 +272,19 @@ impl<B: Backend + ?Sized> Store<B> {
             facts: Facts::Deployment(Box::new(deployment)),
             deleting: false,
             beside_modification: false,
-            conditions: Vec::new(),
+            conditions: is_automatic.then(automatic_approval).into_iter().collect(),
             body: Some(split.body),
         };
         limits::check(&put)?;
         draft.put(None, put);
         Ok(id)
     }
+}
+
+/// The condition of a deployment that its policy approves at the creation.
+fn automatic_approval() -> Condition {
+    let message = "approved at its creation, because its package says nephio.org/approve: Auto";
+    Condition::new(entity::APPROVED, true, "Automatic", message, Generation(1))
 }
 
 /// Refuses an idempotency key that only the steps of preparers may use: a deployment's id, `|`, and
