@@ -400,6 +400,7 @@ macro_rules! __data_checks {
             effects {
                 a_child_is_created_once
                 keys_of_children_are_reserved
+                a_step_approves_no_child
                 a_step_has_at_most_500_effects
                 a_step_can_delete_children
                 subscriptions_are_selectable

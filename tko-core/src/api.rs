@@ -354,6 +354,9 @@ pub trait WorkerApi: DataApi {
     /// Commits a step of preparation under its claim: package, effects, progress, conditions, and
     /// the end of the claim, in one transaction. Returns the deployment's new generation.
     ///
+    /// A step does not approve a deployment with `approve: Manual`: such an approval has no effect.
+    /// Neither does it approve a child; see [`Effect::Deployment`].
+    ///
     /// # Errors
     /// - `ClaimExpired`: the claim was lost; stop.
     /// - `Conflict`: the deployment, or something that the step refers to, changed; read it again.

@@ -76,6 +76,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("a step ignores user changes", "prepare_step::user_changes_win_over_a_step"),
     ("idempotency keys are ignored", "effects::a_child_is_created_once"),
     ("keys of children can be taken", "effects::keys_of_children_are_reserved"),
+    ("children are created as by a client", "effects::a_step_approves_no_child"),
     ("surplus effects are dropped", "effects::a_step_has_at_most_500_effects"),
     ("subscriptions are lost", "effects::subscriptions_are_selectable"),
     ("placements are lost", "schedule_step::a_step_records_placements"),

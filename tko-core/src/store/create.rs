@@ -7,8 +7,9 @@
 //! 3. The Deployment resource is overlaid with the facts that the request sets: template, site,
 //!    prepared and approved.
 //! 4. The result is split into the Deployment resource, which goes to the row, and the body.
-//! 5. The deployment is approved if it is prepared and its package says `approve: Auto`.
-//! 6. The whole package is admitted. It must be complete if the deployment is prepared.
+//! 5. `restrict_child` applies if a preparer creates the deployment.
+//! 6. The deployment is approved if it is prepared and its package says `approve: Auto`.
+//! 7. The whole package is admitted. It must be complete if the deployment is prepared.
 //!
 //! The row takes its facts from the finished package. So the package can name a site or template
 //! even if the request does not. A template that only the package names must exist, but is not
@@ -27,11 +28,11 @@
 use super::draft::{ChangeDraft, inheritable, metadata};
 use super::register::body_of;
 use super::{CHUNK, Store, TRIES, unknown_reference};
-use crate::annotation::{self, APPROVED, Approve};
+use crate::annotation::{self, APPROVE, APPROVED, Approve, PREPARED};
 use crate::api::NewDeployment;
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::deployment_resource;
+use crate::deployment_resource::{self, Split};
 use crate::entity::{self, Condition, Deployment, Facts, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
@@ -41,6 +42,15 @@ use crate::metadata::Metadata;
 use crate::package::Package;
 use crate::revision::Generation;
 use std::collections::HashMap;
+
+/// The kind of caller that creates a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Creator {
+    /// A client, for a person.
+    Client,
+    /// A preparer, as an effect of a step. It cannot approve its child.
+    Preparer,
+}
 
 impl<B: Backend + ?Sized> Store<B> {
     /// Creates one deployment and returns its id, or the id of the deployment that already has its
@@ -65,7 +75,8 @@ impl<B: Backend + ?Sized> Store<B> {
         for attempt in 0..TRIES {
             let mut draft = ChangeDraft::because("created");
             draft.may_remember = attempt == 0;
-            match self.draft_deployment(&mut draft, &new).await {
+            let drafted = self.draft_deployment(&mut draft, &new, Creator::Client);
+            match drafted.await {
                 Err(_) if draft.remembered => continue,
                 drafted => drafted?,
             };
@@ -174,7 +185,10 @@ impl<B: Backend + ?Sized> Store<B> {
         let mut results = Vec::with_capacity(chunk.len());
         for one in chunk {
             results.push(match check_idempotency_key(one) {
-                Ok(()) => self.draft_deployment(&mut draft, one).await,
+                Ok(()) => {
+                    let drafted = self.draft_deployment(&mut draft, one, Creator::Client);
+                    drafted.await
+                }
                 Err(refusal) => Err(refusal),
             });
         }
@@ -203,6 +217,7 @@ impl<B: Backend + ?Sized> Store<B> {
         &self,
         draft: &mut ChangeDraft,
         new: &NewDeployment,
+        creator: Creator,
     ) -> Result<DeploymentId> {
         let (mut base, mut inherited, mut origin) = (Package::default(), Metadata::default(), None);
         if let Some(id) = &new.template {
@@ -219,11 +234,12 @@ impl<B: Backend + ?Sized> Store<B> {
         );
         let mut package = deployment_resource::merged(&merge(&base, &new.merge)?, &asked)?;
         let mut split = deployment_resource::split(&package)?;
+        let is_restricted = creator == Creator::Preparer && restrict_child(&mut split, &base)?;
         let is_automatic = split.prepared
             && !split.approved
             && annotation::approve(&split.resource.skeleton) == Approve::Auto;
         split.approved |= is_automatic;
-        if is_automatic {
+        if is_restricted || is_automatic {
             package = deployment_resource::join(
                 &split.resource,
                 split.prepared,
@@ -279,6 +295,31 @@ impl<B: Backend + ?Sized> Store<B> {
         draft.put(None, put);
         Ok(id)
     }
+}
+
+/// Applies the rules for a child, which a preparer creates from a template with this package; it is
+/// empty without a template. Returns whether they changed the Deployment resource.
+///
+/// - The child is not approved.
+/// - It is prepared only if its template is marked as prepared.
+/// - If the template says `approve: Manual`, so does the child.
+///
+/// # Errors
+/// `BadArgument`: the template has several Deployment resources.
+fn restrict_child(child: &mut Split, template: &Package) -> Result<bool> {
+    let own = deployment_resource::place(template)?.map(|at| &template.resources()[at]);
+    let asked = (child.prepared, child.approved);
+    child.prepared &= own.is_some_and(|own| annotation::is_true(own, PREPARED));
+    child.approved = false;
+    let skeleton = &child.resource.skeleton;
+    let manual = own.filter(|own| {
+        annotation::approve(own) == Approve::Manual
+            && annotation::approve(skeleton) != Approve::Manual
+    });
+    if let Some(own) = manual {
+        child.resource.skeleton = annotation::restored(skeleton, own, APPROVE);
+    }
+    Ok(manual.is_some() || asked != (child.prepared, child.approved))
 }
 
 /// The condition of a deployment that its policy approves at the creation.
