@@ -279,6 +279,7 @@ macro_rules! __data_checks {
                 an_invalid_merged_package_is_refused
                 prepared_and_approved_are_annotations
                 the_template_sets_the_deployment_resource
+                a_prepared_deployment_is_approved_if_its_policy_is_auto
                 old_fields_are_ignored
                 a_second_creation_returns_the_first_id
                 each_of_many_creations_succeeds_or_fails_alone
@@ -297,6 +298,7 @@ macro_rules! __data_checks {
                 a_missing_deployment_resource_is_restored
                 the_deployment_resource_keeps_its_place
                 the_ids_in_the_deployment_resource_set_the_relations
+                an_edit_keeps_the_template
                 the_annotations_set_prepared_and_approved
                 a_prepared_package_must_be_complete
                 a_cleared_relation_stays_cleared
@@ -399,6 +401,7 @@ macro_rules! __data_checks {
             effects {
                 a_child_is_created_once
                 keys_of_children_are_reserved
+                a_step_approves_no_child
                 a_step_has_at_most_500_effects
                 a_step_can_delete_children
                 subscriptions_are_selectable

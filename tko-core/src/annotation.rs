@@ -55,10 +55,10 @@ pub enum When {
 /// The policy by which a prepared deployment is approved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approve {
-    /// The setting of the controller decides.
+    /// The setting of the controller decides. If it is created as prepared, a person approves it.
     #[default]
     Default,
-    /// The controller approves it.
+    /// It is approved without a person: by the controller, or at once if it is created as prepared.
     Auto,
     /// A person approves it.
     Manual,

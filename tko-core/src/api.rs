@@ -111,6 +111,9 @@ pub trait DataApi: Send + Sync + 'static {
     /// If a deployment with the same idempotency key exists, also one that is being deleted, it
     /// creates nothing and returns that one's id.
     ///
+    /// A deployment that is created as prepared is approved if its package says `approve: Auto`.
+    /// With another policy it waits for a person, unless it is created as approved.
+    ///
     /// # Errors
     /// - `BadArgument`: the template, site or parent does not exist; or the [idempotency
     ///   key](NewDeployment::idempotency_key) is reserved for children. Also if the merged package
@@ -197,7 +200,8 @@ pub trait DataApi: Send + Sync + 'static {
     /// - `NotFound`: it does not exist, or is being deleted.
     /// - `Conflict`: it has another version; read it again.
     /// - `Busy`: it is under a modification.
-    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
+    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment); or the package names
+    ///   another template, or none although the deployment's template exists.
     async fn update(&self, id: &DeploymentId, expect: Version, package: Package)
     -> Result<Version>;
 
@@ -241,7 +245,7 @@ pub trait DataApi: Send + Sync + 'static {
     /// # Errors
     /// - `ClaimExpired`: the modification has expired; nothing was written.
     /// - `NotFound`: the token is unknown, was used, or was cancelled.
-    /// - `BadArgument`: as [`create_deployment`](Self::create_deployment).
+    /// - `BadArgument`: as [`update`](Self::update).
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version>;
 
     /// Cancels a modification without changing the package.
@@ -349,6 +353,9 @@ pub trait WorkerApi: DataApi {
 
     /// Commits a step of preparation under its claim: package, effects, progress, conditions, and
     /// the end of the claim, in one transaction. Returns the deployment's new generation.
+    ///
+    /// A step does not approve a deployment with `approve: Manual`: such an approval has no effect.
+    /// Neither does it approve a child; see [`Effect::Deployment`].
     ///
     /// # Errors
     /// - `ClaimExpired`: the claim was lost; stop.

@@ -197,6 +197,43 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
     );
 }
 
+/// A deployment that is created as prepared is approved if its package says `approve: Auto`. With
+/// another policy it waits for a person.
+pub async fn a_prepared_deployment_is_approved_if_its_policy_is_auto(fixture: DataFixture) {
+    fixture.site("s", []).await;
+    for (policy, prepared, approved) in [
+        ("Auto", true, true),
+        ("Auto", false, false),
+        ("Default", true, false),
+        ("Manual", true, false),
+    ] {
+        let head = deployment(json!({}), json!({"nephio.org/approve": policy}));
+        fixture.template("t", [head.clone()]).await;
+        let from_template = of_template("t");
+        let from_package = NewDeployment::new().merge(named([head]));
+        for new in [from_template, from_package] {
+            let new = new.site(site_id("s")).prepared(prepared);
+            let record = fixture.read(&fixture.create(new).await).await;
+            let facts = record.entity.deployment().expect("it is a deployment");
+            assert_eq!(
+                (facts.prepared, facts.approved),
+                (prepared, approved),
+                "{policy}"
+            );
+            assert_eq!(record.entity.wanted_on().is_some(), approved);
+            let condition = record.entity.condition("Approved");
+            assert_eq!(
+                condition.map(|c| (c.status, &*c.reason)),
+                approved.then_some((Some(true), "Automatic")),
+                "{policy}"
+            );
+            let package = record.package.expect("it was requested");
+            let said = annotation(head_of(&package), "nephio.org/approved");
+            assert_eq!(said.as_deref() == Some("true"), approved, "{policy}");
+        }
+    }
+}
+
 /// `spec.prepared` and `spec.approved` of older packages are ignored.
 pub async fn old_fields_are_ignored(fixture: DataFixture) {
     let old = deployment(json!({"prepared": true, "approved": true}), json!({}));

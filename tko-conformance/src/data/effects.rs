@@ -2,8 +2,12 @@
 
 use super::fixture::DataFixture;
 use super::prepare_step::{child_of, children, claimed, prepared};
-use super::sample::{all, by, config, deployment_id, of_template, running_on, s, with};
+use super::sample::{
+    all, by, config, deployment, deployment_id, head_of, named, of_template, running_on, s, with,
+};
 use crate::verdict::refused;
+use serde_json::json;
+use std::collections::BTreeMap;
 use tko_core::ErrorKind::BadArgument;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{Effect, Event, Generation, Key, Kind, NewDeployment, Pattern, Stage, Subscription};
@@ -49,6 +53,62 @@ pub async fn keys_of_children_are_reserved(fixture: DataFixture) {
         let new = NewDeployment::new().idempotency_key(other);
         fixture.create(new).await;
     }
+}
+
+/// A step approves no child, does not mark it as prepared, and does not replace the template's
+/// `approve: Manual`. A template can mark its children as prepared.
+pub async fn a_step_approves_no_child(fixture: DataFixture) {
+    let template = async |id: &str, policy: &str, prepared: &str| {
+        let annotations = json!({
+            "nephio.org/approve": policy,
+            "nephio.org/prepared": prepared,
+            "nephio.org/approved": prepared,
+        });
+        let head = deployment(json!({}), annotations);
+        fixture.template(id, [head]).await;
+    };
+    template("manual", "Manual", "false").await;
+    template("ready", "Auto", "true").await;
+    template("waiting", "Default", "true").await;
+    let (id, claim) = claimed(&fixture).await;
+    let approved = json!({
+        "nephio.org/approve": "Auto",
+        "nephio.org/prepared": "true",
+        "nephio.org/approved": "true",
+    });
+    let package = named([deployment(json!({}), approved)]);
+    let from = |template: &str| child_of(&id, template).template(of_template(template).template);
+    let effects = [
+        child_of(&id, "asked").prepared(true).approved(true),
+        child_of(&id, "package").merge(package.clone()),
+        from("manual").merge(package),
+        from("ready"),
+        from("waiting"),
+    ]
+    .map(Effect::Deployment);
+    let step = fixture.step(id.as_str()).await.effects(effects.into());
+    let committed = fixture.data.commit_prepared(&claim.token, step).await;
+    committed.expect("it is live");
+    let mut made = BTreeMap::new();
+    for child in fixture.walk(&children(&id), 0).await {
+        let facts = child.entity.deployment().expect("it is a deployment");
+        let key = facts.idempotency_key.clone().expect("each has one");
+        let package = child.package.as_ref().expect("it is included");
+        let policy = head_of(package).annotation("nephio.org/approve");
+        let policy = policy.map(std::borrow::Cow::into_owned).unwrap_or_default();
+        made.insert(key.to_string(), (facts.prepared, facts.approved, policy));
+    }
+    let expected = [
+        ("asked", false, false, ""),
+        ("manual", false, false, "Manual"),
+        ("package", false, false, "Auto"),
+        ("ready", true, true, "Auto"),
+        ("waiting", true, false, "Default"),
+    ];
+    let expected = expected.map(|(key, prepared, approved, policy)| {
+        (key.to_owned(), (prepared, approved, policy.to_owned()))
+    });
+    assert_eq!(made, BTreeMap::from(expected));
 }
 
 /// A step may have 500 effects; one more is refused.

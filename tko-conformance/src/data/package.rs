@@ -176,6 +176,45 @@ pub async fn the_ids_in_the_deployment_resource_set_the_relations(fixture: DataF
     );
 }
 
+/// An edit cannot remove `spec.templateId`, because another edit could then name another template.
+/// After the template was deleted, it can.
+pub async fn an_edit_keeps_the_template(fixture: DataFixture) {
+    fixture.template("t1", []).await;
+    let id = fixture.create(of_template("t1")).await;
+    let set = |to: Value| {
+        move |package: &Package| with_head(package, |head| head["spec"]["templateId"] = to.clone())
+    };
+    let before = fixture.revision().await;
+    for none in [Value::Null, json!("")] {
+        refused(
+            modify(&fixture, &id, set(none)).await,
+            &[BadArgument],
+            "no template",
+        );
+    }
+    let removed = |package: &Package| with_head(package, |head| head["spec"] = json!({}));
+    let version = fixture.row(&id).await.version;
+    let package = removed(&fixture.package(&id).await);
+    refused(
+        fixture.data.update(&id, version, package).await,
+        &[BadArgument],
+        "an update without a template",
+    );
+    assert_eq!(fixture.revision().await, before);
+    assert_eq!(
+        facts_of(&fixture, &id).await.template,
+        Some(template_id("t1"))
+    );
+    fixture.data.delete(&t("t1")).await.expect("it exists");
+    modify(&fixture, &id, |p| with(p, config("more")))
+        .await
+        .expect("it may still name a deleted template");
+    modify(&fixture, &id, removed)
+        .await
+        .expect("the template is gone");
+    assert_eq!(facts_of(&fixture, &id).await.resource.template, None);
+}
+
 /// A change of the annotations changes `prepared` and `approved`. Removing prepared removes
 /// approved; approved without prepared is refused.
 pub async fn the_annotations_set_prepared_and_approved(fixture: DataFixture) {

@@ -128,6 +128,11 @@ impl Broken {
         if self.is("approved implies prepared") {
             new.prepared |= new.approved;
         }
+        if self.is("a prepared deployment waits for a person") && new.prepared {
+            new.merge = changed(&new.merge, |value| {
+                value["metadata"]["annotations"] = Value::Null;
+            });
+        }
         if self.is("idempotency keys are ignored") {
             new.idempotency_key = None;
         }
@@ -222,7 +227,16 @@ impl Broken {
         Ok(bulk)
     }
 
-    pub(crate) async fn broken_end(&self, token: &Token, package: Package) -> Result<Version> {
+    pub(crate) async fn broken_end(&self, token: &Token, mut package: Package) -> Result<Version> {
+        if self.is("a removed template returns") {
+            let old = self.inner.get(&token.key, Want::ROW).await?.entity;
+            let named = old.template().map(ToString::to_string);
+            package = changed(&package, |value| {
+                if value["kind"] == "Deployment" {
+                    value["spec"]["templateId"] = json!(named);
+                }
+            });
+        }
         let ended = self.inner.end_modification(token, package).await;
         match ended {
             Err(error) if self.is("a refusal ends the modification") => {

@@ -24,6 +24,11 @@ pub enum Effect {
     /// Creates a child deployment. With an idempotency key it is created once, no matter how often
     /// the step is repeated. Begin the key with the id of the parent and `|`: clients cannot take
     /// such a key.
+    ///
+    /// The child is neither prepared nor approved, whatever the effect says: it is prepared next,
+    /// and then its policy decides. If its template says `approve: Manual`, so does the child. A
+    /// child of a template that is marked as prepared is created as prepared, and approved if it
+    /// says `approve: Auto`.
     Deployment(NewDeployment),
     /// Registers a site.
     Site(NewSite),

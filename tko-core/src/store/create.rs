@@ -7,7 +7,9 @@
 //! 3. The Deployment resource is overlaid with the facts that the request sets: template, site,
 //!    prepared and approved.
 //! 4. The result is split into the Deployment resource, which goes to the row, and the body.
-//! 5. The whole package is admitted. It must be complete if the deployment is prepared.
+//! 5. `restrict_child` applies if a preparer creates the deployment.
+//! 6. The deployment is approved if it is prepared and its package says `approve: Auto`.
+//! 7. The whole package is admitted. It must be complete if the deployment is prepared.
 //!
 //! The row takes its facts from the finished package. So the package can name a site or template
 //! even if the request does not. A template that only the package names must exist, but is not
@@ -26,19 +28,29 @@
 use super::draft::{ChangeDraft, inheritable, metadata};
 use super::register::body_of;
 use super::{CHUNK, Store, TRIES, unknown_reference};
-use crate::annotation::APPROVED;
+use crate::annotation::{self, APPROVE, APPROVED, Approve, PREPARED};
 use crate::api::NewDeployment;
 use crate::backend::Backend;
 use crate::change::{Ack, Put, Require};
-use crate::deployment_resource;
-use crate::entity::{Deployment, Facts, Want};
+use crate::deployment_resource::{self, Split};
+use crate::entity::{self, Condition, Deployment, Facts, Want};
 use crate::error::{Error, Result};
 use crate::id::{DeploymentId, Key};
 use crate::limits;
 use crate::merge::merge;
 use crate::metadata::Metadata;
 use crate::package::Package;
+use crate::revision::Generation;
 use std::collections::HashMap;
+
+/// The kind of caller that creates a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Creator {
+    /// A client, for a person.
+    Client,
+    /// A preparer, as an effect of a step. It cannot approve its child.
+    Preparer,
+}
 
 impl<B: Backend + ?Sized> Store<B> {
     /// Creates one deployment and returns its id, or the id of the deployment that already has its
@@ -63,7 +75,8 @@ impl<B: Backend + ?Sized> Store<B> {
         for attempt in 0..TRIES {
             let mut draft = ChangeDraft::because("created");
             draft.may_remember = attempt == 0;
-            match self.draft_deployment(&mut draft, &new).await {
+            let drafted = self.draft_deployment(&mut draft, &new, Creator::Client);
+            match drafted.await {
                 Err(_) if draft.remembered => continue,
                 drafted => drafted?,
             };
@@ -172,7 +185,10 @@ impl<B: Backend + ?Sized> Store<B> {
         let mut results = Vec::with_capacity(chunk.len());
         for one in chunk {
             results.push(match check_idempotency_key(one) {
-                Ok(()) => self.draft_deployment(&mut draft, one).await,
+                Ok(()) => {
+                    let drafted = self.draft_deployment(&mut draft, one, Creator::Client);
+                    drafted.await
+                }
                 Err(refusal) => Err(refusal),
             });
         }
@@ -188,6 +204,10 @@ impl<B: Backend + ?Sized> Store<B> {
     /// The deployment inherits the template's metadata, apart from reserved keys and those of the
     /// template's provenance, and records the template's version as its `origin`.
     ///
+    /// No preparer finishes a deployment that is created as prepared, so its policy of approval
+    /// applies here: `Auto` approves it. `Manual` and `Default` wait for a person: the setting that
+    /// `Default` refers to belongs to the preparers.
+    ///
     /// # Errors
     /// - `BadArgument`: the template does not exist, the packages cannot be merged, or the package
     ///   is not admitted. Also if the Deployment resource is malformed, or is approved but not
@@ -197,12 +217,12 @@ impl<B: Backend + ?Sized> Store<B> {
         &self,
         draft: &mut ChangeDraft,
         new: &NewDeployment,
+        creator: Creator,
     ) -> Result<DeploymentId> {
-        let (mut package, mut inherited, mut origin) =
-            (Package::default(), Metadata::default(), None);
+        let (mut base, mut inherited, mut origin) = (Package::default(), Metadata::default(), None);
         if let Some(id) = &new.template {
             let template = self.template(draft, id).await?;
-            package = body_of(&template);
+            base = body_of(&template);
             inherited = inheritable(&template.entity);
             origin = Some(template.entity.version);
         }
@@ -212,8 +232,21 @@ impl<B: Backend + ?Sized> Store<B> {
             new.prepared,
             new.approved,
         );
-        let package = deployment_resource::merged(&merge(&package, &new.merge)?, &asked)?;
-        let split = deployment_resource::split(&package)?;
+        let mut package = deployment_resource::merged(&merge(&base, &new.merge)?, &asked)?;
+        let mut split = deployment_resource::split(&package)?;
+        let is_restricted = creator == Creator::Preparer && restrict_child(&mut split, &base)?;
+        let is_automatic = split.prepared
+            && !split.approved
+            && annotation::approve(&split.resource.skeleton) == Approve::Auto;
+        split.approved |= is_automatic;
+        if is_restricted || is_automatic {
+            package = deployment_resource::join(
+                &split.resource,
+                split.prepared,
+                split.approved,
+                &split.body,
+            );
+        }
         if split.approved && !split.prepared {
             return Err(Error::bad(
                 APPROVED,
@@ -255,13 +288,44 @@ impl<B: Backend + ?Sized> Store<B> {
             facts: Facts::Deployment(Box::new(deployment)),
             deleting: false,
             beside_modification: false,
-            conditions: Vec::new(),
+            conditions: is_automatic.then(automatic_approval).into_iter().collect(),
             body: Some(split.body),
         };
         limits::check(&put)?;
         draft.put(None, put);
         Ok(id)
     }
+}
+
+/// Applies the rules for a child, which a preparer creates from a template with this package; it is
+/// empty without a template. Returns whether they changed the Deployment resource.
+///
+/// - The child is not approved.
+/// - It is prepared only if its template is marked as prepared.
+/// - If the template says `approve: Manual`, so does the child.
+///
+/// # Errors
+/// `BadArgument`: the template has several Deployment resources.
+fn restrict_child(child: &mut Split, template: &Package) -> Result<bool> {
+    let own = deployment_resource::place(template)?.map(|at| &template.resources()[at]);
+    let asked = (child.prepared, child.approved);
+    child.prepared &= own.is_some_and(|own| annotation::is_true(own, PREPARED));
+    child.approved = false;
+    let skeleton = &child.resource.skeleton;
+    let manual = own.filter(|own| {
+        annotation::approve(own) == Approve::Manual
+            && annotation::approve(skeleton) != Approve::Manual
+    });
+    if let Some(own) = manual {
+        child.resource.skeleton = annotation::restored(skeleton, own, APPROVE);
+    }
+    Ok(manual.is_some() || asked != (child.prepared, child.approved))
+}
+
+/// The condition of a deployment that its policy approves at the creation.
+fn automatic_approval() -> Condition {
+    let message = "approved at its creation, because its package says nephio.org/approve: Auto";
+    Condition::new(entity::APPROVED, true, "Automatic", message, Generation(1))
 }
 
 /// Refuses an idempotency key that only the steps of preparers may use: a deployment's id, `|`, and

@@ -4,7 +4,7 @@
 //!   The site keeps its current package until the new one is approved.
 //! - An edit of a prepared deployment enqueues its preparation if something in it was prepared: a
 //!   preparer may depend on the edited content.
-//! - An edit cannot name another template.
+//! - An edit cannot name another template, nor leave out the name of one that exists.
 
 use super::draft::{ChangeDraft, observed_again};
 use crate::annotation::{self, Approve};
@@ -92,20 +92,23 @@ pub(super) fn policy(deployment: &Deployment) -> Approve {
 
 /// Refuses a change of the template: the content would still be that of the first template.
 ///
+/// A package that names no template is refused, too: the next edit could name another one. If the
+/// template was deleted, which cleared the relation, its name can be left out.
+///
 /// # Errors
-/// `BadArgument`: the old package named a template, and the new one names another.
-pub(super) fn check_template(
-    named: Option<&TemplateId>,
-    before: Option<&TemplateId>,
-) -> Result<()> {
-    match (named, before) {
-        (Some(named), Some(before)) if named != before => Err(Error::bad(
-            "spec.templateId",
-            format!(
-                "cannot change from {before} to {named}: the package would keep the content of \
-                 {before}; create a deployment from {named}, then delete this one"
-            ),
-        )),
-        _ => Ok(()),
-    }
+/// `BadArgument`: the old package named a template, and the new one names another; or it names
+/// none, and the deployment still has the relation.
+pub(super) fn check_template(named: Option<&TemplateId>, old: &Deployment) -> Result<()> {
+    let why = match (named, &old.resource.template) {
+        (Some(named), Some(before)) if named != before => format!(
+            "cannot change from {before} to {named}: the package would keep the content of \
+             {before}; create a deployment from {named}, then delete this one"
+        ),
+        (None, Some(before)) if old.template.is_some() => format!(
+            "is missing in the Deployment resource: the package keeps the content of {before}; set \
+             it to {before}"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::bad("spec.templateId", why))
 }

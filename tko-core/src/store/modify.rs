@@ -15,6 +15,9 @@
 //! the old package. So a package that still names a deleted template or site is accepted. Once that
 //! is registered again, the next package that names it restores the relation.
 //!
+//! The template is the origin of the content, so a new package cannot name another one. It must
+//! name the template as long as the relation exists.
+//!
 //! # Approval
 //!
 //! Only a prepared deployment can be approved. A package that removes the `prepared` annotation of
@@ -120,7 +123,7 @@ impl<B: Backend + ?Sized> Store<B> {
     /// # Errors
     /// - `BadArgument`: the entity is not a deployment, or the package is not admitted. Also if the
     ///   Deployment resource is malformed, or is approved but not prepared, or if there are
-    ///   several.
+    ///   several; and as `check_template`.
     /// - Any error of the admission.
     pub(super) async fn draft_package(
         &self,
@@ -138,7 +141,7 @@ impl<B: Backend + ?Sized> Store<B> {
             approved,
             body,
         } = deployment_resource::split(&restored(package, old)?)?;
-        check_template(head.template.as_ref(), old.resource.template.as_ref())?;
+        check_template(head.template.as_ref(), old)?;
         let mut new = Deployment {
             // A package determines the relation once it names another entity than before.
             template: related(

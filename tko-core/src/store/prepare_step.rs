@@ -10,11 +10,12 @@
 //! 3. The effects are drafted, in order. Their references must exist before the step.
 //! 4. The set is committed under the claim, which then ends as the step says.
 //!
-//! A step approves no deployment that a person has to approve.
+//! A step approves no deployment that a person has to approve, and no child: see `create`.
 //!
 //! Changes by others that leave the generation alone, such as new conditions, are not a conflict
 //! for the worker: this store reads again and retries.
 
+use super::create::Creator;
 use super::draft::{ChangeDraft, observed_again};
 use super::edit::policy;
 use super::{Store, TRIES, unknown_reference};
@@ -141,7 +142,7 @@ impl<B: Backend + ?Sized> Store<B> {
         for effect in &step.effects {
             match effect {
                 Effect::Deployment(new) => {
-                    self.draft_deployment(draft, new).await?;
+                    self.draft_deployment(draft, new, Creator::Preparer).await?;
                 }
                 Effect::Site(new) => {
                     self.draft_site(draft, new).await?;

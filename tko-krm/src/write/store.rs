@@ -378,7 +378,7 @@ async fn write_changes(
                     site: desired.site.clone(),
                 }),
                 None if moved.is_none() && !is_restored => None,
-                package => match on_site(package.unwrap_or_else(present), moved) {
+                package => match on_site(package.unwrap_or_else(present), &present(), moved) {
                     Ok(package) => Some(PackageUpdate::Replace(package)),
                     Err(error) => return Some(Err(error)),
                 },
@@ -434,13 +434,22 @@ fn plugin(new: NewPlugin, desired: &Desired) -> NewPlugin {
 }
 
 /// The package of a deployment, whose Deployment resource names this site; `None` leaves it
-/// unchanged.
+/// unchanged. A package without a Deployment resource gets that of `present`.
 #[expect(clippy::option_option, reason = "no change differs from no site")]
-fn on_site(package: Package, site: Option<Option<&SiteId>>) -> Result<Package, Error> {
+fn on_site(
+    package: Package,
+    present: &Package,
+    site: Option<Option<&SiteId>>,
+) -> Result<Package, Error> {
     let Some(site) = site else {
         return Ok(package);
     };
-    let Some(resource) = package.resolve(&deployment_resource::identifier())? else {
+    let own = deployment_resource::identifier();
+    let resource = match package.resolve(&own)? {
+        Some(resource) => Some(resource),
+        None => present.resolve(&own)?,
+    };
+    let Some(resource) = resource else {
         let asked = deployment_resource::asked(None, site, false, false);
         return deployment_resource::merged(&package, &asked);
     };

@@ -103,6 +103,49 @@ async fn a_deployment_whose_template_is_created_again_is_applied_again() {
     serving.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_deployment_keeps_its_template() {
+    let serving = Serving::start().await;
+    let client = ApiClient::new(&serving);
+    for name in ["a", "b"] {
+        let site = json!({"metadata": {"name": name}});
+        let created = client.post("sites", &site).await;
+        assert_eq!(created.status, 201, "{created:?}");
+    }
+    let resources = json!({"package": {"resources": [config_map("base")]}});
+    let template = json!({"metadata": {"name": "web"}, "spec": resources});
+    let created = client.post("templates", &template).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let new = json!({"metadata": {"name": "web1"}, "spec": {"templateId": "web", "siteId": "a"}});
+    let created = client.post("deployments", &new).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let change = async |spec: serde_json::Value| {
+        let patch = json!({"spec": spec});
+        client
+            .patch("deployments/web1", "merge-patch+json", &patch)
+            .await
+    };
+
+    // Without the Deployment resource, and on another site.
+    let package = json!({"resources": [config_map("own")]});
+    let moved = change(json!({"siteId": "b", "package": package})).await;
+    assert_eq!(moved.status, 200, "{moved:?}");
+    assert_eq!(moved.body["spec"]["templateId"], "web");
+    assert_eq!(moved.body["spec"]["siteId"], "b");
+
+    let unnamed = json!({
+        "apiVersion": "deployment.nephio.org/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "deployment"},
+    });
+    let package = json!({"resources": [config_map("own"), unnamed]});
+    let refused = change(json!({"package": package})).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let message = refused.message();
+    assert!(message.contains("spec.templateId: is missing"), "{message}");
+    serving.stop().await;
+}
+
 /// Admits every package, and plugins of the executor `git` only if they name a revision.
 struct AdmitRevisions;
 

@@ -1,6 +1,6 @@
 //! Calls the preparers of one resource, and commits their answers.
 
-use super::own_marks::keep_own_marks;
+use super::own_marks::{keep_own_marks, without_marks};
 use super::pending::pending;
 use super::session::{PrepareSession, StepResult, is_prepared, package_of, refusal};
 use crate::blocker::Blocker;
@@ -147,7 +147,7 @@ impl PrepareSession<'_> {
                     effects,
                 }) => {
                     let package = keep_own_marks(package, answer);
-                    return Ok(TurnResult::Done(package, effects));
+                    return Ok(TurnResult::Done(package, without_marks(effects)));
                 }
                 Ok(Answer::NotYet { reason, waits_for }) => {
                     return blocked(Blocker::waiting(target, reason, waits_for));
@@ -160,6 +160,7 @@ impl PrepareSession<'_> {
                         let message = "asked to be called again, without effects or new progress";
                         return blocked(Blocker::failed(target, name, message));
                     }
+                    let effects = without_marks(effects);
                     let ended = self.more(generation, target, entry, effects, next).await?;
                     if let Some(result) = ended {
                         return Ok(TurnResult::Ended(result));

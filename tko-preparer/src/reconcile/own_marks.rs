@@ -1,12 +1,15 @@
-//! The annotations of the Deployment resource that a preparer cannot set.
+//! The annotations of Deployment resources that a preparer cannot set.
 //!
 //! - `nephio.org/approved`: the approval policy decides, or a person.
 //! - `nephio.org/prepared`: this controller sets it, when nothing is left to prepare.
 //! - `nephio.org/approve`, if the new policy may approve where the old one does not.
+//!
+//! The first two apply to children as well: they are prepared next, and their policy decides then.
+//! The store keeps `approve: Manual` of a child's template.
 
 use std::sync::Arc;
 use tko_core::annotation::{self, APPROVE, APPROVED, Approve, PREPARED};
-use tko_core::{Package, Resource, deployment_resource};
+use tko_core::{Effect, Package, Resource, deployment_resource};
 
 /// A preparer's answer, in which the annotations that it cannot set stay as they were `before`. It
 /// can remove the marks `prepared` and `approved`.
@@ -28,6 +31,37 @@ pub(super) fn keep_own_marks(before: &Package, answer: Package) -> Package {
         }
     }
     kept
+}
+
+/// A preparer's effects, in which no child is marked as prepared or approved.
+///
+/// The Deployment resource of a child can have any name before it is merged, because of
+/// `nephio.org/rename`.
+pub(super) fn without_marks(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let own = deployment_resource::identifier();
+    for effect in &mut effects {
+        let Effect::Deployment(child) = effect else {
+            continue;
+        };
+        child.prepared = false;
+        child.approved = false;
+        let resources = child.merge.of(&own.gvk);
+        let marked: Vec<Arc<Resource>> = resources.filter(|one| is_marked(one)).cloned().collect();
+        for resource in &marked {
+            child.merge = child.merge.with(unmarked(resource));
+        }
+    }
+    effects
+}
+
+fn is_marked(resource: &Resource) -> bool {
+    annotation::is_true(resource, PREPARED) || annotation::is_true(resource, APPROVED)
+}
+
+fn unmarked(resource: &Arc<Resource>) -> Arc<Resource> {
+    let plain = deployment_resource::asked(None, None, false, false);
+    let unprepared = annotation::restored(resource, &plain, PREPARED);
+    annotation::restored(&unprepared, &plain, APPROVED)
 }
 
 fn restored(old: &Resource, new: &Arc<Resource>) -> Arc<Resource> {
@@ -54,9 +88,9 @@ fn is_laxer(new: Approve, old: Approve) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::keep_own_marks;
+    use super::{keep_own_marks, without_marks};
     use serde_json::{Value, json};
-    use tko_core::Package;
+    use tko_core::{Effect, NewDeployment, Package};
 
     fn package(annotations: &Value) -> Package {
         let own = json!({
@@ -97,5 +131,24 @@ mod tests {
             let result = keep_own_marks(&package(&before), package(answer));
             assert_eq!(result, package(expected), "{before} {answer}");
         }
+    }
+
+    #[test]
+    fn a_preparer_neither_marks_nor_approves_a_child() {
+        let marked = json!({
+            "nephio.org/prepared": "true",
+            "nephio.org/approved": true,
+            "nephio.org/approve": "Auto",
+            "nephio.org/rename": "deployment",
+        });
+        let kept = json!({"nephio.org/approve": "Auto", "nephio.org/rename": "deployment"});
+        let child = NewDeployment::new().prepared(true).approved(true);
+        let effects = vec![Effect::Deployment(child.merge(package(&marked)))];
+        let effects = without_marks(effects);
+        let [Effect::Deployment(child)] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        assert!(!child.prepared && !child.approved);
+        assert_eq!(child.merge, package(&kept));
     }
 }

@@ -1,15 +1,15 @@
 //! The results of preparation: prepared, approved, or a condition that says why not.
 
 use crate::parts::{Signs, added_to, gvk, here, marked, part, registry};
-use crate::world::{ALL, annotated, find, thing, topo, world};
+use crate::world::{ALL, annotated, find, package, template_id, thing, topo, world};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Answer, DataApi, Event, Key, Kind, NewDeployment, PrepareCall, Preparer, Registry, Result,
-    Revision, Select, Watch, annotation, deployment_resource,
+    Answer, DataApi, Effect, Event, Key, Kind, NewDeployment, PrepareCall, Preparer, Registry,
+    Result, Revision, Select, Watch, annotation, deployment_resource,
 };
 use tko_preparer::{APPROVED, PREPARED, PrepareSettings};
 
@@ -118,6 +118,62 @@ async fn a_preparer_neither_approves_the_deployment_nor_marks_it_prepared() {
         assert_eq!(w.deployment(&id).await.approved, approved, "{policy}");
         assert_eq!(w.condition(&id, PREPARED).await.status, Some(true));
         let condition = w.condition(&id, APPROVED).await;
+        assert_eq!(condition.status, Some(approved), "{policy}");
+    }
+}
+
+/// The Deployment resource with the policy of approval `Auto`, marked as prepared and approved.
+fn approved_resource() -> serde_json::Value {
+    let own = json!({
+        "apiVersion": "deployment.nephio.org/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "deployment"},
+    });
+    let marked = annotated(annotated(own, "prepared", "true"), "approved", "true");
+    annotated(marked, "approve", "Auto")
+}
+
+/// Marks its resource, and creates an approved child of template `t`.
+struct CreatesApproved;
+
+#[async_trait]
+impl Preparer for CreatesApproved {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        let parent = call.deployment.entity.key.deployment().cloned();
+        let child = NewDeployment::new()
+            .parent(parent)
+            .template(template_id("t"))
+            .merge(package(vec![approved_resource()]))
+            .prepared(true)
+            .approved(true);
+        Ok(Answer::Done {
+            package: marked(&call),
+            effects: vec![Effect::Deployment(child)],
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_is_approved_by_its_policy_after_its_own_preparation() {
+    for (policy, approved) in [("Manual", false), ("Default", true)] {
+        let w = world();
+        let registry = registry().with(gvk("Creates"), "creates", Arc::new(CreatesApproved));
+        let _running = w.start_with(registry, PrepareSettings::default());
+        let own = annotated(approved_resource(), "approve", policy);
+        let own = annotated(annotated(own, "prepared", "false"), "approved", "false");
+        w.template("t", vec![own, part("Waits", "s")]).await;
+        let parent = w.deploy(vec![part("Creates", "c")]).await;
+        w.until_prepared(&parent).await;
+        let children = w.children(&parent).await;
+        assert_eq!(children.len(), 1);
+        let child = children[0].entity.key.deployment().expect("a deployment");
+        w.until_says(child, PREPARED, "Waiting").await;
+        let facts = w.deployment(child).await;
+        assert!(!facts.prepared && !facts.approved, "{policy}");
+        w.site("s", &[]).await;
+        w.until_prepared(child).await;
+        assert_eq!(w.deployment(child).await.approved, approved, "{policy}");
+        let condition = w.condition(child, APPROVED).await;
         assert_eq!(condition.status, Some(approved), "{policy}");
     }
 }

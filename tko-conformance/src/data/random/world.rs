@@ -264,6 +264,9 @@ impl Model {
         {
             return Err(BadArgument);
         }
+        if said.template.is_none() && old.template.is_some() {
+            return Err(BadArgument);
+        }
         // The relation follows the package only when the value changes, or when its template or its
         // site is back.
         if said.template != old.head().template {
