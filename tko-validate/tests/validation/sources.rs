@@ -91,6 +91,34 @@ async fn folders_are_sources() {
     );
 }
 
+#[tokio::test]
+async fn a_kind_of_another_group_does_not_affect_the_one_with_the_same_file_name() {
+    const VIOLATION: &str = "Deployment a: spec.size: must be an integer, but is the text \"x\"";
+    let stated = r#""apiVersion": {"type": "string", "enum": ["apps/v1"]}, "#;
+    // A schema that states its group is of no other.
+    for (stated, foreign) in [(stated, None), ("", Some(VIOLATION))] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let schema = format!(
+            r#"{{"type": "object", "properties": {{{stated}"spec": {{"type": "object", "properties": {{"size": {{"type": "integer"}}}}}}}}}}"#
+        );
+        let file = folder.path().join("deployment-apps-v1.json");
+        std::fs::write(file, schema).expect("written");
+        let source = Arc::new(Directory::open(folder.path()).expect("read"));
+        for (api_version, size, expected) in [
+            ("apps.example.com/v1", "x", foreign),
+            ("apps/v1", "1", None),
+            ("apps/v1", "x", Some(VIOLATION)),
+        ] {
+            let validator = SchemaValidator::builder().source(source.clone());
+            let yaml = format!(
+                "{{apiVersion: {api_version}, kind: Deployment, metadata: {{name: a}}, spec: {{size: {size}}}}}"
+            );
+            let found = judged(validator.build().expect("sound"), &yaml, true).await;
+            assert_eq!(found, Vec::from_iter(expected), "{api_version}");
+        }
+    }
+}
+
 /// The kinds of a running cluster, as `kubectl get --raw /openapi/v2` prints them.
 const CLUSTER: &str = r##"{"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.34.0"}, "paths": {}, "definitions": {
     "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"type": "object", "properties": {"name": {"type": "string"}}},
