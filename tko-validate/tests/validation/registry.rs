@@ -151,11 +151,11 @@ async fn plugins_change_while_in_use_and_a_broken_one_is_an_error() {
     assert_eq!(admit(&validation, FOO).await.expect("judged").len(), 1);
 
     registry.set_plugins([plugin(Err("no such executor".into()))]);
+    let error = admit(&validation, FOO).await.expect_err("not judged");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(!error.is_retryable());
     // Without its chain: callers across a network see no sources.
-    let error = admit(&validation, FOO)
-        .await
-        .expect_err("not judged")
-        .to_string();
+    let error = error.to_string();
     assert!(
         error.contains("validate|x") && error.contains("no such executor"),
         "{error}"
