@@ -1,6 +1,6 @@
 //! Added sources and their order.
 
-use crate::fixture::{judged, package};
+use crate::fixture::{found_by, package};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
@@ -52,10 +52,10 @@ async fn added_sources_are_asked_before_the_built_in_one() {
             .build()
             .expect("sound")
     };
-    let found = judged(built("Bar", "example.com/v1"), BAR, true).await;
+    let found = found_by(built("Bar", "example.com/v1"), BAR, true).await;
     assert_eq!(found, ["Bar a: first: is required and missing"]);
     let config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
-    let found = judged(built("ConfigMap", "v1"), config, true).await;
+    let found = found_by(built("ConfigMap", "v1"), config, true).await;
     assert_eq!(found, ["ConfigMap a: first: is required and missing"]);
 }
 
@@ -84,7 +84,7 @@ async fn folders_are_sources() {
         .build()
         .expect("sound");
     let yaml = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}, size: x}";
-    let found = judged(validator, yaml, false).await;
+    let found = found_by(validator, yaml, false).await;
     assert_eq!(
         found,
         ["Bar a: size: must be an integer, but is the text \"x\""]
@@ -113,7 +113,7 @@ async fn a_kind_of_another_group_does_not_affect_the_one_with_the_same_file_name
             let yaml = format!(
                 "{{apiVersion: {api_version}, kind: Deployment, metadata: {{name: a}}, spec: {{size: {size}}}}}"
             );
-            let found = judged(validator.build().expect("sound"), &yaml, true).await;
+            let found = found_by(validator.build().expect("sound"), &yaml, true).await;
             assert_eq!(found, Vec::from_iter(expected), "{api_version}");
         }
     }
@@ -160,7 +160,7 @@ async fn the_saved_kinds_of_a_cluster_are_a_source() {
         let yaml = format!(
             "{{apiVersion: example.com/v1, kind: Bar, metadata: {{name: a}}, spec: {spec}}}"
         );
-        let found = judged(validator, &yaml, true).await;
+        let found = found_by(validator, &yaml, true).await;
         assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
         let is_expected = |text: &String| expected.is_some_and(|start| text.starts_with(start));
         assert!(found.iter().all(is_expected), "{found:?}");
