@@ -283,8 +283,8 @@ async fn watchers_have_to_list_again_after_clear() {
     }
     store.clear().await.expect("it is deleted");
     for tail in &mut tails {
-        let told = tail.next().await.expect("no end");
-        assert!(matches!(told, Err(Error::Expired { .. })), "{told:?}");
+        let next = tail.next().await.expect("no end");
+        assert!(matches!(next, Err(Error::Expired { .. })), "{next:?}");
         assert!(tail.next().await.is_none(), "it ends");
     }
 }
@@ -331,9 +331,9 @@ async fn concurrent_passes_number_every_change_once() {
         revisions.sort_unstable();
         let dense: Vec<u64> = (head.0 + 1..=head.0 + 6).collect();
         assert_eq!(revisions, dense);
-        let told: Vec<_> = stores[1].tail(head, Want::ROW).take(6).collect().await;
-        let told = told.into_iter().map(|change| change.expect("no gap"));
-        assert!(told.map(|change| change.revision.0).eq(dense));
+        let changes: Vec<_> = stores[1].tail(head, Want::ROW).take(6).collect().await;
+        let changes = changes.into_iter().map(|change| change.expect("no gap"));
+        assert!(changes.map(|change| change.revision.0).eq(dense));
     }
 }
 

@@ -118,9 +118,12 @@ async fn a_stale_read_shows_one_state_and_its_revision() {
     let found = store.get(&[site(14)], list(true).want).await;
     assert!(found.expect("an answer")[0].is_some());
     let (revision, _) = listed(&store, true).await;
-    let told = store.tail(tko_core::Revision(revision), Want::ROW).take(5);
-    let told: Vec<_> = told.try_collect().await.expect("five changes");
-    let missing: Vec<_> = told.iter().map(|c| (c.revision.0, c.key.clone())).collect();
+    let changes = store.tail(tko_core::Revision(revision), Want::ROW).take(5);
+    let changes: Vec<_> = changes.try_collect().await.expect("five changes");
+    let missing: Vec<_> = changes
+        .iter()
+        .map(|c| (c.revision.0, c.key.clone()))
+        .collect();
     let expected: Vec<_> = (10..15).map(|n| (n as u64 + 1, site(n))).collect();
     assert_eq!(missing, expected, "exactly what the page did not show");
 

@@ -384,12 +384,13 @@ fn into_set(job: WriteJob) -> Result<(GroupedSet, ReplySender<Committed>), Write
     }
 }
 
-/// Answers a job that was not begun with an error.
+/// Answers a job with an error, because its transaction failed before the job started.
 #[allow(clippy::match_same_arms)] // Each answer has a type of its own.
 fn refuse(job: WriteJob) -> PendingAnswer {
+    const CAUSE: &str = "an earlier write of the same transaction failed";
     fn with<T: Send + 'static>(reply: ReplySender<T>) -> PendingAnswer {
         Box::new(move |failed| {
-            let error = failed.unwrap_or_else(|| Error::unavailable("write", "it was not begun"));
+            let error = failed.unwrap_or_else(|| Error::unavailable("write", CAUSE));
             let _ = reply.send(Err(error));
         })
     }

@@ -87,8 +87,8 @@ async fn a_restored_store_is_the_same() {
     assert_eq!(all(&other).await, all(&store).await);
     // A watcher of the old store has to list again.
     let mut feed = other.tail(position.revision, Want::ROW);
-    let told = feed.next().await.expect("no end");
-    assert!(matches!(told, Err(Error::Expired { .. })), "{told:?}");
+    let next = feed.next().await.expect("no end");
+    assert!(matches!(next, Err(Error::Expired { .. })), "{next:?}");
     // Every site is looked at again, and new versions are new.
     let claim = ClaimRequest::new(Stage::Schedule, "test").max(1_000);
     assert_eq!(other.claim(&claim).await.expect("claims").len(), 249);

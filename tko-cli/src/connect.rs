@@ -23,7 +23,7 @@ impl fmt::Display for NotTheService {
     }
 }
 
-/// How to reach the data service; without an address: on loopback
+/// Flags of the connection to the data service. Without an address, it is on loopback
 #[allow(clippy::struct_field_names)] // The fields are the flags.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "gRPC")]

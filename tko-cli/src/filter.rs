@@ -31,7 +31,7 @@ pub(crate) struct WindowArgs {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) window: WindowArgs,
-    /// Filter by state; reads all that the other filters select
+    /// Filter by state; reads every entity that the other filters match
     #[arg(long, value_name = "STATE", value_enum)]
     state: Option<EntityState>,
 }
@@ -50,7 +50,7 @@ enum EntityState {
 pub(crate) struct DeploymentListArgs {
     #[command(flatten)]
     pub(crate) window: WindowArgs,
-    /// Filter by state; reads all that the other filters select
+    /// Filter by state; reads every entity that the other filters match
     #[arg(long, value_name = "STATE", value_parser = deployment_state())]
     state: Option<DeploymentState>,
 }

@@ -23,8 +23,8 @@ use tko_core::Error;
 #[allow(clippy::struct_excessive_bools)] // The fields are the flags.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Packages to check, each separately: like --url of other commands; - is standard input. In a
-    /// directory: .yaml, .yml and .json
+    /// Packages to check, each on its own: a file, a directory (.yaml, .yml and .json), an archive,
+    /// a repository, a URL, or - for standard input
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
     /// Check like a template or an unprepared deployment: required properties may be missing
@@ -51,7 +51,7 @@ pub(crate) struct ValidateArgs {
     /// Accepted for compatibility with kubeconform; validation is always strict
     #[arg(long, hide = true)]
     strict: bool,
-    /// Accepted for compatibility with kubeconform; this is the default of --missing-schemas
+    /// Accepted for compatibility with kubeconform; kinds without a schema are accepted by default
     #[arg(long, hide = true)]
     ignore_missing_schemas: bool,
     #[command(flatten)]

@@ -445,11 +445,11 @@ impl Shell {
             .expect("the shell listens");
         let began = Instant::now();
         while self.run("tko --quiet about", place).0 != 0 {
-            let told = || fs::read_to_string(&log).unwrap_or_default();
+            let text = || fs::read_to_string(&log).unwrap_or_default();
             assert!(
                 began.elapsed() < PATIENCE,
                 "{place}\ndoes not serve:\n{}",
-                told()
+                text()
             );
             thread::sleep(Duration::from_millis(50));
         }

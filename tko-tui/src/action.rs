@@ -160,7 +160,7 @@ impl ScreenMap {
         hit.map(|(_, place)| *place)
     }
 
-    /// The area of a place.
+    /// The part of the screen that belongs to a place.
     #[cfg(test)]
     pub(crate) fn area(&self, place: ScreenPlace) -> Option<Rect> {
         let found = self.0.iter().find(|(_, one)| *one == place);

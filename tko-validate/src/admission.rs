@@ -85,7 +85,7 @@ impl Validation {
     ///
     /// `room` is the number of violations that can still be listed. The default validator makes no
     /// messages of others, because a package can have very many.
-    async fn judge(
+    async fn validate(
         &self,
         package: &Package,
         resource: &Arc<Resource>,
@@ -146,49 +146,48 @@ impl Validation {
         let ended = match limit {
             None => call.await,
             Some(limit) => timeout(limit, call).await.map_err(|_| {
-                told(Error::unavailable(
+                with_reason(Error::unavailable(
                     format!("validate {target} with validator {name}"),
                     format!("it exceeded its time limit of {limit:?}"),
                 ))
             })?,
         };
         match ended {
-            Ok(result) => result.map_err(told),
+            Ok(result) => result.map_err(with_reason),
             Err(panic) => Err(Error::internal(
                 format!("validate {target}: validator {name} panicked"),
-                words(&*panic),
+                panic_message(&*panic),
             )),
         }
     }
 }
 
-/// The rule that makes a validator without an answer an error.
-const MORAL: &str = "a package is stored only after every validator has answered";
-
-/// The error of a validator that could not be made. It contains the reason, because a retry does
-/// not help before someone changes the plugin.
+/// The error of a validator that could not be made.
+///
+/// It is an internal error, because a retry does not help before someone changes the plugin, and
+/// the package may be valid. The message contains the reason: callers across a network see no
+/// sources.
 fn unusable(target: &Identifier, name: &str, reason: &str) -> Error {
     let action = format!(
         "validate {target}: validator {name} cannot be used until it is corrected or deleted: \
          {reason}"
     );
-    Error::unavailable(action, MORAL)
+    Error::internal(action, "a retry does not help before that")
 }
 
-/// Copies the chain of causes into the message: the caller must see them even if sources are lost,
-/// such as across a network.
-fn told(error: Error) -> Error {
+/// Copies the chain of causes into the message: callers across a network see no sources.
+fn with_reason(error: Error) -> Error {
     match error {
         Error::Unavailable { action, source } => {
-            let why = tko_core::error::chain(&*source);
-            Error::unavailable(format!("{action}: {why}"), MORAL)
+            let reason = tko_core::error::chain(&*source);
+            Error::unavailable(format!("{action}: {reason}"), "try again later")
         }
         other => other,
     }
 }
 
 /// Extracts the message of a panic.
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(ToString::to_string)
@@ -217,7 +216,7 @@ impl Admission for Validation {
                 if index % RESOURCES_AT_A_TIME == RESOURCES_AT_A_TIME - 1 {
                     tokio::task::yield_now().await;
                 }
-                let call = self.judge(package, resource, Vec::new(), complete, &room);
+                let call = self.validate(package, resource, Vec::new(), complete, &room);
                 tally.add(call.await?);
                 room.store(tally.room(), Ordering::Relaxed);
             }
@@ -225,7 +224,7 @@ impl Admission for Validation {
         }
         let calls: Vec<_> = package
             .iter()
-            .map(|resource| self.judge(package, resource, triggered(resource), complete, &room))
+            .map(|resource| self.validate(package, resource, triggered(resource), complete, &room))
             .collect();
         let mut results = stream::iter(calls).buffered(AT_ONCE);
         while let Some(found) = results.try_next().await? {

@@ -6,7 +6,9 @@ mod names;
 pub(crate) mod quantity;
 mod text;
 
-pub(crate) use text::{duration_nanoseconds, from_base64, is_uri, masked, network};
+pub(crate) use text::{
+    duration_nanoseconds, from_base64, is_date, is_date_time, is_uri, masked, network,
+};
 
 /// Name and check of a format.
 type Check = (&'static str, fn(&str) -> bool, &'static str);

@@ -9,6 +9,7 @@ mod own_groups;
 mod path_template;
 #[cfg(feature = "remote")]
 mod remote;
+mod stated_kind;
 mod template;
 
 pub use built_in::BuiltIn;

@@ -79,7 +79,7 @@ pub(super) fn unpack_package(
         .map_err(|error| Error::internal("decode a stored package", error))
 }
 
-/// Packs bytes.
+/// Compresses the bytes of a package, unless they are few.
 fn pack(bytes: &[u8], dictionary: Option<&TemplateDictionary>) -> std::io::Result<PackedBody> {
     let length = u32::try_from(bytes.len())
         .ok()

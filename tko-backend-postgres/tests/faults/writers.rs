@@ -60,12 +60,12 @@ pub(crate) fn count(entity: &tko_core::Entity) -> u64 {
 
 /// The replies that a writer received.
 #[derive(Default)]
-struct Told {
+struct Replies {
     done: AtomicU64,
     unknown: AtomicU64,
 }
 
-impl Told {
+impl Replies {
     /// Whether a change was applied; `None` if that is unknown.
     fn of(&self, answer: Result<(), Error>) -> bool {
         match answer.map_err(|error| (error.kind(), error)) {
@@ -98,16 +98,16 @@ pub(crate) async fn writers_against<F: Future<Output = ()>>(
         let new = set(Require::Absent(key.clone()), put(key, a_site(), 0));
         stores[0].commit(new, Ack::Numbered).await.expect("a site");
     }
-    let told: Arc<BTreeMap<Key, Told>> = Arc::new(
+    let replies: Arc<BTreeMap<Key, Replies>> = Arc::new(
         counters
             .iter()
-            .map(|key| (key.clone(), Told::default()))
+            .map(|key| (key.clone(), Replies::default()))
             .collect(),
     );
     let ended = Arc::new(AtomicBool::new(false));
     let writers = (0..WRITERS).map(|writer| {
         let store = stores[writer % stores.len()].clone();
-        let (told, counters) = (told.clone(), counters.clone());
+        let (replies, counters) = (replies.clone(), counters.clone());
         tokio::spawn(async move {
             let mut created = Vec::new();
             for number in 0..CHANGES {
@@ -118,10 +118,10 @@ pub(crate) async fn writers_against<F: Future<Output = ()>>(
                     put(key, a_site(), count(&entity) + 1),
                 );
                 let ack = [Ack::Durable, Ack::Numbered][usize::from(number % 4 == 0)];
-                told[key].of(store.commit(more, ack).await.map(drop));
+                replies[key].of(store.commit(more, ack).await.map(drop));
                 let own = site(&format!("own/{writer}/{number}"));
                 let new = set(Require::Absent(own.clone()), put(&own, a_site(), number));
-                if Told::default().of(store.commit(new, ack).await.map(drop)) {
+                if Replies::default().of(store.commit(new, ack).await.map(drop)) {
                     created.push(own);
                 }
             }
@@ -139,11 +139,11 @@ pub(crate) async fn writers_against<F: Future<Output = ()>>(
     for key in created.into_iter().flat_map(|keys| keys.expect("no panic")) {
         assert!(read(&store, &key).await.is_some(), "{key} was acknowledged");
     }
-    for (key, told) in &*told {
+    for (key, replies) in &*replies {
         let entity = read(&store, key).await.expect("it is there");
         let (done, unknown) = (
-            told.done.load(Ordering::Relaxed),
-            told.unknown.load(Ordering::Relaxed),
+            replies.done.load(Ordering::Relaxed),
+            replies.unknown.load(Ordering::Relaxed),
         );
         let counted = count(&entity);
         assert!(

@@ -183,7 +183,12 @@ async fn from_api(
         let next = list.pointer("/metadata/continue").and_then(Value::as_str);
         match next.filter(|next| !next.is_empty()) {
             Some(next) if next != go_on => next.clone_into(&mut go_on),
-            Some(_) => return Err(Error::bad("url", "a page continues at itself")),
+            Some(_) => {
+                return Err(Error::bad(
+                    "url",
+                    "the server repeated the continue token of a page; check that the URL is that of a Kubernetes API",
+                ));
+            }
             None => return Ok(objects),
         }
     }

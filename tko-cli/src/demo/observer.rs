@@ -37,17 +37,17 @@ pub(super) struct FleetObserver {
 impl FleetObserver {
     pub(super) fn start(data: &Arc<dyn DataApi>) -> Self {
         let seen = Arc::new(Mutex::new(FleetCounter::default()));
-        let (told, tally) = watch::channel(FleetTally::default());
-        let told = Arc::new(told);
+        let (sender, tally) = watch::channel(FleetTally::default());
+        let sender = Arc::new(sender);
         let mut tasks = tokio::task::JoinSet::new();
         for kind in [Kind::Site, Kind::Deployment] {
-            let (data, seen, told) = (data.clone(), seen.clone(), told.clone());
+            let (data, seen, sender) = (data.clone(), seen.clone(), sender.clone());
             tasks.spawn(async move {
                 let mut events = data.watch(Watch::new(Select::all(kind), Revision::default()));
                 while let Some(event) = events.next().await {
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                     seen.take(event?);
-                    told.send_replace(seen.tally);
+                    sender.send_replace(seen.tally);
                 }
                 Ok(())
             });

@@ -10,8 +10,8 @@ use tko_core::system::{SystemClock, TimeOrderedIds};
 use tko_grpc::server::{Access, Listen, Sockets, Stack};
 use tko_krm::{KrmServer, KubeReviews};
 
-/// Whether and where to serve the Kubernetes API; without an address: on loopback, for everyone
-/// there
+/// Flags of the listener for the Kubernetes API. Without an address, it listens on loopback and
+/// admits everyone there
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Kubernetes API")]
 pub(crate) struct KubernetesArgs {

@@ -1,4 +1,4 @@
-//! The flags for the address of a gRPC server, and for who may connect.
+//! The flags of a gRPC listener: its address, TLS and authentication.
 
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tko_core::Error;
 use tko_grpc::server::{Access, CallerFile, Listen, ServerTls, Stack};
 
-/// Where to serve gRPC, and for whom; without an address: on loopback, for everyone there
+/// Flags of the gRPC listener. Without an address, it listens on loopback and admits everyone
+/// there
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "gRPC")]
 pub(crate) struct ListenArgs {

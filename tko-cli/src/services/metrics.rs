@@ -42,7 +42,7 @@ const HEAD: (usize, usize) = (8_192, 64);
 /// The pause after a failed accept, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where to serve metrics; without an address: nowhere
+/// Flags of the listener for metrics. Without an address, there is none
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Metrics")]
 pub(crate) struct MetricsArgs {
@@ -88,7 +88,8 @@ impl MetricsArgs {
     }
 }
 
-/// Where a process without a data service serves metrics; without an address: nowhere
+/// Flags of the listener for metrics in a process without a data service. Without an address, there
+/// is none
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WorkerMetricsArgs {
     #[command(flatten)]

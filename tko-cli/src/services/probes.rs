@@ -28,7 +28,7 @@ const WHOLE_TIME: Duration = Duration::from_secs(8);
 /// The pause after a failed accept, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where to answer probes; without an address: nowhere
+/// Flags of the listener for probes. Without an address, there is none
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Probes")]
 pub(crate) struct ProbeArgs {

@@ -16,8 +16,8 @@ use tko_serve::{Access, Listen, Sockets, Stack};
 /// The default port.
 const PORT: u16 = 50051;
 
-/// Where to serve JSON over HTTP and the web dashboard, and for whom; without an address: on loopback,
-/// for everyone there
+/// Flags of the HTTP listener for JSON and the web dashboard. Without an address, it listens on
+/// loopback and admits everyone there
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Web")]
 pub(crate) struct WebArgs {

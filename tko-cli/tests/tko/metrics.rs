@@ -77,7 +77,7 @@ async fn postgresql_statements_are_counted() {
     let server = Server::start(&format!("{up} --backend-connection {url}")).await;
     let address = address(&server.service).await;
     server.tko("site register edge/1").good().await;
-    let told = async {
+    let counted = async {
         loop {
             let text = scraped(&address).await;
             let revision = |line: &str| line.strip_prefix("tko_postgres_revision ")?.parse().ok();
@@ -89,7 +89,7 @@ async fn postgresql_statements_are_counted() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let text = tokio::time::timeout(TIME, told).await;
+    let text = tokio::time::timeout(TIME, counted).await;
     let text = text.expect("the revision is seen");
     for line in [
         "tko_postgres_statement_seconds_count{statement=\"commit\"} ",
@@ -99,7 +99,7 @@ async fn postgresql_statements_are_counted() {
         "tko_postgres_pending_changes ",
     ] {
         assert!(
-            text.lines().any(|told| told.starts_with(line)),
+            text.lines().any(|shown| shown.starts_with(line)),
             "{line}: {text}"
         );
     }

@@ -95,7 +95,8 @@ impl PluginAnswer {
         }
     }
 
-    /// Decodes an answer in JSON with a package. `None` for anything unusual.
+    /// Decodes an answer in JSON with a package, and reuses the resources that were sent. Returns
+    /// `None` for any other form of answer, and for an invalid one.
     fn shared(bytes: &[u8], sent: &SentPackage, limits: &Limits) -> Option<Self> {
         /// An answer whose package is text.
         #[derive(Deserialize)]

@@ -58,7 +58,7 @@ impl<'a> Evaluation<'a> {
             (operator::NEGATE, [value]) => match value {
                 Val::Int(number) => number.checked_neg().map(Val::Int).ok_or_else(overflow),
                 Val::Double(number) => Ok(Val::Double(-*number)),
-                Val::Duration(time) => Ok(Val::Duration(-*time)),
+                Val::Duration(time) => time.checked_neg().map(Val::Duration).ok_or_else(overflow),
                 other => Err(mismatch("-", other)),
             },
             (
@@ -384,23 +384,26 @@ fn arithmetic<'a>(name: &str, one: &Val<'a>, other: &Val<'a>) -> Evaluated<'a> {
             };
             result.map(Val::Uint).ok_or_else(overflow)
         }
-        (Val::Time(one), Val::Time(other)) if name == operator::SUBSTRACT => {
-            Ok(Val::Duration(one - other))
-        }
+        (Val::Time(one), Val::Time(other)) if name == operator::SUBSTRACT => one
+            .checked_sub(*other)
+            .map(Val::Duration)
+            .ok_or_else(overflow),
         (Val::Time(one), Val::Duration(other)) if name == operator::SUBSTRACT => {
-            Ok(Val::Time(one - other))
+            one.checked_sub(*other).map(Val::Time).ok_or_else(overflow)
         }
         (Val::Time(one), Val::Duration(other)) | (Val::Duration(other), Val::Time(one))
             if name == operator::ADD =>
         {
-            Ok(Val::Time(one + other))
+            one.checked_add(*other).map(Val::Time).ok_or_else(overflow)
         }
-        (Val::Duration(one), Val::Duration(other)) if name == operator::ADD => {
-            Ok(Val::Duration(one + other))
-        }
-        (Val::Duration(one), Val::Duration(other)) if name == operator::SUBSTRACT => {
-            Ok(Val::Duration(one - other))
-        }
+        (Val::Duration(one), Val::Duration(other)) if name == operator::ADD => one
+            .checked_add(*other)
+            .map(Val::Duration)
+            .ok_or_else(overflow),
+        (Val::Duration(one), Val::Duration(other)) if name == operator::SUBSTRACT => one
+            .checked_sub(*other)
+            .map(Val::Duration)
+            .ok_or_else(overflow),
         _ => match (one.double(), other.double()) {
             (Some(one), Some(other)) => Ok(Val::Double(match name {
                 operator::ADD => one + other,

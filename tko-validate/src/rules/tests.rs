@@ -128,6 +128,23 @@ fn a_rule_that_does_not_hold_has_its_own_message_and_place() {
 }
 
 #[test]
+fn times_and_durations_out_of_range_fail_the_rule() {
+    let schema = json!({"items": {"type": "string", "format": "duration"}});
+    let value = json!(vec!["99999999999999999999 weeks"; 3_000]);
+    for (rule, reason) in [
+        (
+            "timestamp('2026-01-01T00:00:00+9223372036854775807:00') > timestamp('2026-01-01T00:00:00Z')",
+            "is not a time",
+        ),
+        ("self.sum() > self[0]", "the number is out of range"),
+    ] {
+        let (found, skipped) = ruled(&schema, &json!({"rule": rule}), &value);
+        assert_eq!((found.len(), skipped), (1, 0), "{found:?}");
+        assert!(found[0].contains(reason), "{found:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_evaluated_here_is_counted() {
     for rule in [
         json!({"rule": "self == oldSelf"}),

@@ -2,6 +2,8 @@
 
 use super::SchemaSource;
 use super::file_names::{candidates, is_nameable};
+use super::stated_kind::is_of_another_group;
+use crate::bounded::Bounded;
 use crate::crds::{Crd, is_crd};
 use crate::definitions::Definitions;
 use crate::schema::Schema;
@@ -22,18 +24,31 @@ const MAX_FILES: usize = 100_000;
 /// Maximum depth of nested folders.
 const MAX_FOLDERS: usize = 16;
 
+/// Minimum number of kinds that are remembered, unless their files are large.
+const REMEMBERED: usize = 2048;
+/// Maximum size of the files of all kinds that are remembered, in bytes.
+const REMEMBERED_BYTES: usize = 64 << 20;
+
 /// Schemas in one file, or in a folder and its subfolders. Three forms are supported:
 ///
 /// - YAML files with `CustomResourceDefinition`s; other documents in them are ignored;
 /// - a Kubernetes release's `swagger.json`, or another file whose name contains `swagger`;
 /// - JSON Schemas, one per file, named as by kubeconform (`deployment-apps-v1.json`) or its catalog of custom resources (`cert-manager.io/issuer_v1.json`).
 ///
-/// YAML and swagger files are read when the source is opened, JSON Schemas on first use. Later
-/// changes to the files are not noticed. If several files define one kind, the first path applies.
+/// A name such as `deployment-apps-v1.json` has only the first part of a group, so that kinds of
+/// several groups share it. If the JSON Schema names its `apiVersion`, or has
+/// `x-kubernetes-group-version-kind`, it applies to that group only.
+///
+/// YAML and swagger files are read when the source is opened, JSON Schemas on first use. Changes to
+/// files that were read are not noticed at once. If several files define one kind, the first path
+/// applies.
 pub struct Directory {
     read: HashMap<Gvk, Arc<Schema>>,
     by_name: HashMap<String, PathBuf>,
-    loaded: Mutex<HashMap<PathBuf, Arc<Schema>>>,
+    /// The schemas of kinds that have a file. `None`: the file is of another group.
+    ///
+    /// The key is not the file: a schema accepts only its own kind, and kinds can share a file.
+    known: Mutex<Bounded<Gvk, Option<Arc<Schema>>>>,
 }
 
 impl Directory {
@@ -50,7 +65,7 @@ impl Directory {
         let mut directory = Self {
             read: HashMap::new(),
             by_name: HashMap::new(),
-            loaded: Mutex::default(),
+            known: Mutex::new(Bounded::with_weight(REMEMBERED, REMEMBERED_BYTES)),
         };
         for file in files {
             directory.add(file)?;
@@ -110,37 +125,69 @@ impl SchemaSource for Directory {
         if self.by_name.is_empty() || !is_nameable(gvk) {
             return Ok(None);
         }
-        let found = candidates(gvk)
+        let files: Vec<CandidateFile> = candidates(gvk)
             .into_iter()
-            .find_map(|name| self.by_name.get(&name));
-        let Some(file) = found else {
+            .filter_map(|name| {
+                Some(CandidateFile {
+                    path: self.by_name.get(&name.text)?.clone(),
+                    is_shared: name.is_shared,
+                })
+            })
+            .collect();
+        if files.is_empty() {
             return Ok(None);
-        };
-        let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(schema) = loaded().get(file) {
-            return Ok(Some(schema.clone()));
         }
-        let path = file.clone();
-        let document = spawn_blocking(move || parse(&path, &read(&path)?))
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = known().get(gvk) {
+            return Ok(schema);
+        }
+        let wanted = gvk.clone();
+        let loaded = spawn_blocking(move || load(&files, &wanted))
             .await
-            .map_err(|error| Error::internal(format!("read {}", file.display()), error))??;
-        let schema = Schema::document(file.display().to_string(), gvk.clone(), document);
-        let schema = loaded()
-            .entry(file.clone())
-            .or_insert_with(|| Arc::new(schema))
-            .clone();
-        Ok(Some(schema))
+            .map_err(|error| Error::internal(format!("read the schema of {gvk}"), error))??;
+        let (schema, size) = match loaded {
+            Some((schema, size)) => (Some(Arc::new(schema)), size),
+            None => (None, 0),
+        };
+        let mut known = known();
+        if let Some(schema) = known.get(gvk) {
+            // A concurrent lookup was faster, and its schema may already be compiled.
+            return Ok(schema);
+        }
+        known.insert_weighted(gvk.clone(), schema.clone(), size);
+        Ok(schema)
     }
+}
+
+/// A file that may have the schema of a kind.
+struct CandidateFile {
+    path: PathBuf,
+    /// Whether kinds of several groups share its name.
+    is_shared: bool,
+}
+
+/// Reads the first file that is of this kind. Returns its schema and its size in bytes.
+fn load(files: &[CandidateFile], gvk: &Gvk) -> Result<Option<(Schema, usize)>> {
+    for CandidateFile { path, is_shared } in files {
+        let bytes = read(path)?;
+        let document = parse(path, &bytes)?;
+        if *is_shared && is_of_another_group(&document, gvk) {
+            continue;
+        }
+        let schema = Schema::document(path.display().to_string(), gvk.clone(), document);
+        return Ok(Some((schema, bytes.len())));
+    }
+    Ok(None)
 }
 
 /// Lists all files in a folder, or the single file. Links to folders are not followed, so there are
 /// no loops.
 fn find_files(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    let told = |error| refused(path, &error);
-    if depth > 0 && fs::symlink_metadata(path).map_err(told)?.is_symlink() && path.is_dir() {
+    let unreadable = |error| refused(path, &error);
+    if depth > 0 && fs::symlink_metadata(path).map_err(unreadable)?.is_symlink() && path.is_dir() {
         return Ok(());
     }
-    let metadata = fs::metadata(path).map_err(told)?;
+    let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_dir() {
         // Pipes and devices in a folder could block for ever.
         if metadata.is_file() || depth == 0 {
@@ -157,8 +204,8 @@ fn find_files(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()>
             format!("{} {message}", path.display()),
         ));
     }
-    for entry in fs::read_dir(path).map_err(told)? {
-        find_files(&entry.map_err(told)?.path(), depth + 1, files)?;
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        find_files(&entry.map_err(unreadable)?.path(), depth + 1, files)?;
     }
     Ok(())
 }
@@ -174,8 +221,8 @@ fn refused(path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    let told = |error: std::io::Error| refused(path, &error);
-    let metadata = fs::metadata(path).map_err(told)?;
+    let unreadable = |error: std::io::Error| refused(path, &error);
+    let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         let message = format!("{} is not a regular file", path.display());
         return Err(Error::bad("schema location", message));
@@ -188,7 +235,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
         );
         return Err(Error::bad("schema location", message));
     }
-    fs::read(path).map_err(told)
+    fs::read(path).map_err(unreadable)
 }
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
@@ -196,100 +243,4 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Directory;
-    use crate::source::SchemaSource;
-    use std::fs;
-    use tko_core::Gvk;
-
-    const CRD: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: foos.example.com}
-spec:
-  group: example.com
-  names: {kind: Foo}
-  versions: [{name: v1, schema: {openAPIV3Schema: {type: object}}}]
----
-not: a resource
-";
-
-    async fn origin(directory: &Directory, api_version: &str, kind: &str) -> Option<String> {
-        let found = directory.find(&Gvk::of(api_version, kind)).await;
-        Some(found.expect("readable")?.origin().to_owned())
-    }
-
-    #[tokio::test]
-    async fn every_form_is_found_in_folders_within_folders() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let within = folder.path().join("cert-manager.io");
-        fs::create_dir(&within).expect("created");
-        fs::write(folder.path().join("crds.yaml"), CRD).expect("written");
-        fs::write(within.join("issuer_v1.json"), "{}").expect("written");
-        fs::write(folder.path().join("job-batch-v1.json"), "{}").expect("written");
-        fs::write(
-            folder.path().join("swagger.json"),
-            r#"{"definitions": {"x": {"x-kubernetes-group-version-kind": [{"group": "", "version": "v1", "kind": "X"}]}}}"#,
-        )
-        .expect("written");
-        fs::write(folder.path().join("README.md"), "not a schema").expect("written");
-        let directory = Directory::open(folder.path()).expect("readable");
-        for (api_version, kind, file) in [
-            (
-                "example.com/v1",
-                "Foo",
-                "CustomResourceDefinition foos.example.com",
-            ),
-            ("cert-manager.io/v1", "Issuer", "issuer_v1.json"),
-            ("batch/v1", "Job", "job-batch-v1.json"),
-            ("v1", "X", "swagger.json"),
-        ] {
-            let found = origin(&directory, api_version, kind).await;
-            assert!(
-                found.as_ref().is_some_and(|found| found.ends_with(file)),
-                "{found:?}"
-            );
-        }
-        assert_eq!(origin(&directory, "example.com/v2", "Foo").await, None);
-        assert_eq!(origin(&directory, "other.io/v1", "Issuer").await, None);
-    }
-
-    #[test]
-    fn a_folder_without_schemas_is_empty() {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("a.yaml"), "a: b").expect("written");
-        assert!(Directory::open(folder.path()).expect("readable").is_empty());
-        fs::write(folder.path().join("crds.yaml"), CRD).expect("written");
-        assert!(!Directory::open(folder.path()).expect("readable").is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_schema_is_read_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("job-batch-v1.json");
-        fs::write(&file, "{}").expect("written");
-        let directory = Directory::open(folder.path()).expect("readable");
-        let job = Gvk::of("batch/v1", "Job");
-        let first = directory.find(&job).await.expect("read").expect("found");
-        fs::remove_file(&file).expect("removed");
-        let second = directory.find(&job).await.expect("read").expect("found");
-        assert_eq!(first.number(), second.number());
-    }
-
-    #[tokio::test]
-    async fn a_file_with_the_wrong_content_is_an_error_that_names_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert!(Directory::open(folder.path().join("missing")).is_err());
-        let file = folder.path().join("job-batch-v1.json");
-        fs::write(&file, "{").expect("written");
-        let directory = Directory::open(folder.path()).expect("not read yet");
-        let error = directory
-            .find(&Gvk::of("batch/v1", "Job"))
-            .await
-            .expect_err("bad");
-        assert!(error.to_string().contains("job-batch-v1.json"), "{error}");
-        fs::write(folder.path().join("bad.yaml"), "a: [").expect("written");
-        let error = Directory::open(folder.path()).err().expect("bad");
-        assert!(error.to_string().contains("bad.yaml"), "{error}");
-    }
-}
+mod tests;

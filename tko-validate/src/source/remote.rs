@@ -195,16 +195,16 @@ impl UrlTemplate {
     ) -> Result<Option<Value>> {
         let down =
             |reason: String| Error::unavailable(format!("fetch the schema at {url}"), reason);
-        let told = |error: reqwest::Error| down(tko_core::error::chain(&error.without_url()));
+        let failed = |error: reqwest::Error| down(tko_core::error::chain(&error.without_url()));
         let request = self.client.get(url).timeout(time);
-        let mut response = request.send().await.map_err(told)?;
+        let mut response = request.send().await.map_err(failed)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
             other => return Err(down(format!("the server answered {other}"))),
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > self.max_bytes {
                 return Err(down(format!("it is larger than {} bytes", self.max_bytes)));
             }

@@ -1,6 +1,6 @@
 //! Kinds that packages define.
 
-use crate::fixture::{found, judged, package, validator};
+use crate::fixture::{found, found_by, package, validator};
 use std::sync::Arc;
 use tko_core::Validator;
 use tko_validate::{MissingSchema, SchemaValidator};
@@ -175,7 +175,7 @@ async fn definitions_apply_to_other_packages_between_learn_and_forget() {
     let target = foo.resources()[0].identifier().clone();
     let violations = || async {
         let found = validator.validate(&foo, &target, true).await;
-        found.expect("judged").len()
+        found.expect("validated").len()
     };
     assert_eq!(violations().await, 0, "unknown kinds pass");
     validator.crds().learn("template crds", &package(CRD));
@@ -189,7 +189,10 @@ async fn a_package_uses_its_own_definition_before_a_learned_one() {
     let validator = validator();
     validator.crds().learn("a", &package(CRD));
     let laxer = foo("spec: {}").replace("required: [size]", "required: []");
-    assert_eq!(judged(validator, &laxer, true).await, Vec::<String>::new());
+    assert_eq!(
+        found_by(validator, &laxer, true).await,
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
@@ -217,7 +220,7 @@ async fn an_unusable_definition_is_refused_and_admits_nothing() {
         let violations = validator
             .validate(&foo, foo.resources()[0].identifier(), true)
             .await
-            .expect("judged");
+            .expect("validated");
         assert_eq!(violations.len(), 1, "{word}");
         assert!(
             violations[0].message.contains("is unusable"),
@@ -238,7 +241,7 @@ async fn kinds_without_a_schema_follow_the_policy() {
             .missing(missing)
             .build()
             .expect("sound");
-        let found = judged(validator, yaml, true).await;
+        let found = found_by(validator, yaml, true).await;
         assert_eq!(found.len(), violations, "{missing}: {found:?}");
     }
 }

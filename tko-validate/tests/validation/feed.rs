@@ -60,7 +60,10 @@ async fn nothing_invalid_is_stored() {
 async fn until(validator: &Arc<SchemaValidator>, passes: bool) {
     let validation = Validation::new(validator.clone());
     for _ in 0..10_000 {
-        let found = validation.admit(&package(FOO), true).await.expect("judged");
+        let found = validation
+            .admit(&package(FOO), true)
+            .await
+            .expect("validated");
         if found.is_empty() == passes {
             return;
         }

@@ -23,11 +23,15 @@ pub(crate) fn validator() -> SchemaValidator {
 }
 
 /// Returns what a validator finds in a package.
-pub(crate) async fn judged(validator: SchemaValidator, yaml: &str, complete: bool) -> Vec<String> {
+pub(crate) async fn found_by(
+    validator: SchemaValidator,
+    yaml: &str,
+    complete: bool,
+) -> Vec<String> {
     Validation::new(Arc::new(validator))
         .admit(&package(yaml), complete)
         .await
-        .expect("judged")
+        .expect("validated")
         .iter()
         .map(ToString::to_string)
         .collect()
@@ -35,5 +39,5 @@ pub(crate) async fn judged(validator: SchemaValidator, yaml: &str, complete: boo
 
 /// Returns what the default validator finds.
 pub(crate) async fn found(yaml: &str, complete: bool) -> Vec<String> {
-    judged(validator(), yaml, complete).await
+    found_by(validator(), yaml, complete).await
 }

@@ -18,7 +18,7 @@ fn crd(schema: &Value) -> Value {
     })
 }
 
-async fn judge(values: Vec<Value>) -> Vec<String> {
+async fn found_in(values: Vec<Value>) -> Vec<String> {
     // A stored resource may be nested more deeply than a new one.
     let resources = values.into_iter().map(|value| {
         let resource = Resource::stored(value).expect("a resource");
@@ -27,7 +27,7 @@ async fn judge(values: Vec<Value>) -> Vec<String> {
     let package = Package::new(resources.collect()).expect("a package");
     let validation = Validation::new(Arc::new(validator()));
     let found = tokio::spawn(async move { validation.admit(&package, true).await });
-    let found = found.await.expect("no panic").expect("judged");
+    let found = found.await.expect("no panic").expect("validated");
     found.iter().map(ToString::to_string).collect()
 }
 
@@ -40,7 +40,7 @@ async fn deep_resources_are_refused() {
     let deep = nested(400, |inner| json!({"a": inner}));
     let config =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": deep});
-    let found = judge(vec![config]).await;
+    let found = found_in(vec![config]).await;
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("levels deep"), "{found:?}");
 }
@@ -54,13 +54,13 @@ async fn what_is_as_deep_as_is_allowed_is_validated_on_a_worker_s_stack() {
     let lists = nested(140, |inner| json!({"type": "array", "items": inner}));
     let denials = nested(30, |inner| json!({"not": {"not": inner}}));
     for schema in [maps, lists, denials] {
-        assert_eq!(judge(vec![crd(&schema)]).await, Vec::<String>::new());
+        assert_eq!(found_in(vec![crd(&schema)]).await, Vec::<String>::new());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn deep_schemas_are_refused() {
-    let found = judge(vec![crd(&nested(500, |inner| json!({"items": inner})))]).await;
+    let found = found_in(vec![crd(&nested(500, |inner| json!({"items": inner})))]).await;
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("levels deep"), "{found:?}");
 }
@@ -71,7 +71,7 @@ async fn recursive_definitions_are_refused() {
         json!({"$ref": "#"}),
         json!({"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}),
     ] {
-        let found = judge(vec![crd(&schema)]).await;
+        let found = found_in(vec![crd(&schema)]).await;
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("$ref"), "{found:?}");
     }
@@ -79,7 +79,7 @@ async fn recursive_definitions_are_refused() {
 
 #[tokio::test]
 async fn explosive_patterns_are_refused_or_match_in_linear_time() {
-    let found = judge(vec![crd(
+    let found = found_in(vec![crd(
         &json!({"properties": {"a": {"pattern": "(((x{100}){100}){100})"}}}),
     )])
     .await;
@@ -90,7 +90,7 @@ async fn explosive_patterns_are_refused_or_match_in_linear_time() {
     );
     let text = "a".repeat(100_000);
     let foo = json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "a"}, "a": text});
-    let found = judge(vec![crd, foo]).await;
+    let found = found_in(vec![crd, foo]).await;
     assert_eq!(found.len(), 1);
     assert!(
         found[0].len() < 300,
@@ -103,7 +103,7 @@ async fn explosive_patterns_are_refused_or_match_in_linear_time() {
 async fn violations_over_the_limit_are_counted() {
     let data: Value = (0..5000).map(|n| (format!("k{n}"), json!(n))).collect();
     let map = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-    let found = judge(vec![map("a"), map("b")]).await;
+    let found = found_in(vec![map("a"), map("b")]).await;
     assert_eq!(found.len(), 101);
     assert!(found[100].contains("more violations"), "{}", found[100]);
 }
@@ -114,7 +114,7 @@ async fn violations_of_all_resources_are_counted_without_messages() {
     let map = |n: u32| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{n}")}, "data": data});
     let package = Package::from_values((0..3).map(map)).expect("a package");
     let validation = Validation::by_schemas(Arc::new(validator()));
-    let found = validation.admit(&package, true).await.expect("judged");
+    let found = validation.admit(&package, true).await.expect("validated");
     assert_eq!(found.len(), 101);
     let last = found[100].to_string();
     assert!(last.contains("and 14900 more violations"), "{last}");
@@ -124,7 +124,7 @@ async fn violations_of_all_resources_are_counted_without_messages() {
 async fn violations_below_a_very_long_key_do_not_copy_it() {
     let property = json!({"required": vec![1; 300]});
     let properties = Value::from_iter([("k".repeat(600_000), property)]);
-    let found = judge(vec![crd(
+    let found = found_in(vec![crd(
         &json!({"type": "object", "properties": properties}),
     )])
     .await;
@@ -147,7 +147,7 @@ async fn keywords_that_take_exponential_time_to_compile_have_no_effect() {
         |inner, _| json!({"type": "object", "allOf": [inner], "unevaluatedProperties": false}),
     );
     // The published schema of a definition does not say what `items` may contain.
-    let found = judge(list_of(&items, &json!([{}]))).await;
+    let found = found_in(list_of(&items, &json!([{}]))).await;
     assert_eq!(found, Vec::<String>::new());
 }
 
@@ -156,10 +156,10 @@ async fn violations_of_very_many_alternatives_are_not_made() {
     let alternatives = json!(vec![json!({"minimum": 9}); 2_000]);
     let items = json!({"anyOf": alternatives});
     assert_eq!(
-        judge(list_of(&items, &json!(vec![9; 1_000]))).await,
+        found_in(list_of(&items, &json!(vec![9; 1_000]))).await,
         Vec::<String>::new()
     );
-    let found = judge(list_of(&items, &json!(vec![1; 1_000]))).await;
+    let found = found_in(list_of(&items, &json!(vec![1; 1_000]))).await;
     assert_eq!(found.len(), 1, "{} violations", found.len());
     assert!(
         found[0].contains("too large for the schema of its kind to list the violations"),
@@ -167,7 +167,7 @@ async fn violations_of_very_many_alternatives_are_not_made() {
         found[0]
     );
     // With few checks, each item has its own.
-    let found = judge(list_of(&items, &json!([1, 9, 1]))).await;
+    let found = found_in(list_of(&items, &json!([1, 9, 1]))).await;
     assert_eq!(found.len(), 2, "{found:?}");
 }
 
@@ -176,7 +176,7 @@ async fn a_resource_that_takes_very_many_checks_is_refused() {
     let alternatives = json!(vec![json!({"pattern": "a+b$"}); 1_000]);
     let text = "a".repeat(64_000);
     let list = list_of(&json!({"anyOf": alternatives}), &json!(vec![text; 60]));
-    let found = judge(list).await;
+    let found = found_in(list).await;
     assert_eq!(found.len(), 1, "{} violations", found.len());
     assert!(
         found[0].contains("is too large for the schema of its kind; make it smaller"),
@@ -200,7 +200,7 @@ async fn the_time_of_a_package_is_linear_in_its_resources() {
             validation
                 .admit(&package, true)
                 .await
-                .expect("judged")
+                .expect("validated")
                 .is_empty()
         );
         times.push(start.elapsed().as_secs_f64());

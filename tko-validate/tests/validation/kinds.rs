@@ -1,6 +1,6 @@
 //! Kinds of Kubernetes, complete.
 
-use crate::fixture::{found, judged};
+use crate::fixture::{found, found_by};
 use tko_validate::{KubernetesVersion, SchemaValidator};
 
 const EVERYDAY: &str = "
@@ -89,7 +89,7 @@ spec:
 async fn everyday_resources_pass_in_every_version() {
     for version in KubernetesVersion::built_in() {
         let validator = SchemaValidator::builder().kubernetes(version).build();
-        let found = judged(validator.expect("built in"), EVERYDAY, true).await;
+        let found = found_by(validator.expect("built in"), EVERYDAY, true).await;
         assert_eq!(found, Vec::<String>::new(), "{version}");
     }
     assert_eq!(found(EVERYDAY, false).await, Vec::<String>::new());
@@ -229,7 +229,7 @@ async fn a_kind_that_its_version_lacks_is_refused() {
         ),
     ] {
         let validator = SchemaValidator::builder().kubernetes(version.parse().expect("a version"));
-        let found = judged(validator.build().expect("built in"), beta, false).await;
+        let found = found_by(validator.build().expect("built in"), beta, false).await;
         assert_eq!(found.len(), 1, "{version}: {found:?}");
         assert!(found[0].contains(message), "{version}: {found:?}");
     }

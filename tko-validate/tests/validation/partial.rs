@@ -2,7 +2,7 @@
 
 use crate::fixture::found;
 
-async fn judge(yaml: &str) -> (Vec<String>, Vec<String>) {
+async fn partial_and_complete(yaml: &str) -> (Vec<String>, Vec<String>) {
     (found(yaml, false).await, found(yaml, true).await)
 }
 
@@ -17,7 +17,7 @@ async fn properties_may_be_missing_at_any_depth() {
         "{apiVersion: topology.nephio.org/v1alpha1, kind: Placement, metadata: {name: a}, spec: {templates: [{merge: [{kind: Foo}]}]}}",
         "{apiVersion: topology.nephio.org/v1alpha1, kind: Site, metadata: {name: a}, spec: {}}",
     ] {
-        let (partial, complete) = judge(yaml).await;
+        let (partial, complete) = partial_and_complete(yaml).await;
         assert_eq!(partial, Vec::<String>::new(), "{yaml}");
         assert!(!complete.is_empty(), "{yaml}");
     }
@@ -33,7 +33,7 @@ async fn present_fields_must_be_valid() {
         "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{targetPort: []}]}}",
         "{apiVersion: topology.nephio.org/v1alpha1, kind: Placement, metadata: {name: a}, spec: {track: Sometimes}}",
     ] {
-        let (partial, complete) = judge(yaml).await;
+        let (partial, complete) = partial_and_complete(yaml).await;
         assert_eq!(partial.len(), 1, "{yaml}: {partial:?}");
         assert!(complete.contains(&partial[0]), "{yaml}: {complete:?}");
     }

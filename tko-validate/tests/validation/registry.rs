@@ -80,7 +80,7 @@ async fn all_validators_of_a_kind_run_and_see_the_whole_package() {
     let yaml =
         format!("{FOO}\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: b}}, data: 1}}");
     assert_eq!(
-        admit(&validation, &yaml).await.expect("judged"),
+        admit(&validation, &yaml).await.expect("validated"),
         [
             "Foo a: spec: no (of 2 resources, complete: true)",
             "Foo a: spec: never (of 2 resources, complete: true)",
@@ -98,21 +98,21 @@ async fn a_registered_validator_replaces_the_default() {
     );
     let validation = Validation::new(Arc::new(validator())).with_registry(Arc::new(own));
     let bad = "{apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: 1}";
-    assert!(admit(&validation, bad).await.expect("judged").is_empty());
+    assert!(admit(&validation, bad).await.expect("validated").is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_validator_that_does_not_judge_is_an_error_and_not_a_pass() {
-    for (does, kind, words) in [
+async fn a_validator_without_an_answer_is_an_error_and_not_a_pass() {
+    for (does, kind, text) in [
         (Does::Fail, ErrorKind::Unavailable, "nobody answers"),
         (Does::Panic, ErrorKind::Internal, "out of paper"),
         (Does::Hang, ErrorKind::Unavailable, "30s"),
     ] {
         let error = admit(&registered(&[Does::Pass, does]), FOO)
             .await
-            .expect_err("not judged");
+            .expect_err("no answer");
         assert_eq!(error.kind(), kind);
-        assert!(error.chain().contains(words), "{}", error.chain());
+        assert!(error.chain().contains(text), "{}", error.chain());
     }
 }
 
@@ -128,7 +128,7 @@ async fn the_time_that_a_validator_has_can_be_set() {
 async fn a_validator_that_limits_itself_may_wait_for_longer_than_the_time_limit() {
     let validation = registered(&[Does::Wait]).with_time(Duration::from_secs(2));
     let before = tokio::time::Instant::now();
-    assert!(admit(&validation, FOO).await.expect("judged").is_empty());
+    assert!(admit(&validation, FOO).await.expect("validated").is_empty());
     assert_eq!(before.elapsed().as_secs(), 100);
 }
 
@@ -136,7 +136,7 @@ async fn a_validator_that_limits_itself_may_wait_for_longer_than_the_time_limit(
 async fn plugins_change_while_in_use_and_a_broken_one_is_an_error() {
     let registry = Arc::new(Registry::new());
     let validation = Validation::new(Arc::new(validator())).with_registry(registry.clone());
-    assert!(admit(&validation, FOO).await.expect("judged").is_empty());
+    assert!(admit(&validation, FOO).await.expect("validated").is_empty());
 
     let plugin = |part: Result<Arc<dyn Validator>, Arc<str>>| {
         (
@@ -148,21 +148,21 @@ async fn plugins_change_while_in_use_and_a_broken_one_is_an_error() {
         )
     };
     registry.set_plugins([plugin(Ok(Arc::new(Does::Refuse("no"))))]);
-    assert_eq!(admit(&validation, FOO).await.expect("judged").len(), 1);
+    assert_eq!(admit(&validation, FOO).await.expect("validated").len(), 1);
 
     registry.set_plugins([plugin(Err("no such executor".into()))]);
+    let error = admit(&validation, FOO).await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(!error.is_retryable());
     // Without its chain: callers across a network see no sources.
-    let error = admit(&validation, FOO)
-        .await
-        .expect_err("not judged")
-        .to_string();
+    let error = error.to_string();
     assert!(
         error.contains("validate|x") && error.contains("no such executor"),
         "{error}"
     );
 
     registry.set_plugins([]);
-    assert!(admit(&validation, FOO).await.expect("judged").is_empty());
+    assert!(admit(&validation, FOO).await.expect("validated").is_empty());
 }
 
 /// Counts calls; each call waits until all others have started.
@@ -178,7 +178,7 @@ impl Validator for Together {
 }
 
 #[tokio::test(start_paused = true)]
-async fn resources_of_one_package_are_judged_side_by_side() {
+async fn resources_of_one_package_are_validated_concurrently() {
     let together = Arc::new(Together(tokio::sync::Barrier::new(4), AtomicUsize::new(0)));
     let part: Arc<dyn Validator> = together.clone();
     let registry = Registry::new().with(foo(), "test", part);

@@ -200,7 +200,7 @@ async fn verdict(validator: &SchemaValidator, yaml: &str) -> SchemaVerdict {
     validator
         .verdict(&package, last, true)
         .await
-        .expect("judged")
+        .expect("validated")
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Added sources and their order.
 
-use crate::fixture::{judged, package};
+use crate::fixture::{found_by, package};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
@@ -52,10 +52,10 @@ async fn added_sources_are_asked_before_the_built_in_one() {
             .build()
             .expect("sound")
     };
-    let found = judged(built("Bar", "example.com/v1"), BAR, true).await;
+    let found = found_by(built("Bar", "example.com/v1"), BAR, true).await;
     assert_eq!(found, ["Bar a: first: is required and missing"]);
     let config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
-    let found = judged(built("ConfigMap", "v1"), config, true).await;
+    let found = found_by(built("ConfigMap", "v1"), config, true).await;
     assert_eq!(found, ["ConfigMap a: first: is required and missing"]);
 }
 
@@ -84,11 +84,39 @@ async fn folders_are_sources() {
         .build()
         .expect("sound");
     let yaml = "{apiVersion: example.com/v1, kind: Bar, metadata: {name: a}, size: x}";
-    let found = judged(validator, yaml, false).await;
+    let found = found_by(validator, yaml, false).await;
     assert_eq!(
         found,
         ["Bar a: size: must be an integer, but is the text \"x\""]
     );
+}
+
+#[tokio::test]
+async fn a_kind_of_another_group_does_not_affect_the_one_with_the_same_file_name() {
+    const VIOLATION: &str = "Deployment a: spec.size: must be an integer, but is the text \"x\"";
+    let stated = r#""apiVersion": {"type": "string", "enum": ["apps/v1"]}, "#;
+    // A schema that states its group is of no other.
+    for (stated, foreign) in [(stated, None), ("", Some(VIOLATION))] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let schema = format!(
+            r#"{{"type": "object", "properties": {{{stated}"spec": {{"type": "object", "properties": {{"size": {{"type": "integer"}}}}}}}}}}"#
+        );
+        let file = folder.path().join("deployment-apps-v1.json");
+        std::fs::write(file, schema).expect("written");
+        let source = Arc::new(Directory::open(folder.path()).expect("read"));
+        for (api_version, size, expected) in [
+            ("apps.example.com/v1", "x", foreign),
+            ("apps/v1", "1", None),
+            ("apps/v1", "x", Some(VIOLATION)),
+        ] {
+            let validator = SchemaValidator::builder().source(source.clone());
+            let yaml = format!(
+                "{{apiVersion: {api_version}, kind: Deployment, metadata: {{name: a}}, spec: {{size: {size}}}}}"
+            );
+            let found = found_by(validator.build().expect("sound"), &yaml, true).await;
+            assert_eq!(found, Vec::from_iter(expected), "{api_version}");
+        }
+    }
 }
 
 /// The kinds of a running cluster, as `kubectl get --raw /openapi/v2` prints them.
@@ -132,7 +160,7 @@ async fn the_saved_kinds_of_a_cluster_are_a_source() {
         let yaml = format!(
             "{{apiVersion: example.com/v1, kind: Bar, metadata: {{name: a}}, spec: {spec}}}"
         );
-        let found = judged(validator, &yaml, true).await;
+        let found = found_by(validator, &yaml, true).await;
         assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
         let is_expected = |text: &String| expected.is_some_and(|start| text.starts_with(start));
         assert!(found.iter().all(is_expected), "{found:?}");

@@ -1,6 +1,6 @@
 //! TKO's own kinds.
 
-use crate::fixture::{found, judged};
+use crate::fixture::{found, found_by};
 use tko_validate::{MissingSchema, SchemaValidator};
 
 const SOUND: &str = "
@@ -85,7 +85,7 @@ async fn valid_topologies_pass_even_if_missing_schemas_are_refused() {
         let validator = SchemaValidator::builder()
             .missing(MissingSchema::Refuse)
             .build();
-        let found = judged(validator.expect("sound"), SOUND, complete).await;
+        let found = found_by(validator.expect("sound"), SOUND, complete).await;
         assert_eq!(found, Vec::<String>::new());
     }
 }

@@ -43,19 +43,19 @@ pub(crate) struct PluginTestArgs {
     /// of the site
     #[arg(short, long, value_name = "ID", required_unless_present_any = ["input", "site"])]
     deployment: Option<DeploymentId>,
-    /// Take the package from a file, folder or URL; for a scheduler it is that of a site
+    /// Take the package from a file, folder or URL; a scheduler gets it as the package of a site
     #[arg(short, long, value_name = "URL", conflicts_with = "deployment")]
     input: Option<String>,
-    /// Schedulers: take this site with its deployments
+    /// Take the package of this site, with its deployments; only for schedulers
     #[arg(long, value_name = "ID", conflicts_with_all = ["deployment", "input"])]
     site: Option<SiteId>,
-    /// Schedulers: deploy this package to the site of --input; may be repeated
+    /// Deploy this package to the site of --input; only for schedulers; may be repeated
     #[arg(long, value_name = "URL", requires = "input")]
     run: Vec<String>,
-    /// Schedulers: remove this package from the site of --input; may be repeated
+    /// Remove this package from the site of --input; only for schedulers; may be repeated
     #[arg(long, value_name = "URL", requires = "input")]
     remove: Vec<String>,
-    /// Validators: the package is not complete, so required fields may be missing
+    /// Allow required fields to be missing, as in an incomplete package; only for validators
     #[arg(long)]
     partial: bool,
     /// Resource that triggers the call; by default the first whose kind triggers the plugin, and

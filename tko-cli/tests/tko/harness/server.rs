@@ -144,13 +144,13 @@ impl Service {
 }
 
 fn follow(from: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Log> {
-    let (told, log) = watch::channel(Log::default());
+    let (sender, log) = watch::channel(Log::default());
     tokio::spawn(async move {
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            told.send_modify(|log| log.lines.push(line));
+            sender.send_modify(|log| log.lines.push(line));
         }
-        told.send_modify(|log| log.ended = true);
+        sender.send_modify(|log| log.ended = true);
     });
     log
 }
