@@ -3,11 +3,12 @@
 use crate::error::raised;
 use crate::record::PyEntity;
 use crate::runtime::wait;
-use crate::stream::{Shared, close, next, shared};
+use crate::stream::SharedStream;
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3_async_runtimes::tokio::future_into_py;
+use std::sync::Arc;
 use tko_core::{BoxStream, ChangeRecord, Result as CoreResult, view};
 
 /// A change as a dict.
@@ -26,11 +27,11 @@ pub(crate) fn change(py: Python<'_>, change: ChangeRecord) -> PyResult<Bound<'_,
 
 /// The changes of all entities, oldest first, up to the last one when it began.
 #[pyclass(name = "Changes", module = "tko", frozen)]
-pub(crate) struct PyChanges(Shared<ChangeRecord>);
+pub(crate) struct PyChanges(Arc<SharedStream<ChangeRecord>>);
 
 impl PyChanges {
     pub(crate) fn new(changes: BoxStream<'static, CoreResult<ChangeRecord>>) -> Self {
-        Self(shared(changes))
+        Self(SharedStream::new(changes))
     }
 }
 
@@ -41,7 +42,7 @@ impl PyChanges {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        match wait(py, next(self.0.clone()))? {
+        match wait(py, self.0.clone().next())? {
             Some(Ok(record)) => change(py, record).map(Some),
             Some(Err(error)) => Err(raised(&error)),
             None => Ok(None),
@@ -53,7 +54,7 @@ impl PyChanges {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let next = next(self.0.clone());
+        let next = self.0.clone().next();
         future_into_py(py, async move {
             match next.await {
                 Some(Ok(record)) => Python::attach(|py| Ok(change(py, record)?.unbind())),
@@ -63,8 +64,8 @@ impl PyChanges {
         })
     }
 
-    /// Ends the listing; the server stops reading.
+    /// Ends the listing, even for a waiting reader; the server stops reading.
     fn close(&self) {
-        close(&self.0);
+        self.0.close();
     }
 }

@@ -4,23 +4,31 @@ use crate::data::PyData;
 use crate::identifier::{PyGvk, PyIdentifier};
 use crate::package::PyPackage;
 use crate::record::PyEntity;
+use crate::running_calls::RunningCalls;
 use crate::runtime::wait;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3_async_runtimes::tokio::get_runtime;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tko_core::{
-    Answer, Condition, Error, Gvk, PrepareCall, Preparer, Registry, Result as CoreResult,
+    Answer, Condition, Error, Gvk, Key, PrepareCall, Preparer, Registry, Result as CoreResult,
     ScheduleCall, Scheduler, async_trait,
 };
-use tko_preparer::PrepareController;
-use tko_scheduler::ScheduleController;
+use tko_preparer::{PrepareController, PrepareSettings};
+use tko_scheduler::{ScheduleController, ScheduleSettings};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A Python callable as a handler.
-struct PythonHandler(Py<PyAny>);
+struct PythonHandler {
+    /// Shared, because a clone of the inner value needs the interpreter's lock.
+    function: Arc<Py<PyAny>>,
+    /// The calls of all handlers of the controller.
+    running: Arc<RunningCalls>,
+}
 
 /// The input of a handler in this process.
 #[pyclass(name = "HandlerCall", module = "tko", frozen)]
@@ -45,13 +53,11 @@ pub(crate) struct HandlerCall {
     removed_deployments: Py<PyDict>,
 }
 
-fn failed(what: &str, error: &PyErr) -> Error {
-    let message = Python::attach(|py| {
-        error.print(py);
-        let name = error.get_type(py).name().map(|name| name.to_string());
-        format!("{}: {}", name.unwrap_or_default(), error.value(py))
-    });
-    Error::unavailable(what.to_owned(), message)
+/// The text of an exception. Its traceback goes to standard error.
+fn message_of(py: Python<'_>, error: &PyErr) -> String {
+    error.print(py);
+    let name = error.get_type(py).name().map(|name| name.to_string());
+    format!("{}: {}", name.unwrap_or_default(), error.value(py))
 }
 
 fn packages(py: Python<'_>, records: &[tko_core::Record]) -> PyResult<Py<PyDict>> {
@@ -65,23 +71,48 @@ fn packages(py: Python<'_>, records: &[tko_core::Record]) -> PyResult<Py<PyDict>
 }
 
 impl PythonHandler {
-    /// Calls Python on a blocking thread, so that the runtime is not blocked.
+    /// Calls Python for a deployment or site. `action` completes "could not …".
+    ///
+    /// Only a blocking thread waits for the interpreter's lock, so that the runtime continues to
+    /// renew leases whatever Python code does.
     async fn call<T: Send + 'static>(
         &self,
+        action: String,
+        key: &Key,
         make: impl FnOnce(Python<'_>) -> PyResult<HandlerCall> + Send + 'static,
         read: impl FnOnce(Python<'_>, &HandlerCall, Bound<'_, PyAny>) -> PyResult<T> + Send + 'static,
-    ) -> PyResult<T> {
-        let function = Python::attach(|py| self.0.clone_ref(py));
-        let called = tokio::task::spawn_blocking(move || {
-            Python::attach(|py| {
-                let call = Bound::new(py, make(py)?)?;
-                let answer = function.bind(py).call1((&call,))?;
-                read(py, call.get(), answer)
-            })
+    ) -> CoreResult<T> {
+        let running = match self.running.begin(key) {
+            Ok(running) => running,
+            Err(reason) => return Err(Error::unavailable(action, reason)),
+        };
+        let function = self.function.clone();
+        let (sender, answer) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let called = Python::attach(|py| {
+                // The time limit may have passed while this thread waited for the lock.
+                if sender.is_closed() {
+                    return None;
+                }
+                let call = || {
+                    let call = Bound::new(py, make(py)?)?;
+                    let answer = function.bind(py).call1((&call,))?;
+                    read(py, call.get(), answer)
+                };
+                Some(call().map_err(|error| message_of(py, &error)))
+            });
+            // Before the answer: the next call may follow it at once.
+            drop(running);
+            if let Some(called) = called {
+                // The receiver is gone if the time limit has passed.
+                let _ = sender.send(called);
+            }
         });
-        called
-            .await
-            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?
+        match answer.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(message)) => Err(Error::unavailable(action, message)),
+            Err(_) => Err(Error::internal(action, "the native code of tko panicked")),
+        }
     }
 }
 
@@ -92,6 +123,8 @@ impl Preparer for PythonHandler {
         let (target, wanted) = (call.target.clone(), call.target.clone());
         let prepared = self
             .call(
+                format!("prepare {wanted} in Python"),
+                &call.deployment.entity.key,
                 move |py| {
                     Ok(HandlerCall {
                         deployment: Some(Py::new(py, PyEntity::new(record))?),
@@ -110,8 +143,7 @@ impl Preparer for PythonHandler {
                     }
                 },
             )
-            .await
-            .map_err(|error| failed(&format!("prepare {wanted} in Python"), &error))?;
+            .await?;
         Ok(match prepared {
             Some(package) => Answer::Done {
                 package,
@@ -130,8 +162,10 @@ impl Scheduler for PythonHandler {
     async fn schedule(&self, call: ScheduleCall<'_>) -> CoreResult<Vec<Condition>> {
         let (site, target) = (call.site.clone(), call.target.cloned());
         let (wanted, removed) = (call.wanted.to_vec(), call.removed.to_vec());
-        let key = call.site.entity.key.clone();
+        let key = &call.site.entity.key;
         self.call(
+            format!("schedule {key} in Python"),
+            key,
             move |py| {
                 let package = site.package.clone().unwrap_or_default();
                 Ok(HandlerCall {
@@ -147,8 +181,7 @@ impl Scheduler for PythonHandler {
             },
             |_, _, _| Ok(()),
         )
-        .await
-        .map_err(|error| failed(&format!("schedule {key} in Python"), &error))?;
+        .await?;
         Ok(Vec::new())
     }
 }
@@ -160,7 +193,9 @@ pub(crate) struct RunningController {
     task: Mutex<Option<JoinHandle<CoreResult<()>>>>,
 }
 
-fn handlers(handlers: &Bound<'_, PyDict>) -> PyResult<Vec<(Gvk, Py<PyAny>)>> {
+/// The handlers of one controller.
+fn handlers(handlers: &Bound<'_, PyDict>) -> PyResult<Vec<(Gvk, Arc<PythonHandler>)>> {
+    let running: Arc<RunningCalls> = Arc::default();
     let handlers = handlers.iter().map(|(gvk, handler)| {
         let gvk = gvk
             .cast::<PyGvk>()
@@ -171,9 +206,21 @@ fn handlers(handlers: &Bound<'_, PyDict>) -> PyResult<Vec<(Gvk, Py<PyAny>)>> {
                 gvk.get().0
             )));
         }
-        Ok((gvk.get().0.clone(), handler.unbind()))
+        let handler = PythonHandler {
+            function: Arc::new(handler.unbind()),
+            running: running.clone(),
+        };
+        Ok((gvk.get().0.clone(), Arc::new(handler)))
     });
     handlers.collect()
+}
+
+/// The time limit of one call; the default if it is not given.
+fn time_limit(seconds: Option<f64>, default: Duration) -> PyResult<Duration> {
+    match seconds.map(Duration::try_from_secs_f64) {
+        None => Ok(default),
+        Some(limit) => limit.map_err(|error| PyValueError::new_err(format!("timeout: {error}"))),
+    }
 }
 
 impl RunningController {
@@ -192,28 +239,47 @@ impl RunningController {
 impl RunningController {
     /// Starts a preparer with these handlers in addition to TKO's own. Merge conditions are
     /// refused, because their language is in `tko-helm`, which the package does not include.
+    /// `timeout` is the time limit of one call in seconds.
     #[staticmethod]
-    fn prepare(store: &PyData, preparers: &Bound<'_, PyDict>) -> PyResult<Self> {
+    #[pyo3(signature = (store, preparers, timeout=None))]
+    fn prepare(
+        store: &PyData,
+        preparers: &Bound<'_, PyDict>,
+        timeout: Option<f64>,
+    ) -> PyResult<Self> {
+        let settings = PrepareSettings::default();
+        let limit = time_limit(timeout, settings.timeout)?;
         let mut registry = tko_preparer::native();
         for (gvk, handler) in handlers(preparers)? {
             let name = gvk.kind.to_string();
-            registry = registry.preparer(gvk, &name, Arc::new(PythonHandler(handler)));
+            registry = registry.preparer(gvk, &name, handler);
         }
         let stop = CancellationToken::new();
-        let controller = PrepareController::new(store.data.clone()).with_registry(registry);
+        let controller = PrepareController::new(store.data.clone())
+            .with_registry(registry)
+            .with_settings(settings.with_timeout(limit));
         Ok(Self::spawn(stop.clone(), controller.run(stop)))
     }
 
-    /// Starts a scheduler with these handlers.
+    /// Starts a scheduler with these handlers. `timeout` is the time limit of one call in seconds.
     #[staticmethod]
-    fn schedule(store: &PyData, schedulers: &Bound<'_, PyDict>) -> PyResult<Self> {
+    #[pyo3(signature = (store, schedulers, timeout=None))]
+    fn schedule(
+        store: &PyData,
+        schedulers: &Bound<'_, PyDict>,
+        timeout: Option<f64>,
+    ) -> PyResult<Self> {
+        let settings = ScheduleSettings::default();
+        let limit = time_limit(timeout, settings.timeout)?;
         let mut registry = Registry::new();
         for (gvk, handler) in handlers(schedulers)? {
             let name = gvk.kind.to_string();
-            registry = registry.scheduler(gvk, &name, Arc::new(PythonHandler(handler)));
+            registry = registry.scheduler(gvk, &name, handler);
         }
         let stop = CancellationToken::new();
-        let controller = ScheduleController::new(store.data.clone()).with_registry(registry);
+        let controller = ScheduleController::new(store.data.clone())
+            .with_registry(registry)
+            .with_settings(settings.with_timeout(limit));
         Ok(Self::spawn(stop.clone(), controller.run(stop)))
     }
 

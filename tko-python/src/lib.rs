@@ -14,6 +14,7 @@ mod package;
 mod plugin_call;
 mod record;
 mod resource_text;
+mod running_calls;
 mod runtime;
 mod select;
 mod store;

@@ -10,23 +10,63 @@ use pyo3_async_runtimes::tokio::future_into_py;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tko_core::{BoxStream, Event, Page, Record, Result as CoreResult};
+use tokio_util::sync::CancellationToken;
 
-/// A stream that is read by one reader at a time.
-pub(crate) type Shared<T> = Arc<tokio::sync::Mutex<Option<BoxStream<'static, CoreResult<T>>>>>;
-
-pub(crate) fn shared<T>(stream: BoxStream<'static, CoreResult<T>>) -> Shared<T> {
-    Arc::new(tokio::sync::Mutex::new(Some(stream)))
+/// A stream that is read by one reader at a time, and that any thread can close.
+pub(crate) struct SharedStream<T> {
+    /// `None` once it is closed.
+    stream: tokio::sync::Mutex<Option<BoxStream<'static, CoreResult<T>>>>,
+    closed: CancellationToken,
 }
 
-/// The next item; `None` at the end, and after it was closed.
-pub(crate) async fn next<T>(stream: Shared<T>) -> Option<CoreResult<T>> {
-    stream.lock().await.as_mut()?.next().await
+impl<T> SharedStream<T> {
+    pub(crate) fn new(stream: BoxStream<'static, CoreResult<T>>) -> Arc<Self> {
+        Arc::new(Self {
+            stream: tokio::sync::Mutex::new(Some(stream)),
+            closed: CancellationToken::new(),
+        })
+    }
+
+    /// The next item; `None` at the end, and from the moment it is closed.
+    pub(crate) async fn next(self: Arc<Self>) -> Option<CoreResult<T>> {
+        let _reader = Reader(&self);
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => None,
+            item = async { self.stream.lock().await.as_mut()?.next().await } => item,
+        }
+    }
+
+    /// Ends the stream, also for a reader that waits. The server stops sending.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        self.drop_if_closed();
+    }
+
+    /// Drops the stream if it is closed and nobody reads. A reader does the same when it ends, so
+    /// the last of them drops it.
+    fn drop_if_closed(&self) {
+        if self.closed.is_cancelled()
+            && let Ok(mut stream) = self.stream.try_lock()
+        {
+            *stream = None;
+        }
+    }
+}
+
+/// A reader of a stream. It must be dropped after the lock of the stream.
+struct Reader<'a, T>(&'a SharedStream<T>);
+
+impl<T> Drop for Reader<'_, T> {
+    fn drop(&mut self) {
+        self.0.drop_if_closed();
+    }
 }
 
 /// The entities of a listing, read page by page, a bounded number of pages ahead.
 #[pyclass(name = "Listing", module = "tko", frozen)]
 pub(crate) struct PyListing {
-    pages: Shared<Page>,
+    pages: Arc<SharedStream<Page>>,
     window: Arc<Mutex<ListWindow>>,
 }
 
@@ -40,7 +80,7 @@ struct ListWindow {
 impl PyListing {
     pub(crate) fn new(pages: BoxStream<'static, CoreResult<Page>>, skip: u64, left: u64) -> Self {
         Self {
-            pages: shared(pages),
+            pages: SharedStream::new(pages),
             window: Arc::new(Mutex::new(ListWindow {
                 ready: VecDeque::new(),
                 skip,
@@ -72,7 +112,10 @@ impl ListWindow {
 }
 
 /// Reads pages until there is a record.
-async fn record(pages: Shared<Page>, window: Arc<Mutex<ListWindow>>) -> CoreResult<Option<Record>> {
+async fn record(
+    pages: Arc<SharedStream<Page>>,
+    window: Arc<Mutex<ListWindow>>,
+) -> CoreResult<Option<Record>> {
     loop {
         {
             let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +126,7 @@ async fn record(pages: Shared<Page>, window: Arc<Mutex<ListWindow>>) -> CoreResu
                 return Ok(None);
             }
         }
-        let Some(page) = next(pages.clone()).await else {
+        let Some(page) = pages.clone().next().await else {
             return Ok(None);
         };
         let items = page?.items;
@@ -125,45 +168,22 @@ impl PyListing {
         })
     }
 
-    /// Ends the listing; the server stops reading.
+    /// Ends the listing, even for a waiting reader; the server stops reading.
     fn close(&self) {
-        close(&self.pages);
+        self.pages.close();
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.left = 0;
         window.ready.clear();
     }
 }
 
-/// Ends a stream, unless a reader waits for it: in that case the stream ends when the reader does.
-pub(crate) fn close<T>(stream: &Shared<T>) {
-    if let Ok(mut stream) = stream.try_lock() {
-        *stream = None;
-    }
-}
-
 /// The changes of a selection, without end.
 #[pyclass(name = "Watching", module = "tko", frozen)]
-pub(crate) struct PyWatching {
-    events: Shared<Event>,
-    closed: Arc<tokio::sync::Notify>,
-}
+pub(crate) struct PyWatching(Arc<SharedStream<Event>>);
 
 impl PyWatching {
     pub(crate) fn new(events: BoxStream<'static, CoreResult<Event>>) -> Self {
-        Self {
-            events: shared(events),
-            closed: Arc::default(),
-        }
-    }
-
-    fn next_event(&self) -> impl Future<Output = Option<CoreResult<Event>>> + Send + 'static {
-        let (events, closed) = (self.events.clone(), self.closed.clone());
-        async move {
-            tokio::select! {
-                event = next(events) => event,
-                () = closed.notified() => None,
-            }
-        }
+        Self(SharedStream::new(events))
     }
 }
 
@@ -174,7 +194,7 @@ impl PyWatching {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyEvent>> {
-        match wait(py, self.next_event())? {
+        match wait(py, self.0.clone().next())? {
             Some(Ok(event)) => Ok(Some(PyEvent(event))),
             Some(Err(error)) => Err(raised(&error)),
             None => Ok(None),
@@ -186,7 +206,7 @@ impl PyWatching {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let next = self.next_event();
+        let next = self.0.clone().next();
         future_into_py(py, async move {
             match next.await {
                 Some(Ok(event)) => Ok(PyEvent(event)),
@@ -196,10 +216,9 @@ impl PyWatching {
         })
     }
 
-    /// Ends the watch, even for a waiting reader.
+    /// Ends the watch, even for a waiting reader; the server stops sending.
     fn close(&self) {
-        close(&self.events);
-        self.closed.notify_waiters();
+        self.0.close();
     }
 }
 

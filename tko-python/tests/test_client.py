@@ -241,6 +241,31 @@ def test_a_watch_can_be_closed_by_another_thread(client):
     assert [event for event in watch if event.type != "bookmark"] == []
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_watch_that_is_closed_while_a_reader_waits_stays_closed(client, embedded):
+    data = tko.Store() if embedded else client
+    watch = data.watch("site", after=data.revision())
+    seen = threading.Event()
+
+    def read():
+        for event in watch:
+            if event.type == "put":
+                seen.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    data.register_site("edge/1")
+    assert seen.wait(60)
+    # These calls give the reader the time to wait for the next event.
+    for _ in range(20):
+        data.revision()
+    watch.close()
+    reader.join(60)
+    assert not reader.is_alive()
+    data.register_site("edge/2")
+    assert next(watch, None) is None
+
+
 def test_waits_release_the_lock_and_ctrl_c_ends_them(client, ctrl_c):
     with ctrl_c(0.2):
         for _ in client.watch("site"):

@@ -111,6 +111,75 @@ def test_an_exception_is_a_condition(capfd):
     assert failed.is_set() and store.get_deployment(id).prepared is False
 
 
+def until(store, revision, kind, holds):
+    """Waits until an entity is in a state; returns it."""
+    watch = store.watch(kind, after=revision)
+    timer = threading.Timer(60, watch.close)
+    timer.start()
+    try:
+        for event in watch:
+            if event.entity is not None and holds(event.entity):
+                return event.entity
+    finally:
+        timer.cancel()
+    raise AssertionError("it did not come to pass")
+
+
+def says(entity, text):
+    return any(text in condition["message"] for condition in entity.conditions)
+
+
+def test_a_deployment_is_not_prepared_again_while_a_call_that_was_too_slow_still_runs():
+    release, calls = threading.Event(), []
+
+    def prepare(call):
+        calls.append(call.deployment.deployment_id)
+        if len(calls) == 1:
+            release.wait(60)
+        tko.set_prepared(call.package[call.target])
+        return True
+
+    store = tko.Store()
+    revision = store.revision()
+    with tko.PrepareController(store, {SLICE: prepare}, timeout=1):
+        try:
+            id = store.create_deployment(merge_package=[resource("Slice")])
+            refused = until(store, revision, "deployment", lambda it: it.prepared or says(it, "is still running"))
+            assert refused.prepared is False and calls == [id]
+            # Others are prepared meanwhile.
+            other = store.create_deployment(merge_package=[resource("Slice")])
+            until(store, revision, "deployment", lambda it: it.id == other and it.prepared)
+        finally:
+            release.set()
+        until(store, revision, "deployment", lambda it: it.id == id and it.prepared)
+    assert calls == [id, other, id]
+
+
+def test_a_site_is_not_scheduled_again_while_a_call_that_was_too_slow_still_runs():
+    release, calls = threading.Event(), []
+
+    def schedule(call):
+        calls.append(call.site.site_id)
+        if len(calls) == 1:
+            release.wait(60)
+
+    store = tko.Store()
+    revision = store.revision()
+    with tko.ScheduleController(store, {RACK: schedule}, timeout=1):
+        try:
+            store.register_site("edge/1", package=[resource("Rack")])
+            until(store, revision, "site", lambda it: says(it, "is still running") or len(calls) > 1)
+            assert calls == ["edge/1"]
+        finally:
+            release.set()
+
+
+def test_the_time_limit_of_a_call_is_a_number_of_seconds():
+    for controller in (tko.PrepareController, tko.ScheduleController):
+        with pytest.raises(ValueError, match="timeout"):
+            controller(tko.Store(), {}, timeout=-1)
+
+
 def test_handlers_must_be_callable():
     with pytest.raises(TypeError, match="not callable"):
         tko.PrepareController(tko.Store(), {SLICE: "prepare"})

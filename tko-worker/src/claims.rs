@@ -24,14 +24,19 @@ const LONG_POLL: Duration = Duration::from_secs(10);
 /// Maximum wait before free places are filled, while less than half of the places are free.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// Maximum wait for the request in flight after unfinished work was released.
-const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// Maximum wait for the request in flight at the end. A store that claims work for it answers
+/// sooner. One that merely waits for work must not delay the shutdown for longer.
+const LAST_ANSWER: Duration = Duration::from_millis(250);
+
+/// The same wait after unfinished work was released: the request in flight may get that very work,
+/// and a store may notice it only at its next poll.
+const ANSWER_AFTER_RELEASE: Duration = Duration::from_secs(1);
 
 pub(crate) struct ClaimLoop {
     context: Arc<Context>,
     tasks: JoinSet<()>,
-    /// The request in flight. It is never dropped while work runs: the store may have answered
-    /// already, and nobody would work on those claims until their leases expire.
+    /// The request in flight. It is never dropped before the store had time to answer: it may have
+    /// claimed work already, and nobody would work on those claims until their leases expire.
     request: Option<BoxFuture<'static, Result<Claimed>>>,
 }
 
@@ -126,7 +131,8 @@ impl ClaimLoop {
         }
     }
 
-    /// Lets work in flight finish within the grace period, and releases the rest.
+    /// Lets work in flight finish within the grace period, and releases the rest. Releases also
+    /// what the request in flight still claims.
     pub(crate) async fn finish(mut self) {
         let context = self.context.clone();
         let mut late = pin!(context.clock.sleep(context.settings.grace));
@@ -145,11 +151,13 @@ impl ClaimLoop {
         let left = context.leases.tokens();
         // The work is stopped first, so that none continues under a released claim.
         self.tasks.shutdown().await;
-        // The request in flight may get the very work that is released here.
         let wait = match hand_back(context.clone(), left).await {
-            0 => Duration::ZERO,
-            _ => LAST_ANSWER,
+            0 => LAST_ANSWER,
+            _ => ANSWER_AFTER_RELEASE,
         };
+        if self.request.is_none() {
+            return;
+        }
         let late = context.clock.sleep(wait);
         if let Either::Left((Ok(claimed), _)) =
             select(pin!(answered(&mut self.request)), late).await
@@ -207,16 +215,32 @@ async fn request(context: Arc<Context>, max: usize) -> Result<Claimed> {
 async fn work(context: Arc<Context>, claim: Claim, record: Option<Record>, lease: Lease) {
     let work = async {
         let handled = AssertUnwindSafe(context.handle.handle_record(&claim, record)).catch_unwind();
-        let Some(outcome) = outcome_of(&claim, handled.await) else {
-            return;
-        };
-        let settled = context.data.settle(&[(claim.token.clone(), outcome)]).await;
-        if let Err(error) = settled {
-            tracing::warn!(key = %claim.work.key, error = %error.chain(), "failed to settle a claim; its lease will expire");
+        if let Some(outcome) = outcome_of(&claim, handled.await) {
+            settle(&context, &claim, outcome).await;
         }
     };
     if lease.keep(work).await.is_none() {
         tracing::warn!(key = %claim.work.key, "lost the lease; stopped the work");
+    }
+}
+
+/// Ends a claim. Retries while the store is unavailable, because the whole work would be repeated
+/// otherwise. The caller stops this when the lease is lost.
+async fn settle(context: &Context, claim: &Claim, outcome: Outcome) {
+    let settlement = [(claim.token.clone(), outcome)];
+    // Renewals may succeed while settlements fail. Then the claim must not be kept for ever.
+    let end = context.clock.now().plus(context.settings.lease);
+    let mut retry = Retry::new(context.clock.clone());
+    while let Err(error) = context.data.settle(&settlement).await {
+        let paused = if error.is_retryable() && context.clock.now() < end {
+            retry.pause("settle a claim", error).await
+        } else {
+            Err(error)
+        };
+        if let Err(error) = paused {
+            tracing::warn!(key = %claim.work.key, error = %error.chain(), "failed to settle a claim; its lease will expire");
+            return;
+        }
     }
 }
 

@@ -31,13 +31,10 @@ pub trait Handle: Send + Sync + 'static {
     ///   [`NotFound`](tko_core::Error::NotFound) of the claim: the claim is lost; nothing is
     ///   settled.
     /// - [`NotFound`](tko_core::Error::NotFound) of the claim's own entity: the work is done.
-    /// - [`Conflict`](tko_core::Error::Conflict),
-    ///   [`AlreadyExists`](tko_core::Error::AlreadyExists), and
-    ///   [`NotFound`](tko_core::Error::NotFound) of another entity: released for about a second,
-    ///   without counting the attempt.
     /// - [`Busy`](tko_core::Error::Busy): retried after a backoff of at most 15 s. The reason names
     ///   the busy entity; see [`busy_outcome`](crate::busy_outcome).
-    /// - any other: retried after a backoff, and shown as the reason for the retry.
+    /// - any other, such as [`Conflict`](tko_core::Error::Conflict): retried after a backoff, at
+    ///   first within a second, and shown as the reason for the retry.
     async fn handle(&self, claim: &Claim) -> Result<Option<Outcome>>;
 
     /// The parts of the entity that [`handle_record`](Self::handle_record) needs. `None`, the

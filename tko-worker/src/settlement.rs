@@ -9,9 +9,6 @@ use tko_core::error::Subject;
 use tko_core::work::backoff;
 use tko_core::{Claim, Error, Key, Outcome, Result};
 
-/// Pause after a conflict, before jitter.
-const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
-
 /// Longest pause while an entity is busy. A modification that is cancelled or expires enqueues no
 /// work.
 const MAX_BUSY_PAUSE: Duration = Duration::from_secs(15);
@@ -44,9 +41,8 @@ pub(crate) fn outcome_of(
             tracing::debug!(%key, %busy, "an entity is being modified or deleted; retrying");
             Some(busy_outcome(claim, &busy))
         }
-        Error::Conflict(_) | Error::AlreadyExists(_) | Error::NotFound(_) => Some(Outcome::Yield {
-            after: CONFLICT_PAUSE.mul_f64(0.5 + claim_jitter(claim)),
-        }),
+        // A conflict counts as well. If it was a race, the next attempt succeeds within a second;
+        // otherwise its cause is shown, and retried less and less often.
         error => {
             let reason = error.chain();
             let attempt = claim.work.attempts;
@@ -142,19 +138,28 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_hand_the_work_back_for_about_a_second() {
-        let errors = [
-            Error::Conflict(vec![key("own")]),
-            Error::AlreadyExists(key("other")),
-            Error::not_found(key("other")),
-        ];
-        for error in errors {
-            let text = error.to_string();
-            let Some(Outcome::Yield { after }) = after(error) else {
-                panic!("{text}: not handed back");
-            };
-            let range = Duration::from_millis(500)..Duration::from_millis(1_500);
-            assert!(range.contains(&after), "{text}: {after:?}");
+    fn conflicts_are_retried_soon_at_first_and_with_backoff_and_a_reason() {
+        let errors = || {
+            [
+                Error::Conflict(vec![key("own")]),
+                Error::AlreadyExists(key("other")),
+                Error::not_found(key("other")),
+            ]
+        };
+        for (attempts, longest) in [(1, 1), (4, 8), (60, 300)] {
+            for error in errors() {
+                let text = error.to_string();
+                let outcome = outcome_of(&claim(attempts), Ok(Err(error)));
+                let Some(Outcome::Retry { after, reason }) = outcome else {
+                    panic!("{text}: {outcome:?} is not a retry");
+                };
+                assert_eq!(reason, text);
+                let longest = Duration::from_secs(longest);
+                assert!(
+                    after >= longest / 2 && after <= longest,
+                    "{text}: {after:?}"
+                );
+            }
         }
     }
 

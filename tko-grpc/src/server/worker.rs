@@ -11,8 +11,15 @@ use crate::wire::scalar::{required, tokens, unpack_duration, unpack_stage};
 use crate::wire::step::{unpack_placed, unpack_prepared, unpack_report};
 use crate::wire::table::Packer;
 use crate::wire::work::{pack_claim, unpack_mark, unpack_outcome};
+use futures_core::future::BoxFuture;
 use std::sync::Arc;
-use tko_core::{ClaimRequest, ContentHash, Error, MAX_CHANGES, SharedLimits, Token};
+use std::time::Duration;
+use tko_core::{
+    Claim, ClaimRequest, ContentHash, Error, MAX_CHANGES, Outcome, Record, SharedLimits, Token,
+    Want, WorkerApi,
+};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status};
 
 /// Longest name of a worker, in bytes.
@@ -20,6 +27,87 @@ const MAX_WORKER: usize = 1_024;
 
 /// Records are added to the answer to a claim until they have this many bytes.
 const MAX_RECORDS: usize = 1 << 20;
+
+/// How long a claim continues after its call has ended. A store that claims work answers sooner.
+/// One that merely waits for work must not delay the end of the server for longer.
+const LAST_CLAIM: Duration = Duration::from_millis(500);
+
+/// Claims, with the entities that were read.
+type Claimed = Vec<(Claim, Option<Record>)>;
+
+/// A claim in flight. If its call ends first, because the worker is gone or the server stops, the
+/// claims are handed back. The store may have committed them already, and nobody would work on them
+/// until their leases expire.
+struct ClaimInFlight {
+    api: Arc<dyn WorkerApi>,
+    /// `None` if it has ended.
+    claim: Option<BoxFuture<'static, tko_core::Result<Claimed>>>,
+}
+
+impl ClaimInFlight {
+    fn new(api: Arc<dyn WorkerApi>, request: ClaimRequest, want: Option<Want>) -> Self {
+        let claiming = api.clone();
+        let claim = async move {
+            if let Some(want) = want {
+                claiming.claim_records(&request, want).await
+            } else {
+                let claims = claiming.claim(&request).await?;
+                Ok(claims.into_iter().map(|claim| (claim, None)).collect())
+            }
+        };
+        Self {
+            api,
+            claim: Some(Box::pin(claim)),
+        }
+    }
+
+    /// Waits for the claims. Nothing is lost if this future is dropped.
+    async fn claimed(&mut self) -> tko_core::Result<Claimed> {
+        let claimed = match &mut self.claim {
+            Some(claim) => claim.await,
+            None => Ok(Vec::new()),
+        };
+        self.claim = None;
+        claimed
+    }
+
+    /// Hands back what is still claimed. A task does that, which continues if the caller is dropped.
+    fn abandon(&mut self) -> Option<JoinHandle<()>> {
+        let claim = self.claim.take()?;
+        let runtime = Handle::try_current().ok()?;
+        let api = self.api.clone();
+        Some(runtime.spawn(async move {
+            if let Ok(Ok(claimed)) = tokio::time::timeout(LAST_CLAIM, claim).await {
+                hand_back(&*api, claimed).await;
+            }
+        }))
+    }
+}
+
+impl Drop for ClaimInFlight {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+/// Makes claimed work due again at once, without counting the attempt.
+async fn hand_back(api: &dyn WorkerApi, claimed: Claimed) {
+    if claimed.is_empty() {
+        return;
+    }
+    let after = Duration::ZERO;
+    let outcomes: Vec<_> = claimed
+        .into_iter()
+        .map(|(claim, _)| (claim.token, Outcome::Yield { after }))
+        .collect();
+    tracing::debug!(
+        claims = outcomes.len(),
+        "handing back claims that nobody waits for"
+    );
+    if let Err(error) = api.settle(&outcomes).await {
+        tracing::warn!(error = %error.chain(), "failed to hand back claims; their leases will expire");
+    }
+}
 
 fn unpack_hash(bytes: &[u8]) -> tko_core::Result<ContentHash> {
     let hash = bytes.try_into().map_err(|_| {
@@ -57,18 +145,17 @@ impl controller_server::Controller for WorkerService {
                     .lease(unpack_duration("lease", request.lease.as_ref())?)
                     .wait(unpack_duration("wait", request.wait.as_ref())?.min(settings.max_wait));
                 within("lease", request.lease, settings.max_lease)?;
-                let claim = async {
-                    if let Some(want) = want {
-                        api.claim_records(&request, want).await
-                    } else {
-                        let claims = api.claim(&request).await?;
-                        Ok(claims.into_iter().map(|claim| (claim, None)).collect())
-                    }
-                };
+                let mut claim = ClaimInFlight::new(api, request, want);
                 let claimed = tokio::select! {
                     biased;
-                    claimed = claim => claimed?,
-                    () = self.0.ending.cancelled() => return Err(stopping()),
+                    claimed = claim.claimed() => claimed?,
+                    () = self.0.ending.cancelled() => {
+                        if let Some(handing_back) = claim.abandon() {
+                            // It ends with an error only if it panics.
+                            let _ = handing_back.await;
+                        }
+                        return Err(stopping());
+                    }
                 };
                 let mut answer = wire::ClaimResponse::default();
                 let mut table = Packer::default();
@@ -234,3 +321,6 @@ impl controller_server::Controller for WorkerService {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use tko_core::{
     Preparer, Record, Result, Want,
 };
 
-/// Maximum number of conflicts before the claim is released.
+/// Maximum number of conflicts in one claim. A race is over sooner; after more, the cause may last.
 const MAX_CONFLICTS: u32 = 8;
 /// Maximum number of consecutive retries while the store is unavailable.
 const MAX_FAILURES: u32 = 3;
@@ -29,7 +29,7 @@ pub(super) enum StepResult {
     Committed,
     /// The deployment changed concurrently: read it again.
     Moved,
-    /// The step is not valid.
+    /// The step is not valid, or what it creates exists already.
     Refused(Error),
 }
 
@@ -104,10 +104,16 @@ impl<'a> PrepareSession<'a> {
             Err(Error::NotFound(Subject::Entity(key))) if key == *own => Err(Error::not_found(key)),
             Err(error @ (Error::Conflict(_) | Error::AlreadyExists(_) | Error::NotFound(_))) => {
                 self.conflicts += 1;
-                if self.conflicts > MAX_CONFLICTS {
-                    return Err(error);
+                if self.conflicts <= MAX_CONFLICTS {
+                    return Ok(StepResult::Moved);
                 }
-                Ok(StepResult::Moved)
+                // Repeating an effect does not help while the other entity exists, or is missing.
+                // The condition of the deployment then shows it, like any fault of an answer.
+                if matches!(error, Error::Conflict(_)) {
+                    Err(error)
+                } else {
+                    Ok(StepResult::Refused(error))
+                }
             }
             Err(error @ Error::BadArgument { .. }) => Ok(StepResult::Refused(error)),
             Err(error) => {

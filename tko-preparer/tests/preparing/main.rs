@@ -1,5 +1,6 @@
 //! The preparer over the memory backend, in virtual time.
 
+mod conflicts;
 mod faults;
 mod faulty;
 mod finish;

@@ -114,6 +114,9 @@ class PrepareController(_Running):
     the package in place, and returns True if it is done. TKO's own preparers of topologies are always
     there; unlike those of the program `tko`, they refuse conditions of merges.
 
+    A call that takes longer than `timeout`, by default 30 seconds, has failed. Python code cannot be
+    stopped: until it returns, no handler is called for the same deployment.
+
     >>> class Ready:
     ...     def prepare(self, call):
     ...         call.package[call.target]["spec"] = {"ready": True}
@@ -127,8 +130,10 @@ class PrepareController(_Running):
         self,
         store: Store | Client | AsyncClient,
         preparers: Mapping[GVK, Handler | Preparer | type[Preparer]] | None = None,
+        *,
+        timeout: float | None = None,
     ) -> None:
-        super().__init__(Controller.prepare(store._data, _functions(preparers, "prepare")))
+        super().__init__(Controller.prepare(store._data, _functions(preparers, "prepare"), timeout))
 
 
 class ScheduleController(_Running):
@@ -137,11 +142,16 @@ class ScheduleController(_Running):
     `schedulers` are handlers by the type of resource, in the package of a site, that triggers them: a
     function, an object with a method `schedule`, or its class. It gets a call with `site`, `package`,
     `target`, `deployments` and `removed_deployments`.
+
+    A call that takes longer than `timeout`, by default 300 seconds, has failed. Python code cannot be
+    stopped: until it returns, no handler is called for the same site.
     """
 
     def __init__(
         self,
         store: Store | Client | AsyncClient,
         schedulers: Mapping[GVK, Handler | Scheduler | type[Scheduler]] | None = None,
+        *,
+        timeout: float | None = None,
     ) -> None:
-        super().__init__(Controller.schedule(store._data, _functions(schedulers, "schedule")))
+        super().__init__(Controller.schedule(store._data, _functions(schedulers, "schedule"), timeout))

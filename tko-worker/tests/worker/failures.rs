@@ -31,6 +31,33 @@ async fn failed_work_is_retried_with_backoff_and_shows_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_that_lasts_is_retried_with_backoff_and_shows_its_reason() {
+    let f = Fixture::new();
+    f.script.set("a", vec![Act::Conflict; 100]);
+    f.sites(["a"]).await;
+    let _running = f.start();
+    seconds(60 * 60).await;
+    // At least 2.5 min apart, once the backoff is at its limit.
+    let attempts = f.script.times("a").len();
+    assert!((15..=40).contains(&attempts), "{attempts}");
+    let work = f.work("a").await.expect("it is not done");
+    assert_eq!(work.error.as_deref(), Some("site taken exists already"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_race_is_over_within_a_second() {
+    let f = Fixture::new();
+    f.script.set("a", [Act::Conflict]);
+    f.sites(["a"]).await;
+    let _running = f.start();
+    seconds(2).await;
+    let times = f.script.times("a");
+    assert_eq!(times.len(), 2);
+    assert!(times[1] <= 1.01, "{times:?}");
+    assert_eq!(f.work("a").await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_is_caught_reported_and_retried() {
     let f = Fixture::new();
     f.script.set("a", [Act::Panic]);
@@ -75,15 +102,43 @@ async fn a_store_that_was_away_is_used_again_within_30_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settlement_that_fails_leaves_the_work_to_the_expiry_of_its_lease() {
+async fn a_settlement_that_fails_is_retried_while_its_lease_lasts() {
     let f = Fixture::new();
     f.faults.set(BackendCall::Settle, Fault::Unavailable);
     f.sites(["a"]).await;
     let _running = f.start();
     seconds(1).await;
     f.faults.clear();
-    seconds(30).await;
+    seconds(5).await;
+    assert_eq!(f.work("a").await, None);
+    seconds(60).await;
+    assert_eq!(f.script.times("a").len(), 1, "the work is not repeated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_that_keeps_failing_leaves_the_work_to_the_expiry_of_its_lease() {
+    let f = Fixture::new();
+    f.faults.set(BackendCall::Settle, Fault::Unavailable);
+    f.sites(["a"]).await;
+    let _running = f.start();
+    // Its lease is renewed for a lease and one pause at most.
+    seconds(100).await;
     assert_eq!(f.script.times("a").len(), 2, "work is repeated, not lost");
+    f.faults.clear();
+    seconds(60).await;
+    assert_eq!(f.work("a").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_that_is_refused_is_not_retried() {
+    let f = Fixture::new();
+    f.faults.set(BackendCall::Settle, Fault::Forbidden);
+    f.sites(["a"]).await;
+    let _running = f.start();
+    seconds(1).await;
+    f.faults.clear();
+    seconds(30).await;
+    assert_eq!(f.script.times("a"), [0.0, 30.0]);
     assert_eq!(f.work("a").await, None);
 }
 

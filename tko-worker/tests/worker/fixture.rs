@@ -75,6 +75,7 @@ impl CallObserver for Faults {
 pub(crate) enum Act {
     Succeed,
     Fail,
+    Conflict,
     Panic,
     Take(Duration),
 }
@@ -145,6 +146,10 @@ impl Handle for Scripted {
         match act.unwrap_or(Act::Succeed) {
             Act::Succeed => {}
             Act::Fail => return Err(Error::unavailable("reach the cluster", "no route")),
+            Act::Conflict => {
+                let taken = SiteId::new("taken").expect("a valid id");
+                return Err(Error::AlreadyExists(Key::Site(taken)));
+            }
             Act::Panic => panic!("a scripted panic"),
             Act::Take(time) => tokio::time::sleep(time).await,
         }

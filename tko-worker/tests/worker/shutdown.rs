@@ -7,13 +7,47 @@ use tko_conformance::BackendCall;
 use tko_worker::WorkerSettings;
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_worker_ends_at_once() {
+async fn an_idle_worker_ends_promptly() {
     let f = Fixture::new();
     let running = f.start();
     seconds(1).await;
+    // Its request waits for work in the store for some seconds more.
     let (ended, took) = running.stop().await;
     ended.expect("a clean end");
-    assert_eq!(took, Duration::ZERO);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_places_are_taken_waits_for_no_request() {
+    let f = Fixture::new();
+    f.script.set("a", [Act::Take(Duration::from_secs(5))]);
+    f.sites(["a"]).await;
+    let running = Fixture::run(f.worker(WorkerSettings::new("test").with_concurrency(1)));
+    seconds(1).await;
+    let (ended, took) = running.stop().await;
+    ended.expect("a clean end");
+    assert_eq!(took, Duration::from_secs(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_on_their_way_to_an_idle_worker_are_handed_back() {
+    let f = Fixture::new();
+    let running = f.start();
+    seconds(1).await;
+    f.faults.set(
+        BackendCall::Claim,
+        Fault::LateReply(Duration::from_millis(100)),
+    );
+    f.sites(["a"]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let leased = f.work("a").await.expect("due").leased;
+    assert!(leased.is_some(), "the reply is on its way");
+    let (ended, took) = running.stop().await;
+    ended.expect("a clean end");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(f.script.times("a").is_empty());
+    let work = f.work("a").await.expect("still due");
+    assert_eq!((work.attempts, work.leased), (0, None));
 }
 
 #[tokio::test(start_paused = true)]
