@@ -220,8 +220,14 @@ async fn take(
             turns.reset(request.stage);
         }
         let taken = claims.len();
-        let more = take_once(database, turns, request, max - taken, taken == 0).await?;
-        claims.extend(more.claims);
+        match take_once(database, turns, request, max - taken, taken == 0).await {
+            Ok(more) => claims.extend(more.claims),
+            // Those of the first search are leased already.
+            Err(error) if !claims.is_empty() => {
+                tracing::debug!(error = %tko_core::error::chain(&error), "failed to search for more work");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(claims)
 }
