@@ -56,7 +56,7 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// The name of this interface in credentials and in the causes of changes.
-pub const DOOR: &str = "grpc";
+pub const INTERFACE: &str = "grpc";
 
 /// Serves an API to people, programs and workers.
 pub struct Server {

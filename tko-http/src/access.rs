@@ -1,6 +1,6 @@
 //! Admission of requests: who makes them, and how many at once.
 
-use crate::DOOR;
+use crate::INTERFACE;
 use crate::context::SharedContext;
 use crate::problem::{HttpResult, ProblemResponse};
 use crate::security::cookie;
@@ -68,7 +68,7 @@ pub(crate) async fn authenticate(
     headers: &HeaderMap,
     peer: Option<&Peer>,
 ) -> Result<Caller> {
-    let mut credentials = Credentials::new(DOOR);
+    let mut credentials = Credentials::new(INTERFACE);
     if let Some(header) = headers.get(AUTHORIZATION) {
         if let Ok(header) = header.to_str() {
             credentials = credentials.with_authorization(header);

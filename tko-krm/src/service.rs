@@ -11,7 +11,7 @@ use crate::query::Query;
 use crate::reply::{self, Reply, tagged};
 use crate::request::ApiRequest;
 use crate::route::{HealthCheck, RouteTarget};
-use crate::settings::{DOOR, KrmSettings};
+use crate::settings::{INTERFACE, KrmSettings};
 use crate::{delete, discovery, list, object, read, watch, write};
 use async_trait::async_trait;
 use axum::body::Body;
@@ -358,7 +358,7 @@ async fn authenticate(
     headers: &HeaderMap,
     peer: Option<&Peer>,
 ) -> KrmAnswer<Caller> {
-    let mut credentials = Credentials::new(DOOR);
+    let mut credentials = Credentials::new(INTERFACE);
     if let Some(header) = headers.get(AUTHORIZATION)
         && let Ok(header) = header.to_str()
     {

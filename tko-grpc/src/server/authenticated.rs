@@ -1,6 +1,6 @@
 //! [`Authenticated`]: a service that authenticates each request before it passes it on.
 
-use super::DOOR;
+use super::INTERFACE;
 use super::request_body::{CallBytes, RequestBody};
 use crate::status::{self, Detail};
 use http::HeaderMap;
@@ -139,7 +139,7 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Unauthent
 }
 
 fn credentials(request: &http::Request<Body>) -> Credentials {
-    let mut credentials = Credentials::new(DOOR);
+    let mut credentials = Credentials::new(INTERFACE);
     if let Some(header) = request.headers().get(AUTHORIZATION)
         && let Ok(header) = header.to_str()
     {
