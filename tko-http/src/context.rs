@@ -31,7 +31,7 @@ pub(crate) struct HttpContext {
     /// Permits for requests of authenticated callers in progress.
     pub(crate) requests: Semaphore,
     /// Permits for requests without credentials that can wait.
-    pub(crate) strangers: Semaphore,
+    pub(crate) unauthenticated: Semaphore,
     /// Permits for watches.
     pub(crate) watches: Arc<Semaphore>,
     /// Permits for streamed lists, until their last byte.

@@ -39,7 +39,7 @@ const MAX_HEADERS: usize = 100;
 
 /// Maximum number of requests without credentials that wait at once. Their bodies have at most
 /// 16 KiB, so that together they use a small part of the bytes of requests in flight.
-const MAX_STRANGERS: usize = 1_024;
+const MAX_UNAUTHENTICATED: usize = 1_024;
 
 /// Serves an API as JSON over HTTP, and as a web dashboard.
 pub struct HttpServer {
@@ -169,7 +169,7 @@ impl HttpServer {
             authentication: self.access.authenticator(),
             tls: self.access.tls.is_some(),
             requests: Semaphore::new(self.settings.max_requests),
-            strangers: Semaphore::new(MAX_STRANGERS),
+            unauthenticated: Semaphore::new(MAX_UNAUTHENTICATED),
             watches: Arc::new(Semaphore::new(self.settings.max_watches)),
             streamed_lists: Arc::new(Semaphore::new(self.settings.max_streamed_lists)),
             workshop: Workshop::default(),
@@ -185,8 +185,10 @@ impl HttpServer {
         let compressed = DefaultPredicate::new()
             .and(NotForContentType::const_new("text/event-stream"))
             .and(NotForContentType::const_new(crate::media::NDJSON));
-        let public = dashboard::public_routes()
-            .layer(from_fn_with_state(context.clone(), access::limit_strangers));
+        let public = dashboard::public_routes().layer(from_fn_with_state(
+            context.clone(),
+            access::limit_unauthenticated,
+        ));
         // The last layer sees a request first.
         Router::new()
             .merge(compatible::routes())

@@ -22,9 +22,10 @@ mod http;
 mod listen;
 mod refusals;
 mod reload;
-mod strangers;
+
 mod tls;
 mod token;
+mod unauthenticated;
 mod workshop;
 
 pub use accept::{AcceptSettings, accept};
