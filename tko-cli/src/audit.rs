@@ -169,7 +169,7 @@ fn shown(change: &ChangeRecord) -> Value {
         "effect": effect,
         "verb": cause.map(tko_core::Cause::verb),
         "caller": cause.and_then(tko_core::Cause::caller),
-        "door": cause.and_then(tko_core::Cause::door),
+        "interface": cause.and_then(tko_core::Cause::interface),
     })
 }
 

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `admission` | validation of large packages on separate threads; the check of catalogs and inventories |
 //! | `assembly` | the data service, and `tko up`: a store, its background tasks, and a server |
-//! | `backend`, `data`, `controllers`, `clusters`, `charts`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `door_metrics`, `plugins`, `pods`, `probes`, `results` | flags, and the parts that are made from them |
+//! | `backend`, `data`, `controllers`, `clusters`, `charts`, `listen`, `kubernetes`, `functions`, `metrics`, `plugin_metrics`, `interface_metrics`, `plugins`, `pods`, `probes`, `results` | flags, and the parts that are made from them |
 //! | `catalog` | catalogs and inventories: flags, and their controller |
-//! | `doors` | the sockets of all interfaces of a process, and whether any is open to the network |
+//! | `interfaces` | the sockets of all interfaces of a process, and whether any is open to the network |
 //! | `web` | the flags of HTTP, and its server |
 //! | `data_folder`, `sqlite_lock`, `backend_command` | the folder for data, its lock and that of a SQLite file; `tko backend` |
 //! | `start` | the commands that run servers until a signal |
@@ -23,9 +23,9 @@ mod clusters;
 pub(crate) mod controllers;
 pub(crate) mod data;
 mod data_folder;
-mod door_metrics;
-mod doors;
 pub(crate) mod functions;
+mod interface_metrics;
+mod interfaces;
 pub(crate) mod kubernetes;
 pub(crate) mod listen;
 mod memory;

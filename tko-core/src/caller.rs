@@ -11,21 +11,21 @@ use std::fmt::{self, Write as _};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Longest name of a caller, a role or a door, in bytes.
+/// Longest name of a caller, a role or an interface, in bytes.
 pub const MAX_CALLER_NAME: usize = 256;
 
 /// The role of this process itself, which permits everything.
 pub const ADMIN: &str = "admin";
 
-/// The door (interface) of calls that are made within the process.
+/// The interface of calls that are made within the process.
 pub const PROCESS: &str = "process";
 
-/// The authenticated origin of a call: a name, its roles, and the door it came through.
+/// The authenticated origin of a call: a name, its roles, and the interface it came through.
 ///
 /// ```
 /// use tko_core::Caller;
 ///
-/// let caller = Caller::new("alice")?.role("operator")?.door("grpc")?;
+/// let caller = Caller::new("alice")?.role("operator")?.interface("grpc")?;
 /// assert!(caller.has_role("operator"));
 /// assert_eq!(caller.to_string(), "alice via grpc");
 /// # Ok::<(), tko_core::Error>(())
@@ -35,7 +35,7 @@ pub struct Caller {
     name: Arc<str>,
     /// Roles, each with the scope that restricts it; in byte order of the roles.
     grants: Vec<(Arc<str>, Option<Arc<Scope>>)>,
-    door: Option<Arc<str>>,
+    interface: Option<Arc<str>>,
 }
 
 impl Caller {
@@ -48,7 +48,7 @@ impl Caller {
         Ok(Self {
             name: checked("caller name", name)?,
             grants: Vec::new(),
-            door: None,
+            interface: None,
         })
     }
 
@@ -57,11 +57,11 @@ impl Caller {
         Self {
             name: "tko".into(),
             grants: vec![(ADMIN.into(), None)],
-            door: Some(PROCESS.into()),
+            interface: Some(PROCESS.into()),
         }
     }
 
-    /// The same roles and door under another name.
+    /// The same roles and interface under another name.
     ///
     /// # Errors
     /// As [`Caller::new`].
@@ -99,12 +99,12 @@ impl Caller {
         Ok(self)
     }
 
-    /// Sets the door: the interface that the call came through, such as `grpc`.
+    /// Sets the interface that the call came through, such as `grpc`.
     ///
     /// # Errors
     /// As [`Caller::new`].
-    pub fn door(mut self, door: &str) -> Result<Self> {
-        self.door = Some(checked("door", door)?);
+    pub fn interface(mut self, interface: &str) -> Result<Self> {
+        self.interface = Some(checked("interface", interface)?);
         Ok(self)
     }
 
@@ -137,16 +137,16 @@ impl Caller {
 
     /// The interface that the call came through, if known.
     pub fn via(&self) -> Option<&str> {
-        self.door.as_deref()
+        self.interface.as_deref()
     }
 }
 
-/// Writes the name and the door.
+/// Writes the name and the interface.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
-        match &self.door {
-            Some(door) => write!(f, " via {door}"),
+        match &self.interface {
+            Some(interface) => write!(f, " via {interface}"),
             None => Ok(()),
         }
     }
@@ -176,14 +176,15 @@ fn checked(argument: &'static str, text: &str) -> Result<Arc<str>> {
 
 /// The reason for a change: a verb, and the caller that performed it.
 ///
-/// Backends store and send the text form: `VERB`, or `VERB by NAME via DOOR`. In the name and the
-/// door, white space and `%` are percent-encoded, so each is one word. A caller without a door gets
-/// the door `process`. A text that does not end in this form is a verb without a caller.
+/// Backends store and send the text form: `VERB`, or `VERB by NAME via INTERFACE`. In the name and
+/// the interface, white space and `%` are percent-encoded, so each is one word. A caller without an
+/// interface gets the interface `process`. A text that does not end in this form is a verb without a
+/// caller.
 ///
 /// ```
 /// use tko_core::{Caller, Cause};
 ///
-/// let alice = Caller::new("alice")?.door("grpc")?;
+/// let alice = Caller::new("alice")?.interface("grpc")?;
 /// let cause = Cause::new("approved").by(&alice);
 /// assert_eq!(cause.as_str(), "approved by alice via grpc");
 /// assert_eq!((cause.verb(), cause.caller().as_deref()), ("approved", Some("alice")));
@@ -201,9 +202,9 @@ impl Cause {
     /// The same verb, performed by this caller.
     #[must_use]
     pub fn by(&self, caller: &Caller) -> Self {
-        let door = caller.via().unwrap_or(PROCESS);
-        let (verb, name, door) = (self.verb(), word(caller.name()), word(door));
-        Self(format!("{verb} by {name} via {door}").into())
+        let interface = caller.via().unwrap_or(PROCESS);
+        let (verb, name, interface) = (self.verb(), word(caller.name()), word(interface));
+        Self(format!("{verb} by {name} via {interface}").into())
     }
 
     /// The verb, such as `created`, `approved` or `deleted`.
@@ -216,9 +217,9 @@ impl Cause {
         self.parts().map(|(_, name, _)| plain(name))
     }
 
-    /// The door through which the caller came, if the cause names one.
-    pub fn door(&self) -> Option<Cow<'_, str>> {
-        self.parts().map(|(_, _, door)| plain(door))
+    /// The interface through which the caller came, if the cause names one.
+    pub fn interface(&self) -> Option<Cow<'_, str>> {
+        self.parts().map(|(_, _, interface)| plain(interface))
     }
 
     /// The text form.
@@ -227,10 +228,10 @@ impl Cause {
     }
 
     fn parts(&self) -> Option<(&str, &str, &str)> {
-        let (rest, door) = self.0.rsplit_once(" via ")?;
+        let (rest, interface) = self.0.rsplit_once(" via ")?;
         let (verb, name) = rest.rsplit_once(" by ")?;
         let is_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
-        (is_word(name) && is_word(door)).then_some((verb, name, door))
+        (is_word(name) && is_word(interface)).then_some((verb, name, interface))
     }
 }
 
@@ -323,22 +324,22 @@ mod tests {
         assert!(Caller::new(&"x".repeat(MAX_CALLER_NAME)).is_ok());
         let caller = Caller::new("alice").expect("a name");
         assert!(caller.clone().role("").is_err());
-        assert!(caller.door("a\tb").is_err());
+        assert!(caller.interface("a\tb").is_err());
     }
 
     #[test]
-    fn a_cause_names_its_verb_its_caller_and_the_door() {
-        for (name, door) in [
+    fn a_cause_names_its_verb_its_caller_and_the_interface() {
+        for (name, interface) in [
             ("alice", "grpc"),
             ("Alice Smith", "http 2"),
             ("%", "100%41"),
             ("é\u{a0} by x via y", "日本"),
         ] {
-            let caller = Caller::new(name).and_then(|caller| caller.door(door));
+            let caller = Caller::new(name).and_then(|caller| caller.interface(interface));
             let cause = Cause::new("taken by force").by(&caller.expect("names"));
             assert_eq!(cause.verb(), "taken by force", "{cause}");
             assert_eq!(cause.caller().as_deref(), Some(name), "{cause}");
-            assert_eq!(cause.door().as_deref(), Some(door), "{cause}");
+            assert_eq!(cause.interface().as_deref(), Some(interface), "{cause}");
             assert_eq!(Cause::new(cause.as_str()), cause);
         }
     }
@@ -354,7 +355,11 @@ mod tests {
         ] {
             let cause = Cause::new(text);
             assert_eq!(cause.verb(), text);
-            assert_eq!((cause.caller(), cause.door()), (None, None), "{text:?}");
+            assert_eq!(
+                (cause.caller(), cause.interface()),
+                (None, None),
+                "{text:?}"
+            );
         }
     }
 

@@ -44,7 +44,7 @@ use incoming::GrpcConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tko_core::{Error, Result, WorkerApi};
-use tko_serve::{AcceptSettings, ByteBudget, Workshop};
+use tko_serve::{AcceptSettings, ByteBudget, HeavyWork};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -56,7 +56,7 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// The name of this interface in credentials and in the causes of changes.
-pub const DOOR: &str = "grpc";
+pub const INTERFACE: &str = "grpc";
 
 /// Serves an API to people, programs and workers.
 pub struct Server {
@@ -186,7 +186,7 @@ impl Server {
         let max_streams = self.settings.max_streams;
         let authentication = self.access.authenticator();
         let open = self.access.admits_anyone();
-        let workshop = Workshop::default();
+        let heavy_work = HeavyWork::default();
         let context = Arc::new(ServiceContext {
             api: self.api,
             settings: self.settings,
@@ -194,7 +194,7 @@ impl Server {
             insecure,
             open,
             ending,
-            workshop: workshop.clone(),
+            heavy_work: heavy_work.clone(),
             window_ends: Arc::default(),
             streams: Arc::new(Semaphore::new(max_streams.clamp(1, Semaphore::MAX_PERMITS))),
         });
@@ -219,7 +219,7 @@ impl Server {
         let bytes = ByteBudget::new(max_bytes);
         macro_rules! authenticated {
             ($service:expr) => {
-                Authenticated::new($service, &authentication, &bytes, &workshop, max)
+                Authenticated::new($service, &authentication, &bytes, &heavy_work, max)
             };
         }
         let mut routes = Routes::builder();

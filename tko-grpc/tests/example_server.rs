@@ -26,7 +26,7 @@ fn the_example_server_names_who_created_a_deployment() {
     assert_eq!(
         stdout.lines().collect::<Vec<_>>(),
         [
-            "stranger: not authenticated: show a badge",
+            "without a badge: not authenticated: show a badge",
             "deployment: created by alice via grpc",
         ],
         "{stderr}"

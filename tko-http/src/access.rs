@@ -1,6 +1,6 @@
 //! Admission of requests: who makes them, and how many at once.
 
-use crate::DOOR;
+use crate::INTERFACE;
 use crate::context::SharedContext;
 use crate::problem::{HttpResult, ProblemResponse};
 use crate::security::cookie;
@@ -68,7 +68,7 @@ pub(crate) async fn authenticate(
     headers: &HeaderMap,
     peer: Option<&Peer>,
 ) -> Result<Caller> {
-    let mut credentials = Credentials::new(DOOR);
+    let mut credentials = Credentials::new(INTERFACE);
     if let Some(header) = headers.get(AUTHORIZATION) {
         if let Ok(header) = header.to_str() {
             credentials = credentials.with_authorization(header);
@@ -92,7 +92,7 @@ fn is_page(request: &Request) -> bool {
 
 /// Limits the requests that need no credentials and can wait: for their body, or for the delay
 /// after wrong credentials. They have permits of their own, so that they do not keep callers out.
-pub(crate) async fn limit_strangers(
+pub(crate) async fn limit_unauthenticated(
     State(context): State<SharedContext>,
     request: Request,
     next: Next,
@@ -101,7 +101,7 @@ pub(crate) async fn limit_strangers(
         // Pages and files without credentials are answered at once.
         return next.run(request).await;
     }
-    let Ok(_permit) = context.strangers.try_acquire() else {
+    let Ok(_permit) = context.unauthenticated.try_acquire() else {
         return busy("too many others are signing in; retry later").into_response();
     };
     next.run(request).await

@@ -9,7 +9,7 @@ use http::request::Parts;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tko_core::{Admission, Caller, DataApi, Error};
-use tko_serve::{Authenticate, Workshop};
+use tko_serve::{Authenticate, HeavyWork};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,13 +31,13 @@ pub(crate) struct HttpContext {
     /// Permits for requests of authenticated callers in progress.
     pub(crate) requests: Semaphore,
     /// Permits for requests without credentials that can wait.
-    pub(crate) strangers: Semaphore,
+    pub(crate) unauthenticated: Semaphore,
     /// Permits for watches.
     pub(crate) watches: Arc<Semaphore>,
     /// Permits for streamed lists, until their last byte.
     pub(crate) streamed_lists: Arc<Semaphore>,
-    /// The threads that decode large packages.
-    pub(crate) workshop: Workshop,
+    /// Permits for decoding large packages.
+    pub(crate) heavy_work: HeavyWork,
     pub(crate) feeds: Arc<Feeds>,
     /// Ends watches when the server stops.
     pub(crate) ending: CancellationToken,

@@ -47,7 +47,7 @@ use axum::routing::{get, post};
 use tko_core::{Key, Kind};
 
 /// Maximum size of the body of a request without credentials, in bytes: a token and a path.
-const MAX_STRANGERS_BODY: usize = 16 << 10;
+const MAX_UNAUTHENTICATED_BODY: usize = 16 << 10;
 
 /// The pages that need a caller.
 pub(crate) fn routes() -> Router<SharedContext> {
@@ -91,7 +91,7 @@ pub(crate) fn routes() -> Router<SharedContext> {
 pub(crate) fn public_routes() -> Router<SharedContext> {
     assets::routes()
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
-        .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
+        .layer(DefaultBodyLimit::max(MAX_UNAUTHENTICATED_BODY))
         .route("/sign-out", post(sign_in::sign_out))
 }
 

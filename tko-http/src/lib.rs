@@ -25,4 +25,4 @@ pub use server::HttpServer;
 pub use settings::HttpServerSettings;
 
 /// The name of this interface in credentials and in the causes of changes.
-pub const DOOR: &str = "http";
+pub const INTERFACE: &str = "http";

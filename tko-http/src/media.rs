@@ -97,7 +97,7 @@ pub(crate) fn preferred(headers: &HeaderMap) -> Result<Format, ProblemResponse> 
         })
 }
 
-/// Decodes the package in the body of a request. No bytes are an empty package.
+/// Decodes the package in the body of a request. An empty body stands for an empty package.
 pub(crate) async fn package(
     context: &HttpContext,
     headers: &HeaderMap,
@@ -127,8 +127,8 @@ pub(crate) async fn package(
         Format::Json | Format::Cbor => Dialect::Programs,
     };
     let limits = &context.settings.limits;
-    let decoding = async { Package::decode(body, format, dialect, limits) };
-    Ok(context.workshop.run(package_weight(body), decoding).await?)
+    let decode = || Package::decode(body, format, dialect, limits);
+    Ok(context.heavy_work.run(package_weight(body), decode).await?)
 }
 
 /// A package as a response.

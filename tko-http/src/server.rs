@@ -10,7 +10,6 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
 use http::StatusCode;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,16 +19,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Admission, Caller, DataApi, PluginId, Result};
-use tko_serve::{AcceptSettings, Access, Connection, Sockets, Workshop};
+use tko_serve::{AcceptSettings, Access, Connection, HeavyWork, IDLE_TIMEOUT, Sockets};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
-
-/// Longest time for the headers of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time without traffic after which the peer of an HTTP/2 connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -39,7 +35,7 @@ const MAX_HEADERS: usize = 100;
 
 /// Maximum number of requests without credentials that wait at once. Their bodies have at most
 /// 16 KiB, so that together they use a small part of the bytes of requests in flight.
-const MAX_STRANGERS: usize = 1_024;
+const MAX_UNAUTHENTICATED: usize = 1_024;
 
 /// Serves an API as JSON over HTTP, and as a web dashboard.
 pub struct HttpServer {
@@ -98,7 +94,8 @@ impl HttpServer {
     }
 
     /// Serves on these sockets until `shutdown`. Returns when all requests have ended, at most
-    /// [`HttpServerSettings::grace`] and a second later. Watches end at once.
+    /// [`HttpServerSettings::grace`] and a second later. From `shutdown` on, new connections are
+    /// refused. Watches end at once.
     ///
     /// # Errors
     /// [`BadArgument`](tko_core::Error::BadArgument): the server would be open to the network; or a
@@ -122,25 +119,17 @@ impl HttpServer {
         accept.max_connections = self.settings.max_connections;
         accept.max_bytes_per_connection = self.settings.max_bytes_per_connection;
         accept.max_bytes = self.settings.max_bytes;
-        let mut connections = pin!(tko_serve::accept(sockets, &accept, &broken)?);
+        let connections = tko_serve::accept(sockets, &accept, &broken)?;
         let protocol = protocol(&self.settings);
         let routes = self.into_routes(addresses.clone(), insecure, ending.clone());
         tracing::info!(?addresses, "serving HTTP");
         let tasks = TaskTracker::new();
-        loop {
-            let connection = tokio::select! {
-                () = shutdown.cancelled() => break,
-                connection = connections.next() => connection,
-            };
-            match connection {
-                Some(Ok(connection)) => {
-                    let (routes, protocol) = (routes.clone(), protocol.clone());
-                    tasks.spawn(serve(connection, routes, protocol, ending.clone()));
-                }
-                Some(Err(error)) => tracing::debug!(%error, "could not accept a connection"),
-                None => break,
-            }
-        }
+        let (tracker, end) = (tasks.clone(), ending.clone());
+        let start = move |connection| {
+            let (routes, protocol) = (routes.clone(), protocol.clone());
+            tracker.spawn(serve(connection, routes, protocol, end.clone()));
+        };
+        tko_serve::each_connection(connections, &shutdown, start).await;
         ending.cancel();
         tko_serve::drain(&tasks, grace, &broken).await;
         Ok(())
@@ -169,10 +158,10 @@ impl HttpServer {
             authentication: self.access.authenticator(),
             tls: self.access.tls.is_some(),
             requests: Semaphore::new(self.settings.max_requests),
-            strangers: Semaphore::new(MAX_STRANGERS),
+            unauthenticated: Semaphore::new(MAX_UNAUTHENTICATED),
             watches: Arc::new(Semaphore::new(self.settings.max_watches)),
             streamed_lists: Arc::new(Semaphore::new(self.settings.max_streamed_lists)),
-            workshop: Workshop::default(),
+            heavy_work: HeavyWork::default(),
             api: self.api,
             admission: self.admission,
             plugin_calls: self.plugin_calls,
@@ -185,8 +174,10 @@ impl HttpServer {
         let compressed = DefaultPredicate::new()
             .and(NotForContentType::const_new("text/event-stream"))
             .and(NotForContentType::const_new(crate::media::NDJSON));
-        let public = dashboard::public_routes()
-            .layer(from_fn_with_state(context.clone(), access::limit_strangers));
+        let public = dashboard::public_routes().layer(from_fn_with_state(
+            context.clone(),
+            access::limit_unauthenticated,
+        ));
         // The last layer sees a request first.
         Router::new()
             .merge(compatible::routes())
@@ -211,7 +202,8 @@ fn protocol(settings: &HttpServerSettings) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        // hyper counts from the end of the previous response, so idle time is included.
+        .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(settings.max_header.max(8_192))
         .max_headers(MAX_HEADERS);
     let header = u32::try_from(settings.max_header).unwrap_or(u32::MAX);

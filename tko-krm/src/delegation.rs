@@ -70,7 +70,7 @@ impl DelegatedUser {
     pub(crate) fn caller(&self) -> KrmAnswer<Caller> {
         Caller::new(&self.user.name)
             .and_then(|caller| caller.role(ADMIN))
-            .and_then(|caller| caller.door(crate::DOOR))
+            .and_then(|caller| caller.interface(crate::INTERFACE))
             .map_err(|error| KrmFailure::forbidden(error.to_string()))
     }
 }
@@ -167,7 +167,7 @@ impl Delegation {
             return Ok(Arc::new(user.authenticated()));
         }
         let credentials = match headers.get(http::header::AUTHORIZATION) {
-            Some(header) => Credentials::new(crate::DOOR)
+            Some(header) => Credentials::new(crate::INTERFACE)
                 .with_authorization(header.to_str().unwrap_or_default()),
             None => return Ok(Arc::new(ClusterUser::anonymous())),
         };

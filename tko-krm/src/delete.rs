@@ -45,6 +45,10 @@ struct DeleteOptions {
 }
 
 impl DeleteOptions {
+    async fn read(context: &KrmContext, request: &ApiRequest) -> KrmAnswer<Self> {
+        context.compute(request, || Self::of(request)).await
+    }
+
     /// Reads the options from the body, if there is one, and from the query.
     fn of(request: &ApiRequest) -> KrmAnswer<Self> {
         let body = body_of(request)?;
@@ -190,7 +194,7 @@ pub(crate) async fn delete(
     name: &str,
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
-    let options = DeleteOptions::of(request)?;
+    let options = DeleteOptions::read(context, request).await?;
     for _ in 0..ATTEMPTS {
         let live = find(&*request.data, resource, name, WHOLE).await?;
         match delete_once(context, resource, name, request, &options, &live).await {
@@ -321,7 +325,7 @@ pub(crate) async fn delete_collection(
     resource: &'static ResourceType,
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
-    let options = DeleteOptions::of(request)?;
+    let options = DeleteOptions::read(context, request).await?;
     let mut list = ListOptions::of(resource, &request.query)?;
     list.state = State::Current;
     let limit = list.limit;

@@ -41,4 +41,4 @@ mod write;
 pub use delegation::{AccessReview, ClusterReviews, ClusterUser, FrontProxySettings, KubeReviews};
 pub use resource::{API_VERSION, GROUP, VERSION};
 pub use server::KrmServer;
-pub use settings::{DOOR, KrmSettings};
+pub use settings::{INTERFACE, KrmSettings};

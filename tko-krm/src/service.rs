@@ -11,7 +11,7 @@ use crate::query::Query;
 use crate::reply::{self, Reply, tagged};
 use crate::request::ApiRequest;
 use crate::route::{HealthCheck, RouteTarget};
-use crate::settings::{DOOR, KrmSettings};
+use crate::settings::{INTERFACE, KrmSettings};
 use crate::{delete, discovery, list, object, read, watch, write};
 use async_trait::async_trait;
 use axum::body::Body;
@@ -22,8 +22,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tko_core::{Caller, Clock, ContentHash, DataApi, Error, Ids};
 use tko_serve::{
-    Authenticate, BudgetExhausted, Credentials, Peer, RequestBytes, Workshop, check_browser,
-    package_weight,
+    Authenticate, BudgetExhausted, Credentials, HeavyWork, Peer, RequestBytes, check_browser,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -65,8 +64,6 @@ pub(crate) struct KrmService {
     gate: Gate,
     documents: Documents,
     in_flight: Semaphore,
-    /// The threads that process requests with large bodies.
-    workshop: Workshop,
     data_health: DataHealth,
 }
 
@@ -93,12 +90,12 @@ impl KrmService {
                     settings.max_watches.clamp(1, Semaphore::MAX_PERMITS),
                 )),
                 settings,
+                heavy_work: HeavyWork::default(),
                 shutdown,
             }),
             data,
             gate,
             documents: Documents::new(),
-            workshop: Workshop::default(),
             data_health: DataHealth::default(),
         }
     }
@@ -202,16 +199,9 @@ impl KrmService {
                 "the server handles too many requests; retry later",
             ));
         };
-        let weight = package_weight(&request.body);
         let handling = self.dispatch(&target, verb, request);
-        let timeout = self.context.settings.timeout;
-        // The inner timeout ends work on its own thread, the outer one the wait for a thread.
-        let handling = tokio::time::timeout(timeout, handling);
-        let handling = self.workshop.run(weight, handling);
-        match tokio::time::timeout(timeout, handling).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(KrmFailure::unavailable("the request took too long; retry")),
-        }
+        let answer = tokio::time::timeout(self.context.settings.timeout, handling).await;
+        answer.unwrap_or_else(|_| Err(KrmFailure::unavailable("the request took too long; retry")))
     }
 
     /// Reads a body up to the limit.
@@ -358,7 +348,7 @@ async fn authenticate(
     headers: &HeaderMap,
     peer: Option<&Peer>,
 ) -> KrmAnswer<Caller> {
-    let mut credentials = Credentials::new(DOOR);
+    let mut credentials = Credentials::new(INTERFACE);
     if let Some(header) = headers.get(AUTHORIZATION)
         && let Ok(header) = header.to_str()
     {

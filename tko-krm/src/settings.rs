@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The name of this interface in credentials and in the causes of changes.
-pub const DOOR: &str = "kubernetes";
+pub const INTERFACE: &str = "kubernetes";
 
 /// Limits and timeouts of a [`KrmServer`](crate::KrmServer).
 #[derive(Clone, Debug)]

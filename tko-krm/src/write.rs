@@ -61,6 +61,11 @@ impl Write<'_> {
         object::time(self.context.clock.now())
     }
 
+    /// Computes; see [`KrmContext::compute`].
+    async fn compute<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.context.compute(self.request, work).await
+    }
+
     fn invalid(&self, name: &str, causes: Vec<StatusCause>) -> Box<KrmFailure> {
         KrmFailure::invalid(self.resource, name, causes)
     }
@@ -87,28 +92,16 @@ pub(crate) async fn create(
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
     let write = write(context, resource, request)?;
-    let (mut object, mut warnings) = body::object(request, write.options.validation)?;
-    let found = validation::check(resource, &mut object, write.options.validation)?;
-    warnings.extend(found);
-    let (name, is_generated) = write.new_name(&mut object)?;
-    let empty = managed::empty();
-    let managers = managed::updated(
-        &empty,
-        &managed::trimmed(&object),
-        schema(resource.entity),
-        Vec::new(),
-        &write.options.manager,
-        &write.now(),
-    );
-    let stored = write.store_new(&name, &object, &managers).await;
+    let new = write.compute(|| write.new_object()).await?;
+    let stored = write.store_new(&new.name, &new.object, &new.managers).await;
     let stored = stored.map_err(|failure| {
-        if is_generated {
+        if new.is_generated {
             failure.with_other_name()
         } else {
             failure
         }
     })?;
-    Ok(written(StatusCode::CREATED, &stored, &warnings))
+    Ok(written(StatusCode::CREATED, &stored, &new.warnings))
 }
 
 /// Answers a PUT of an object or a subresource.
@@ -120,7 +113,8 @@ pub(crate) async fn replace(
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
     let write = write(context, resource, request)?;
-    let (object, warnings) = body::object(request, write.options.validation)?;
+    let validation = write.options.validation;
+    let (object, warnings) = write.compute(|| body::object(request, validation)).await?;
     write
         .change(name, subresource, &Transform::Replace(object), warnings)
         .await
@@ -135,7 +129,6 @@ pub(crate) async fn patch(
     request: &ApiRequest,
 ) -> KrmAnswer<Reply> {
     let write = write(context, resource, request)?;
-    let validation = write.options.validation;
     let media = media_type(request);
     let accepted: &[&str] = match subresource {
         Some(_) => &SUBRESOURCE_PATCHES,
@@ -150,31 +143,69 @@ pub(crate) async fn patch(
             "is allowed for apply patches only",
         ));
     }
-    let (transform, warnings) = match media.as_str() {
-        "application/json-patch+json" => {
-            let (patch, warnings) = body::json_patch(&request.body, validation)?;
-            (Transform::Json(patch), warnings)
-        }
-        "application/merge-patch+json" => {
-            let (patch, warnings) = body::parse(&request.body, Format::Json, validation)?;
-            (Transform::Merge(patch), warnings)
-        }
-        // The only other one is an apply patch.
-        _ => {
-            if !write.options.names_manager {
-                return Err(KrmFailure::invalid_options(
-                    "fieldManager",
-                    "is required for apply patches",
-                ));
-            }
-            let (config, warnings) = body::parse(&request.body, Format::Yaml, validation)?;
-            (Transform::Apply(config), warnings)
-        }
-    };
+    if media == APPLY && !write.options.names_manager {
+        return Err(KrmFailure::invalid_options(
+            "fieldManager",
+            "is required for apply patches",
+        ));
+    }
+    let (transform, warnings) = write.compute(|| write.patch(&media)).await?;
     write.change(name, subresource, &transform, warnings).await
 }
 
+/// The object of a creation.
+struct NewObject {
+    object: Value,
+    name: String,
+    is_generated: bool,
+    managers: Vec<Manager>,
+    warnings: Vec<String>,
+}
+
 impl Write<'_> {
+    /// Reads the object of a creation, and checks it.
+    fn new_object(&self) -> KrmAnswer<NewObject> {
+        let validation = self.options.validation;
+        let (mut object, mut warnings) = body::object(self.request, validation)?;
+        warnings.extend(validation::check(self.resource, &mut object, validation)?);
+        let (name, is_generated) = self.new_name(&mut object)?;
+        let managers = managed::updated(
+            &managed::empty(),
+            &managed::trimmed(&object),
+            schema(self.resource.entity),
+            Vec::new(),
+            &self.options.manager,
+            &self.now(),
+        );
+        Ok(NewObject {
+            object,
+            name,
+            is_generated,
+            managers,
+            warnings,
+        })
+    }
+
+    /// Reads a patch of this media type, which is accepted.
+    fn patch(&self, media: &str) -> KrmAnswer<(Transform, Vec<String>)> {
+        let (body, validation) = (&self.request.body, self.options.validation);
+        Ok(match media {
+            "application/json-patch+json" => {
+                let (patch, warnings) = body::json_patch(body, validation)?;
+                (Transform::Json(patch), warnings)
+            }
+            "application/merge-patch+json" => {
+                let (patch, warnings) = body::parse(body, Format::Json, validation)?;
+                (Transform::Merge(patch), warnings)
+            }
+            // The only other one is an apply patch.
+            _ => {
+                let (config, warnings) = body::parse(body, Format::Yaml, validation)?;
+                (Transform::Apply(config), warnings)
+            }
+        })
+    }
+
     /// The name of a new object, and whether it was generated from `generateName`.
     fn new_name(&self, object: &mut Value) -> KrmAnswer<(String, bool)> {
         let text = |key: &str| {
@@ -263,7 +294,8 @@ impl Write<'_> {
         transform: &Transform,
         warnings: &mut Vec<String>,
     ) -> KrmAnswer<Value> {
-        let changed = self.transformed(name, live, transform, warnings)?;
+        let changed = self.compute(|| self.transformed(name, live, transform, warnings));
+        let changed = changed.await?;
         let states_version = changed.states_version;
         let stored = self.store_change(name, live, changed).await;
         match stored {
@@ -284,6 +316,19 @@ impl Write<'_> {
         // create, too.
         let target = RouteTarget::Object(self.resource, name.to_owned());
         self.request.authorize(&target, "create").await?;
+        let new = self.compute(|| self.new_applied(name, config, &mut warnings));
+        let (object, managers) = new.await?;
+        let stored = self.store_new(name, &object, &managers).await?;
+        Ok(written(StatusCode::CREATED, &stored, &warnings))
+    }
+
+    /// Checks the object of an apply that creates it. Returns it with its managers.
+    fn new_applied(
+        &self,
+        name: &str,
+        config: &Value,
+        warnings: &mut Vec<String>,
+    ) -> KrmAnswer<(Value, Vec<Manager>)> {
         let mut object = config.clone();
         let found = validation::check(self.resource, &mut object, self.options.validation)?;
         warnings.extend(found);
@@ -308,8 +353,7 @@ impl Write<'_> {
             &self.now(),
         );
         let managers = applied.map(|applied| applied.managers).unwrap_or_default();
-        let stored = self.store_new(name, &object, &managers).await?;
-        Ok(written(StatusCode::CREATED, &stored, &warnings))
+        Ok((object, managers))
     }
 
     /// Approves a deployment through its subresource; nothing else can be written through the

@@ -3,8 +3,8 @@
 use crate::byte_budget::ByteBudget;
 use crate::connection::{Connection, GuardedStream};
 use crate::listen::Sockets;
-use crate::strangers::Strangers;
 use crate::tls::ServerTls;
+use crate::unauthenticated::UnauthenticatedLimit;
 use futures_core::Stream;
 use futures_util::stream::select_all;
 use futures_util::{FutureExt, StreamExt};
@@ -90,7 +90,7 @@ pub fn accept(
         .clamp(1, Semaphore::MAX_PERMITS);
     let admission = Arc::new(ConnectionLimits {
         permits: Arc::new(Semaphore::new(max)),
-        strangers: Strangers::new(settings.max_unauthenticated.unwrap_or(max / 4)),
+        unauthenticated: UnauthenticatedLimit::new(settings.max_unauthenticated.unwrap_or(max / 4)),
         bytes: ByteBudget::new(settings.max_bytes),
         max_bytes: settings.max_bytes_per_connection,
         first_request: settings.first_request,
@@ -119,7 +119,7 @@ pub fn accept(
 /// The limits that the connections of a server share.
 struct ConnectionLimits {
     permits: Arc<Semaphore>,
-    strangers: Arc<Strangers>,
+    unauthenticated: Arc<UnauthenticatedLimit>,
     bytes: Arc<ByteBudget>,
     max_bytes: usize,
     first_request: Duration,
@@ -136,7 +136,7 @@ impl ConnectionLimits {
                 Err(error) => {
                     tracing::debug!(%error, "could not accept a connection");
                     if is_exhaustion(&error) {
-                        self.strangers.evict();
+                        self.unauthenticated.evict();
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -148,7 +148,7 @@ impl ConnectionLimits {
         let end = self.broken.child_token();
         // This may close the oldest unauthenticated connection, whose permit this connection then
         // gets.
-        let progress = self.strangers.enter(end.clone());
+        let progress = self.unauthenticated.enter(end.clone());
         // Acquired after accepting, so that an idle listener does not hold a permit that another
         // listener needs.
         let permit = self.permits.clone().acquire_owned().await;

@@ -31,7 +31,8 @@ pub trait Authenticate: Send + Sync + 'static {
     }
 }
 
-/// Authenticates a request within [`AUTHENTICATION_TIMEOUT`], and records the door in the caller.
+/// Authenticates a request within [`AUTHENTICATION_TIMEOUT`], and records the interface in the
+/// caller.
 ///
 /// Every interface calls this. A refusal is logged with the peer's address, counted, and answered
 /// after a delay that grows with each refusal of that address. Pass the
@@ -66,7 +67,7 @@ pub async fn authenticate(
     }
     match caller.via() {
         Some(_) => Ok(caller),
-        None => caller.door(credentials.door()),
+        None => caller.interface(credentials.interface()),
     }
 }
 

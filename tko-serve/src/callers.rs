@@ -37,7 +37,7 @@ use tko_core::{Caller, CallerRole, Error, Result};
 ///   is named after its position: `token-1` is the first.
 ///
 /// The file is read again within a second after it changed. If the new content is invalid, the old
-/// one stays in use and an error is logged. `Debug` leaves out the credentials.
+/// one stays in use and an error is logged. A pipe is read once. `Debug` leaves out the credentials.
 #[derive(Clone)]
 pub struct CallerFile(Arc<Reloaded<CallerList>>);
 

@@ -1,7 +1,7 @@
 //! [`Connection`]: an accepted connection that counts against the limit and can be ended.
 
 use crate::byte_budget::ByteBudget;
-use crate::strangers::{ConnectionProgress, WaitingRefusal};
+use crate::unauthenticated::{ConnectionProgress, WaitingRefusal};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Maximum time between requests of a connection without an authenticated request.
-const STRANGER_IDLE: Duration = Duration::from_mins(1);
+const UNAUTHENTICATED_IDLE: Duration = Duration::from_mins(1);
 
 /// The other end of a connection: its address, and the certificates that it presented.
 #[derive(Clone, Debug)]
@@ -292,7 +292,7 @@ impl GuardedStream {
             }
             deadline
                 .as_mut()
-                .reset(tokio::time::Instant::now() + STRANGER_IDLE);
+                .reset(tokio::time::Instant::now() + UNAUTHENTICATED_IDLE);
         }
         Ok(())
     }
@@ -353,7 +353,7 @@ impl AsyncWrite for GuardedStream {
 mod tests {
     use super::{Connection, GuardedStream};
     use crate::byte_budget::ByteBudget;
-    use crate::strangers::{MAX_WAITING_REFUSALS, Strangers};
+    use crate::unauthenticated::{MAX_WAITING_REFUSALS, UnauthenticatedLimit};
     use crate::{BearerTokens, Credentials, authenticate};
     use std::io::ErrorKind;
     use std::sync::Arc;
@@ -370,7 +370,7 @@ mod tests {
         let (stream, from) = listener.accept().await.expect("the peer connected");
         let permits = Arc::new(Semaphore::new(1));
         let permit = permits.acquire_owned().await.expect("a permit");
-        let progress = Strangers::new(1).enter(end.clone());
+        let progress = UnauthenticatedLimit::new(1).enter(end.clone());
         let bytes = ByteBudget::new(0);
         let first = Duration::from_secs(15);
         let stream = GuardedStream::new(stream, from, end.clone(), permit, progress, bytes, first);
@@ -396,12 +396,15 @@ mod tests {
 
     #[tokio::test]
     async fn s3_requests_without_credentials_must_go_on_and_others_need_not() {
-        let (_peer, mut stranger) = connection(&CancellationToken::new()).await;
+        let (_peer, mut unauthenticated) = connection(&CancellationToken::new()).await;
         let (_other, mut known) = connection(&CancellationToken::new()).await;
         tokio::time::pause();
         let start = tokio::time::Instant::now();
-        stranger.peer().note_request();
-        let error = stranger.read_u8().await.expect_err("no further request");
+        unauthenticated.peer().note_request();
+        let error = unauthenticated
+            .read_u8()
+            .await
+            .expect_err("no further request");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert_eq!(start.elapsed().as_secs(), 75);
         known.peer().note_authenticated();

@@ -4,21 +4,21 @@ use crate::certificate::CertificateSubject;
 use crate::connection::Peer;
 use std::fmt;
 
-/// The credentials of one request: bearer token, client certificate, peer address and door.
+/// The credentials of one request: bearer token, client certificate, peer address and interface.
 ///
 /// `Debug` leaves out the token.
 #[derive(Clone)]
 pub struct Credentials {
-    door: &'static str,
+    interface: &'static str,
     bearer: Option<String>,
     peer: Option<Peer>,
 }
 
 impl Credentials {
-    /// No credentials, through this door: the name of the interface, such as `grpc`.
-    pub fn new(door: &'static str) -> Self {
+    /// No credentials, through the interface with this name, such as `grpc`.
+    pub fn new(interface: &'static str) -> Self {
         Self {
-            door,
+            interface,
             bearer: None,
             peer: None,
         }
@@ -51,8 +51,8 @@ impl Credentials {
     }
 
     /// The interface that the request came through, such as `grpc`.
-    pub fn door(&self) -> &'static str {
-        self.door
+    pub fn interface(&self) -> &'static str {
+        self.interface
     }
 
     /// The bearer token, if there is one.
@@ -84,7 +84,7 @@ impl Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
-            .field("door", &self.door)
+            .field("interface", &self.interface)
             .field("has_bearer", &self.bearer.is_some())
             .field("peer", &self.peer)
             .finish()

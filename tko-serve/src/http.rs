@@ -2,6 +2,7 @@
 
 use crate::accept::{AcceptSettings, accept};
 use crate::listen::Sockets;
+use futures_core::Stream;
 use futures_util::StreamExt;
 use http::{Request, Response};
 use http_body::Body;
@@ -10,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 use tko_core::{BoxError, Result};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,15 @@ use crate::connection::Connection;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Time that an HTTP/1 connection may take from one response to the next complete request head.
+///
+/// It exceeds the time that proxies keep unused connections, such as the 600 s of Google Cloud. A
+/// proxy with a longer time could send a request while the server closes the connection.
+/// Connections without an authenticated request end sooner:
+/// [`AcceptSettings::first_request`](crate::AcceptSettings::first_request) limits their first
+/// request, and each further one has a minute.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
+
 /// Time for aborted requests to end.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
@@ -35,8 +46,9 @@ pub struct HttpSettings {
     pub accept: AcceptSettings,
     /// Maximum number of requests at once on one HTTP/2 connection. Default: 1,000.
     pub max_streams: u32,
-    /// Time limit for a client to send the head of a request. Default: 10 s.
-    pub head_timeout: Duration,
+    /// Time that an HTTP/1 connection may take from one response to the next complete request head.
+    /// Default: [`IDLE_TIMEOUT`].
+    pub idle_timeout: Duration,
     /// Interval of pings on HTTP/2 connections, and the time to wait for each answer. Default: 30 s.
     pub keepalive: Duration,
     /// Grace period for requests in flight at shutdown. Default: 10 s.
@@ -48,7 +60,7 @@ impl Default for HttpSettings {
         Self {
             accept: AcceptSettings::default(),
             max_streams: 1_000,
-            head_timeout: Duration::from_secs(10),
+            idle_timeout: IDLE_TIMEOUT,
             keepalive: Duration::from_secs(30),
             grace: Duration::from_secs(10),
         }
@@ -56,7 +68,7 @@ impl Default for HttpSettings {
 }
 
 /// Serves HTTP/1.1 and HTTP/2 until `shutdown`. Returns when all requests have ended, at most
-/// [`HttpSettings::grace`] and a second later.
+/// [`HttpSettings::grace`] and a second later. From `shutdown` on, new connections are refused.
 ///
 /// Each request has the [`Peer`](crate::Peer) of its connection in its extensions. The service does
 /// not check [`Access`](crate::Access): call [`Access::check`](crate::Access::check) before, and
@@ -85,32 +97,44 @@ where
         accepting.protocols = vec!["h2", "http/1.1"];
     }
     let broken = CancellationToken::new();
-    let mut connections = std::pin::pin!(accept(sockets, &accepting, &broken)?);
     let tracker = TaskTracker::new();
+    let connections = accept(sockets, &accepting, &broken)?;
+    let (tasks, stop) = (tracker.clone(), shutdown.clone());
+    let start = move |connection| {
+        tasks.spawn(serve(connection, settings, service.clone(), stop.clone()));
+    };
+    each_connection(connections, &shutdown, start).await;
+    drain(&tracker, settings.grace, &broken).await;
+    Ok(())
+}
+
+/// Passes each connection to `serve`, until `shutdown`. Then it closes the listeners, so that new
+/// clients are refused at once instead of waiting for the end of a [`drain`].
+pub async fn each_connection(
+    connections: impl Stream<Item = io::Result<Connection>>,
+    shutdown: &CancellationToken,
+    mut serve: impl FnMut(Connection),
+) {
+    let mut connections = std::pin::pin!(connections);
     loop {
         let connection = tokio::select! {
             () = shutdown.cancelled() => break,
             connection = connections.next() => connection,
         };
         match connection {
-            Some(Ok(connection)) => {
-                let serving = serve(connection, settings, service.clone(), shutdown.clone());
-                tracker.spawn(serving);
-            }
+            Some(Ok(connection)) => serve(connection),
             Some(Err(error)) => tracing::debug!(%error, "could not accept a connection"),
             None => break,
         }
     }
-    drain(&tracker, settings.grace, &broken).await;
-    Ok(())
 }
 
 /// Waits until the tasks of all connections have ended, at most for the grace period and a second.
 /// After the grace period it cancels `broken`, the token with which they were
 /// [accepted](crate::accept()).
 ///
-/// Heavy work of a [`Workshop`](crate::Workshop) cannot be aborted: it keeps its thread until it is
-/// done, and is not waited for.
+/// [`HeavyWork`](crate::HeavyWork) cannot be aborted: it keeps its thread until it is done, and is
+/// not waited for.
 pub async fn drain(tasks: &TaskTracker, grace: Duration, broken: &CancellationToken) {
     tasks.close();
     if tokio::time::timeout(grace, tasks.wait()).await.is_ok() {
@@ -120,7 +144,7 @@ pub async fn drain(tasks: &TaskTracker, grace: Duration, broken: &CancellationTo
     broken.cancel();
     let ended = tokio::time::timeout(ABORT_TIME, tasks.wait()).await;
     if ended.is_err() {
-        tracing::warn!("leaving requests whose work cannot be aborted");
+        tracing::warn!("some requests still compute and cannot be aborted; not waiting for them");
     }
 }
 
@@ -145,7 +169,8 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.head_timeout);
+        // hyper counts from the end of the previous response, so idle time is included.
+        .header_read_timeout(settings.idle_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -184,87 +209,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{HttpSettings, serve_http};
-    use crate::{Listen, Sockets, Workshop};
-    use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
-    use http::{Request, Response};
-    use hyper::body::Incoming;
-    use std::convert::Infallible;
-    use std::sync::Arc;
-    use std::task::{Context, Poll};
-    use std::time::Duration;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpStream;
-    use tokio::sync::{Notify, watch};
-    use tokio_util::sync::CancellationToken;
-    use tower_service::Service;
-
-    /// Works on each request in a workshop until the test sets `end`, and then answers it.
-    #[derive(Clone)]
-    struct HeavyService {
-        workshop: Workshop,
-        begun: Arc<Notify>,
-        end: watch::Receiver<bool>,
-    }
-
-    impl Service<Request<Incoming>> for HeavyService {
-        type Response = Response<String>;
-        type Error = Infallible;
-        type Future = BoxFuture<'static, Result<Response<String>, Infallible>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: Request<Incoming>) -> Self::Future {
-            let Self {
-                workshop,
-                begun,
-                mut end,
-            } = self.clone();
-            let answer = async move {
-                let work = async {
-                    begun.notify_one();
-                    // A sender that is gone ends it, too.
-                    let _ = end.wait_for(|end| *end).await;
-                };
-                workshop.run(usize::MAX, work).await;
-                Ok(Response::new(String::new()))
-            };
-            answer.boxed()
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn work_that_cannot_be_aborted_does_not_delay_the_end() {
-        let sockets = Sockets::bind(&Listen::default()).await.expect("loopback");
-        let address = sockets.addresses()[0];
-        let (end, ended) = watch::channel(false);
-        let service = HeavyService {
-            workshop: Workshop::default(),
-            begun: Arc::default(),
-            end: ended,
-        };
-        let begun = service.begun.clone();
-        let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
-        let serving = tokio::spawn(async move {
-            let settings = HttpSettings {
-                grace: Duration::ZERO,
-                ..HttpSettings::default()
-            };
-            serve_http(sockets, &settings, service, stop).await
-        });
-        let mut client = TcpStream::connect(address).await.expect("connected");
-        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        client.write_all(request).await.expect("sent");
-        begun.notified().await;
-        shutdown.cancel();
-        let served = tokio::time::timeout(Duration::from_mins(1), serving).await;
-        let served = served.expect("it ends although the work does not");
-        served.expect("no panic").expect("it served");
-        end.send_replace(true);
-    }
-}
+mod tests;

@@ -17,15 +17,15 @@ mod client_roots;
 mod connection;
 mod credentials;
 mod file;
+mod heavy_work;
 #[cfg(feature = "http")]
 mod http;
 mod listen;
 mod refusals;
 mod reload;
-mod strangers;
 mod tls;
 mod token;
-mod workshop;
+mod unauthenticated;
 
 pub use accept::{AcceptSettings, accept};
 pub use access::Access;
@@ -43,10 +43,10 @@ pub use client_certificates::ClientCertificates;
 pub use client_roots::ClientRoots;
 pub use connection::{Connection, Peer};
 pub use credentials::Credentials;
+pub use heavy_work::{HeavyWork, package_weight};
 #[cfg(feature = "http")]
-pub use http::{HttpSettings, drain, serve_http};
+pub use http::{HttpSettings, IDLE_TIMEOUT, drain, each_connection, serve_http};
 pub use listen::{Listen, Sockets, Stack};
 pub use refusals::refused_credentials;
 pub use tls::ServerTls;
 pub use token::new_token;
-pub use workshop::{Workshop, package_weight};

@@ -49,7 +49,7 @@ pub(crate) fn record(credentials: &Credentials, error: &Error) -> Duration {
     if let Some(unlogged) = line {
         tracing::warn!(
             peer = peer.map(tracing::field::display),
-            door = credentials.door(),
+            interface = credentials.interface(),
             error = error.chain(),
             unlogged,
             "refused credentials"

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 /// Far more than a busy machine needs.
 const TIME: Duration = Duration::from_mins(1);
 
-/// S3: accepting continues when descriptors run out, and the oldest stranger gives way.
+/// S3: accepting continues when descriptors run out, and the oldest unauthenticated
+/// connection gives way.
 #[tokio::test]
 async fn s3_a_process_without_free_descriptors_goes_on_accepting() {
     let mut limit = getrlimit(Resource::Nofile);

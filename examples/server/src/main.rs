@@ -64,9 +64,9 @@ async fn main() -> Result<()> {
 
 /// Creates a deployment as alice, waits until it is prepared, and prints who created it.
 async fn use_it(address: &str) -> Result<()> {
-    let stranger = Client::new(ClientSettings::new(address))?;
-    let refused = stranger.feed_position().await;
-    println!("stranger: {}", refused.expect_err("it has no badge"));
+    let unauthenticated = Client::new(ClientSettings::new(address))?;
+    let refused = unauthenticated.feed_position().await;
+    println!("without a badge: {}", refused.expect_err("it has no badge"));
 
     let mut settings = ClientSettings::new(address);
     settings.token = Some("badge-of-alice".to_owned());

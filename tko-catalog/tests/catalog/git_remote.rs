@@ -256,13 +256,13 @@ async fn a_repository_over_ssh_is_read_with_a_key_by_reference() {
     let secrets = folder.path().join("secrets");
     fs::write(secrets.join("key"), server.key()).expect("a file");
     fs::write(secrets.join("hosts"), server.known_hosts()).expect("a file");
-    fs::write(secrets.join("strangers"), "# nobody\n").expect("a file");
+    fs::write(secrets.join("other-hosts"), "# nobody\n").expect("a file");
     let fixture = Fixture::with(settings);
     let url = server.url(repository.path());
     let properties = [
         ("url", &*url),
         ("key", "secret:key"),
-        ("hosts", "secret:strangers"),
+        ("hosts", "secret:other-hosts"),
     ];
     let entity = fixture.add(ID, "git", &properties).await;
     let synced = condition(&entity, "Synced");

@@ -4,8 +4,8 @@ use super::controllers::{
     ControllerArgs, ManifestDestination, PreparerArgs, SchedulerArgs, executors,
 };
 use super::data::{DataArgs, SchemaArgs, StoreParts, open_store};
-use super::doors::{Doors, GrpcDoor, InterfaceArgs};
-use super::kubernetes::KubernetesDoor;
+use super::interfaces::{GrpcInterface, InterfaceArgs, Interfaces};
+use super::kubernetes::KubernetesInterface;
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
 use super::plugin_metrics;
@@ -13,8 +13,8 @@ use super::plugins::PluginHost;
 use super::probes::{ProbeArgs, ProbeServer};
 use super::results::ResultCollector;
 use super::task_group::{TaskGroup, result};
-use super::web::{WebArgs, WebDoor};
-use super::{door_metrics, functions, memory};
+use super::web::{WebArgs, WebInterface};
+use super::{functions, interface_metrics, memory};
 use anyhow::Context;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -94,28 +94,31 @@ impl Assembly {
         served: Option<InterfaceArgs<'_>>,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock::new());
-        let Doors {
+        let Interfaces {
             grpc,
             web,
             kubernetes,
             mut exporter,
             probes,
         } = match served {
-            Some(interfaces) => Box::pin(Doors::open(interfaces, data)).await?,
-            None => Doors::default(),
+            Some(interfaces) => Box::pin(Interfaces::open(interfaces, data)).await?,
+            None => Interfaces::default(),
         };
         let results = Arc::new(ResultCache::new(0));
         if let Some(exporter) = &mut exporter {
             let collector = ResultCollector::new(results.clone());
             exporter.registry().register_collector(Box::new(collector));
         }
-        let addresses = grpc.as_ref().map(|door| door.sockets.addresses());
+        let addresses = grpc.as_ref().map(|interface| interface.sockets.addresses());
         let mut assembly = Self {
             store_parts: open_store(data, schemas, &clock, exporter.as_mut()).await?,
             clock,
             results,
             addresses: addresses.unwrap_or_default(),
-            web_addresses: web.as_ref().map(WebDoor::addresses).unwrap_or_default(),
+            web_addresses: web
+                .as_ref()
+                .map(WebInterface::addresses)
+                .unwrap_or_default(),
             controllers: TaskGroup::default(),
             server: TaskGroup::default(),
             background: JoinSet::new(),
@@ -126,7 +129,7 @@ impl Assembly {
         };
         if let Some(mut exporter) = exporter {
             plugin_metrics::register(exporter.registry(), &assembly.plugins.metrics);
-            door_metrics::register(exporter.registry());
+            interface_metrics::register(exporter.registry());
             #[cfg(feature = "catalog")]
             assembly.catalog_metrics.register(exporter.registry());
             assembly.export(exporter);
@@ -140,14 +143,14 @@ impl Assembly {
             .follow_validation_plugins(schemas.validator_timeout)
             .await?;
         // Serve only after definitions and validation plugins are loaded.
-        if let Some(door) = grpc {
-            assembly.serve(door);
+        if let Some(interface) = grpc {
+            assembly.serve(interface);
         }
-        if let Some(door) = web {
-            assembly.serve_web(door);
+        if let Some(interface) = web {
+            assembly.serve_web(interface);
         }
-        if let Some(door) = kubernetes {
-            assembly.serve_kubernetes(door);
+        if let Some(interface) = kubernetes {
+            assembly.serve_kubernetes(interface);
         }
         if let Some(probes) = probes {
             assembly.answer_probes(probes);
@@ -238,22 +241,22 @@ impl Assembly {
         });
     }
 
-    fn serve(&mut self, door: GrpcDoor) {
-        self.server.grace = door.settings.grace;
+    fn serve(&mut self, interface: GrpcInterface) {
+        self.server.grace = interface.settings.grace;
         let server = Server::new(self.guarded_api())
-            .with_settings(door.settings)
-            .with_access(door.access);
+            .with_settings(interface.settings)
+            .with_access(interface.access);
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
-            let served = server.serve(door.sockets, stop).await;
+            let served = server.serve(interface.sockets, stop).await;
             served.context("the gRPC server failed")
         });
     }
 
-    fn serve_web(&mut self, door: WebDoor) {
+    fn serve_web(&mut self, interface: WebInterface) {
         let admission = self.store_parts.admission.clone();
         let (server, sockets) =
-            door.server(self.guarded_api(), admission, self.plugins.metrics.clone());
+            interface.server(self.guarded_api(), admission, self.plugins.metrics.clone());
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             let served = server.serve(sockets, stop).await;
@@ -261,8 +264,8 @@ impl Assembly {
         });
     }
 
-    fn serve_kubernetes(&mut self, door: KubernetesDoor) {
-        let (server, sockets) = door.server(self.guarded_data(), self.clock.clone());
+    fn serve_kubernetes(&mut self, interface: KubernetesInterface) {
+        let (server, sockets) = interface.server(self.guarded_data(), self.clock.clone());
         let stop = self.server.stop.clone();
         self.server.tasks.spawn(async move {
             let served = server.serve(sockets, stop).await;

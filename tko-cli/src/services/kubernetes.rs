@@ -68,7 +68,7 @@ impl KubernetesArgs {
 
     /// Binds the sockets, and connects to the cluster if the flags require one; `None` without
     /// `--kubernetes`.
-    pub(super) async fn open(&self, insecure: bool) -> anyhow::Result<Option<KubernetesDoor>> {
+    pub(super) async fn open(&self, insecure: bool) -> anyhow::Result<Option<KubernetesInterface>> {
         if !self.kubernetes {
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl KubernetesArgs {
             )?;
             None
         };
-        Ok(Some(KubernetesDoor {
+        Ok(Some(KubernetesInterface {
             sockets,
             access,
             cluster,
@@ -99,13 +99,13 @@ impl KubernetesArgs {
 }
 
 /// Bound sockets for the Kubernetes API, with the access to it.
-pub(super) struct KubernetesDoor {
+pub(super) struct KubernetesInterface {
     sockets: Sockets,
     access: Access,
     cluster: Option<KubeReviews>,
 }
 
-impl KubernetesDoor {
+impl KubernetesInterface {
     /// Whether it is open to the network without TLS or without authentication. A cluster
     /// authenticates every request, and requires TLS.
     pub(super) fn is_open(&self) -> bool {

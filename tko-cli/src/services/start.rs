@@ -6,7 +6,7 @@ use super::assembly::Assembly;
 use super::catalog::CatalogArgs;
 use super::controllers::{ControllerArgs, PreparerArgs, SchedulerArgs};
 use super::data::{DataArgs, SchemaArgs};
-use super::doors::InterfaceArgs;
+use super::interfaces::InterfaceArgs;
 use super::kubernetes::KubernetesArgs;
 use super::listen::ListenArgs;
 use super::metrics::{MetricsArgs, WorkerMetricsArgs};

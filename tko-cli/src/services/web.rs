@@ -61,7 +61,7 @@ pub(crate) struct WebArgs {
 }
 
 /// Bound sockets for HTTP, with what is served there.
-pub(crate) struct WebDoor {
+pub(crate) struct WebInterface {
     sockets: Sockets,
     access: Access,
     settings: HttpServerSettings,
@@ -76,7 +76,7 @@ impl WebArgs {
         &self,
         data: &DataArgs,
         insecure: bool,
-    ) -> anyhow::Result<Option<WebDoor>> {
+    ) -> anyhow::Result<Option<WebInterface>> {
         if !self.web {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ impl WebArgs {
         settings.name.clone_from(&data.name);
         settings.description.clone_from(&data.description);
         settings.origins.clone_from(&self.web_origins);
-        Ok(Some(WebDoor {
+        Ok(Some(WebInterface {
             sockets,
             access,
             settings,
@@ -130,7 +130,7 @@ impl WebArgs {
     }
 }
 
-impl WebDoor {
+impl WebInterface {
     /// The addresses that are bound, IPv6 first.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.addresses()

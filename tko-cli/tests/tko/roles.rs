@@ -44,7 +44,7 @@ async fn s10_s13_s18_tokens_have_roles_and_changes_say_who_made_them() {
     let line: serde_json::Value = serde_json::from_str(audit.line()).expect("a JSON line");
     assert_eq!(line["id"], created);
     assert_eq!(
-        (&line["caller"], &line["door"]),
+        (&line["caller"], &line["interface"]),
         (&"carol".into(), &"grpc".into())
     );
     assert_eq!(

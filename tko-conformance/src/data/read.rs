@@ -265,9 +265,9 @@ pub async fn a_history_has_whole_packages(fixture: DataFixture) {
 
 /// The cause of a change names the verb, and the caller for whom the API acted.
 pub async fn a_change_names_its_caller_and_its_verb(fixture: DataFixture) {
-    let alice = Caller::new("Alice Smith").and_then(|alice| alice.door("test"));
+    let alice = Caller::new("Alice Smith").and_then(|alice| alice.interface("test"));
     let data = fixture.data.clone();
-    let data = data.with_caller(alice.expect("a name and a door"));
+    let data = data.with_caller(alice.expect("a name and an interface"));
     let new = NewDeployment::new().prepared(true);
     let id = data.create_deployment(new).await.expect("it is sound");
     let worker = fixture.data.clone();
@@ -277,7 +277,7 @@ pub async fn a_change_names_its_caller_and_its_verb(fixture: DataFixture) {
     data.delete(&Key::from(&id)).await.expect("it exists");
     let history = data.history(&Key::from(&id), None, 10).await;
     let mut causes = history.expect("it is read").into_iter();
-    for (verb, name, door) in [
+    for (verb, name, interface) in [
         ("deleted", "Alice Smith", "test"),
         ("approved", "worker-7", "process"),
         ("created", "Alice Smith", "test"),
@@ -287,7 +287,7 @@ pub async fn a_change_names_its_caller_and_its_verb(fixture: DataFixture) {
         assert_eq!(cause.verb(), verb, "{cause}");
         if fixture.names_callers() {
             assert_eq!(cause.caller().as_deref(), Some(name), "{cause}");
-            assert_eq!(cause.door().as_deref(), Some(door), "{cause}");
+            assert_eq!(cause.interface().as_deref(), Some(interface), "{cause}");
         }
     }
 }

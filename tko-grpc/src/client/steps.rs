@@ -223,8 +223,7 @@ fn copy(error: &Error) -> Error {
     status::unpack(status::pack(error)).unwrap_or_else(garbled)
 }
 
-/// A task that sends shared calls. If the last one is dropped before it has ended, the waiting
-/// steps fail.
+/// A task that sends shared calls. Dropping the last such task while steps wait makes them fail.
 struct RunningSteps {
     client: Client,
     has_ended: bool,

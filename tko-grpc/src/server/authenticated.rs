@@ -1,6 +1,6 @@
 //! [`Authenticated`]: a service that authenticates each request before it passes it on.
 
-use super::DOOR;
+use super::INTERFACE;
 use super::request_body::{CallBytes, RequestBody};
 use crate::status::{self, Detail};
 use http::HeaderMap;
@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tko_serve::{Authenticate, ByteBudget, Credentials, Peer, Workshop};
+use tko_serve::{Authenticate, ByteBudget, Credentials, HeavyWork, Peer};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -24,7 +24,7 @@ pub(super) struct Authenticated<S> {
     authentication: Arc<dyn Authenticate>,
     /// The byte budget for requests whose connection has none.
     bytes: Arc<ByteBudget>,
-    workshop: Workshop,
+    heavy_work: HeavyWork,
     max_message: usize,
 }
 
@@ -33,14 +33,14 @@ impl<S> Authenticated<S> {
         inner: S,
         authentication: &Arc<dyn Authenticate>,
         bytes: &Arc<ByteBudget>,
-        workshop: &Workshop,
+        heavy_work: &HeavyWork,
         max_message: usize,
     ) -> Self {
         Self {
             inner,
             authentication: authentication.clone(),
             bytes: bytes.clone(),
-            workshop: workshop.clone(),
+            heavy_work: heavy_work.clone(),
             max_message,
         }
     }
@@ -77,7 +77,7 @@ where
         let budget = request.extensions().get::<Peer>();
         let budget = budget.and_then(Peer::byte_budget).unwrap_or(&self.bytes);
         let bytes = CallBytes::new(budget.grant());
-        let workshop = self.workshop.clone();
+        let heavy_work = self.heavy_work.clone();
         let max_message = self.max_message;
         Box::pin(async move {
             // Checked before the authentication: an answer without a delay must not tell whether
@@ -92,7 +92,7 @@ where
                     request.extensions_mut().insert(bytes.clone());
                     let request = request
                         .map(|body| Body::new(RequestBody::new(body, bytes.clone(), max_message)));
-                    let answer = bytes.drive(&workshop, ready.call(request)).await;
+                    let answer = bytes.drive(&heavy_work, ready.call(request)).await;
                     // The message is in memory until the call has an answer.
                     drop(bytes);
                     answer
@@ -139,7 +139,7 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Unauthent
 }
 
 fn credentials(request: &http::Request<Body>) -> Credentials {
-    let mut credentials = Credentials::new(DOOR);
+    let mut credentials = Credentials::new(INTERFACE);
     if let Some(header) = request.headers().get(AUTHORIZATION)
         && let Ok(header) = header.to_str()
     {

@@ -10,24 +10,24 @@ use crate::wire::table::Unpacker;
 use futures_core::Stream;
 use futures_util::stream;
 use std::sync::Arc;
-use tko_core::{DeploymentId, Error, Limits, MAX_CHANGES, Result, WorkerApi};
-use tko_serve::Workshop;
+use tko_core::{DeploymentId, Error, Limits, MAX_CHANGES, NewDeployment, Result, WorkerApi};
+use tko_serve::HeavyWork;
 use tonic::{Request, Streaming};
 
 /// A response for each request.
 pub(super) fn answers(
     api: Arc<dyn WorkerApi>,
     limits: Limits,
-    workshop: Workshop,
+    heavy_work: HeavyWork,
     request: Request<Streaming<wire::CreateDeploymentsRequest>>,
 ) -> impl Stream<Item = Result<wire::CreateDeploymentsResponse>> + Send + 'static {
     let call = request.extensions().get::<CallBytes>().cloned();
-    let start = (api, limits, workshop, call, request.into_inner());
+    let start = (api, limits, heavy_work, call, request.into_inner());
     stream::try_unfold(
         start,
-        |(api, limits, workshop, call, mut requests)| async move {
+        |(api, limits, heavy_work, call, mut requests)| async move {
             let request = match &call {
-                Some(call) => call.drive(&workshop, requests.message()).await,
+                Some(call) => call.drive(&heavy_work, requests.message()).await,
                 None => requests.message().await,
             };
             let request =
@@ -37,53 +37,66 @@ pub(super) fn answers(
             };
             let bytes = call.as_ref().map_or(0, CallBytes::bytes);
             let weight = table_weight(&request.packages).max(bytes);
-            let answer = answer(&*api, &limits, request);
-            let answer = workshop.run(weight, answer).await?;
-            Ok(Some((answer, (api, limits, workshop, call, requests))))
+            let decoded = heavy_work.run(weight, || DecodedBatch::new(request, &limits));
+            let decoded = decoded.await?;
+            let answer = decoded.create(&*api).await;
+            Ok(Some((answer, (api, limits, heavy_work, call, requests))))
         },
     )
 }
 
-async fn answer(
-    api: &dyn WorkerApi,
-    limits: &Limits,
-    request: wire::CreateDeploymentsRequest,
-) -> Result<wire::CreateDeploymentsResponse> {
-    if request.deployments.len() > MAX_CHANGES {
-        return Err(Error::bad(
-            "deployments",
-            format!(
-                "one message has {} deployments; send at most {MAX_CHANGES} and use more messages",
-                request.deployments.len()
-            ),
-        ));
-    }
-    let table = Unpacker::new(&request.packages, limits)?;
-    let mut valid = Vec::new();
-    let mut refused = Vec::with_capacity(request.deployments.len());
-    for new in request.deployments {
-        match unpack_deployment(new, &table) {
-            Ok(new) => {
-                valid.push(new);
-                refused.push(None);
-            }
-            Err(error) => refused.push(Some(error)),
+/// The deployments of one request.
+struct DecodedBatch {
+    valid: Vec<NewDeployment>,
+    /// For each deployment in order, why it is not among the valid ones.
+    refused: Vec<Option<Error>>,
+}
+
+impl DecodedBatch {
+    fn new(request: wire::CreateDeploymentsRequest, limits: &Limits) -> Result<Self> {
+        if request.deployments.len() > MAX_CHANGES {
+            return Err(Error::bad(
+                "deployments",
+                format!(
+                    "one message has {} deployments; send at most {MAX_CHANGES} and use more \
+                     messages",
+                    request.deployments.len()
+                ),
+            ));
         }
+        let table = Unpacker::new(&request.packages, limits)?;
+        let mut valid = Vec::new();
+        let mut refused = Vec::with_capacity(request.deployments.len());
+        for new in request.deployments {
+            match unpack_deployment(new, &table) {
+                Ok(new) => {
+                    valid.push(new);
+                    refused.push(None);
+                }
+                Err(error) => refused.push(Some(error)),
+            }
+        }
+        Ok(Self { valid, refused })
     }
-    let mut results = api.create_deployments(valid).await.into_iter();
-    let created = refused
-        .into_iter()
-        .map(|refused| match refused {
-            Some(error) => created(Err(error)),
-            None => created(results.next().unwrap_or_else(|| {
-                Err(Error::internal(
-                    "create a deployment of a batch",
-                    "the API returned no result",
-                ))
-            })),
-        })
-        .collect();
-    Ok(wire::CreateDeploymentsResponse { created })
+
+    /// Creates the valid deployments.
+    async fn create(self, api: &dyn WorkerApi) -> wire::CreateDeploymentsResponse {
+        let mut results = api.create_deployments(self.valid).await.into_iter();
+        let created = self
+            .refused
+            .into_iter()
+            .map(|refused| match refused {
+                Some(error) => created(Err(error)),
+                None => created(results.next().unwrap_or_else(|| {
+                    Err(Error::internal(
+                        "create a deployment of a batch",
+                        "the API returned no result",
+                    ))
+                })),
+            })
+            .collect();
+        wire::CreateDeploymentsResponse { created }
+    }
 }
 
 fn created(result: Result<DeploymentId>) -> wire::create_deployments_response::Created {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{Caller, CallerRole, Error, Result, WorkerApi};
-use tko_serve::Workshop;
+use tko_serve::HeavyWork;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +30,8 @@ pub(super) struct ServiceContext {
     pub(super) open: bool,
     /// Cancelled when the server shuts down.
     pub(super) ending: CancellationToken,
-    /// The threads that process large requests.
-    pub(super) workshop: Workshop,
+    /// Permits for decoding large requests.
+    pub(super) heavy_work: HeavyWork,
     /// The ends of the last windows of listings.
     pub(super) window_ends: Arc<WindowEnds>,
     /// Permits for streams that take as long as their clients read them.
@@ -62,6 +62,12 @@ impl CallOptions {
 
     pub(super) fn refuse(self, error: &Error) -> Status {
         status::from_error(error, self.detail)
+    }
+
+    /// Whether the deadline has passed.
+    fn is_late(self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -102,12 +108,14 @@ impl ServiceContext {
     }
 
     /// Answers a unary call whose request may be large. If it is, or if its packages have this much
-    /// weight, it is processed in the [`Workshop`], and abandoned at its deadline.
-    pub(super) async fn answer_large<Q, A, F>(
+    /// weight, decoding it is [`HeavyWork`]. `work` is not: it may wait for the database, and
+    /// [`CallBytes`] limits how many requests wait. Ends at the deadline of the call.
+    pub(super) async fn answer_large<Q, D, A, F>(
         &self,
         request: Request<Q>,
         weight: impl FnOnce(&Q) -> usize,
-        work: impl FnOnce(Arc<dyn WorkerApi>, Q) -> F,
+        decode: impl FnOnce(Q) -> Result<D>,
+        work: impl FnOnce(Arc<dyn WorkerApi>, D) -> F,
     ) -> Result<Response<A>, Status>
     where
         F: Future<Output = Result<A>>,
@@ -116,18 +124,28 @@ impl ServiceContext {
         let bytes = request.extensions().get::<CallBytes>();
         let bytes = bytes.map_or(0, CallBytes::bytes);
         let weight = weight(request.get_ref()).max(bytes);
-        let answer = self.answer(request, work);
-        self.workshop
-            .run(weight, async {
-                match options.deadline {
-                    // The transport cannot end the call while a separate thread works on it.
-                    Some(deadline) => tokio::time::timeout_at(deadline, answer)
-                        .await
-                        .unwrap_or_else(|_| Err(Status::deadline_exceeded(LATE))),
-                    None => answer.await,
-                }
-            })
-            .await
+        let api = self.api(request.extensions());
+        let request = request.into_inner();
+        let answering = async {
+            let decoded = self.heavy_work.run(weight, || decode(request)).await;
+            // Nothing can end the call while it is decoded.
+            if options.is_late() {
+                return Err(Status::deadline_exceeded(LATE));
+            }
+            let answer = match decoded {
+                Ok(decoded) => work(api, decoded).await,
+                Err(error) => Err(error),
+            };
+            answer
+                .map(Response::new)
+                .map_err(|error| options.refuse(&error))
+        };
+        match options.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, answering)
+                .await
+                .unwrap_or_else(|_| Err(Status::deadline_exceeded(LATE))),
+            None => answering.await,
+        }
     }
 
     /// A permit for a list, a history or a watch. Workers need none: other callers must not keep
@@ -192,7 +210,7 @@ impl ServiceContext {
 
 /// The error of a call that shutdown ends.
 pub(super) fn stopping() -> Error {
-    Error::unavailable("finish the call: the server is stopping", "shutdown")
+    Error::unavailable("finish the call: the server is stopping", "retry later")
 }
 
 /// Parses a timeout of the gRPC protocol: up to eight digits and a unit.

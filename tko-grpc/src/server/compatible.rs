@@ -136,8 +136,8 @@ impl data_server::Data for CompatibleService {
             .answer_large(
                 request,
                 |r| package_weight(&r.package),
-                |api, request| async move {
-                    let new = template::new(request, &self.0.settings.limits)?;
+                |request| template::new(request, &self.0.settings.limits),
+                |api, new| async move {
                     api.register_template(new).await?;
                     Ok(registered())
                 },
@@ -195,8 +195,8 @@ impl data_server::Data for CompatibleService {
             .answer_large(
                 request,
                 |r| package_weight(&r.package),
-                |api, request| async move {
-                    let new = site::new(request, &self.0.settings.limits)?;
+                |request| site::new(request, &self.0.settings.limits),
+                |api, new| async move {
                     api.register_site(new).await?;
                     Ok(registered())
                 },
@@ -253,8 +253,8 @@ impl data_server::Data for CompatibleService {
             .answer_large(
                 request,
                 |r| package_weight(&r.merge_package),
-                |api, request| async move {
-                    let new = deployment::new(request, &self.0.settings.limits)?;
+                |request| deployment::new(request, &self.0.settings.limits),
+                |api, new| async move {
                     let id = api.create_deployment(new).await?;
                     Ok(proto::CreateDeploymentResponse {
                         created: true,
@@ -334,13 +334,16 @@ impl data_server::Data for CompatibleService {
             .answer_large(
                 request,
                 |r| package_weight(&r.package),
-                |api, request| async move {
+                |request| {
                     let token = Token::decode(&request.modification_token)?;
                     let package = crate::wire::table::decode(
                         &request.package_format,
                         &request.package,
                         &self.0.settings.limits,
                     )?;
+                    Ok((token, package))
+                },
+                |api, (token, package)| async move {
                     api.end_modification(&token, package).await?;
                     Ok(proto::EndDeploymentModificationResponse {
                         modified: true,
@@ -376,8 +379,9 @@ impl data_server::Data for CompatibleService {
             .answer_large(
                 request,
                 |_| 0,
-                |api, request| async move {
-                    api.register_plugin(plugin::new(request)?).await?;
+                plugin::new,
+                |api, new| async move {
+                    api.register_plugin(new).await?;
                     Ok(registered())
                 },
             )

@@ -18,7 +18,7 @@ use futures_util::TryStreamExt;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Bulk, Error, Event, Revision, Select, Token, Version, Watch};
+use tko_core::{Bulk, DeploymentId, Error, Event, Revision, Select, Token, Version, Watch};
 use tko_serve::package_weight;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -98,11 +98,11 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |r| table_weight(&r.packages),
-                |api, request| async move {
+                |request| {
                     let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
-                    let new = unpack_template(required("template", request.template)?, &table)?;
-                    api.register_template(new).await.map(version)
+                    unpack_template(required("template", request.template)?, &table)
                 },
+                |api, new| async move { api.register_template(new).await.map(version) },
             )
             .await
     }
@@ -115,11 +115,11 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |r| table_weight(&r.packages),
-                |api, request| async move {
+                |request| {
                     let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
-                    let new = unpack_site(required("site", request.site)?, &table)?;
-                    api.register_site(new).await.map(version)
+                    unpack_site(required("site", request.site)?, &table)
                 },
+                |api, new| async move { api.register_site(new).await.map(version) },
             )
             .await
     }
@@ -132,10 +132,8 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |_| 0,
-                |api, request| async move {
-                    let new = unpack_plugin(required("plugin", request.plugin)?)?;
-                    api.register_plugin(new).await.map(version)
-                },
+                |request| unpack_plugin(required("plugin", request.plugin)?),
+                |api, new| async move { api.register_plugin(new).await.map(version) },
             )
             .await
     }
@@ -148,10 +146,11 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |r| table_weight(&r.packages),
-                |api, request| async move {
+                |request| {
                     let table = Unpacker::new(&request.packages, &self.0.settings.limits)?;
-                    let new =
-                        unpack_deployment(required("deployment", request.deployment)?, &table)?;
+                    unpack_deployment(required("deployment", request.deployment)?, &table)
+                },
+                |api, new| async move {
                     let id = api.create_deployment(new).await?.to_string();
                     Ok(wire::CreateDeploymentResponse { id })
                 },
@@ -166,7 +165,7 @@ impl data_server::Data for DataService {
         let options = CallOptions::of(request.metadata());
         let api = self.0.api(request.extensions());
         let limits = self.0.settings.limits.clone();
-        let answers = batch::answers(api, limits, self.0.workshop.clone(), request);
+        let answers = batch::answers(api, limits, self.0.heavy_work.clone(), request);
         // Needs no permit: the bytes of its requests are limited, and its answers are short.
         Ok(self.0.stream(options, Lifetime::Finite, None, answers))
     }
@@ -266,12 +265,13 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |r| table_weight(r.package.as_slice()),
-                |api, request| async move {
-                    let id = request.deployment.parse()?;
+                |request| {
+                    let id: DeploymentId = request.deployment.parse()?;
                     let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
-                    api.update(&id, Version(request.expect), package)
-                        .await
-                        .map(version)
+                    Ok((id, Version(request.expect), package))
+                },
+                |api, (id, expect, package)| async move {
+                    api.update(&id, expect, package).await.map(version)
                 },
             )
             .await
@@ -285,10 +285,8 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |r| table_weight(r.package.as_slice()),
-                |api, request| async move {
-                    let update = unpack_update(request, &self.0.settings.limits)?;
-                    api.update_entity(update).await.map(version)
-                },
+                |request| unpack_update(request, &self.0.settings.limits),
+                |api, update| async move { api.update_entity(update).await.map(version) },
             )
             .await
     }
@@ -326,9 +324,12 @@ impl data_server::Data for DataService {
             .answer_large(
                 request,
                 |r| table_weight(r.package.as_slice()),
-                |api, request| async move {
+                |request| {
                     let token = Token::decode(&request.token)?;
                     let package = unpack(request.package.as_ref(), &self.0.settings.limits)?;
+                    Ok((token, package))
+                },
+                |api, (token, package)| async move {
                     api.end_modification(&token, package).await.map(version)
                 },
             )

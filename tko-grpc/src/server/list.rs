@@ -80,7 +80,7 @@ pub(super) async fn first_pages(
         return Err(Error::bad(
             "lists",
             format!(
-                "there are {}; at most {MAX_LISTS} are read by one call: read them in parts",
+                "there are {} lists; one call reads at most {MAX_LISTS}: read them in parts",
                 request.lists.len()
             ),
         ));

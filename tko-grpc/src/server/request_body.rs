@@ -2,16 +2,16 @@
 //!
 //! It passes a message on when all of it has arrived. The decoder behind it allocates the length
 //! that a message claims to have, so memory is then used only for bytes that have come. A large
-//! message waits until [`CallBytes::drive`] has a thread on which it is decoded.
+//! message waits until [`CallBytes::drive`] has a permit for decoding it.
 
 use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tko_serve::{ByteGrant, FRAME_BYTES, Workshop};
+use tko_serve::{ByteGrant, FRAME_BYTES, HeavyWork};
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
@@ -22,7 +22,7 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time between two messages of a stream of requests.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Messages of more bytes are decoded in the [`Workshop`].
+/// Decoding messages of more bytes is [`HeavyWork`].
 const LARGE: usize = 64 << 10;
 
 /// The length of the head of a message: a flag and the length of the rest.
@@ -61,11 +61,11 @@ impl CallBytes {
         self.lock().grant.bytes()
     }
 
-    /// Runs a future that reads messages of the call. It decodes large messages in the workshop, and
-    /// does everything else where it is.
+    /// Runs a future that reads messages of the call. Decoding large messages is heavy work;
+    /// everything else runs on the thread of the caller.
     pub(super) async fn drive<T>(
         &self,
-        workshop: &Workshop,
+        heavy_work: &HeavyWork,
         reading: impl Future<Output = T>,
     ) -> T {
         let mut reading = std::pin::pin!(reading);
@@ -84,13 +84,14 @@ impl CallBytes {
             }
             // The decoder runs when it gets the message, in the same poll. The next poll then
             // registers the waker of this task.
-            let decoding = std::future::poll_fn(|context| {
+            let decode = || {
                 self.set_turn(BodyTurn::Granted);
-                let polled = reading.as_mut().poll(context);
+                let mut context = Context::from_waker(Waker::noop());
+                let polled = reading.as_mut().poll(&mut context);
                 self.set_turn(BodyTurn::Driven);
-                Poll::Ready(polled)
-            });
-            if let Poll::Ready(read) = workshop.run(LARGE, decoding).await {
+                polled
+            };
+            if let Poll::Ready(read) = heavy_work.run(LARGE, decode).await {
                 break read;
             }
         };
@@ -310,7 +311,7 @@ mod tests {
     use http_body::Body as _;
     use std::pin::Pin;
     use std::time::Duration;
-    use tko_serve::{ByteBudget, Workshop};
+    use tko_serve::{ByteBudget, HeavyWork};
     use tonic::body::Body;
     use tonic::{Code, Status};
 
@@ -420,7 +421,7 @@ mod tests {
             // In place of a decoder. Ends when another task of the only worker has run.
             wait.recv_timeout(Duration::from_mins(1))
         };
-        let call = tokio::spawn(async move { bytes.drive(&Workshop::default(), reading).await });
+        let call = tokio::spawn(async move { bytes.drive(&HeavyWork::default(), reading).await });
         let other = tokio::spawn(async move { done.send(7) });
         other.await.expect("no panic").expect("it is awaited");
         assert_eq!(call.await.expect("no panic"), Ok(7));
@@ -439,7 +440,7 @@ mod tests {
                 }
             };
             if is_driven {
-                bytes.drive(&Workshop::default(), reading).await;
+                bytes.drive(&HeavyWork::default(), reading).await;
             } else {
                 reading.await;
             }

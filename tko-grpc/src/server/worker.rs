@@ -3,7 +3,7 @@
 use super::call::{ServiceContext, stopping};
 use super::data::{table_weight, within};
 use super::list::first_pages;
-use super::steps::{commit_steps, steps_weight};
+use super::steps::{DecodedSteps, commit_steps, steps_weight};
 use crate::proto::v1alpha2 as wire;
 use crate::proto::v1alpha2::controller_server;
 use crate::wire::entity::{pack_record, unpack_want};
@@ -232,8 +232,8 @@ impl controller_server::Controller for WorkerService {
             .answer_large(
                 request,
                 |r| table_weight(&r.packages),
-                |api, request| async move {
-                    let (token, step) = unpack_prepared(request, &self.0.settings.limits)?;
+                |request| unpack_prepared(request, &self.0.settings.limits),
+                |api, (token, step)| async move {
                     let generation = api.commit_prepared(&token, step).await?.0;
                     Ok(wire::CommitPreparedResponse { generation })
                 },
@@ -304,9 +304,12 @@ impl controller_server::Controller for WorkerService {
         request: Request<wire::CommitStepsRequest>,
     ) -> Result<Response<wire::CommitStepsResponse>, Status> {
         self.0
-            .answer_large(request, steps_weight, |api, request| async move {
-                commit_steps(api, request, &self.0.settings.limits).await
-            })
+            .answer_large(
+                request,
+                steps_weight,
+                |request| DecodedSteps::new(request, &self.0.settings.limits),
+                commit_steps,
+            )
             .await
     }
 

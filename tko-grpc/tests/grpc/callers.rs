@@ -21,7 +21,7 @@ struct Badges;
 #[tonic::async_trait]
 impl Authenticate for Badges {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
-        assert_eq!(credentials.door(), "grpc");
+        assert_eq!(credentials.interface(), "grpc");
         assert!(
             credentials
                 .peer()

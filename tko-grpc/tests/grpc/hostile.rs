@@ -89,7 +89,7 @@ async fn s3_connections_that_make_no_request_are_closed() {
 }
 
 #[tokio::test]
-async fn s3_strangers_do_not_shut_out_clients_with_credentials() {
+async fn s3_unauthenticated_connections_do_not_shut_out_clients_with_credentials() {
     let mut limits = ServerSettings::default();
     limits.max_connections = 16;
     let serving = Serving::with(limits, closed()).await;
@@ -98,12 +98,12 @@ async fn s3_strangers_do_not_shut_out_clients_with_credentials() {
         .register_template(template("a"))
         .await
         .expect("known");
-    let mut strangers = Vec::new();
+    let mut unauthenticated = Vec::new();
     for _ in 0..64 {
         let stream = TcpStream::connect(serving.address)
             .await
             .expect("it listens");
-        strangers.push(stream);
+        unauthenticated.push(stream);
     }
     let late = serving.client_with(settings(None, Some(TOKEN)));
     late.register_template(template("b")).await.expect("known");
@@ -112,7 +112,7 @@ async fn s3_strangers_do_not_shut_out_clients_with_credentials() {
         .register_template(template("c"))
         .await
         .expect("known");
-    assert!(is_closed(&mut strangers[0]).await);
+    assert!(is_closed(&mut unauthenticated[0]).await);
 }
 
 #[tokio::test]
@@ -123,12 +123,12 @@ async fn s3_refused_requests_that_wait_on_one_connection_are_limited() {
     let (_end, ended) = std::sync::mpsc::channel::<()>();
     tokio::time::pause();
     tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_mins(1)));
-    let stranger = DataClient::new(serving.channel());
+    let unauthenticated = DataClient::new(serving.channel());
     let mut calls = JoinSet::new();
     for _ in 0..17 {
-        let mut stranger = stranger.clone();
+        let mut unauthenticated = unauthenticated.clone();
         calls.spawn(async move {
-            let answer = stranger.about(wire::AboutRequest::default()).await;
+            let answer = unauthenticated.about(wire::AboutRequest::default()).await;
             answer.expect_err("no credentials").code()
         });
     }

@@ -15,4 +15,5 @@ mod shared_value;
 mod statuses;
 mod streams;
 mod tls;
+mod waiting;
 mod windows;

@@ -75,7 +75,7 @@ async fn clients_that_trust_the_ca_connect_and_others_do_not() {
         .await
         .expect("the client is accepted");
 
-    for (stranger, what) in [
+    for (tls, what) in [
         (Some(trusting(&Issuer::new())), "another CA"),
         (
             Some(client::ClientTls::new(Some(issuer.ca().as_bytes())).with_name("example.org")),
@@ -83,7 +83,7 @@ async fn clients_that_trust_the_ca_connect_and_others_do_not() {
         ),
         (None, "plaintext"),
     ] {
-        let client = serving.client_with(settings(stranger, None));
+        let client = serving.client_with(settings(tls, None));
         let error = client.feed_position().await.expect_err(what);
         assert!(
             matches!(error, Error::Unavailable { .. }),
@@ -106,8 +106,8 @@ async fn s13_a_client_ca_admits_only_its_clients_and_others_need_not_retry() {
         .expect("the client is accepted");
 
     let (certificate, key) = issuer.issue("worker");
-    let stranger = trusting(&issuer).with_identity(certificate.as_bytes(), key.as_bytes());
-    for tls in [stranger, trusting(&issuer)] {
+    let unknown = trusting(&issuer).with_identity(certificate.as_bytes(), key.as_bytes());
+    for tls in [unknown, trusting(&issuer)] {
         let client = serving.client_with(settings(Some(tls), None));
         let error = client
             .feed_position()

@@ -211,8 +211,8 @@ fn batch(
             let mut read = Vec::new();
             let mut answers: Vec<Option<Value>> = Vec::new();
             for line in lines {
-                let reading = async { BatchLine::read(&line, &context) };
-                match context.workshop.run(line.len(), reading).await {
+                let read_line = || BatchLine::read(&line, &context);
+                match context.heavy_work.run(line.len(), read_line).await {
                     Ok(new) => {
                         read.push(new);
                         answers.push(None);

@@ -375,7 +375,7 @@ fn change(change: &ChangeRecord, with_package: bool) -> Value {
         "time": view::rfc3339(change.at),
         "cause": cause.map(tko_core::Cause::verb),
         "caller": cause.and_then(tko_core::Cause::caller),
-        "door": cause.and_then(tko_core::Cause::door),
+        "interface": cause.and_then(tko_core::Cause::interface),
         "after": change.after.as_ref().map(shown),
     });
     if with_package && let Some(map) = value.as_object_mut() {

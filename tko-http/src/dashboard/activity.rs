@@ -76,8 +76,11 @@ pub(super) async fn latest(caller: &ApiCaller, most: usize, now: Timestamp) -> V
 /// The caller that made a change, and its protocol.
 pub(super) fn who(change: &ChangeRecord) -> String {
     let cause = change.cause.as_ref();
-    match (cause.and_then(Cause::caller), cause.and_then(Cause::door)) {
-        (Some(caller), Some(door)) => format!("{caller}, {door}"),
+    match (
+        cause.and_then(Cause::caller),
+        cause.and_then(Cause::interface),
+    ) {
+        (Some(caller), Some(interface)) => format!("{caller}, {interface}"),
         _ => "TKO".to_owned(),
     }
 }

@@ -143,8 +143,8 @@ pub(super) async fn check(
 async fn decoded(context: &SharedContext, text: &str) -> Result<Package> {
     let text = text.as_bytes();
     let limits = &context.settings.limits;
-    let decoding = async { Package::decode(text, Format::Yaml, Dialect::People, limits) };
-    context.workshop.run(package_weight(text), decoding).await
+    let decode = || Package::decode(text, Format::Yaml, Dialect::People, limits);
+    context.heavy_work.run(package_weight(text), decode).await
 }
 
 /// Saves or cancels an edit.

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_reader_is_told_that_it_lost_events() {
+    async fn a_slow_reader_learns_that_it_lost_events() {
         let ring = filled([11]);
         let mut reader = ring.read_after(Revision(10)).expect("it is here");
         for revision in [12, 13, 14] {

@@ -74,7 +74,7 @@ fn site(id: &str) -> SiteId {
 /// Fills a store.
 pub(crate) async fn fill(store: &MemoryStore) {
     let ops = Caller::new("ops-team")
-        .and_then(|caller| caller.door("http"))
+        .and_then(|caller| caller.interface("http"))
         .expect("a name");
     let api = Arc::new(store.clone()).worker_with_caller(ops);
     for (id, kind, name) in FUNCTIONS {

@@ -276,7 +276,7 @@ async fn a_history_names_who_changed_what() {
     let items = history["items"].as_array().expect("items");
     assert_eq!(items.len(), 2);
     assert_eq!(
-        (&items[0]["caller"], &items[0]["door"]),
+        (&items[0]["caller"], &items[0]["interface"]),
         (&json!("anonymous"), &json!("http"))
     );
     assert_eq!(items[0]["after"]["metadata"]["a"], "b");

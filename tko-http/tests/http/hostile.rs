@@ -234,7 +234,7 @@ impl Authenticate for SlowRefusals {
 }
 
 #[tokio::test]
-async fn s5_strangers_who_wait_do_not_keep_callers_out() {
+async fn s5_unauthenticated_requests_that_wait_do_not_keep_callers_out() {
     let waiting = Arc::new(Semaphore::new(0));
     let authentication = SlowRefusals {
         waiting: waiting.clone(),
@@ -243,12 +243,12 @@ async fn s5_strangers_who_wait_do_not_keep_callers_out() {
     let mut settings = HttpServerSettings::default();
     settings.max_requests = 1;
     let server = TestServer::with(store(), settings, access, 0).await;
-    let mut strangers = JoinSet::new();
+    let mut unauthenticated = JoinSet::new();
     for _ in 0..3 {
         let call = server.get("/api/v1/about").bearer_auth("wrong");
         let sign_in = server.post("/sign-in").body("token=wrong");
         for request in [call, sign_in] {
-            strangers.spawn(async move { request.send().await });
+            unauthenticated.spawn(async move { request.send().await });
         }
     }
     let all = tokio::time::timeout(TIME, waiting.acquire_many(6)).await;
@@ -331,7 +331,7 @@ async fn s5_a_form_of_too_many_fields_is_refused() {
 }
 
 #[tokio::test]
-async fn s5_strangers_send_short_bodies_only() {
+async fn s5_unauthenticated_requests_have_short_bodies_only() {
     let server = TestServer::start().await;
     let post = server.post("/sign-in").body("x".repeat(17_000));
     until(post, StatusCode::PAYLOAD_TOO_LARGE).await;

@@ -8,5 +8,6 @@ mod deployments;
 mod entities;
 mod harness;
 mod hostile;
+mod lifecycle;
 mod roles;
 mod watches;

@@ -223,8 +223,8 @@ async fn s10_every_operation_has_its_roles() {
         }
         let nobody = status(&server, &method, &at, "nobody").await;
         assert_eq!(nobody, StatusCode::FORBIDDEN, "{method} {at} as nobody");
-        let stranger = server.client.request(method.clone(), server.url(&at));
-        let stranger = stranger.send().await.expect("an answer").status();
-        assert_eq!(stranger, StatusCode::UNAUTHORIZED, "{method} {at}");
+        let unauthenticated = server.client.request(method.clone(), server.url(&at));
+        let unauthenticated = unauthenticated.send().await.expect("an answer").status();
+        assert_eq!(unauthenticated, StatusCode::UNAUTHORIZED, "{method} {at}");
     }
 }

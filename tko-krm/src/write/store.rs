@@ -56,7 +56,7 @@ impl Write<'_> {
             Named::Alias => (Key::from(&self.context.ids.next()), true),
         };
         let known = (!is_alias).then_some(&key);
-        let desired = desired(self, name, known, object)?;
+        let desired = self.compute(|| desired(self, name, known, object)).await?;
         let stored = StoredMetadata {
             annotations: desired.annotations.clone(),
             finalizers: desired.finalizers.clone(),
@@ -136,7 +136,9 @@ impl Write<'_> {
         changed: Changed,
     ) -> KrmAnswer<Value> {
         let entity = &live.entity;
-        let desired = desired(self, name, Some(&entity.key), &changed.object)?;
+        let key = Some(&entity.key);
+        let desired = self.compute(|| desired(self, name, key, &changed.object));
+        let desired = desired.await?;
         self.check_immutable(name, live, &desired).await?;
         let old = StoredMetadata::of(entity);
         if entity.deleting {

@@ -212,8 +212,8 @@ async fn kubectl_needs_a_client_certificate_if_the_server_has_a_client_ca() {
         assert!(sites.contains("india-002fsouth-002d100"), "{sites}");
     }
     for kubectl in Kubectl::all(&serving) {
-        let stranger = kubectl.over_tls(&ca.pem(), None);
-        stranger.run("get sites").await.failed();
+        let unauthenticated = kubectl.over_tls(&ca.pem(), None);
+        unauthenticated.run("get sites").await.failed();
     }
     serving.stop().await;
 }

@@ -17,5 +17,6 @@ mod repeated;
 mod requests;
 mod serving;
 mod streams;
+mod waiting;
 mod watches;
 mod writes;

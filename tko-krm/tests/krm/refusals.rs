@@ -23,15 +23,15 @@ async fn refused_requests_that_wait_on_one_connection_are_limited() {
     let (end, ended) = mpsc::channel::<()>();
     tokio::time::pause();
     tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_mins(1)));
-    let stranger = Client::builder().http2_prior_knowledge().build();
-    let stranger = stranger.expect("a client");
+    let unauthenticated = Client::builder().http2_prior_knowledge().build();
+    let unauthenticated = unauthenticated.expect("a client");
     let url = |path: &str| format!("http://{}{path}", serving.address);
     // Opens the connection, without credentials.
-    let live = stranger.get(url("/livez")).send().await;
+    let live = unauthenticated.get(url("/livez")).send().await;
     assert_eq!(live.expect("it answers").status(), 200);
     let mut requests = JoinSet::new();
     for _ in 0..17 {
-        let request = stranger.get(url("/apis/tko.nephio.org/v1alpha1/sites"));
+        let request = unauthenticated.get(url("/apis/tko.nephio.org/v1alpha1/sites"));
         requests.spawn(async move { request.send().await.expect("it answers") });
     }
     let first = requests.join_next().await.expect("an answer");

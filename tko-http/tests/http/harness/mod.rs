@@ -118,6 +118,11 @@ impl TestServer {
         self.store
     }
 
+    /// Makes the server stop, without waiting for its end.
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Stops the server.
     pub(crate) async fn stop_now(&mut self) {
         self.stop.cancel();

@@ -42,8 +42,8 @@ async fn owners_are_collected_and_namespaces_are_deleted() {
     let of_site = uid(SITE).await;
     create(&owned(&config_map("owned"), SITE, &of_site)).await;
     // An owner whose UID is another's has never been there.
-    let stranger = "7b0c1a52-3c49-4a5e-9a55-2f6f0a3a1111";
-    create(&owned(&config_map("stranger"), SITE, stranger)).await;
+    let unknown = "7b0c1a52-3c49-4a5e-9a55-2f6f0a3a1111";
+    create(&owned(&config_map("unrelated"), SITE, unknown)).await;
     let parent = uid("parent").await;
     create(&owned(&site("child"), "parent", &parent)).await;
     let (gone, kept) = (uid("gone").await, uid("kept").await);
@@ -55,7 +55,7 @@ async fn owners_are_collected_and_namespaces_are_deleted() {
         let output = behind.kubectl(&words, "").await;
         assert!(output.success, "{words}: {output:?}");
     };
-    is_gone("-n scratch configmap stranger").await;
+    is_gone("-n scratch configmap unrelated").await;
     behind
         .kubectl("get configmap owned -n scratch", "")
         .await

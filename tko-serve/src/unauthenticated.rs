@@ -1,4 +1,4 @@
-//! [`Strangers`]: the connections that have not yet made an authenticated request.
+//! [`UnauthenticatedLimit`]: limits the connections that have not yet made an authenticated request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,13 +14,13 @@ pub(crate) const MAX_WAITING_REFUSALS: usize = 16;
 /// The oldest gives way to the next. A client with credentials authenticates within moments, so it
 /// is hardly ever the oldest, no matter how many others there are.
 #[derive(Debug)]
-pub(crate) struct Strangers {
+pub(crate) struct UnauthenticatedLimit {
     max: usize,
     next: AtomicU64,
     waiting: Mutex<BTreeMap<u64, CancellationToken>>,
 }
 
-impl Strangers {
+impl UnauthenticatedLimit {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max: max.max(1),
@@ -43,7 +43,7 @@ impl Strangers {
         drop(waiting);
         ConnectionProgress {
             id,
-            strangers: self.clone(),
+            limit: self.clone(),
             requested: AtomicBool::new(false),
             known: AtomicBool::new(false),
             refusals: AtomicUsize::new(0),
@@ -68,7 +68,7 @@ impl Strangers {
 #[derive(Debug)]
 pub(crate) struct ConnectionProgress {
     id: u64,
-    strangers: Arc<Strangers>,
+    limit: Arc<UnauthenticatedLimit>,
     /// Whether a request arrived since this was last asked.
     requested: AtomicBool,
     /// Whether a request was authenticated.
@@ -86,7 +86,7 @@ impl ConnectionProgress {
     /// Records that a request was authenticated.
     pub(crate) fn authenticated(&self) {
         if !self.known.swap(true, Ordering::Relaxed) {
-            self.strangers.lock().remove(&self.id);
+            self.limit.lock().remove(&self.id);
         }
     }
 
@@ -124,28 +124,28 @@ impl Drop for WaitingRefusal {
 
 impl Drop for ConnectionProgress {
     fn drop(&mut self) {
-        self.strangers.lock().remove(&self.id);
+        self.limit.lock().remove(&self.id);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Strangers;
+    use super::UnauthenticatedLimit;
     use tokio_util::sync::CancellationToken;
 
     #[test]
-    fn s3_the_oldest_stranger_gives_way_and_authenticated_connections_stay() {
-        let strangers = Strangers::new(2);
+    fn s3_the_oldest_unauthenticated_connection_gives_way_and_the_others_stay() {
+        let limit = UnauthenticatedLimit::new(2);
         let ends: Vec<CancellationToken> = (0..4).map(|_| CancellationToken::new()).collect();
-        let known = strangers.enter(ends[0].clone());
+        let known = limit.enter(ends[0].clone());
         known.authenticated();
         let all: Vec<_> = ends[1..]
             .iter()
-            .map(|end| strangers.enter(end.clone()))
+            .map(|end| limit.enter(end.clone()))
             .collect();
         let cancelled: Vec<bool> = ends.iter().map(CancellationToken::is_cancelled).collect();
         assert_eq!(cancelled, [false, true, false, false]);
         drop(all);
-        assert!(strangers.lock().is_empty());
+        assert!(limit.lock().is_empty());
     }
 }

@@ -2,11 +2,11 @@
 //! opened, because plugins get an address, and because servers report whether any interface is open.
 
 use super::data::DataArgs;
-use super::kubernetes::{KubernetesArgs, KubernetesDoor};
+use super::kubernetes::{KubernetesArgs, KubernetesInterface};
 use super::listen::ListenArgs;
 use super::metrics::{Exporter, MetricsArgs};
 use super::probes::{ProbeArgs, ProbeServer};
-use super::web::{WebArgs, WebDoor};
+use super::web::{WebArgs, WebInterface};
 use anyhow::Context;
 use tko_grpc::server::{Access, ServerSettings, Sockets};
 
@@ -23,21 +23,21 @@ pub(crate) struct InterfaceArgs<'a> {
 
 /// The bound interfaces of a process. The default has none.
 #[derive(Default)]
-pub(super) struct Doors {
-    pub(super) grpc: Option<GrpcDoor>,
-    pub(super) web: Option<WebDoor>,
-    pub(super) kubernetes: Option<KubernetesDoor>,
+pub(super) struct Interfaces {
+    pub(super) grpc: Option<GrpcInterface>,
+    pub(super) web: Option<WebInterface>,
+    pub(super) kubernetes: Option<KubernetesInterface>,
     pub(super) exporter: Option<Exporter>,
     pub(super) probes: Option<ProbeServer>,
 }
 
-impl Doors {
+impl Interfaces {
     /// Binds the sockets that the flags name.
     pub(super) async fn open(args: InterfaceArgs<'_>, data: &DataArgs) -> anyhow::Result<Self> {
         let insecure = args.listen.is_insecure();
         let exporter = args.metrics.open(insecure).await?;
         let probes = args.probes.open().await?;
-        let mut grpc = GrpcDoor::open(args.listen, data).await?;
+        let mut grpc = GrpcInterface::open(args.listen, data).await?;
         let mut web = args.web.open(data, insecure).await?;
         let kubernetes = match args.kubernetes {
             Some(kubernetes) => kubernetes.open(insecure).await?,
@@ -45,8 +45,10 @@ impl Doors {
         };
         // Probes do not count: they reveal nothing, so they need no permission.
         let is_any_open = grpc.access.is_open(&grpc.sockets.addresses())
-            || web.as_ref().is_some_and(WebDoor::is_open)
-            || kubernetes.as_ref().is_some_and(KubernetesDoor::is_open)
+            || web.as_ref().is_some_and(WebInterface::is_open)
+            || kubernetes
+                .as_ref()
+                .is_some_and(KubernetesInterface::is_open)
             || exporter.as_ref().is_some_and(Exporter::is_open);
         grpc.settings.reports_insecure = is_any_open;
         if let Some(web) = &mut web {
@@ -63,13 +65,13 @@ impl Doors {
 }
 
 /// Bound sockets for gRPC, with what is served there.
-pub(super) struct GrpcDoor {
+pub(super) struct GrpcInterface {
     pub(super) sockets: Sockets,
     pub(super) access: Access,
     pub(super) settings: ServerSettings,
 }
 
-impl GrpcDoor {
+impl GrpcInterface {
     async fn open(listen: &ListenArgs, data: &DataArgs) -> anyhow::Result<Self> {
         let sockets = Sockets::bind(&listen.listen()).await?;
         let access = listen.access()?;

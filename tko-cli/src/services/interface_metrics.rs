@@ -9,13 +9,13 @@ use tko_grpc::server::{refused_credentials, skipped_entities};
 
 /// Adds the metrics of the interfaces to a registry.
 pub(super) fn register(registry: &mut Registry) {
-    registry.register_collector(Box::new(DoorCollector));
+    registry.register_collector(Box::new(InterfaceCollector));
 }
 
 #[derive(Debug)]
-struct DoorCollector;
+struct InterfaceCollector;
 
-impl Collector for DoorCollector {
+impl Collector for InterfaceCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for (name, help, value) in [
             (
