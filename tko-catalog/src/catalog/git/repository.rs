@@ -2,7 +2,7 @@
 
 use super::address::{authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check, own_files};
-use super::files::{is_locked, remove_locks, size};
+use super::files::{is_locked, remove_locks};
 use super::reader::ObjectReader;
 use super::ssh::{SshCredentials, private_file};
 use crate::catalog::entry::public_url;
@@ -12,7 +12,7 @@ use crate::settings::CatalogSettings;
 use std::path::PathBuf;
 use std::time::Duration;
 use tko_core::{Error, Result};
-use tko_source::{SourceFile, git_command};
+use tko_source::{SourceFile, folder_exceeds, folder_size, git_command};
 use tokio::process::Command;
 
 /// Settings of git that no configuration file of this machine overrides.
@@ -37,9 +37,6 @@ const NOT_SHALLOW: &str = "does not support shallow";
 
 /// Maximum number of refs of a repository.
 const MAX_REFS: usize = 200_000;
-
-/// The time between two checks of the size of a growing copy.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// A tag or branch, and the commit that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,7 +249,7 @@ impl GitRepository {
         if wanted.is_empty() {
             return Ok(());
         }
-        if size(self.path.clone()).await > settings.max_repository_bytes {
+        if folder_size(self.path.clone()).await > settings.max_repository_bytes {
             // Objects that nothing refers to any more are only dropped with the whole copy.
             let cannot = |error| Error::internal("remove a copy of a repository", error);
             tokio::fs::remove_dir_all(&self.path)
@@ -318,23 +315,15 @@ impl GitRepository {
         command.stdin(list);
         let what = format!("fetch {url}");
         let fetched = crate::program::output_with_input(command, &what, 1 << 20);
-        let too_large = self.watch_size(settings.max_repository_bytes);
+        let most = settings.max_repository_bytes;
         tokio::select! {
             fetched = fetched => fetched.map(|_| ()).map_err(|error| explained(error, &url)),
-            error = too_large => Err(error),
-        }
-    }
-
-    /// Completes with an error when the copy is larger than `most` bytes.
-    async fn watch_size(&self, most: u64) -> Error {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            if size(self.path.clone()).await > most {
+            () = folder_exceeds(&self.path, most) => {
                 let why = format!(
                     "the copy of the repository has more than {most} bytes; name a branch or fewer \
                      tags"
                 );
-                return Error::bad("url", why);
+                Err(Error::bad("url", why))
             }
         }
     }
