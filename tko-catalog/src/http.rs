@@ -6,6 +6,8 @@ use reqwest::{Client, Method, StatusCode, Url};
 use rustls::crypto::{CryptoProvider, ring};
 use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_source::SourceLimits;
+use tokio::time::{Instant, timeout};
 
 /// Maximum number of attempts while the server asks to wait.
 const TRIES: usize = 4;
@@ -15,7 +17,10 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A client with the limits of the controller.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpClient(Client);
+pub(crate) struct HttpClient {
+    client: Client,
+    limits: SourceLimits,
+}
 
 /// The answer of a server.
 #[derive(Debug)]
@@ -48,10 +53,13 @@ impl HttpClient {
                 .map_err(|error| Error::bad("ca", format!("it is not a certificate: {error}")))?;
             builder = builder.add_root_certificate(certificate);
         }
-        builder
+        let client = builder
             .build()
-            .map(Self)
-            .map_err(|error| Error::internal("make an HTTP client", error))
+            .map_err(|error| Error::internal("make an HTTP client", error))?;
+        Ok(Self {
+            client,
+            limits: settings.source.clone(),
+        })
     }
 
     /// Makes a request whose answer has at most `most` bytes. If the server asks to wait, waits and
@@ -80,7 +88,7 @@ impl HttpClient {
         }
         for _ in 0..TRIES {
             let request = self
-                .0
+                .client
                 .request(method.clone(), url.clone())
                 .headers(map.clone());
             let mut response = request.send().await.map_err(failed)?;
@@ -90,7 +98,18 @@ impl HttpClient {
                 continue;
             }
             let mut bytes = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            let begun = Instant::now();
+            loop {
+                let time = self.limits.download_time(bytes.len() as u64);
+                let chunk = timeout(time.saturating_sub(begun.elapsed()), response.chunk()).await;
+                let chunk = chunk.map_err(|_| {
+                    let rate = self.limits.min_rate;
+                    let why = format!("the server sends less than {rate} bytes per second");
+                    Error::unavailable(what(), why)
+                })?;
+                let Some(chunk) = chunk.map_err(failed)? else {
+                    break;
+                };
                 bytes.extend_from_slice(&chunk);
                 if bytes.len() > most {
                     let why = format!("{shown} answered more than {most} bytes");
