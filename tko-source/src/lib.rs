@@ -13,6 +13,8 @@ mod folder_size;
 mod git;
 #[cfg(feature = "git")]
 mod git_command;
+mod host_list;
+mod host_secret;
 #[cfg(feature = "http")]
 mod http;
 mod kpt;
@@ -36,6 +38,8 @@ pub use folder_size::{folder_exceeds, folder_size};
 #[cfg(feature = "git")]
 #[cfg_attr(docsrs, doc(cfg(feature = "git")))]
 pub use git_command::git_command;
+pub use host_list::HostList;
+pub use host_secret::HostSecret;
 pub use limits::SourceLimits;
 pub use lines::line_offset;
 pub use package::{SourceFile, SourceListing, package_of};
