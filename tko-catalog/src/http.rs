@@ -1,5 +1,6 @@
 //! HTTP requests within limits, with credentials over TLS only.
 
+use crate::host_policy::{HostPolicy, PrivateHost};
 use crate::settings::CatalogSettings;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
@@ -20,6 +21,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct HttpClient {
     client: Client,
     limits: SourceLimits,
+    policy: HostPolicy,
 }
 
 /// The answer of a server.
@@ -53,12 +55,15 @@ impl HttpClient {
                 .map_err(|error| Error::bad("ca", format!("it is not a certificate: {error}")))?;
             builder = builder.add_root_certificate(certificate);
         }
-        let client = builder
+        let policy = HostPolicy::new(settings);
+        let client = policy
+            .apply(builder)
             .build()
             .map_err(|error| Error::internal("make an HTTP client", error))?;
         Ok(Self {
             client,
             limits: settings.source.clone(),
+            policy,
         })
     }
 
@@ -66,8 +71,8 @@ impl HttpClient {
     /// repeats the request. Answers with any status but 429 are returned.
     ///
     /// # Errors
-    /// `Unavailable`: the server cannot be reached, or keeps asking to wait. `BadArgument`: the
-    /// answer is too large.
+    /// `Unavailable`: the server cannot be reached, is too slow, or keeps asking to wait.
+    /// `BadArgument`: the answer is too large, or the host of the URL or of a redirect is not allowed.
     pub(crate) async fn request(
         &self,
         method: Method,
@@ -75,10 +80,14 @@ impl HttpClient {
         headers: &[(HeaderName, String)],
         most: usize,
     ) -> Result<SourceReply> {
+        self.policy.check(url)?;
         let shown = shown(url);
         let what = || format!("read {shown}");
-        // The error would show the query of the URL.
-        let failed = |error: reqwest::Error| Error::unavailable(what(), error.without_url());
+        let failed = |error: reqwest::Error| match PrivateHost::in_chain(&error) {
+            Some(private) => Error::from(private.clone()),
+            // The error would show the query of the URL.
+            None => Error::unavailable(what(), error.without_url()),
+        };
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let mut value = HeaderValue::from_str(value)
@@ -198,6 +207,11 @@ pub(crate) fn web_url(text: &str) -> Result<Url> {
         return Err(Error::bad("url", why));
     }
     Ok(url)
+}
+
+/// The host of a URL, for which a secret must be.
+pub(crate) fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default()
 }
 
 /// Refuses to send a secret without TLS, except within this machine.

@@ -194,7 +194,7 @@ mod tests {
             ended = run_program(command, "wait", 1) => panic!("it ended: {ended:?}"),
         };
         let ended = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new()));
-        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), ended).await;
         let rest = ended.expect("all processes end").expect("no panic");
         assert_eq!(rest.expect("the end of the pipe"), 0);
     }

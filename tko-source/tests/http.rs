@@ -119,6 +119,9 @@ async fn dripping_server() -> String {
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.expect("a client");
+        let mut request = vec![0; 4096];
+        let read = socket.read(&mut request).await;
+        assert!(read.expect("a request") > 0);
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
         let mut sent = socket.write_all(head.as_bytes()).await;
         let mut ticks = tokio::time::interval(Duration::from_millis(20));

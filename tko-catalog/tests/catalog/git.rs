@@ -395,7 +395,7 @@ async fn a_hostile_repository_runs_nothing_and_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_addresses_are_told() {
+async fn a_repository_that_cannot_be_read_is_a_condition_with_the_reason() {
     let repository = Repository::new();
     let fixture = Fixture::new();
     let url = repository.url();
