@@ -43,7 +43,7 @@ pub(crate) struct CatalogArgs {
     catalog_webhooks: Option<SocketAddr>,
     /// With restricted plugins: host with a private address that catalogs and inventories may
     /// reach, such as git.corp or *.corp; repeat for several
-    #[arg(long = "catalog-private-host", value_name = "HOST", value_parser = private_host)]
+    #[arg(long = "catalog-private-host", value_name = "HOST", value_delimiter = ',', value_parser = private_host)]
     catalog_private_hosts: Vec<String>,
 }
 
