@@ -84,7 +84,7 @@ pub(crate) struct GitRepository {
     policy: HostPolicy,
     /// The addresses of the host that were checked, as git takes them.
     addresses: Option<String>,
-    /// Whether git follows redirects of the server to other hosts.
+    /// Whether git follows redirects.
     redirects: bool,
     /// The header that authenticates, and the URL that it is sent to.
     authorization: Option<(String, String)>,
@@ -565,7 +565,12 @@ fn is_object_id(text: &str) -> bool {
 
 /// Adds advice to an error of git.
 fn explained(error: Error, url: &str) -> Error {
-    let text = error.chain().clone();
+    let text = error.chain();
+    let redirects = ["error: 301", "error: 302", "error: 307", "error: 308"];
+    if redirects.iter().any(|part| text.contains(part)) {
+        let why = format!("{url} is redirected; write the URL that it leads to ({text})");
+        return Error::bad("url", why);
+    }
     let is_refused = [
         "Authentication failed",
         "could not read Username",
