@@ -90,15 +90,21 @@ impl AwxScheduler {
 
     async fn client(&self) -> Result<AwxClient> {
         let secrets = &self.settings.secrets;
+        let url = AwxClient::check(&self.plugin.host)?;
+        let host = url.host_str().unwrap_or_default();
         let login = match (
             &self.plugin.token,
             &self.plugin.username,
             &self.plugin.password,
         ) {
-            (Some(token), _, _) => Login::Token(secrets.resolve("_awx.token", token).await?),
+            (Some(token), _, _) => {
+                let token = secrets.resolve_to_send("_awx.token", token).await?;
+                Login::Token(token.for_host("_awx.token", host)?.to_owned())
+            }
             (None, Some(name), Some(password)) => {
-                let password = secrets.resolve("_awx.password", password).await?;
-                Login::Password(name.clone(), password)
+                let password = secrets.resolve_to_send("_awx.password", password).await?;
+                let password = password.for_host("_awx.password", host)?;
+                Login::Password(name.clone(), password.to_owned())
             }
             _ => Login::None,
         };

@@ -1,11 +1,14 @@
 //! HTTP requests within limits, with credentials over TLS only.
 
+use crate::host_policy::{HostPolicy, PrivateHost};
 use crate::settings::CatalogSettings;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
 use rustls::crypto::{CryptoProvider, ring};
 use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_source::SourceLimits;
+use tokio::time::{Instant, timeout};
 
 /// Maximum number of attempts while the server asks to wait.
 const TRIES: usize = 4;
@@ -15,7 +18,11 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A client with the limits of the controller.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpClient(Client);
+pub(crate) struct HttpClient {
+    client: Client,
+    limits: SourceLimits,
+    policy: HostPolicy,
+}
 
 /// The answer of a server.
 #[derive(Debug)]
@@ -48,18 +55,24 @@ impl HttpClient {
                 .map_err(|error| Error::bad("ca", format!("it is not a certificate: {error}")))?;
             builder = builder.add_root_certificate(certificate);
         }
-        builder
+        let policy = HostPolicy::new(settings);
+        let client = policy
+            .apply(builder)
             .build()
-            .map(Self)
-            .map_err(|error| Error::internal("make an HTTP client", error))
+            .map_err(|error| Error::internal("make an HTTP client", error))?;
+        Ok(Self {
+            client,
+            limits: settings.source.clone(),
+            policy,
+        })
     }
 
     /// Makes a request whose answer has at most `most` bytes. If the server asks to wait, waits and
     /// repeats the request. Answers with any status but 429 are returned.
     ///
     /// # Errors
-    /// `Unavailable`: the server cannot be reached, or keeps asking to wait. `BadArgument`: the
-    /// answer is too large.
+    /// `Unavailable`: the server cannot be reached, is too slow, or keeps asking to wait.
+    /// `BadArgument`: the answer is too large, or the host of the URL or of a redirect is not allowed.
     pub(crate) async fn request(
         &self,
         method: Method,
@@ -67,10 +80,14 @@ impl HttpClient {
         headers: &[(HeaderName, String)],
         most: usize,
     ) -> Result<SourceReply> {
+        self.policy.check(url)?;
         let shown = shown(url);
         let what = || format!("read {shown}");
-        // The error would show the query of the URL.
-        let failed = |error: reqwest::Error| Error::unavailable(what(), error.without_url());
+        let failed = |error: reqwest::Error| match PrivateHost::in_chain(&error) {
+            Some(private) => Error::from(private.clone()),
+            // The error would show the query of the URL.
+            None => Error::unavailable(what(), error.without_url()),
+        };
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let mut value = HeaderValue::from_str(value)
@@ -80,7 +97,7 @@ impl HttpClient {
         }
         for _ in 0..TRIES {
             let request = self
-                .0
+                .client
                 .request(method.clone(), url.clone())
                 .headers(map.clone());
             let mut response = request.send().await.map_err(failed)?;
@@ -90,7 +107,18 @@ impl HttpClient {
                 continue;
             }
             let mut bytes = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            let begun = Instant::now();
+            loop {
+                let time = self.limits.download_time(bytes.len() as u64);
+                let chunk = timeout(time.saturating_sub(begun.elapsed()), response.chunk()).await;
+                let chunk = chunk.map_err(|_| {
+                    let rate = self.limits.min_rate;
+                    let why = format!("the server sends less than {rate} bytes per second");
+                    Error::unavailable(what(), why)
+                })?;
+                let Some(chunk) = chunk.map_err(failed)? else {
+                    break;
+                };
                 bytes.extend_from_slice(&chunk);
                 if bytes.len() > most {
                     let why = format!("{shown} answered more than {most} bytes");
@@ -179,6 +207,11 @@ pub(crate) fn web_url(text: &str) -> Result<Url> {
         return Err(Error::bad("url", why));
     }
     Ok(url)
+}
+
+/// The host of a URL, for which a secret must be.
+pub(crate) fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default()
 }
 
 /// Refuses to send a secret without TLS, except within this machine.

@@ -8,6 +8,7 @@ mod controller;
 mod executor;
 pub mod export;
 mod follow;
+mod host_policy;
 mod http;
 mod inventory;
 pub mod metrics;

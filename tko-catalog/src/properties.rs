@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use tko_core::{Error, Result};
-use tko_source::secret_in;
+use tko_source::{HostSecret, secret_in};
 
 /// The properties of one catalog or inventory.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,8 @@ impl<'a> Properties<'a> {
             })
     }
 
-    /// Resolves a property that names a secret: `env:NAME`, `file:PATH` or `secret:NAME`.
+    /// Resolves a property that names a secret which stays on this machine: `env:NAME`, `file:PATH`
+    /// or `secret:NAME`.
     ///
     /// # Errors
     /// `BadArgument`: the value has another form, or the secret cannot be read on this machine.
@@ -108,6 +109,28 @@ impl<'a> Properties<'a> {
             None => Ok(None),
             Some(reference) => resolve(name, reference, settings).await.map(Some),
         }
+    }
+
+    /// Resolves a property that names a secret which is sent to a host, or proves something to it.
+    ///
+    /// # Errors
+    /// As [`secret`](Self::secret). Also if the secret has no list of hosts, and plugins are
+    /// restricted.
+    pub(crate) async fn host_secret(
+        self,
+        name: &str,
+        settings: &CatalogSettings,
+    ) -> Result<Option<HostSecret>> {
+        let Some(reference) = self.text(name) else {
+            return Ok(None);
+        };
+        if !reference.starts_with("secret:") {
+            let text = resolve(name, reference, settings).await?;
+            return Ok(Some(HostSecret::for_all_hosts(text)));
+        }
+        // Otherwise a person could have any secret sent to a host of their choice.
+        let secrets = settings.secrets.clone().requiring_hosts(!settings.local);
+        secrets.resolve_to_send(name, reference).await.map(Some)
     }
 }
 
@@ -200,6 +223,27 @@ mod tests {
         ] {
             let error = resolve("token", reference, &settings).await;
             assert!(error.is_err(), "{reference}");
+        }
+    }
+
+    #[tokio::test]
+    async fn with_restricted_plugins_a_secret_that_is_sent_needs_a_list_of_hosts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("token"), "abc\n").expect("a file");
+        let restricted = CatalogSettings::default().with_secrets(SecretFolder::new(folder.path()));
+        let open = restricted.clone().with_local(true);
+        let map = BTreeMap::from([("token".to_owned(), "secret:token".to_owned())]);
+        let secret = Properties(&map).host_secret("token", &open).await;
+        let secret = secret.expect("a secret").expect("a secret");
+        assert_eq!(secret.for_host("token", "h").expect("any host"), "abc");
+        let secret = Properties(&map).host_secret("token", &restricted).await;
+        assert!(secret.is_err());
+        std::fs::write(folder.path().join("token.hosts"), "h\n").expect("a file");
+        for settings in [open, restricted] {
+            let secret = Properties(&map).host_secret("token", &settings).await;
+            let secret = secret.expect("a secret").expect("a secret");
+            assert_eq!(secret.for_host("token", "h").expect("its host"), "abc");
+            assert!(secret.for_host("token", "attacker").is_err());
         }
     }
 }

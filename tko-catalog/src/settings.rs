@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
-use tko_source::{SecretFolder, SourceLimits};
+use tko_source::{HostList, SecretFolder, SourceLimits};
 
 /// The settings of a [`CatalogController`](crate::CatalogController).
 #[derive(Clone, Debug)]
@@ -31,11 +31,16 @@ pub struct CatalogSettings {
     pub max_repository_bytes: u64,
     /// Folder for copies of git repositories; `None` chooses a temporary one for the process.
     pub cache: Option<PathBuf>,
-    /// Folder with secrets, one per file, that properties name as `secret:NAME`.
+    /// Folder with secrets, one per file, that properties name as `secret:NAME`. Unless
+    /// [`local`](Self::local) is set, tokens and keys need a list of hosts there.
     pub secrets: SecretFolder,
-    /// Whether entries may read files and environment variables of this machine, and run programs.
-    /// Everyone who may register plugins can then do so through entries. Default: false.
+    /// Whether entries may read files and environment variables of this machine, run programs, reach
+    /// hosts with private addresses, and send tokens to any host. Everyone who may register plugins
+    /// can then do so through entries. Default: false.
     pub local: bool,
+    /// Hosts with private addresses, such as loopback, that entries may reach although
+    /// [`local`](Self::local) is not set. Default: none.
+    pub private_hosts: HostList,
 }
 
 impl CatalogSettings {
@@ -115,6 +120,13 @@ impl CatalogSettings {
         self.local = local;
         self
     }
+
+    /// Sets [`private_hosts`](Self::private_hosts).
+    #[must_use]
+    pub fn with_private_hosts(mut self, private_hosts: HostList) -> Self {
+        self.private_hosts = private_hosts;
+        self
+    }
 }
 
 impl Default for CatalogSettings {
@@ -135,6 +147,7 @@ impl Default for CatalogSettings {
             cache: None,
             secrets: SecretFolder::default(),
             local: false,
+            private_hosts: HostList::default(),
         }
     }
 }

@@ -9,8 +9,10 @@
 //! | 4 | conflict, busy, already exists, or an expired token: read again and retry |
 //! | 5 | unavailable: retry later |
 //! | 6 | not authenticated or not allowed |
+//! | 130, 143 | stopped by Ctrl-C or SIGTERM while a command read a git repository |
 
 use crate::console::to_stderr;
+use crate::interrupt::Interrupted;
 use std::process::ExitCode;
 use tko_core::ErrorKind;
 
@@ -21,6 +23,9 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     };
     if is_closed_pipe(&error) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return ExitCode::from(interrupted.code);
     }
     let message = message(&error);
     to_stderr(format_args!("tko: {message}"));

@@ -21,6 +21,7 @@ mod exit;
 mod export;
 mod filter;
 mod function;
+mod interrupt;
 mod kube;
 mod logging;
 mod output;

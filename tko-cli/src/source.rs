@@ -2,6 +2,7 @@
 
 use crate::connect::NotTheService;
 use crate::console::Console;
+use crate::interrupt::unless_interrupted;
 use clap::Args;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +38,7 @@ impl SourceArgs {
 
 /// Reads a package, and shows progress if it takes long.
 pub(crate) async fn package(url: &str, console: &Console<'_>) -> anyhow::Result<Package> {
-    let package = package_with_progress(url, console).await;
+    let package = interruptible(url, package_with_progress(url, console)).await?;
     package.map_err(|error| match error.kind() {
         ErrorKind::Unavailable => {
             anyhow::Error::from(error).context(NotTheService("cannot read the package"))
@@ -61,13 +62,26 @@ async fn package_with_progress(url: &str, console: &Console<'_>) -> Result<Packa
 }
 
 /// Reads a package without showing progress.
-pub(crate) async fn package_quietly(url: &str) -> Result<Package> {
-    let source: Source = url.parse()?;
-    let credentials = SourceCredentials::from_environment()?;
-    SourceReader::new()
-        .with_credentials(credentials)
-        .package(&source)
-        .await
+///
+/// # Errors
+/// The outer error: a signal ends the command.
+pub(crate) async fn package_quietly(url: &str) -> anyhow::Result<Result<Package>> {
+    let read = async {
+        let source: Source = url.parse()?;
+        let credentials = SourceCredentials::from_environment()?;
+        let reader = SourceReader::new().with_credentials(credentials);
+        reader.package(&source).await
+    };
+    interruptible(url, read).await
+}
+
+/// Awaits the read of a source. If it is a git repository, a signal ends git and removes the clone.
+async fn interruptible<T>(url: &str, read: impl Future<Output = T>) -> anyhow::Result<T> {
+    if url.starts_with("git:") {
+        unless_interrupted(read).await
+    } else {
+        Ok(read.await)
+    }
 }
 
 /// Reads a package from standard input.

@@ -15,6 +15,8 @@
 
 #[path = "documents/cluster.rs"]
 mod cluster;
+#[path = "documents/limits.rs"]
+mod limits;
 #[path = "documents/not_run.rs"]
 mod not_run;
 

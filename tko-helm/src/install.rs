@@ -16,6 +16,7 @@
 
 mod archive;
 mod desired;
+mod empty_sites;
 mod inventory;
 mod kubeconfig;
 
@@ -25,12 +26,13 @@ use crate::template::parameters;
 use archive::ChartArchives;
 use async_trait::async_trait;
 use desired::{DesiredRelease, desired, has_charts};
+use empty_sites::EmptySites;
 use inventory::{FoundRelease, ReleaseKey, hash, parse};
 pub use kubeconfig::{KubeconfigFinder, SiteKubeconfig};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
     BoxError, Condition, Entity, Error, Record, Registry, Result, ScheduleCall, Scheduler,
@@ -128,9 +130,7 @@ impl InstallSettings {
 pub struct HelmScheduler {
     settings: InstallSettings,
     archives: ChartArchives,
-    /// Sites that had no releases after this process's last call, so that a site without charts
-    /// costs nothing. After a restart, their clusters are queried once.
-    empty: Mutex<BTreeSet<String>>,
+    empty: EmptySites,
 }
 
 impl HelmScheduler {
@@ -141,7 +141,7 @@ impl HelmScheduler {
     pub fn new(settings: InstallSettings) -> Self {
         Self {
             archives: ChartArchives::new(settings.cache.clone()),
-            empty: Mutex::default(),
+            empty: EmptySites::default(),
             settings,
         }
     }
@@ -165,20 +165,6 @@ impl HelmScheduler {
                 .map(Some),
         }
     }
-
-    fn is_empty(&self, site: &str) -> bool {
-        let empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        empty.contains(site)
-    }
-
-    fn set_empty(&self, site: &str, is_empty: bool) {
-        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_empty {
-            empty.insert(site.to_owned());
-        } else {
-            empty.remove(site);
-        }
-    }
 }
 
 #[async_trait]
@@ -200,10 +186,11 @@ impl Scheduler for HelmScheduler {
         }
         let has_none = wanted.is_empty() && faults.is_empty();
         // Another process may have installed releases since this one saw the site.
-        if has_none && self.is_empty(site) && !may_have_releases(&call) {
+        let is_known = self.empty.take(site);
+        if has_none && is_known && !may_have_releases(&call) {
+            self.empty.add(&call.site.entity);
             return Ok(Vec::new());
         }
-        self.set_empty(site, false);
         let found = match self.kubeconfig(call.site).await {
             // Without a management cluster nothing was installed on a cluster of Cluster API. If a
             // kubeconfig is invalid, however, charts may be installed.
@@ -251,8 +238,8 @@ impl Scheduler for HelmScheduler {
             );
             return Err(Error::unavailable("install charts", faults.join("; ")));
         }
-        self.set_empty(site, wanted.is_empty());
         if wanted.is_empty() {
+            self.empty.add(&call.site.entity);
             return Ok(without_charts(&call.site.entity));
         }
         let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();

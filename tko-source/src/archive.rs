@@ -90,7 +90,7 @@ fn tar(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
     let entries = archive.entries().map_err(|error| damaged(error, budget))?;
     for entry in entries {
         let entry = entry.map_err(|error| damaged(error, budget))?;
-        budget.look()?;
+        budget.count_file()?;
         let path = entry.path().map_err(|error| damaged(error, budget))?;
         let name = path.to_string_lossy().into_owned();
         let entry_type = entry.header().entry_type();
@@ -136,7 +136,7 @@ fn zip(bytes: &[u8], below: &str, budget: &mut ReadBudget) -> Result<Vec<SourceF
         zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(error, budget))?;
     let mut files = Vec::new();
     for index in 0..archive.len() {
-        budget.look()?;
+        budget.count_file()?;
         let entry = archive
             .by_index(index)
             .map_err(|error| damaged(error, budget))?;

@@ -77,7 +77,7 @@ impl ReadBudget {
     }
 
     /// Counts a visited file or folder.
-    pub(crate) fn look(&mut self) -> Result<()> {
+    pub(crate) fn count_file(&mut self) -> Result<()> {
         self.progress.files += 1;
         if self.progress.files > self.limits.max_files {
             return Err(self.error(format_args!(
@@ -121,6 +121,15 @@ impl ReadBudget {
             )));
         }
         Ok(bytes)
+    }
+
+    /// The error of a repository whose clone is over the limit.
+    #[cfg(feature = "git")]
+    pub(crate) fn clone_too_large(&self) -> Error {
+        self.error(format_args!(
+            "the clone of the repository is larger than {}; name a smaller repository",
+            size(self.limits.max_clone_bytes)
+        ))
     }
 
     pub(crate) fn too_large(&self, name: &str) -> Error {

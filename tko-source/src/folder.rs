@@ -38,7 +38,7 @@ pub(crate) fn files(root: &Path, budget: &mut ReadBudget) -> Result<Vec<SourceFi
         let entries = fs::read_dir(&folder).map_err(|error| cannot_list(error, budget))?;
         for entry in entries {
             let entry = entry.map_err(|error| cannot_list(error, budget))?;
-            budget.look()?;
+            budget.count_file()?;
             // The metadata of the entry itself, because links are not followed.
             let file_type = entry
                 .file_type()

@@ -2,11 +2,12 @@
 
 use crate::budget::{ReadBudget, bad};
 use crate::folder;
+use crate::folder_size::{folder_exceeds, folder_size};
 use crate::git_command::git_command;
 use crate::package::SourceFile;
+use crate::program::run_program;
 use crate::reader::blocking;
 use crate::source::user_information;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tko_core::{Error, Result};
 use tokio::process::Command;
@@ -19,6 +20,9 @@ const NETWORK: [&str; 5] = [
     "Connection reset",
     "early EOF",
 ];
+
+/// Maximum number of bytes that `git clone --quiet` prints to standard output.
+const MAX_OUTPUT: usize = 64 << 10;
 
 /// The YAML files below `path` at a branch or tag, or in the newest commit, and the rest of the
 /// budget.
@@ -55,33 +59,28 @@ async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &ReadBudg
     if let Some(revision) = revision {
         clone.arg(format!("--branch={revision}"));
     }
-    let output = clone
-        .arg("--")
-        .arg(url)
-        .arg(into)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::NotImplemented(
-                format!(
-                    "{}: the program git is not installed; install it",
-                    budget.source()
-                )
-                .into(),
-            ),
-            _ => Error::internal("run git", error),
-        })?;
-    if output.status.success() {
+    clone.arg("--").arg(url).arg(into);
+    let source = budget.source();
+    let what = format!("clone {source}");
+    let most = budget.limits.max_clone_bytes;
+    // If this future is dropped, or the clone is too large, git and the programs that it started
+    // are killed.
+    let run = tokio::select! {
+        run = run_program(clone, &what, MAX_OUTPUT) => run?,
+        () = folder_exceeds(into, most) => return Err(budget.clone_too_large()),
+    };
+    if run.status.success() {
+        if folder_size(into.to_owned()).await > most {
+            return Err(budget.clone_too_large());
+        }
         return Ok(());
     }
-    let mut written = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let mut written = run.errors;
     if let Some(secret) = user_information(url) {
         written = written.replace(secret, "***");
     }
-    let source = budget.source();
     if NETWORK.iter().any(|part| written.contains(part)) {
-        return Err(Error::unavailable(format!("clone {source}"), written));
+        return Err(Error::unavailable(what, written));
     }
     Err(bad(
         source,

@@ -5,6 +5,7 @@ use crate::credentials::SourceCredentials;
 use reqwest::{Client, StatusCode, Url};
 use rustls::crypto::{CryptoProvider, ring};
 use tko_core::{Error, Result};
+use tokio::time::{Instant, timeout};
 
 /// Reads all that a URL answers.
 pub(crate) async fn download(
@@ -33,7 +34,18 @@ pub(crate) async fn download(
     let mut response = request.send().await.map_err(failed)?;
     check(response.status(), budget)?;
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+    let begun = Instant::now();
+    loop {
+        let time = budget.limits.download_time(bytes.len() as u64);
+        let chunk = timeout(time.saturating_sub(begun.elapsed()), response.chunk()).await;
+        let chunk = chunk.map_err(|_| {
+            let rate = budget.limits.min_rate;
+            let why = format!("the server sends less than {rate} bytes per second");
+            Error::unavailable(format!("download {source}"), why)
+        })?;
+        let Some(chunk) = chunk.map_err(failed)? else {
+            break;
+        };
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > budget.limits.max_bytes {
             return Err(budget.too_large("the file"));

@@ -26,8 +26,14 @@ pub struct SourceLimits {
     pub max_files: usize,
     /// Maximum number of levels of folders below the folder that is read. Default: 64.
     pub max_depth: usize,
+    /// Maximum number of bytes of the clone of a git repository, with the files that are not part of
+    /// the package. Default: 4 GiB.
+    pub max_clone_bytes: u64,
     /// Maximum wait for a server to accept a connection, and for its next bytes. Default: 30 s.
     pub stall_timeout: Duration,
+    /// Minimum number of bytes per second of a download on average, after the first
+    /// [`stall_timeout`](Self::stall_timeout); 0 for none. Default: 1,024.
+    pub min_rate: u64,
     /// Longest time for reading one source. Default: 10 min.
     pub timeout: Duration,
 }
@@ -61,10 +67,24 @@ impl SourceLimits {
         self
     }
 
+    /// Sets [`max_clone_bytes`](Self::max_clone_bytes).
+    #[must_use]
+    pub fn with_max_clone_bytes(mut self, max_clone_bytes: u64) -> Self {
+        self.max_clone_bytes = max_clone_bytes;
+        self
+    }
+
     /// Sets [`stall_timeout`](Self::stall_timeout).
     #[must_use]
     pub fn with_stall_timeout(mut self, stall_timeout: Duration) -> Self {
         self.stall_timeout = stall_timeout;
+        self
+    }
+
+    /// Sets [`min_rate`](Self::min_rate).
+    #[must_use]
+    pub fn with_min_rate(mut self, min_rate: u64) -> Self {
+        self.min_rate = min_rate;
         self
     }
 
@@ -73,6 +93,27 @@ impl SourceLimits {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Longest time after which a download has more than `bytes` bytes:
+    /// [`stall_timeout`](Self::stall_timeout), and the time of these bytes at
+    /// [`min_rate`](Self::min_rate).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tko_source::SourceLimits;
+    ///
+    /// let limits = SourceLimits::default();
+    /// assert_eq!(limits.download_time(0), Duration::from_secs(30));
+    /// assert_eq!(limits.download_time(10 << 10), Duration::from_secs(40));
+    /// ```
+    pub fn download_time(&self, bytes: u64) -> Duration {
+        match bytes.saturating_mul(1_000).checked_div(self.min_rate) {
+            Some(milliseconds) => self
+                .stall_timeout
+                .saturating_add(Duration::from_millis(milliseconds)),
+            None => Duration::MAX,
+        }
     }
 }
 
@@ -83,7 +124,9 @@ impl Default for SourceLimits {
             max_unpacked_bytes: 1 << 30,
             max_files: 100_000,
             max_depth: 64,
+            max_clone_bytes: 4 << 30,
             stall_timeout: Duration::from_secs(30),
+            min_rate: 1 << 10,
             timeout: Duration::from_mins(10),
         }
     }

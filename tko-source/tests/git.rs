@@ -2,11 +2,16 @@
 
 mod fixture;
 
-use fixture::{ALL, folder, names, read, refused, resource, text, write};
+use fixture::{ALL, folder, names, read, read_with, refused, resource, text, write};
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+use tko_source::{SourceLimits, SourceReader};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 fn git(within: &Path, arguments: &[&str]) {
     let status = Command::new("git")
@@ -79,6 +84,41 @@ async fn files_of_gits_own_folder_do_not_count() {
     repository(root);
     git(root, &["branch", "other.yaml"]);
     assert_eq!(names(text(root)).await, ALL);
+}
+
+#[tokio::test]
+async fn a_clone_has_a_limit_besides_that_of_the_package() {
+    let folder = folder();
+    let root = folder.path();
+    repository(root);
+    // Not a part of the package.
+    fs::write(root.join("large.bin"), vec![0; 1 << 20]).expect("a file");
+    commit(root);
+    let source = format!("git:file://{}", text(root));
+    let limits = SourceLimits::default().with_max_clone_bytes(1 << 20);
+    let reader = SourceReader::new().with_limits(limits);
+    let read = read_with(&reader, &source).await;
+    refused(read, &[text(root), "clone", "larger than 1 MiB"]);
+    assert_eq!(names(&source).await, ALL);
+}
+
+/// git reads web servers by another program, which holds the connection.
+#[tokio::test]
+async fn the_programs_of_git_end_with_the_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let source = format!("git:http://{address}/r");
+    // The read is dropped, as at a time limit, while the server does not answer.
+    let (mut socket, _) = tokio::select! {
+        accepted = listener.accept() => accepted.expect("a client"),
+        read = read(&source) => panic!("it ended: {read:?}"),
+    };
+    let mut request = Vec::new();
+    let end = tokio::time::timeout(Duration::from_mins(1), socket.read_to_end(&mut request));
+    let end = end.await.expect("the client closes its connection");
+    // A killed client may also reset the connection.
+    let is_reset = |error: &Error| error.kind() == ErrorKind::ConnectionReset;
+    assert!(end.as_ref().err().is_none_or(is_reset), "{end:?}");
 }
 
 #[tokio::test]

@@ -113,6 +113,40 @@ async fn downloads_are_limited_in_size_and_time() {
     assert!(error.to_string().contains("/slow"), "{error}");
 }
 
+/// A server that answers with a byte, again and again, for the life of the test.
+async fn dripping_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a client");
+        let mut request = vec![0; 4096];
+        let read = socket.read(&mut request).await;
+        assert!(read.expect("a request") > 0);
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+        let mut sent = socket.write_all(head.as_bytes()).await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while sent.is_ok() {
+            ticks.tick().await;
+            sent = socket.write_all(b"#").await;
+        }
+    });
+    format!("http://{address}/drip.yaml")
+}
+
+#[tokio::test]
+async fn a_server_that_sends_a_little_now_and_then_is_given_up() {
+    let limits = SourceLimits::default()
+        .with_stall_timeout(Duration::from_secs(1))
+        .with_timeout(Duration::from_secs(30));
+    let reader = SourceReader::new().with_limits(limits);
+    let read = read_with(&reader, &dripping_server().await).await;
+    let error = read.expect_err("too slow");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let text = error.chain();
+    let is_whole_limit = text.contains("within 30s");
+    assert!(text.contains("/drip.yaml") && !is_whole_limit, "{text}");
+}
+
 #[tokio::test]
 async fn a_token_goes_to_its_host_alone() {
     let (elsewhere, requests_elsewhere) = server(None).await;

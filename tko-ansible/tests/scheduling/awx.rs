@@ -342,6 +342,14 @@ async fn secrets_are_read_where_the_plugin_runs() {
             .chain();
         assert!(error.contains(expected), "{error}");
     }
+    // A list of hosts that lacks the one of AWX.
+    let list = folder.path().join("awx-token.hosts");
+    std::fs::write(&list, "awx.example.com\n").unwrap();
+    let plugin = with("secret:awx-token");
+    let error = schedule(&*plugin, &edge, &[], 2).await.unwrap_err().chain();
+    assert!(error.contains("is not for the host"), "{error}");
+    std::fs::write(&list, "127.0.0.1\n").unwrap();
+    schedule(&*plugin, &edge, &[], 3).await.unwrap();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::directory::digest;
 use super::entry::CatalogEntry;
 use super::layout::{below, packages, short};
 use super::offer::{CatalogListing, CatalogSource, Offer, OfferList, SourceContent};
-use crate::http::{HttpClient, require_tls, web_url};
+use crate::http::{HttpClient, host, require_tls, web_url};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -62,17 +62,21 @@ impl HttpCatalog {
     pub(super) async fn new(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         let url = web_url(&entry.url)?;
         let token = Properties(&entry.properties)
-            .secret("token", settings)
+            .host_secret("token", settings)
             .await?;
-        if token.is_some() {
-            require_tls(&entry.url, "token")?;
-        }
+        let authorization = match &token {
+            None => None,
+            Some(token) => {
+                require_tls(&entry.url, "token")?;
+                Some(format!("Bearer {}", token.for_host("token", host(&url))?))
+            }
+        };
         let ca = Properties(&entry.properties).secret("ca", settings).await?;
         Ok(Self {
             entry: entry.clone(),
             client: HttpClient::with_ca(settings, ca.as_deref())?,
             url,
-            authorization: token.map(|token| format!("Bearer {token}")),
+            authorization,
             last: None,
             contents: None,
         })

@@ -4,7 +4,7 @@
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
 use crate::catalog::directory::local_path;
-use crate::http::{HttpClient, require_tls, web_url};
+use crate::http::{HttpClient, host, require_tls, web_url};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -54,18 +54,18 @@ impl KubernetesInventory {
             if url.path() == "/" {
                 url.set_path(CLUSTERS);
             }
-            let token = properties.secret("token", settings).await?;
-            if token.is_some() {
+            let token = properties.host_secret("token", settings).await?;
+            let mut headers = Vec::new();
+            if let Some(token) = token {
                 require_tls(text, "token")?;
+                let token = token.for_host("token", host(&url))?;
+                headers.push((AUTHORIZATION, format!("Bearer {token}")));
             }
             let ca = properties.secret("ca", settings).await?;
             ClusterPlace::Api {
                 client: HttpClient::with_ca(settings, ca.as_deref())?,
                 url: Box::new(url),
-                headers: token
-                    .map(|token| (AUTHORIZATION, format!("Bearer {token}")))
-                    .into_iter()
-                    .collect(),
+                headers,
             }
         } else {
             ClusterPlace::Files(local_path(text, settings)?)

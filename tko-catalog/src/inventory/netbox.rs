@@ -2,7 +2,7 @@
 
 use super::entry::InventoryEntry;
 use super::item::{InventoryItem, InventoryListing, InventorySource, scalar};
-use crate::http::{HttpClient, require_tls, web_url};
+use crate::http::{HttpClient, host, require_tls, web_url};
 use crate::report::SyncProblem;
 use crate::settings::CatalogSettings;
 use async_trait::async_trait;
@@ -55,8 +55,9 @@ impl NetboxInventory {
             url.set_query(Some(&all));
         }
         let mut headers = vec![(ACCEPT, "application/json".to_owned())];
-        if let Some(token) = properties.secret("token", settings).await? {
+        if let Some(token) = properties.host_secret("token", settings).await? {
             require_tls(text, "token")?;
+            let token = token.for_host("token", host(&url))?;
             // Tokens of version 2 begin with this prefix.
             let scheme = if token.starts_with("nbt_") {
                 "Bearer"

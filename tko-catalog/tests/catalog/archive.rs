@@ -3,7 +3,11 @@
 use crate::server::{Answer, TestServer};
 use crate::support::{Fixture, assert_synced, condition, config};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tko_catalog::CatalogSettings;
+use tko_source::SourceLimits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 const ID: &str = "catalog|core";
 
@@ -90,4 +94,37 @@ async fn without_an_etag_the_revision_is_the_beginning_of_the_digest() {
     let message = &condition(&entity, "Complete").message;
     let at = format!("(at {})", &digest[..12]);
     assert!(message.contains(&at), "{at} in {message}");
+}
+
+/// A server that answers with a byte, again and again, for the life of the test.
+async fn dripping_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a client");
+        let mut request = vec![0; 4096];
+        let read = socket.read(&mut request).await;
+        assert!(read.expect("a request") > 0);
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+        let mut sent = socket.write_all(head.as_bytes()).await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while sent.is_ok() {
+            ticks.tick().await;
+            sent = socket.write_all(b"#").await;
+        }
+    });
+    format!("http://{address}/drip.yaml")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_sends_a_little_now_and_then_is_given_up() {
+    let limits = SourceLimits::default().with_stall_timeout(Duration::from_secs(1));
+    let settings = CatalogSettings::default()
+        .with_source(limits)
+        .with_timeout(Duration::from_mins(1));
+    let fixture = Fixture::with(settings);
+    let url = dripping_server().await;
+    let entity = fixture.add(ID, "http", &[("url", &url)]).await;
+    let message = &condition(&entity, "Synced").message;
+    assert!(message.contains("/drip.yaml"), "{message}");
 }

@@ -117,6 +117,7 @@ fn repository() -> Repository {
 fn settings(folder: &Path, pem: &str) -> CatalogSettings {
     fs::create_dir_all(folder.join("secrets")).expect("a folder");
     fs::write(folder.join("secrets/git"), "letmein\n").expect("a file");
+    fs::write(folder.join("secrets/git.hosts"), "127.0.0.1\n").expect("a file");
     fs::write(folder.join("secrets/ca"), pem).expect("a file");
     CatalogSettings::default()
         .with_secrets(SecretFolder::new(folder.join("secrets")))
@@ -255,6 +256,7 @@ async fn a_repository_over_ssh_is_read_with_a_key_by_reference() {
     let settings = settings(folder.path(), "");
     let secrets = folder.path().join("secrets");
     fs::write(secrets.join("key"), server.key()).expect("a file");
+    fs::write(secrets.join("key.hosts"), "127.0.0.1\n").expect("a file");
     fs::write(secrets.join("hosts"), server.known_hosts()).expect("a file");
     fs::write(secrets.join("other-hosts"), "# nobody\n").expect("a file");
     let fixture = Fixture::with(settings);

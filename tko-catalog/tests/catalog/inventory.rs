@@ -488,6 +488,9 @@ async fn sites_of_netbox_come_page_by_page() {
     let secrets = tempfile::tempdir().expect("a folder");
     fs::write(secrets.path().join("netbox"), "0123456789abcdef\n").expect("a file");
     fs::write(secrets.path().join("wrong"), "wrong").expect("a file");
+    for list in ["netbox.hosts", "wrong.hosts"] {
+        fs::write(secrets.path().join(list), "127.0.0.1\n").expect("a file");
+    }
     let settings = CatalogSettings::default().with_secrets(SecretFolder::new(secrets.path()));
     let fixture = Fixture::with(settings);
     let server = netbox(1_234);

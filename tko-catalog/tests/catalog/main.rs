@@ -14,6 +14,7 @@ mod many;
 mod oci_layers;
 mod provenance;
 mod registry;
+mod restricted;
 mod server;
 mod sshd;
 mod support;

@@ -73,6 +73,7 @@ async fn a_registry_gets_the_user_and_the_token_of_the_catalog() {
     });
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("registry"), "s3cret\n").expect("a file");
+    std::fs::write(folder.path().join("registry.hosts"), "127.0.0.1\n").expect("a file");
     let settings = CatalogSettings::default().with_secrets(SecretFolder::new(folder.path()));
     let fixture = Fixture::with(settings);
     let url = format!("oci://{}/nf/upf", server.host());

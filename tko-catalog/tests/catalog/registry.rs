@@ -1,7 +1,7 @@
 //! Catalogs in OCI registries and on web servers, which the tests serve.
 
 use crate::server::{Answer, Request, TestServer};
-use crate::support::{Fixture, assert_synced, condition, config, value};
+use crate::support::{Fixture, assert_synced, condition, config, loopback, value};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -516,7 +516,7 @@ async fn a_file_is_read_from_a_registry_and_compared_with_its_digest() {
     registry.objects.insert(sha256(b"true"), b"TRUE".to_vec());
     let digest = registry.tags["v1"].clone();
     let server = TestServer::start(move |request, number| registry.answer(request, number));
-    let settings = CatalogSettings::default();
+    let settings = CatalogSettings::default().with_private_hosts(loopback());
     let place = format!("{}/nf/upf", server.host());
     let read = async |reference: String| oci_file(&reference, None, 6, &settings).await;
     for (reference, expected) in [

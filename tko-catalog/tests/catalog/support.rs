@@ -11,6 +11,7 @@ use tko_core::{
     Package, PluginId, Record, Result, Select, SiteId, Store, TemplateId, Violation, Want,
     async_trait,
 };
+use tko_source::HostList;
 use tko_validate::{SchemaValidator, Validation};
 use tko_worker::CancellationToken;
 
@@ -59,7 +60,9 @@ impl Fixture {
     pub(crate) fn admitting(settings: CatalogSettings, admission: Arc<dyn Admission>) -> Self {
         let fixture = Self::of(admission);
         // The interval is long: only requests make a sync.
-        let settings = settings.with_interval(Duration::from_hours(24));
+        let settings = settings
+            .with_interval(Duration::from_hours(24))
+            .with_private_hosts(loopback());
         let controller = CatalogController::new(fixture.store.clone()).with_settings(settings);
         tokio::spawn(controller.run(fixture.stop.clone()));
         fixture
@@ -214,6 +217,12 @@ impl Fixture {
             .revision
             .0
     }
+}
+
+/// The host of the servers of tests, which restricted controllers may reach as `127.0.0.1`, not as
+/// `localhost`.
+pub(crate) fn loopback() -> HostList {
+    HostList::new(["127.0.0.1"]).expect("a host")
 }
 
 /// The condition of an entry.

@@ -17,7 +17,7 @@ use tko_catalog::{CatalogController, CatalogMetrics, CatalogSettings, WebhookSer
 use tko_core::{Error, Result, WorkerApi};
 use tko_plugin::PluginPolicy;
 use tko_serve::{Access, Listen, Sockets};
-use tko_source::SecretFolder;
+use tko_source::{HostList, SecretFolder};
 use tokio_util::sync::CancellationToken;
 
 /// Settings of catalogs and inventories
@@ -41,6 +41,16 @@ pub(crate) struct CatalogArgs {
     /// proxy with TLS can make them public
     #[arg(long, value_name = "ADDRESS")]
     catalog_webhooks: Option<SocketAddr>,
+    /// With restricted plugins: host with a private address that catalogs and inventories may
+    /// reach, such as git.corp or *.corp; repeat for several
+    #[arg(long = "catalog-private-host", value_name = "HOST", value_delimiter = ',', value_parser = private_host)]
+    catalog_private_hosts: Vec<String>,
+}
+
+/// Checks a value of `--catalog-private-host`.
+fn private_host(text: &str) -> std::result::Result<String, String> {
+    HostList::new([text]).map_err(|error| error.chain())?;
+    Ok(text.to_owned())
 }
 
 impl CatalogArgs {
@@ -53,7 +63,7 @@ impl CatalogArgs {
         metrics: CatalogMetrics,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let settings = self.settings(secrets, &plugins);
+        let settings = self.settings(secrets, &plugins)?;
         let sockets = self.listen().await?;
         let controller = CatalogController::new(data.clone())
             .with_settings(settings.clone())
@@ -88,16 +98,18 @@ impl CatalogArgs {
         Ok(Some(sockets))
     }
 
-    fn settings(&self, secrets: SecretFolder, plugins: &PluginHost) -> CatalogSettings {
+    fn settings(&self, secrets: SecretFolder, plugins: &PluginHost) -> Result<CatalogSettings> {
         // An entry can name files and programs, just as plugins can.
         let is_local = plugins.policy == PluginPolicy::Any;
-        CatalogSettings::default()
+        let settings = CatalogSettings::default()
             .with_interval(self.catalog_interval)
             .with_timeout(self.catalog_timeout)
             .with_concurrency(self.catalog_workers)
             .with_cache(self.catalog_cache.clone())
             .with_secrets(secrets)
             .with_local(is_local)
+            .with_private_hosts(HostList::new(&self.catalog_private_hosts)?);
+        Ok(settings)
     }
 }
 
@@ -112,7 +124,8 @@ pub(crate) struct CatalogStartArgs {
     catalogs: CatalogArgs,
     #[command(flatten)]
     metrics: WorkerMetricsArgs,
-    /// Folder with secrets, one per file, that properties name as secret:NAME
+    /// Folder with secrets, one per file, that properties name as secret:NAME; the file NAME.hosts
+    /// lists the hosts that get the secret
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
 }

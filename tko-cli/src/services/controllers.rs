@@ -85,7 +85,8 @@ pub(crate) struct SchedulerArgs {
     /// Push every commit to this remote of the repository
     #[arg(long, value_name = "REMOTE", requires = "manifests_git")]
     manifests_push: Option<String>,
-    /// Folder with secrets, one per file, that properties of plugins name as secret:NAME
+    /// Folder with secrets, one per file, that properties of plugins name as secret:NAME; the file
+    /// NAME.hosts lists the hosts that get the secret
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
     #[command(flatten)]

@@ -85,7 +85,8 @@ async fn pulled(place: &str) -> Result<Vec<u8>> {
     let credentials = credentials
         .as_ref()
         .map(|known| (&*known.host, &*known.token));
-    let settings = tko_catalog::CatalogSettings::default();
+    // Only operators and, without restrictions, plugins name functions.
+    let settings = tko_catalog::CatalogSettings::default().with_local(true);
     tko_catalog::oci_file(place, credentials, MOST, &settings).await
 }
 

@@ -181,7 +181,7 @@ impl PackageChecker<'_> {
 
     /// Checks an archive, a repository or a URL as a whole.
     async fn source(&mut self, url: &str) -> anyhow::Result<()> {
-        let package = match crate::source::package_quietly(url).await {
+        let package = match crate::source::package_quietly(url).await? {
             Ok(package) => package,
             Err(error) => {
                 let is_unavailable = error.kind() == ErrorKind::Unavailable;

@@ -1,7 +1,9 @@
 //! Packages by path and URL, from the command line to the store.
 
-use crate::harness::{Server, tko};
+use crate::harness::{Server, Service, TIME, tko};
+use rustix::process::Signal;
 use std::fs;
+use tokio::net::TcpListener;
 
 fn resource(name: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n")
@@ -42,6 +44,25 @@ async fn a_source_that_does_not_exist_is_named() {
     }
     let error = tko("validate").arg("").bad(2).await;
     assert!(error.contains("expected a path or a URL"), "{error}");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_git_and_removes_its_clone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = || fs::read_dir(folder.path()).expect("a folder").count();
+    let command = tko("validate")
+        .env("TMPDIR", folder.path().to_str().expect("UTF-8"))
+        .arg(format!("git:http://{address}/r"));
+    let mut service = Service::spawn(command, "validate");
+    // The server does not answer, so git waits.
+    let accepted = tokio::time::timeout(TIME, listener.accept()).await;
+    let (_socket, _) = accepted.expect("git connects").expect("a connection");
+    assert_eq!(count(), 1, "the clone");
+    service.signal(Signal::INT);
+    assert_eq!(service.ended().await.code(), Some(130));
+    assert_eq!(count(), 0, "the clone was removed");
 }
 
 #[tokio::test]

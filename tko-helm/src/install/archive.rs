@@ -2,14 +2,17 @@
 //!
 //! A folder keeps archives by the hash of their content. For each chart with an exact version or
 //! digest, it keeps the hash of the archive. So the chart is downloaded only once, even across
-//! restarts.
+//! restarts. Several processes can share the folder: a process holds a lock on each archive that it
+//! uses, and an archive with a lock is not removed.
 
 use super::inventory::hash;
 use crate::chart::HelmChart;
 use crate::program::HelmRun;
 use crate::settings::HelmSettings;
 use crate::template::{files, is_fixed, local, plain_http};
-use std::io;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tko_core::BoxError;
 use tko_plugin::log::LogSubject;
@@ -27,6 +30,8 @@ pub(crate) struct ChartArchive {
     pub(crate) digest: String,
     /// Keeps an archive alive if there is no folder for archives.
     _folder: Option<tempfile::TempDir>,
+    /// Holds the lock on an archive in the folder.
+    _lock: Option<File>,
 }
 
 /// Finds charts, and downloads them.
@@ -64,6 +69,7 @@ impl ChartArchives {
                 path,
                 digest: hash(&listed),
                 _folder: None,
+                _lock: None,
             });
         }
         let reference = format!(
@@ -107,21 +113,51 @@ impl ChartArchives {
 
 /// The archive that a reference leads to.
 fn kept(folder: &Path, reference: &str) -> Option<ChartArchive> {
-    let digest = std::fs::read_to_string(folder.join(reference)).ok()?;
+    let reference = folder.join(reference);
+    let digest = std::fs::read_to_string(&reference).ok()?;
     if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
+    let archive = locked(folder, &digest)?;
+    mark_used(folder, &File::open(&reference).ok()?);
+    Some(archive)
+}
+
+/// The archive with this digest, which no process removes before it is dropped.
+fn locked(folder: &Path, digest: &str) -> Option<ChartArchive> {
     let path = folder.join(format!("{digest}.tgz"));
+    let mut file = File::open(&path).ok()?;
+    // Some file systems have no locks. Then the time of the last use has to be enough.
+    let _ = file.lock_shared();
+    // Another process may have removed or replaced the file before it was locked.
+    let (opened, current) = (file.metadata().ok()?, std::fs::metadata(&path).ok()?);
+    if (opened.dev(), opened.ino()) != (current.dev(), current.ino()) {
+        return None;
+    }
     // Another program may have changed it.
-    let content = std::fs::read(&path).ok()?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).ok()?;
     if blake3::hash(&content).to_hex().as_str() != digest {
         return None;
     }
+    mark_used(folder, &file);
     Some(ChartArchive {
         path,
-        digest,
+        digest: digest.to_owned(),
         _folder: None,
+        _lock: Some(file),
     })
+}
+
+/// Sets the time of a file to now, because the files that were used least recently are removed
+/// first.
+fn mark_used(folder: &Path, file: &File) {
+    // By the clock of the file system, which may be that of another machine.
+    let now = tempfile::tempfile_in(folder)
+        .and_then(|file| file.metadata())
+        .and_then(|metadata| metadata.modified());
+    // A file of another user keeps its time, and is only removed earlier.
+    let _ = now.and_then(|now| file.set_modified(now));
 }
 
 /// Keeps the archive in a download folder.
@@ -149,19 +185,21 @@ fn keep(
             path: archive,
             digest,
             _folder: Some(download),
+            _lock: None,
         });
     };
     std::fs::create_dir_all(folder)?;
-    let path = folder.join(format!("{digest}.tgz"));
-    write(folder, &path, &content)?;
+    let archive = if let Some(archive) = locked(folder, &digest) {
+        archive
+    } else {
+        write(folder, &folder.join(format!("{digest}.tgz")), &content)?;
+        let removed = || io::Error::other("another process removed the chart; try again");
+        locked(folder, &digest).ok_or_else(removed)?
+    };
     write(folder, &folder.join(reference), digest.as_bytes())?;
-    forget(folder, "tgz", &path)?;
+    forget(folder, "tgz", &archive.path)?;
     forget(folder, "ref", &folder.join(reference))?;
-    Ok(ChartArchive {
-        path,
-        digest,
-        _folder: None,
-    })
+    Ok(archive)
 }
 
 /// Writes a temporary file and renames it, because another process may read the file.
@@ -172,7 +210,8 @@ fn write(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes the oldest files with this ending above the limit, but never `newest`.
+/// Deletes the files with this ending above the limit that were used least recently, but neither
+/// `newest` nor those that a process uses.
 fn forget(folder: &Path, ending: &str, newest: &Path) -> io::Result<()> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -188,19 +227,39 @@ fn forget(folder: &Path, ending: &str, newest: &Path) -> io::Result<()> {
         }
     }
     found.sort();
-    let surplus = found.len().saturating_sub(MAX_ARCHIVES - 1);
-    for (_, path) in found.into_iter().take(surplus) {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    let mut surplus = found.len().saturating_sub(MAX_ARCHIVES - 1);
+    for (_, path) in found {
+        if surplus == 0 {
+            break;
+        }
+        if remove_unused(&path)? {
+            surplus -= 1;
         }
     }
     Ok(())
 }
 
+/// Removes a file, unless a process holds a lock on it. Returns whether the file is gone.
+fn remove_unused(path: &Path) -> io::Result<bool> {
+    // Held until the file is removed: a process that waits for the lock then finds no file.
+    let file = File::open(path);
+    if let Ok(file) = &file
+        && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    {
+        return Ok(false);
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(true),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{MAX_ARCHIVES, keep, kept};
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
     use tempfile::TempDir;
 
     fn download(content: &[u8]) -> TempDir {
@@ -240,13 +299,54 @@ mod tests {
     #[test]
     fn the_number_of_archives_is_limited() {
         let cache = tempfile::tempdir().expect("a folder");
-        for number in 0..MAX_ARCHIVES + 5 {
-            let content = number.to_string();
-            let name = format!("{number}.ref");
-            keep(download(content.as_bytes()), Some(cache.path()), &name).expect("kept");
-        }
+        fill(cache.path(), 0..MAX_ARCHIVES + 5);
         let files = std::fs::read_dir(cache.path()).expect("a folder").count();
         assert_eq!(files, 2 * MAX_ARCHIVES);
+    }
+
+    /// Keeps archives with the numbers as contents and references.
+    fn fill(cache: &Path, numbers: std::ops::Range<usize>) {
+        for number in numbers {
+            let content = number.to_string();
+            let name = format!("{number}.ref");
+            keep(download(content.as_bytes()), Some(cache), &name).expect("kept");
+        }
+    }
+
+    /// Sets the time of all files to one in the past.
+    fn age(cache: &Path) {
+        for entry in std::fs::read_dir(cache).expect("a folder") {
+            let file = File::open(entry.expect("a file").path()).expect("a file");
+            let past = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
+            file.set_modified(past).expect("our own file");
+        }
+    }
+
+    #[test]
+    fn an_archive_in_use_is_not_removed() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let used = keep(download(b"used"), Some(cache.path()), "used.ref").expect("kept");
+        age(cache.path());
+        fill(cache.path(), 0..MAX_ARCHIVES + 2);
+        assert!(used.path.exists());
+        let path = used.path.clone();
+        drop(used);
+        age(cache.path());
+        fill(cache.path(), MAX_ARCHIVES + 2..2 * MAX_ARCHIVES + 4);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_archives_that_were_used_least_recently_are_removed() {
+        let cache = tempfile::tempdir().expect("a folder");
+        fill(cache.path(), 0..MAX_ARCHIVES);
+        age(cache.path());
+        // The reference and the archive are used, and neither is written.
+        let path = kept(cache.path(), "7.ref").expect("it is there").path;
+        fill(cache.path(), MAX_ARCHIVES..2 * MAX_ARCHIVES - 1);
+        assert!(path.exists());
+        assert!(kept(cache.path(), "7.ref").is_some());
+        assert!(kept(cache.path(), "8.ref").is_none());
     }
 
     #[test]

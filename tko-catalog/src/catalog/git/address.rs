@@ -1,6 +1,7 @@
 //! The addresses of repositories, and their credentials.
 
 use crate::settings::CatalogSettings;
+use std::net::Ipv6Addr;
 use tko_core::{Error, Result};
 
 /// A URL that git may read, and whether it is on this machine.
@@ -51,6 +52,52 @@ pub(super) fn checked(url: &str, settings: &CatalogSettings) -> Result<(String, 
     }
 }
 
+/// The host of a remote repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GitHost {
+    /// The name or address, which every program reads in the same way.
+    pub(super) name: String,
+    pub(super) port: u16,
+    /// Whether git reads it by http or https, not by SSH.
+    pub(super) is_web: bool,
+}
+
+impl GitHost {
+    /// The host of a URL that is [`checked`]. `None` if the URL is local, or if programs could read
+    /// its host in different ways.
+    pub(super) fn of(url: &str) -> Option<Self> {
+        let (scheme, authority) = match url.split_once("://") {
+            Some((scheme, rest)) => (scheme, rest.split('/').next()?),
+            // USER@HOST:PATH has no port.
+            None => ("ssh", url.split_once(':')?.0),
+        };
+        let default_port = match scheme {
+            "https" => 443,
+            "http" => 80,
+            "ssh" => 22,
+            _ => return None,
+        };
+        let place = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, place)| place);
+        let (name, port) = match place.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()?),
+            _ => (place, default_port),
+        };
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_name = !name.is_empty() && !name.ends_with('.') && name.chars().all(fine);
+        let bare = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
+        let is_address = bare.is_some_and(|bare| bare.parse::<Ipv6Addr>().is_ok());
+        (is_name || is_address).then(|| Self {
+            name: name.to_ascii_lowercase(),
+            port,
+            is_web: scheme != "ssh",
+        })
+    }
+}
+
 /// The header that authenticates, and the URL that it is for.
 ///
 /// # Errors
@@ -81,7 +128,7 @@ pub(super) fn authorization(
 
 #[cfg(test)]
 mod tests {
-    use super::{authorization, checked};
+    use super::{GitHost, authorization, checked};
     use crate::settings::CatalogSettings;
 
     #[test]
@@ -119,6 +166,40 @@ mod tests {
             checked("/here", &local).expect("a path"),
             ("file:///here".into(), true)
         );
+    }
+
+    #[test]
+    fn the_host_of_a_url_is_known() {
+        for (url, name, port, is_web) in [
+            (
+                "https://Git.Example.com/a/b.git",
+                "git.example.com",
+                443,
+                true,
+            ),
+            ("http://h:8080/r", "h", 8080, true),
+            ("https://[::1]/r", "[::1]", 443, true),
+            ("https://[::1]:8443/r", "[::1]", 8443, true),
+            ("ssh://git@h:2222/r", "h", 2222, false),
+            ("ssh://h/r", "h", 22, false),
+            ("git@h.example:a/b.git", "h.example", 22, false),
+        ] {
+            let name = name.to_owned();
+            let host = GitHost { name, port, is_web };
+            assert_eq!(GitHost::of(url), Some(host), "{url}");
+        }
+        for url in [
+            "file:///here",
+            "https://h\\.attacker/r",
+            "https://h?.attacker/r",
+            "https://h#.attacker/r",
+            "https://h%2e/r",
+            "https://h./r",
+            "https://h:/r",
+            "ssh://git@h%2f.attacker/r",
+        ] {
+            assert_eq!(GitHost::of(url), None, "{url}");
+        }
     }
 
     #[test]

@@ -1,22 +1,9 @@
-//! The files of a copy of a repository: their size, and lock files that a killed git left behind.
+//! Lock files that a killed git left in a copy of a repository.
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Bytes of all files below a folder; unreadable files are not counted.
-pub(super) async fn size(path: PathBuf) -> u64 {
-    tokio::task::spawn_blocking(move || size_below(&path))
-        .await
-        .unwrap_or_default()
-}
-
-fn size_below(root: &Path) -> u64 {
-    let mut sum = 0;
-    visit(root, |_, metadata| sum += metadata.len());
-    sum
-}
 
 /// Whether git failed because a lock file exists, by the text of its error.
 pub(super) fn is_locked(error: &str) -> bool {

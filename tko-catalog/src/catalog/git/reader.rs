@@ -1,10 +1,10 @@
 //! Reads blobs of a repository through a git process that keeps running.
 
 use super::contents::TreeFile;
-use crate::program::not_started;
 use std::process::Stdio;
 use std::time::Duration;
 use tko_core::{Error, Result};
+use tko_source::program_not_started;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -25,7 +25,7 @@ impl ObjectReader {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| not_started("git", error))?;
+            .map_err(|error| program_not_started("git", error))?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(stdin), Some(stdout)) => Ok(Self {
                 child,

@@ -1,18 +1,20 @@
 //! A bare copy of a remote repository, which the program git fetches and reads.
 
-use super::address::{authorization, checked};
+use super::address::{GitHost, authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check, own_files};
-use super::files::{is_locked, remove_locks, size};
+use super::files::{is_locked, remove_locks};
 use super::reader::ObjectReader;
 use super::ssh::{SshCredentials, private_file};
 use crate::catalog::entry::public_url;
+use crate::host_policy::{HostPolicy, PrivateHost};
 use crate::program::output;
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tko_core::{Error, Result};
-use tko_source::{SourceFile, git_command};
+use tko_source::{SourceFile, folder_exceeds, folder_size, git_command};
 use tokio::process::Command;
 
 /// Settings of git that no configuration file of this machine overrides.
@@ -37,9 +39,6 @@ const NOT_SHALLOW: &str = "does not support shallow";
 
 /// Maximum number of refs of a repository.
 const MAX_REFS: usize = 200_000;
-
-/// The time between two checks of the size of a growing copy.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// A tag or branch, and the commit that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +79,13 @@ pub(crate) struct GitRepository {
     url: String,
     path: PathBuf,
     is_local: bool,
+    /// The host; `None` if the repository is local.
+    host: Option<GitHost>,
+    policy: HostPolicy,
+    /// The addresses of the host that were checked, as git takes them.
+    addresses: Option<String>,
+    /// Whether git follows redirects.
+    redirects: bool,
     /// The header that authenticates, and the URL that it is sent to.
     authorization: Option<(String, String)>,
     /// Certificates of authorities to trust in place of those of the machine, in PEM.
@@ -105,15 +111,23 @@ impl GitRepository {
         settings: &CatalogSettings,
     ) -> Result<Self> {
         let (url, is_local) = checked(properties.required("url")?, settings)?;
-        let authorization = match properties.secret("token", settings).await? {
+        let host = GitHost::of(&url);
+        let host_name = host.as_ref().map_or("", |host| host.name.as_str());
+        let token = properties.host_secret("token", settings).await?;
+        let authorization = match &token {
             None => None,
-            Some(token) => Some(authorization(&url, properties.text("user"), &token)?),
+            Some(token) => {
+                let text = token.for_host("token", host_name)?;
+                Some(authorization(&url, properties.text("user"), text)?)
+            }
         };
+        // git would send the header to the host of a redirect, too.
+        let redirects = settings.local && !token.is_some_and(|token| token.is_limited());
         let ca = match properties.secret("ca", settings).await? {
             None => None,
             Some(pem) => Some(private_file(&pem)?),
         };
-        let ssh = SshCredentials::open(properties, settings).await?;
+        let ssh = SshCredentials::open(properties, host_name, settings).await?;
         let (path, temporary) = if let Some(cache) = &settings.cache {
             let digest = blake3::hash(format!("{owner}\0{url}").as_bytes());
             let name: String = digest.to_hex().chars().take(32).collect();
@@ -127,6 +141,10 @@ impl GitRepository {
             url,
             path,
             is_local,
+            host,
+            policy: HostPolicy::new(settings),
+            addresses: None,
+            redirects,
             authorization,
             ca,
             ssh,
@@ -144,6 +162,12 @@ impl GitRepository {
         }
         if self.is_local {
             command.args(["-c", "protocol.file.allow=always"]);
+        }
+        if !self.redirects {
+            command.args(["-c", "http.followRedirects=false"]);
+        }
+        if let Some(addresses) = &self.addresses {
+            command.args(["-c", &format!("http.curloptResolve={addresses}")]);
         }
         command
             .arg("--git-dir")
@@ -177,6 +201,7 @@ impl GitRepository {
 
     /// The tags and branches of the remote repository.
     pub(crate) async fn remote_refs(&mut self, settings: &CatalogSettings) -> Result<RemoteRefs> {
+        self.check_host().await?;
         self.create().await?;
         let url = self.url.clone();
         let arguments = [
@@ -220,6 +245,41 @@ impl GitRepository {
         Ok(found)
     }
 
+    /// Checks the addresses of the host if it must be public. Later commands of git connect to these
+    /// addresses, whatever the name then resolves to; those of SSH resolve the name themselves.
+    async fn check_host(&mut self) -> Result<()> {
+        self.addresses = None;
+        if self.is_local || !self.policy.is_restricted() {
+            return Ok(());
+        }
+        let Some(host) = &self.host else {
+            let why = "the URL has an unusual host; write a name of letters, digits, - and ., or an \
+                       address";
+            return Err(Error::bad("url", why));
+        };
+        if !self.policy.is_limited(&host.name) {
+            return Ok(());
+        }
+        let found = self.policy.addresses(&host.name, host.port).await;
+        let found = found.map_err(|error| match PrivateHost::in_chain(&*error) {
+            Some(private) => Error::from(private.clone()),
+            None => Error::unavailable(format!("resolve the host {:?}", host.name), error),
+        })?;
+        // An address is not resolved.
+        if host.is_web && !host.name.starts_with('[') {
+            let texts: Vec<String> = found
+                .iter()
+                .map(|address| match address.ip() {
+                    IpAddr::V4(address) => address.to_string(),
+                    IpAddr::V6(address) => format!("[{address}]"),
+                })
+                .collect();
+            let (name, port) = (&host.name, host.port);
+            self.addresses = Some(format!("{name}:{port}:{}", texts.join(",")));
+        }
+        Ok(())
+    }
+
     /// Makes the copy, if there is none.
     async fn create(&mut self) -> Result<()> {
         if self.path.join("HEAD").exists() {
@@ -252,7 +312,7 @@ impl GitRepository {
         if wanted.is_empty() {
             return Ok(());
         }
-        if size(self.path.clone()).await > settings.max_repository_bytes {
+        if folder_size(self.path.clone()).await > settings.max_repository_bytes {
             // Objects that nothing refers to any more are only dropped with the whole copy.
             let cannot = |error| Error::internal("remove a copy of a repository", error);
             tokio::fs::remove_dir_all(&self.path)
@@ -318,23 +378,15 @@ impl GitRepository {
         command.stdin(list);
         let what = format!("fetch {url}");
         let fetched = crate::program::output_with_input(command, &what, 1 << 20);
-        let too_large = self.watch_size(settings.max_repository_bytes);
+        let most = settings.max_repository_bytes;
         tokio::select! {
             fetched = fetched => fetched.map(|_| ()).map_err(|error| explained(error, &url)),
-            error = too_large => Err(error),
-        }
-    }
-
-    /// Completes with an error when the copy is larger than `most` bytes.
-    async fn watch_size(&self, most: u64) -> Error {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            if size(self.path.clone()).await > most {
+            () = folder_exceeds(&self.path, most) => {
                 let why = format!(
                     "the copy of the repository has more than {most} bytes; name a branch or fewer \
                      tags"
                 );
-                return Error::bad("url", why);
+                Err(Error::bad("url", why))
             }
         }
     }
@@ -513,7 +565,12 @@ fn is_object_id(text: &str) -> bool {
 
 /// Adds advice to an error of git.
 fn explained(error: Error, url: &str) -> Error {
-    let text = error.chain().clone();
+    let text = error.chain();
+    let redirects = ["error: 301", "error: 302", "error: 307", "error: 308"];
+    if redirects.iter().any(|part| text.contains(part)) {
+        let why = format!("{url} is redirected; write the URL that it leads to ({text})");
+        return Error::bad("url", why);
+    }
     let is_refused = [
         "Authentication failed",
         "could not read Username",

@@ -14,22 +14,24 @@ pub(super) struct SshCredentials {
 }
 
 impl SshCredentials {
+    /// The credentials for a host.
+    ///
     /// # Errors
-    /// `BadArgument`: a reference cannot be read.
+    /// `BadArgument`: a reference cannot be read, or the key is not for the host.
     pub(super) async fn open(
         properties: Properties<'_>,
+        host: &str,
         settings: &CatalogSettings,
     ) -> Result<Self> {
-        let mut files = [None, None];
-        for (file, name) in files.iter_mut().zip(["key", "hosts"]) {
-            if let Some(mut text) = properties.secret(name, settings).await? {
-                // Resolving a reference removes a final line end, but ssh cannot read a key without
-                // it.
-                text.push('\n');
-                *file = Some(private_file(&text)?);
-            }
-        }
-        let [key, hosts] = files;
+        // Resolving a reference removes a final line end, but ssh cannot read a key without it.
+        let key = match properties.host_secret("key", settings).await? {
+            None => None,
+            Some(key) => Some(private_file(&format!("{}\n", key.for_host("key", host)?))?),
+        };
+        let hosts = match properties.secret("hosts", settings).await? {
+            None => None,
+            Some(hosts) => Some(private_file(&format!("{hosts}\n"))?),
+        };
         Ok(Self { key, hosts })
     }
 

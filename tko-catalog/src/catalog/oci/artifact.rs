@@ -3,6 +3,7 @@
 use super::registry::{OciRegistry, is_digest, is_tag};
 use crate::settings::CatalogSettings;
 use tko_core::{Error, Result};
+use tko_source::HostSecret;
 
 /// Media types of layers that are archives of files.
 const ARCHIVE: &str = ".tar";
@@ -46,7 +47,7 @@ pub async fn oci_file(
     }
     let host = place.split('/').next().unwrap_or_default();
     let token = credentials.filter(|(allowed, _)| *allowed == host);
-    let token = token.map(|(_, token)| token.to_owned());
+    let token = token.map(|(_, token)| HostSecret::for_all_hosts(token));
     let registry = OciRegistry::new(&format!("oci://{place}"), None, token, None, settings)?;
     let digest = if is_digest(name) {
         name.to_owned()

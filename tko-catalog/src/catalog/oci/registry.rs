@@ -4,7 +4,7 @@
 //! and error pages of any size into memory.
 
 use crate::catalog::entry::CatalogEntry;
-use crate::http::{HttpClient, SourceReply, base64, is_loopback, next_link, require_tls};
+use crate::http::{HttpClient, SourceReply, base64, host, is_loopback, next_link, require_tls};
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use tko_core::{Error, Result};
+use tko_source::HostSecret;
 
 /// Maximum number of bytes of a manifest, as registries limit it.
 const MAX_MANIFEST: usize = 4 << 20;
@@ -43,7 +44,7 @@ pub(super) struct OciRegistry {
     /// The digest in the URL, which pins the catalog to one artifact.
     pinned: Option<String>,
     user: Option<String>,
-    secret: Option<String>,
+    secret: Option<HostSecret>,
     /// The `Authorization` that the registry accepted last.
     authorization: Mutex<Option<String>>,
 }
@@ -68,7 +69,7 @@ impl OciRegistry {
     /// `BadArgument`: the URL does not name a repository.
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         let properties = Properties(&entry.properties);
-        let secret = properties.secret("token", settings).await?;
+        let secret = properties.host_secret("token", settings).await?;
         let user = properties.text("user").map(str::to_owned);
         let ca = properties.secret("ca", settings).await?;
         Self::new(&entry.url, user, secret, ca.as_deref(), settings)
@@ -77,17 +78,19 @@ impl OciRegistry {
     /// The repository at `oci://HOST/REPOSITORY`.
     ///
     /// # Errors
-    /// `BadArgument`: the URL does not name a repository, or a secret would be sent without TLS.
+    /// `BadArgument`: the URL does not name a repository, or a secret would be sent without TLS or to
+    /// a host that it is not for.
     pub(super) fn new(
         url: &str,
         user: Option<String>,
-        secret: Option<String>,
+        secret: Option<HostSecret>,
         ca: Option<&str>,
         settings: &CatalogSettings,
     ) -> Result<Self> {
         let (base, repository, pinned) = place(url)?;
-        if secret.is_some() {
+        if let Some(secret) = &secret {
             require_tls(base.as_str(), "token")?;
+            secret.for_host("token", host(&base))?;
         }
         Ok(Self {
             client: HttpClient::with_ca(settings, ca)?,
@@ -270,18 +273,28 @@ impl OciRegistry {
         bounded(call(Some(authorization)).await?, most)
     }
 
+    /// The `Authorization` with the secret, for the registry or its server of tokens; `None` if
+    /// there is no secret.
+    ///
+    /// # Errors
+    /// `BadArgument`: the secret is not for this host.
+    fn basic(&self, url: &Url) -> Result<Option<String>> {
+        let Some(secret) = &self.secret else {
+            return Ok(None);
+        };
+        let secret = secret.for_host("token", host(url))?;
+        let pair = format!("{}:{secret}", self.user.as_deref().unwrap_or("tko"));
+        Ok(Some(format!("Basic {}", base64(pair.as_bytes()))))
+    }
+
     /// The `Authorization` that a challenge asks for.
     async fn authenticate(&self, challenge: &str) -> Result<String> {
-        let basic = self.secret.as_ref().map(|secret| {
-            let pair = format!("{}:{secret}", self.user.as_deref().unwrap_or("tko"));
-            format!("Basic {}", base64(pair.as_bytes()))
-        });
         let missing = || {
             let url = crate::http::shown(&self.base);
             Error::Unauthenticated(format!("{url} asks for credentials; set user and token"))
         };
         let Some(parameters) = strip_scheme(challenge, "bearer") else {
-            return basic.ok_or_else(missing);
+            return self.basic(&self.base)?.ok_or_else(missing);
         };
         let realm = parameter(parameters, "realm").ok_or_else(missing)?;
         let mut url = Url::parse(&realm)
@@ -293,6 +306,7 @@ impl OciRegistry {
                 "the registry names a wrong server of tokens",
             ));
         }
+        let basic = self.basic(&url)?;
         if basic.is_some() {
             require_tls(url.as_str(), "token")?;
         }
