@@ -1,5 +1,6 @@
 //! Prints values and lists in the format that the user chose.
 
+pub(crate) mod diff;
 mod table;
 mod xml;
 

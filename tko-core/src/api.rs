@@ -5,6 +5,7 @@
 //! here: a deployment's package contains its Deployment resource.
 
 mod approval;
+mod comparison;
 mod delegate;
 mod guard;
 mod guarded;
@@ -12,6 +13,7 @@ mod requests;
 mod steps;
 
 pub use approval::approve_one;
+pub use comparison::{DeploymentComparison, EarlierState, compare_deployment};
 pub use guard::{ApiCall, CallKind, Guard};
 pub use guarded::Guarded;
 pub use requests::{

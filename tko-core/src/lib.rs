@@ -67,7 +67,7 @@ pub use handler::{
 pub use hash::ContentHash;
 pub use id::{DeploymentId, Key, Kind, PluginId, PluginType, SiteId, TemplateId};
 pub use metadata::Metadata;
-pub use package::{Package, PackageIndex};
+pub use package::{Package, PackageIndex, ResourceDifference};
 pub use pattern::Pattern;
 pub use registry::Registry;
 pub use resource::{Gvk, Identifier, Resource};

@@ -4,8 +4,10 @@
 //! makes a new package, which shares the unchanged resources. The order of resources is kept in
 //! every format, and matters when packages are compared.
 
+mod difference;
 mod index;
 
+pub use difference::ResourceDifference;
 pub use index::PackageIndex;
 pub(crate) use index::ResourcePlaces;
 

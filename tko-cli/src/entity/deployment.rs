@@ -1,5 +1,6 @@
 //! `tko deployment`: manages deployments.
 
+use super::diff::DiffArgs;
 use super::removal::{self, PurgeArgs, RemovalArgs};
 use super::wait::{WaitArgs, wait};
 use super::{MODIFICATION, MetadataArgs, get, list, report, retry, show};
@@ -39,6 +40,7 @@ pub(crate) enum DeploymentCommand {
         /// Id, as printed by create
         id: DeploymentId,
     },
+    Diff(DiffArgs),
     /// Create a deployment and print its id
     #[command(visible_alias = "register")]
     Create {
@@ -149,6 +151,7 @@ impl DeploymentCommand {
             }
             Self::Get { id } => get(data, &id.into(), console).await,
             Self::Show { id } => show(data, &id.into(), console).await,
+            Self::Diff(args) => args.run(data, console).await,
             Self::Create {
                 template,
                 site,

@@ -1,6 +1,5 @@
 //! `tko plugin`: manages plugins.
 
-mod diff;
 mod dry_call;
 mod recording;
 mod skeleton;

@@ -12,6 +12,7 @@ mod crash;
 mod dashboard;
 mod demo;
 mod deploy;
+mod differences;
 mod filters;
 mod flags;
 mod formats;

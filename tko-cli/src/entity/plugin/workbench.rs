@@ -1,9 +1,9 @@
 //! `tko plugin test` and `tko plugin replay`: calls of plugins that store nothing.
 
-use super::diff::difference;
 use super::dry_call::{DryCall, DryInput, DryResult};
 use super::recording::{PluginRecording, RecordedAnswer, deployment, recordings, site, yaml};
 use crate::console::Console;
+use crate::output::diff::{DiffDeadline, difference, printed};
 use crate::services::time;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -122,8 +122,8 @@ impl PluginTestArgs {
         match answer {
             RecordedAnswer::Prepared(package) => {
                 let colours = std::io::stdout().is_terminal();
-                let shown = difference(&yaml(&before), &yaml(&package), colours);
-                console.out.write_all(shown.as_bytes())?;
+                let shown = difference(&yaml(&before), &yaml(&package), DiffDeadline::start());
+                write!(console.out, "{}", printed(&shown, colours))?;
                 console.out.flush()?;
                 console.done(&format!("prepared in {milliseconds:.0} ms"));
             }
@@ -358,7 +358,11 @@ impl ReplayArgs {
                 data,
             };
             let DryResult { answer, took, .. } = dry.run().await?;
-            let shown = difference(&recording.answer.text(), &answer.text(), colours);
+            let shown = difference(
+                &recording.answer.text(),
+                &answer.text(),
+                DiffDeadline::start(),
+            );
             let milliseconds = took.as_secs_f64() * 1000.0;
             let verdict = if shown.is_empty() { "ok" } else { "DIFFERENT" };
             writeln!(
@@ -367,7 +371,7 @@ impl ReplayArgs {
                 folder.display()
             )?;
             different += usize::from(!shown.is_empty());
-            console.out.write_all(shown.as_bytes())?;
+            write!(console.out, "{}", printed(&shown, colours))?;
         }
         console.out.flush()?;
         if different > 0 {

@@ -10,5 +10,5 @@ mod server;
 pub(crate) use dice::Dice;
 pub(crate) use feed::Feed;
 pub(crate) use filled::{CONFIG, filled, sorted};
-pub(crate) use process::{Run, TIME, example, is_without, own_plugin, plugin, tko};
+pub(crate) use process::{Output, Run, TIME, example, is_without, own_plugin, plugin, tko};
 pub(crate) use server::{Server, Service};
