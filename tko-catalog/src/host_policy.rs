@@ -39,7 +39,7 @@ impl StdError for PrivateHost {}
 
 impl PrivateHost {
     /// The error among the causes of another one.
-    pub(crate) fn in_chain(error: &(dyn StdError + 'static)) -> Option<&Self> {
+    pub(crate) fn in_chain<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
             if let Some(found) = error.downcast_ref::<Self>() {

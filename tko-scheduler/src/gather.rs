@@ -1,8 +1,8 @@
 //! The deployments that concern one site.
 
 use tko_core::{
-    DataApi, Entity, Error, Facts, Generation, Kind, List, Package, Record, Result, Revision,
-    Select, SiteId, Want,
+    DataApi, Entity, Error, Generation, Kind, List, Package, Record, Result, Revision, Select,
+    SiteId, Want,
 };
 
 /// Number of deployments in one page. They are read with their packages.

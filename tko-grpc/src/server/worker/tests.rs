@@ -11,7 +11,7 @@ use std::time::Duration;
 use tko_backend_memory::{Memory, MemorySettings};
 use tko_conformance::{AdmitAll, BackendCall, Between, CallObserver, CountedIds, TokioClock};
 use tko_core::{Backend, DataApi, Key, NewSite, Package, Result, SiteId, Stage, Store, Want, Work};
-use tko_serve::Workshop;
+use tko_serve::HeavyWork;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ impl Fixture {
             insecure: false,
             open: true,
             ending: ending.clone(),
-            workshop: Workshop::default(),
+            heavy_work: HeavyWork::default(),
             window_ends: Arc::default(),
             streams: Arc::new(Semaphore::new(1)),
         };
