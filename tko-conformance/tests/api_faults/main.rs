@@ -1,12 +1,21 @@
 //! Broken APIs: each has exactly one fault, and one check of suite 2 must fail because of it.
 
+mod admission;
 mod broken;
+mod claims;
+mod create;
+mod delete;
+mod modification;
+mod packages;
 mod pairs;
-mod people;
-mod workers;
+mod read;
+mod register;
+mod steps;
+mod watch;
 
+use admission::Lenient;
 use async_trait::async_trait;
-use broken::{Broken, Lenient};
+use broken::Broken;
 use pairs::PAIRS;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Arc;

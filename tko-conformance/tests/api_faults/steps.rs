@@ -1,35 +1,13 @@
-//! Faults of the calls of workers.
+//! Faults of the steps of workers.
 
 use crate::broken::Broken;
 use std::time::Duration;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Claim, ClaimRequest, Effect, Error, Generation, Key, Outcome, PrepareStep, Result,
-    ScheduleStep, Token, Want,
+    Effect, Error, Generation, Key, Outcome, PrepareStep, Result, ScheduleStep, Token, Want,
 };
 
 impl Broken {
-    pub(crate) fn lively(&self, mut live: Vec<bool>) -> Vec<bool> {
-        if self.is("every token is live") {
-            live.fill(true);
-        }
-        live
-    }
-
-    pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
-        let mut request = request.clone();
-        if self.is("claims never wait") {
-            request.wait = Duration::ZERO;
-        }
-        let mut claims = self.inner.claim(&request).await?;
-        if self.is("attempts are not counted") {
-            for claim in &mut claims {
-                claim.work.attempts = 1;
-            }
-        }
-        Ok(claims)
-    }
-
     pub(crate) async fn broken_preparation(
         &self,
         claim: &Token,

@@ -1,0 +1,41 @@
+//! Faults of claims.
+
+use crate::broken::Broken;
+use std::time::Duration;
+use tko_core::{Claim, ClaimRequest, Enqueue, MAX_CHANGES, Result};
+
+impl Broken {
+    pub(crate) fn lively(&self, mut live: Vec<bool>) -> Vec<bool> {
+        if self.is("every token is live") {
+            live.fill(true);
+        }
+        live
+    }
+
+    pub(crate) async fn broken_claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let mut request = request.clone();
+        if self.is("claims never wait") {
+            request.wait = Duration::ZERO;
+        }
+        let mut claims = self.inner.claim(&request).await?;
+        if self.is("attempts are not counted") {
+            for claim in &mut claims {
+                claim.work.attempts = 1;
+            }
+        }
+        Ok(claims)
+    }
+
+    pub(crate) async fn broken_enqueue(&self, work: Vec<Enqueue>) -> Result<()> {
+        if self.is("enqueue has no effect") {
+            return Ok(());
+        }
+        if self.is("enqueue takes any number") {
+            for some in work.chunks(MAX_CHANGES) {
+                self.inner.enqueue(some.to_vec()).await?;
+            }
+            return Ok(());
+        }
+        self.inner.enqueue(work).await
+    }
+}

@@ -1,0 +1,99 @@
+//! Faults of reads.
+
+use crate::broken::Broken;
+use crate::packages::{changed, floated};
+use std::sync::Arc;
+use tko_core::{
+    ChangeRecord, Count, Facts, Key, List, Package, Page, Record, Resource, Result, Revision,
+    Select, Want,
+};
+
+impl Broken {
+    fn spoilt(&self, mut record: Record) -> Record {
+        if let Some(package) = &record.package {
+            if self.is("packages are reversed") {
+                let mut resources: Vec<Arc<Resource>> = package.resources().to_vec();
+                resources.reverse();
+                record.package = Some(Package::new(resources).expect("it stays a package"));
+            } else if self.is("numbers become floats") {
+                record.package = Some(changed(package, floated));
+            }
+        }
+        let entity = Arc::make_mut(&mut record.entity);
+        if self.is("given metadata lose against the package") {
+            entity.metadata = entity.metadata.overlaid(&entity.inherited);
+        }
+        if self.is("parents are lost")
+            && let Facts::Deployment(deployment) = &mut entity.facts
+        {
+            deployment.parent = None;
+        }
+        record
+    }
+
+    pub(crate) fn selected(&self, select: &Select) -> Select {
+        let mut select = select.clone();
+        if self.is("executors do not filter") {
+            select.executor = None;
+        }
+        if self.is("parents do not filter") {
+            select.parent = None;
+        }
+        if self.is("entities under deletion are shown") {
+            select.deleting = true;
+        }
+        select
+    }
+
+    pub(crate) async fn broken_get(&self, key: &Key, mut want: Want) -> Result<Record> {
+        want.deleting |= self.is("entities under deletion are shown");
+        want.kept &= !self.is("sites read unapproved edits");
+        let record = self.inner.get(key, want).await?;
+        Ok(self.spoilt(record))
+    }
+
+    pub(crate) async fn broken_list(&self, list: &List) -> Result<Page> {
+        let mut list = list.clone().select(self.selected(&list.select));
+        list.want.kept &= !self.is("sites read unapproved edits");
+        if self.is("the cursor is ignored") {
+            list.after = None;
+        }
+        let mut page = self.inner.list(&list).await?;
+        let items = std::mem::take(&mut page.items);
+        page.items = items
+            .into_iter()
+            .map(|record| self.spoilt(record))
+            .collect();
+        Ok(page)
+    }
+
+    pub(crate) async fn broken_count(
+        &self,
+        select: &Select,
+        mut bound: u64,
+        want: Want,
+    ) -> Result<Count> {
+        if self.is("counts have no bound") {
+            bound = u64::MAX;
+        }
+        self.inner.count(&self.selected(select), bound, want).await
+    }
+
+    pub(crate) async fn broken_history(
+        &self,
+        key: &Key,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>> {
+        let mut history = self.inner.history(key, before, limit).await?;
+        if self.is("history is oldest first") {
+            history.reverse();
+        }
+        if self.is("causes are all the same") {
+            for change in &mut history {
+                change.cause = Some("changed".into());
+            }
+        }
+        Ok(history)
+    }
+}

@@ -1,0 +1,73 @@
+//! Faults of registrations.
+
+use crate::broken::Broken;
+use crate::packages::changed;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tko_core::{
+    Error, Expect, Key, Kind, List, NewPlugin, NewSite, NewTemplate, Resource, Result, Select,
+    Version, Want,
+};
+
+impl Broken {
+    pub(crate) async fn broken_template(&self, mut new: NewTemplate) -> Result<Version> {
+        let key = Key::from(&new.id);
+        let there = self.inner.get(&key, Want::ROW).await.is_ok();
+        if self.is("an existing entity cannot be registered") && there {
+            return Err(Error::AlreadyExists(key));
+        }
+        if self.is("expectations are ignored") {
+            new.expect = Expect::Any;
+        }
+        if self.is("annotations are dropped") {
+            new.package = changed(&new.package, |value| {
+                value["metadata"]["annotations"] = Value::Null;
+            });
+        }
+        let version = self.inner.register_template(new).await?;
+        if self.is("deployments follow their template") {
+            let list = List::new(Select::all(Kind::Deployment))
+                .limit(0)
+                .want(Want::PACKAGE);
+            for record in self.inner.list(&list).await?.items {
+                let id = record
+                    .entity
+                    .key
+                    .deployment()
+                    .expect("deployments are listed");
+                let package = record.package.clone().unwrap_or_default();
+                let noise = json!({"apiVersion": "v1", "kind": "New", "metadata": {"name": "n"}});
+                let package = package.with(Arc::new(Resource::new(noise)?));
+                self.inner
+                    .update(id, record.entity.version, package)
+                    .await?;
+            }
+        }
+        Ok(version)
+    }
+
+    pub(crate) async fn broken_site(&self, mut new: NewSite) -> Result<Version> {
+        if self.is("expectations are ignored") {
+            new.expect = Expect::Any;
+        }
+        if self.is("sites ignore their template") {
+            new.template = None;
+        }
+        match self.inner.register_site(new).await {
+            Err(Error::Busy(_)) if self.is("an entity under deletion is registered") => {
+                Ok(Version(1))
+            }
+            registered => registered,
+        }
+    }
+
+    pub(crate) async fn broken_plugin(&self, mut new: NewPlugin) -> Result<Version> {
+        if self.is("arguments are lost") {
+            new.arguments.clear();
+        }
+        if self.is("an executor may be empty") && new.executor.is_empty() {
+            new.executor.push('?');
+        }
+        self.inner.register_plugin(new).await
+    }
+}
