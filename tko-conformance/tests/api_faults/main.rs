@@ -5,6 +5,7 @@ mod broken;
 mod claims;
 mod create;
 mod delete;
+mod inner_calls;
 mod modification;
 mod packages;
 mod pairs;

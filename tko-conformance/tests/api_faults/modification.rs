@@ -1,10 +1,14 @@
 //! Faults of modifications, updates and approvals.
 
 use crate::broken::Broken;
+use crate::packages::{head_of, is_marked, with_head};
+use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
+use tko_core::annotation::{APPROVED, PREPARED};
 use tko_core::{
-    Bulk, DeploymentId, Enqueue, Error, Kind, Lane, List, Modification, Package, Pattern, Result,
-    Select, Stage, Subject, Token, Version, Want,
+    Bulk, DeploymentId, Enqueue, Entity, EntityUpdate, Error, Key, Kind, Lane, List, Modification,
+    Package, Pattern, Result, Select, Stage, Subject, Token, Version, Want, deployment_resource,
 };
 
 impl Broken {
@@ -39,7 +43,10 @@ impl Broken {
             Ok(record) if self.is("updates ignore versions") => record.entity.version,
             _ => expect,
         };
-        let version = self.inner.update(id, expect, package).await?;
+        let version = self.inner.update(id, expect, package.clone()).await?;
+        if self.is("deployments of a template share their package") {
+            self.update_others(id, &package).await?;
+        }
         if self.is("every update makes the site due") {
             let row = self.inner.get(&id.into(), Want::ROW).await?.entity;
             let site = row
@@ -49,6 +56,20 @@ impl Broken {
             self.inner.enqueue(mark.into_iter().collect()).await?;
         }
         Ok(version)
+    }
+
+    /// Gives all deployments of its template the package of this one.
+    async fn update_others(&self, id: &DeploymentId, package: &Package) -> Result<()> {
+        let row = self.inner.get(&id.into(), Want::ROW).await?.entity;
+        let Some(template) = row.template() else {
+            return Ok(());
+        };
+        for other in self.referrers(&template.into()).await? {
+            let row = self.inner.get(&Key::from(&other), Want::ROW).await?.entity;
+            let package = package.clone();
+            self.inner.update(&other, row.version, package).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn broken_start(
@@ -67,7 +88,14 @@ impl Broken {
     }
 
     pub(crate) async fn broken_end(&self, token: &Token, package: Package) -> Result<Version> {
+        let package = self.spoilt_edit(&token.key, package).await?;
+        let before = self.inner.get(&token.key, Want::ROW).await;
         let ended = self.inner.end_modification(token, package).await;
+        if ended.is_ok()
+            && let Ok(before) = before
+        {
+            self.after_end(&before.entity).await?;
+        }
         match ended {
             Err(error) if self.is("a refusal ends the modification") => {
                 self.inner.cancel_modification(token).await?;
@@ -83,5 +111,42 @@ impl Broken {
             }
             ended => ended,
         }
+    }
+
+    /// The package of a modification, as the fault understands it.
+    async fn spoilt_edit(&self, key: &Key, package: Package) -> Result<Package> {
+        let empty = "a missing Deployment resource is replaced by an empty one";
+        if self.is(empty) && head_of(&package).is_none() {
+            let head = deployment_resource::asked(None, None, false, false);
+            return Ok(package.with(Arc::new(head)));
+        }
+        if self.is("approved implies prepared") && is_marked(&package, APPROVED) {
+            return Ok(with_head(&package, |head| {
+                head["metadata"]["annotations"][PREPARED] = json!("true");
+            }));
+        }
+        if self.is("a package cannot change the site") {
+            let old = self.inner.get(key, Want::PACKAGE).await?.package;
+            let old = old.unwrap_or_default();
+            let site = head_of(&old).and_then(|head| head.get(&["spec", "siteId"]));
+            return Ok(with_head(&package, |head| {
+                head["spec"]["siteId"] = site.cloned().unwrap_or_default();
+            }));
+        }
+        Ok(package)
+    }
+
+    /// What the fault does after a modification. `before` is the row before its end.
+    async fn after_end(&self, before: &Entity) -> Result<()> {
+        let key = &before.key;
+        if self.is("gathered metadata accumulate") {
+            let now = self.inner.get(key, Want::ROW).await?.entity;
+            let mut lost = before.metadata.clone();
+            lost.retain(|name, _| !now.metadata.contains_key(name));
+            let given = now.given.overlaid(&lost);
+            let update = EntityUpdate::new(key, now.version).metadata(given);
+            self.inner.update_entity(update).await?;
+        }
+        Ok(())
     }
 }

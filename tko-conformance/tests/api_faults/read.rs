@@ -1,7 +1,7 @@
 //! Faults of reads.
 
 use crate::broken::Broken;
-use crate::packages::{changed, floated};
+use crate::packages::{changed, floated, head_of};
 use std::sync::Arc;
 use tko_core::{
     ChangeRecord, Count, Facts, Key, List, Package, Page, Record, Resource, Result, Revision,
@@ -17,16 +17,26 @@ impl Broken {
                 record.package = Some(Package::new(resources).expect("it stays a package"));
             } else if self.is("numbers become floats") {
                 record.package = Some(changed(package, floated));
+            } else if self.is("the Deployment resource comes last")
+                && let Some(head) = head_of(package)
+            {
+                let rest = package.without(head.identifier());
+                record.package = Some(rest.with(head.clone()));
             }
         }
         let entity = Arc::make_mut(&mut record.entity);
         if self.is("given metadata lose against the package") {
             entity.metadata = entity.metadata.overlaid(&entity.inherited);
         }
-        if self.is("parents are lost")
-            && let Facts::Deployment(deployment) = &mut entity.facts
-        {
-            deployment.parent = None;
+        if let Facts::Deployment(deployment) = &mut entity.facts {
+            if self.is("parents are lost") {
+                deployment.parent = None;
+            }
+            if self.is("relations are what the package names") {
+                let named = deployment.resource.clone();
+                deployment.template = named.template;
+                deployment.site = named.site;
+            }
         }
         record
     }

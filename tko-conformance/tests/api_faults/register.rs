@@ -5,8 +5,8 @@ use crate::packages::changed;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tko_core::{
-    Error, Expect, Key, Kind, List, NewPlugin, NewSite, NewTemplate, Resource, Result, Select,
-    Version, Want,
+    Error, Expect, Key, Kind, List, Metadata, NewPlugin, NewSite, NewTemplate, Package, Resource,
+    Result, Select, Version, Want,
 };
 
 impl Broken {
@@ -23,6 +23,9 @@ impl Broken {
             new.package = changed(&new.package, |value| {
                 value["metadata"]["annotations"] = Value::Null;
             });
+        }
+        if self.is("leaves become JSON") {
+            new.metadata = json_leaves(&new.package).overlaid(&new.metadata);
         }
         let version = self.inner.register_template(new).await?;
         if self.is("deployments follow their template") {
@@ -53,6 +56,11 @@ impl Broken {
         if self.is("sites ignore their template") {
             new.template = None;
         }
+        let key = Key::from(&new.id);
+        let there = self.inner.get(&key, Want::ROW).await.is_ok();
+        if self.is("a site is deleted before it is registered again") && there {
+            self.inner.delete(&key).await?;
+        }
         match self.inner.register_site(new).await {
             Err(Error::Busy(_)) if self.is("an entity under deletion is registered") => {
                 Ok(Version(1))
@@ -70,4 +78,17 @@ impl Broken {
         }
         self.inner.register_plugin(new).await
     }
+}
+
+/// The values of each `spec` as JSON, without looking into them.
+fn json_leaves(package: &Package) -> Metadata {
+    let mut leaves = Metadata::default();
+    for resource in package {
+        let spec = resource.get(&["spec"]).and_then(Value::as_object);
+        for (key, value) in spec.into_iter().flatten() {
+            let key = format!("{}.{key}", resource.gvk().kind);
+            leaves.insert(key, value.to_string());
+        }
+    }
+    leaves
 }
