@@ -2,25 +2,40 @@
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Count, DataApi, DeploymentId, Enqueue,
-    EntityUpdate, Event, Generation, Key, List, Modification, NewDeployment, NewPlugin, NewSite,
-    NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision, ScheduleStep,
-    Select, Token, Version, Want, Watch, WorkerApi,
+    Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Condition, Count, DataApi, DeploymentId,
+    Enqueue, EntityUpdate, Event, Generation, Key, List, Modification, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
+    ScheduleStep, Select, Token, Version, Want, Watch, WorkerApi,
 };
+
+/// The memory of a fault.
+#[derive(Default)]
+pub(crate) struct Memo {
+    /// Entities that the fault only pretends to have deleted.
+    pub(crate) deleted: HashSet<Key>,
+    /// The version of each deployment when its last modification started.
+    pub(crate) started: HashMap<Key, Version>,
+}
 
 pub(crate) struct Broken {
     pub(crate) inner: Arc<dyn WorkerApi>,
     fault: &'static str,
+    memo: Arc<Mutex<Memo>>,
 }
 
 impl Broken {
     pub(crate) fn new(inner: Arc<dyn WorkerApi>, fault: &'static str) -> Self {
-        Self { inner, fault }
+        Self {
+            inner,
+            fault,
+            memo: Arc::default(),
+        }
     }
 
     /// The API of this caller, with the same fault.
@@ -31,7 +46,15 @@ impl Broken {
         } else {
             inner.worker_with_caller(caller)
         };
-        Arc::new(Self::new(inner, self.fault))
+        Arc::new(Self {
+            inner,
+            fault: self.fault,
+            memo: self.memo.clone(),
+        })
+    }
+
+    pub(crate) fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().expect("no fault panics here")
     }
 
     /// Whether the API has this fault.
@@ -47,6 +70,9 @@ impl DataApi for Broken {
     }
 
     async fn about(&self) -> Result<About> {
+        if self.is("the server has no name") {
+            return Ok(About::default());
+        }
         self.inner.about().await
     }
 
@@ -116,10 +142,7 @@ impl DataApi for Broken {
     }
 
     async fn cancel_modification(&self, token: &Token) -> Result<()> {
-        if self.is("a cancellation has no effect") {
-            return Ok(());
-        }
-        self.inner.cancel_modification(token).await
+        self.broken_cancel(token).await
     }
 
     async fn update_entity(&self, mut update: EntityUpdate) -> Result<Version> {
@@ -184,5 +207,9 @@ impl WorkerApi for Broken {
 
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         self.broken_placement(claim, step).await
+    }
+
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        self.inner.report(key, conditions).await
     }
 }

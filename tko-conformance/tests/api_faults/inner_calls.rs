@@ -1,7 +1,13 @@
 //! Calls of the sound API that several faults make.
 
 use crate::broken::Broken;
+use std::time::Duration;
 use tko_core::{DeploymentId, Key, Kind, List, Pattern, Result, Select};
+
+/// The selection of this entity alone. Not for plugins, whose ids are matched by name.
+pub(crate) fn only(key: &Key) -> Select {
+    Select::all(key.kind()).id(Pattern::literal(key.id()))
+}
 
 impl Broken {
     /// The deployments that name this entity as template, site or parent; at most a thousand.
@@ -16,5 +22,11 @@ impl Broken {
         let page = self.inner.list(&List::new(select)).await?;
         let keys = page.items.iter().map(|record| &record.entity.key);
         Ok(keys.filter_map(Key::deployment).cloned().collect())
+    }
+
+    /// Refuses a deployment that is under a modification.
+    pub(crate) async fn check_free(&self, id: &DeploymentId) -> Result<()> {
+        let free = self.inner.start_modification(id, Duration::from_secs(1));
+        self.inner.cancel_modification(&free.await?.token).await
     }
 }

@@ -1,14 +1,16 @@
 //! Faults of modifications, updates and approvals.
 
 use crate::broken::Broken;
+use crate::inner_calls::only;
 use crate::packages::{head_of, is_marked, with_head};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::annotation::{APPROVED, PREPARED};
 use tko_core::{
-    Bulk, DeploymentId, Enqueue, Entity, EntityUpdate, Error, Key, Kind, Lane, List, Modification,
-    Package, Pattern, Result, Select, Stage, Subject, Token, Version, Want, deployment_resource,
+    Bulk, Condition, DeploymentId, Enqueue, Entity, EntityUpdate, Error, Key, Kind, Lane, List,
+    Modification, Package, Result, Select, Stage, Subject, Token, Version, Want,
+    deployment_resource,
 };
 
 impl Broken {
@@ -26,8 +28,7 @@ impl Broken {
         let list = List::new(select).limit(100);
         let mut bulk = Bulk::default();
         for record in self.inner.list(&list).await?.items {
-            let mut one = list.select.clone();
-            one.ids = vec![Pattern::literal(record.entity.key.id())];
+            let one = only(&record.entity.key);
             bulk.done += self.inner.approve(&one).await?.done;
         }
         Ok(bulk)
@@ -43,7 +44,12 @@ impl Broken {
             Ok(record) if self.is("updates ignore versions") => record.entity.version,
             _ => expect,
         };
-        let version = self.inner.update(id, expect, package.clone()).await?;
+        let version = match self.inner.update(id, expect, package.clone()).await {
+            Err(Error::NotFound(_)) if self.is("an update of an absent entity conflicts") => {
+                return Err(Error::Conflict(vec![id.into()]));
+            }
+            updated => updated?,
+        };
         if self.is("deployments of a template share their package") {
             self.update_others(id, &package).await?;
         }
@@ -77,19 +83,54 @@ impl Broken {
         id: &DeploymentId,
         ttl: Duration,
     ) -> Result<Modification> {
+        let key = Key::from(id);
+        if self.is("modifications are not exclusive") {
+            let record = self.inner.get(&key, Want::PACKAGE).await?;
+            let until = self.inner.feed_position().await?.now.plus(ttl);
+            let token = Token::new(key, "shared");
+            return Ok(Modification::new(token, until, record));
+        }
         let mut edit = self.inner.start_modification(id, ttl).await?;
+        let version = edit.record.entity.version;
+        self.memo().started.insert(key, version);
         if self.is("a modification ends at once") {
             self.inner.cancel_modification(&edit.token).await?;
         }
         if self.is("a modification shows no package") {
             edit.record.package = Some(Package::default());
         }
+        if self.is("tokens have bars") {
+            edit.token.secret = format!("{BAR}{}", edit.token.secret).into();
+        }
         Ok(edit)
     }
 
+    pub(crate) async fn broken_cancel(&self, token: &Token) -> Result<()> {
+        if self.is("a cancellation has no effect") {
+            return Ok(());
+        }
+        self.inner.cancel_modification(&issued(token)).await
+    }
+
     pub(crate) async fn broken_end(&self, token: &Token, package: Package) -> Result<Version> {
-        let package = self.spoilt_edit(&token.key, package).await?;
-        let before = self.inner.get(&token.key, Want::ROW).await;
+        let token = &issued(token);
+        let key = &token.key;
+        let package = self.spoilt_edit(key, package).await?;
+        let before = self.inner.get(key, Want::ROW).await;
+        if let Ok(before) = &before {
+            let version = before.entity.version;
+            if self.is("modifications are not exclusive")
+                && let Some(id) = key.deployment()
+            {
+                return self.inner.update(id, version, package).await;
+            }
+            let started = self.memo().started.get(key).copied();
+            if self.is("a modification requires the version of its start")
+                && started != Some(version)
+            {
+                return Err(Error::Conflict(vec![key.clone()]));
+            }
+        }
         let ended = self.inner.end_modification(token, package).await;
         if ended.is_ok()
             && let Ok(before) = before
@@ -147,6 +188,24 @@ impl Broken {
             let update = EntityUpdate::new(key, now.version).metadata(given);
             self.inner.update_entity(update).await?;
         }
+        if self.is("every modification makes a revision") {
+            let said = Condition::new("Modified", true, "Modified", "", before.generation);
+            self.inner.report(key, vec![said]).await?;
+        }
+        let was_approved = before.deployment().is_some_and(|facts| facts.approved);
+        if self.is("an edit keeps the approval") && was_approved {
+            self.inner.approve(&only(key)).await?;
+        }
         Ok(())
     }
+}
+
+/// The beginning of a secret with a separator of encoded tokens.
+const BAR: &str = "m|";
+
+/// The token as the sound API issued it.
+fn issued(token: &Token) -> Token {
+    let secret = &*token.secret;
+    let secret = secret.strip_prefix(BAR).unwrap_or(secret);
+    Token::new(token.key.clone(), secret)
 }

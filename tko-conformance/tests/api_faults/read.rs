@@ -4,8 +4,8 @@ use crate::broken::Broken;
 use crate::packages::{changed, floated, head_of};
 use std::sync::Arc;
 use tko_core::{
-    ChangeRecord, Count, Facts, Key, List, Package, Page, Record, Resource, Result, Revision,
-    Select, Want,
+    ChangeRecord, Count, Error, Facts, Key, List, Package, Page, Record, Resource, Result,
+    Revision, Select, Subject, Want,
 };
 
 impl Broken {
@@ -58,7 +58,21 @@ impl Broken {
     pub(crate) async fn broken_get(&self, key: &Key, mut want: Want) -> Result<Record> {
         want.deleting |= self.is("entities under deletion are shown");
         want.kept &= !self.is("sites read unapproved edits");
-        let record = self.inner.get(key, want).await?;
+        want.package |= self.is("packages are always read");
+        let is_deleted = self.memo().deleted.contains(key);
+        let is_hidden = !want.deleting || self.is("a deleted template is only hidden");
+        if is_deleted && is_hidden {
+            return Err(Error::not_found(key));
+        }
+        let mut record = match self.inner.get(key, want).await {
+            Err(Error::NotFound(_)) if self.is("a missing entity is a missing claim") => {
+                return Err(Error::NotFound(Subject::Claim(key.clone())));
+            }
+            found => found?,
+        };
+        if is_deleted {
+            Arc::make_mut(&mut record.entity).deleting = true;
+        }
         Ok(self.spoilt(record))
     }
 

@@ -16,6 +16,12 @@ impl Broken {
         if self.is("an existing entity cannot be registered") && there {
             return Err(Error::AlreadyExists(key));
         }
+        if self.is("a deleted id stays taken") {
+            let last = self.inner.history(&key, None, 1).await?;
+            if last.iter().any(|change| change.after.is_none()) {
+                return Err(Error::Busy(key));
+            }
+        }
         if self.is("expectations are ignored") {
             new.expect = Expect::Any;
         }

@@ -1,7 +1,6 @@
 //! Faults of the steps of workers.
 
 use crate::broken::Broken;
-use std::time::Duration;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
     Effect, Error, Generation, Key, Outcome, PrepareStep, Result, ScheduleStep, Token, Want,
@@ -64,10 +63,12 @@ impl Broken {
         if self.is("placements are lost") {
             step.placed.clear();
         }
+        if self.is("removals are lost") {
+            step.removed.clear();
+        }
         if self.is("a modification blocks placements") {
             for (id, _) in &step.placed {
-                let free = self.inner.start_modification(id, Duration::from_secs(1));
-                self.inner.cancel_modification(&free.await?.token).await?;
+                self.check_free(id).await?;
             }
         }
         if self.is("a large step is cut off") {

@@ -3,11 +3,13 @@
 use crate::broken::Broken;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
+use std::future::ready;
 use std::sync::Arc;
-use tko_core::{Error, Event, Result, Watch, WorkerApi};
+use tko_core::{Error, Event, Result, Watch, WorkerApi, deployment_resource};
 
 impl Broken {
     pub(crate) fn broken_watch(&self, mut watch: Watch) -> BoxStream<'static, Result<Event>> {
+        watch.select = self.selected(&watch.select);
         if self.is("a watch ignores metadata filters") {
             watch.select.metadata.clear();
         }
@@ -21,21 +23,47 @@ impl Broken {
         if self.is("a watch begins ten late") {
             watch.after.0 += 10;
         }
-        let stale = self.is("an entity that starts to match has not entered");
+        if self.is("a watch of edits shows all changes") {
+            watch.edits = false;
+        }
         if self.is("expired changes are skipped") {
             return resumed(self.inner.clone(), watch);
         }
-        let events = self.inner.watch(watch).map(move |event| match event? {
-            Event::Put {
-                revision, record, ..
-            } if stale => Ok(Event::Put {
-                revision,
-                record,
-                entered: false,
-            }),
-            event => Ok(event),
+        let stale = self.is("an entity that starts to match has not entered");
+        let bare = self.is("events have no Deployment resource");
+        let lossy = self.is("a watch loses events of a burst");
+        let events = self.inner.watch(watch).enumerate();
+        let events = events.filter_map(move |(at, event)| {
+            let event = event.map(|event| spoilt(event, stale, bare));
+            let is_change = matches!(&event, Ok(Event::Put { entered: false, .. }));
+            let is_lost = lossy && at >= BURST && is_change;
+            ready((!is_lost).then_some(event))
         });
         events.boxed()
+    }
+}
+
+/// The number of events after which a lossy watch loses changes.
+const BURST: usize = 1_000;
+
+/// The event as a fault shows it.
+fn spoilt(event: Event, stale: bool, bare: bool) -> Event {
+    match event {
+        Event::Put {
+            revision,
+            mut record,
+            entered,
+        } => {
+            if bare && let Some(package) = &record.package {
+                record.package = Some(package.without(&deployment_resource::identifier()));
+            }
+            Event::Put {
+                revision,
+                record,
+                entered: entered && !stale,
+            }
+        }
+        event => event,
     }
 }
 
