@@ -11,7 +11,7 @@ use tko_core::{
     Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Condition, Count, DataApi, DeploymentId,
     Enqueue, EntityUpdate, Event, Generation, Key, List, Modification, NewDeployment, NewPlugin,
     NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
-    ScheduleStep, Select, Token, Version, Want, Watch, WorkerApi,
+    ScheduleStep, Select, Subscription, Token, Version, Want, Watch, WorkerApi,
 };
 
 /// The memory of a fault.
@@ -21,6 +21,10 @@ pub(crate) struct Memo {
     pub(crate) deleted: HashSet<Key>,
     /// The version of each deployment when its last modification started.
     pub(crate) started: HashMap<Key, Version>,
+    /// Deployments that any site has reported as removed.
+    pub(crate) removed: HashSet<DeploymentId>,
+    /// The last subscriptions of each deployment.
+    pub(crate) subscriptions: HashMap<DeploymentId, Vec<Subscription>>,
 }
 
 pub(crate) struct Broken {

@@ -1,6 +1,7 @@
 //! Faults of claims.
 
 use crate::broken::Broken;
+use crate::inner_calls::BACK;
 use std::time::Duration;
 use tko_core::{Claim, ClaimRequest, Enqueue, MAX_CHANGES, Result};
 
@@ -17,12 +18,32 @@ impl Broken {
         if self.is("claims never wait") {
             request.wait = Duration::ZERO;
         }
-        let mut claims = self.inner.claim(&request).await?;
+        let mut claims = if self.is("claims ignore lanes") {
+            self.claimed_in_order(&request).await?
+        } else {
+            self.inner.claim(&request).await?
+        };
         if self.is("attempts are not counted") {
             for claim in &mut claims {
                 claim.work.attempts = 1;
             }
         }
+        if self.is("the fence never rises") {
+            for claim in &mut claims {
+                claim.fence = 1;
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Claims the work of the first keys, whatever its lanes.
+    async fn claimed_in_order(&self, request: &ClaimRequest) -> Result<Vec<Claim>> {
+        let all = request.clone().max(1_000);
+        let mut claims = self.inner.claim(&all).await?;
+        claims.sort_by_key(|claim| claim.work.key.clone());
+        let back = claims.split_off(request.max.min(claims.len()));
+        let back: Vec<_> = back.into_iter().map(|claim| (claim.token, BACK)).collect();
+        self.inner.settle(&back).await?;
         Ok(claims)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::broken::Broken;
 use crate::inner_calls::only;
-use tko_core::{Bulk, Error, Key, Kind, List, Pattern, Result, Select, Version, Want};
+use tko_core::{Bulk, Error, Key, Kind, List, Pattern, Result, Select, Stage, Version, Want};
 
 impl Broken {
     pub(crate) async fn broken_delete(&self, key: &Key) -> Result<()> {
@@ -22,7 +22,18 @@ impl Broken {
             let select = Select::all(Kind::Site).template_id(Pattern::literal(id.as_str()));
             self.inner.purge(&select).await?;
         }
-        match self.inner.delete(key).await {
+        let mut due = Vec::new();
+        if self.is("a deletion makes its referrers due") {
+            due = self.referrers(key).await?;
+        }
+        let deleted = self.inner.delete(key).await;
+        for id in due {
+            self.make_due(Stage::Prepare, &id.into()).await?;
+        }
+        if self.is("a deleted site is not due") {
+            self.lose_work(Stage::Schedule, key).await?;
+        }
+        match deleted {
             Err(Error::NotFound(_)) if self.is("deleting an absent entity succeeds") => Ok(()),
             deleted => deleted,
         }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tko_core::annotation::{APPROVED, PREPARED};
 use tko_core::{
-    Bulk, Condition, DeploymentId, Enqueue, Entity, EntityUpdate, Error, Key, Kind, Lane, List,
-    Modification, Package, Result, Select, Stage, Subject, Token, Version, Want,
-    deployment_resource,
+    Bulk, Condition, DeploymentId, Entity, EntityUpdate, Error, Key, Kind, List, Modification,
+    Package, Result, Select, Stage, Subject, Token, Version, Want, deployment_resource,
 };
 
 impl Broken {
@@ -55,11 +54,12 @@ impl Broken {
         }
         if self.is("every update makes the site due") {
             let row = self.inner.get(&id.into(), Want::ROW).await?.entity;
-            let site = row
-                .deployment()
-                .and_then(|deployment| deployment.site.clone());
-            let mark = site.map(|site| Enqueue::now(Stage::Schedule, site, Lane::new(0)));
-            self.inner.enqueue(mark.into_iter().collect()).await?;
+            if let Some(site) = row.deployment().and_then(|facts| facts.site.as_ref()) {
+                self.make_due(Stage::Schedule, &site.into()).await?;
+            }
+        }
+        if self.is("an update makes no deployment due") {
+            self.lose_work(Stage::Prepare, &id.into()).await?;
         }
         Ok(version)
     }

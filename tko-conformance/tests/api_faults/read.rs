@@ -37,6 +37,10 @@ impl Broken {
                 deployment.template = named.template;
                 deployment.site = named.site;
             }
+            let id = entity.key.deployment();
+            if id.is_some_and(|id| self.memo().removed.contains(id)) {
+                deployment.placed = None;
+            }
         }
         record
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tko_core::{
     Error, Expect, Key, Kind, List, Metadata, NewPlugin, NewSite, NewTemplate, Package, Resource,
-    Result, Select, Version, Want,
+    Result, Select, Stage, Version, Want,
 };
 
 impl Broken {
@@ -67,7 +67,11 @@ impl Broken {
         if self.is("a site is deleted before it is registered again") && there {
             self.inner.delete(&key).await?;
         }
-        match self.inner.register_site(new).await {
+        let registered = self.inner.register_site(new).await;
+        if self.is("every registration makes the site due") {
+            self.make_due(Stage::Schedule, &key).await?;
+        }
+        match registered {
             Err(Error::Busy(_)) if self.is("an entity under deletion is registered") => {
                 Ok(Version(1))
             }
