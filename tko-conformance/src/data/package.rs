@@ -283,8 +283,8 @@ pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     assert_eq!(facts_of(&fixture, &id).await.site, Some(site_id("other")));
 }
 
-/// A package with several Deployment resources is refused, at a creation and by a modification; also
-/// if one of them has no namespace.
+/// A package with several Deployment resources is refused, also if one of them has no namespace. So
+/// is a modification that adds one.
 pub async fn several_deployment_resources_are_refused(fixture: DataFixture) {
     let plain = deployment(json!({}), json!({}));
     let within = |namespace: &str| {
