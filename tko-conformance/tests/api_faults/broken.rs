@@ -149,11 +149,8 @@ impl DataApi for Broken {
         self.broken_cancel(token).await
     }
 
-    async fn update_entity(&self, mut update: EntityUpdate) -> Result<Version> {
-        if self.is("metadata do not change") {
-            update.metadata = None;
-        }
-        self.inner.update_entity(update).await
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        self.broken_entity_update(update).await
     }
 
     async fn retry(&self, key: &Key) -> Result<usize> {

@@ -65,6 +65,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("updates ignore versions", "update::an_update_requires_the_version_read"),
     ("an update of an absent entity conflicts", "update::a_missing_entity_is_not_found"),
     ("metadata do not change", "update::metadata_and_package_change_separately"),
+    ("only sites are updated", "update::metadata_and_package_change_separately"),
     ("a retry has no effect", "claim::a_retry_makes_waiting_work_due"),
     ("everything is approved", "approve::matching_prepared_deployments_are_approved"),
     ("other kinds are approved", "approve::only_deployments_are_approved"),
