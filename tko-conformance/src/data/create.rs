@@ -200,7 +200,10 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
     let merged = fixture.row(&fixture.create(merged).await).await;
     let facts = merged.deployment().expect("it is a deployment");
     assert_eq!(facts.site, Some(site_id("s2")));
-    assert!(!facts.prepared, "the merged resource replaces the template's");
+    assert!(
+        !facts.prepared,
+        "the merged resource replaces the template's"
+    );
 }
 
 /// `spec.prepared` and `spec.approved` of older packages are ignored.

@@ -126,8 +126,8 @@ pub async fn metadata_and_package_change_separately(fixture: DataFixture) {
         assert_eq!(updated.expect("the version is unchanged"), row.version);
         assert_eq!(row.given, given(&[("a", "3")]), "{key}");
         let package = with(&record.package.unwrap_or_default(), config("two"));
-        let update = EntityUpdate::new(&key, row.version)
-            .package(PackageUpdate::Replace(package.clone()));
+        let update =
+            EntityUpdate::new(&key, row.version).package(PackageUpdate::Replace(package.clone()));
         let updated = fixture.data.update_entity(update).await;
         if key.kind() == Kind::Plugin {
             refused(updated, &[BadArgument], "a package of a plugin");
