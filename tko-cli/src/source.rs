@@ -38,7 +38,8 @@ impl SourceArgs {
 
 /// Reads a package, and shows progress if it takes long.
 pub(crate) async fn package(url: &str, console: &Console<'_>) -> anyhow::Result<Package> {
-    let package = interruptible(url, package_with_progress(url, console)).await?;
+    let reading = Box::pin(package_with_progress(url, console));
+    let package = interruptible(url, reading).await?;
     package.map_err(|error| match error.kind() {
         ErrorKind::Unavailable => {
             anyhow::Error::from(error).context(NotTheService("cannot read the package"))
@@ -66,12 +67,12 @@ async fn package_with_progress(url: &str, console: &Console<'_>) -> Result<Packa
 /// # Errors
 /// The outer error: a signal ends the command.
 pub(crate) async fn package_quietly(url: &str) -> anyhow::Result<Result<Package>> {
-    let read = async {
+    let read = Box::pin(async {
         let source: Source = url.parse()?;
         let credentials = SourceCredentials::from_environment()?;
         let reader = SourceReader::new().with_credentials(credentials);
         reader.package(&source).await
-    };
+    });
     interruptible(url, read).await
 }
 

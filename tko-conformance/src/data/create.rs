@@ -195,6 +195,15 @@ pub async fn the_template_sets_the_deployment_resource(fixture: DataFixture) {
         moved.deployment().and_then(|d| d.site.clone()),
         Some(site_id("s2"))
     );
+    let own = deployment(json!({"siteId": "s2"}), json!({}));
+    let merged = of_template("t").merge(named([own]));
+    let merged = fixture.row(&fixture.create(merged).await).await;
+    let facts = merged.deployment().expect("it is a deployment");
+    assert_eq!(facts.site, Some(site_id("s2")));
+    assert!(
+        !facts.prepared,
+        "the merged resource replaces the template's"
+    );
 }
 
 /// A deployment that is created as prepared is approved if its package says `approve: Auto`. With

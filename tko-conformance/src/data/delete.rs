@@ -87,8 +87,13 @@ pub async fn a_deleted_entity_is_not_found(fixture: DataFixture) {
 pub async fn a_deleted_entity_can_be_created_again(fixture: DataFixture) {
     for round in 0..3 {
         fixture.template("t", [config(&format!("c{round}"))]).await;
-        fixture.data.delete(&t("t")).await.expect("it exists");
-        assert!(fixture.find(t("t")).await.is_none());
+        fixture.site("s", []).await;
+        let new = NewDeployment::new().id(deployment_id("d"));
+        fixture.create(new).await;
+        for key in [t("t"), s("s"), d("d")] {
+            fixture.data.delete(&key).await.expect("it exists");
+            assert!(fixture.find(key).await.is_none());
+        }
     }
 }
 
@@ -191,7 +196,10 @@ pub async fn concurrent_creations_lose_to_a_deletion(fixture: DataFixture) {
 /// parent.
 pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
     fixture.template("t", []).await;
-    let id = fixture.create(of_template("t")).await;
+    fixture.site("s", []).await;
+    let parent = fixture.create(NewDeployment::default()).await;
+    let new = of_template("t").site(site_id("s")).parent(parent.clone());
+    let id = fixture.create(new).await;
     let edit = fixture
         .data
         .start_modification(&id, TTL)
@@ -203,19 +211,24 @@ pub async fn a_modification_blocks_only_its_own_deletion(fixture: DataFixture) {
         "the deployment",
     );
     let from = fixture.revision().await;
-    fixture.data.delete(&t("t")).await.expect("it exists");
-    assert!(!fixture.is_seen(t("t")).await);
+    let keys = [t("t"), s("s"), Key::from(&parent)];
+    for key in &keys {
+        fixture.data.delete(key).await.expect("it exists");
+        assert!(!fixture.is_seen(key).await, "{key} is hidden");
+    }
     fixture
         .data
         .cancel_modification(&edit.token)
         .await
         .expect("it is live");
-    if fixture.find(t("t")).await.is_some() {
-        let gone = |event: &Event| matches!(event, Event::Gone { .. });
-        let select = all(Kind::Template).deleting(true);
-        fixture.wait_until(select, from, gone).await;
+    for key in &keys {
+        if fixture.find(key).await.is_some() {
+            let gone = |event: &Event| matches!(event, Event::Gone { before, .. } if before.entity.key == *key);
+            let select = all(key.kind()).deleting(true);
+            fixture.wait_until(select, from, gone).await;
+        }
+        assert!(!fixture.row(&id).await.refers_to(key), "{key} is gone");
     }
-    assert_eq!(fixture.row(&id).await.template(), None);
 }
 
 /// A placed deployment is hidden at once, makes its site due, and disappears when its scheduler

@@ -2,15 +2,15 @@
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
-    all, bad, config, config_of, d, deployment, named, of_template, running_on, with,
+    all, bad, config, config_of, d, deployment, named, of_template, running_on, t, with,
 };
 use crate::verdict::refused;
 use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, NotFound};
 use tko_core::{
-    Condition, DeploymentId, Error, Generation, Key, Kind, Modification, NewDeployment, Package,
-    Stage, Token,
+    Condition, DeploymentId, Error, Event, Generation, Key, Kind, Modification, NewDeployment,
+    Package, Stage, Token,
 };
 
 async fn start(fixture: &DataFixture, id: &DeploymentId) -> (Token, Package) {
@@ -249,6 +249,7 @@ pub async fn a_token_survives_encoding(fixture: DataFixture) {
 }
 
 /// Conditions and relations that change concurrently are kept, and do not disturb the modification.
+/// A relation that a deletion clears is cleared after the modification.
 pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
     fixture.template("t", []).await;
     let id = fixture.create(of_template("t")).await;
@@ -267,13 +268,21 @@ pub async fn a_modification_keeps_concurrent_changes(fixture: DataFixture) {
         .commit_prepared(&claim.token, step)
         .await
         .expect("conditions are allowed");
+    let from = fixture.revision().await;
+    fixture.data.delete(&t("t")).await.expect("it exists");
     fixture
         .data
         .end_modification(&token, with(&package, config("b")))
         .await
         .expect("it is live");
+    if fixture.find(t("t")).await.is_some() {
+        let gone = |event: &Event| matches!(event, Event::Gone { .. });
+        let select = all(Kind::Template).deleting(true);
+        fixture.wait_until(select, from, gone).await;
+    }
     let row = fixture.row(&id).await;
     assert!(row.condition("Prepared").is_some());
+    assert_eq!(row.template(), None, "it is deleted");
     assert_eq!(row.generation, Generation(2));
 }
 

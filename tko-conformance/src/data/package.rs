@@ -322,7 +322,8 @@ pub async fn a_cleared_relation_stays_cleared(fixture: DataFixture) {
     assert_eq!(facts_of(&fixture, &id).await.site, Some(site_id("other")));
 }
 
-/// A package with several Deployment resources is refused, also if one of them has no namespace.
+/// A package with several Deployment resources is refused, also if one of them has no namespace. So
+/// is a modification that adds one.
 pub async fn several_deployment_resources_are_refused(fixture: DataFixture) {
     let plain = deployment(json!({}), json!({}));
     let within = |namespace: &str| {
@@ -339,4 +340,10 @@ pub async fn several_deployment_resources_are_refused(fixture: DataFixture) {
             "two of them",
         );
     }
+    let id = fixture.create(NewDeployment::default()).await;
+    refused(
+        modify(&fixture, &id, |package| with(package, within("b"))).await,
+        &[BadArgument],
+        "a second one",
+    );
 }

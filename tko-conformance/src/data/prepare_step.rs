@@ -2,8 +2,8 @@
 
 use super::fixture::{DataFixture, TTL};
 use super::sample::{
-    all, bad, config, config_of, d, deployment, named, need, new_site, of_template, s, site_id,
-    value_of, with, with_head,
+    all, bad, config, config_of, d, deployment, enqueue, named, need, new_site, of_template,
+    running_on, s, site_id, value_of, with, with_head,
 };
 use crate::verdict::refused;
 use serde_json::json;
@@ -296,6 +296,30 @@ pub async fn a_step_for_a_deleted_deployment_fails(fixture: DataFixture) {
         .expect("it exists");
     let result = fixture.data.commit_prepared(&claim.token, step).await;
     refused(result, &[NotFound, ClaimExpired], "a deleted entity");
+    fixture.site("s", []).await;
+    let placed = fixture.create(running_on("s")).await;
+    fixture.place("s", &[&placed]).await;
+    let due = vec![enqueue(Stage::Prepare, &placed)];
+    fixture.data.enqueue(due).await.expect("it exists");
+    let claim = fixture.claim_of(Stage::Prepare, &placed).await;
+    let step = fixture.step(placed.as_str()).await;
+    let said = Condition::new("Prepared", false, "Late", "in words", step.expect);
+    fixture
+        .data
+        .delete(&Key::from(&placed))
+        .await
+        .expect("it exists");
+    let before = fixture.revision().await;
+    let result = fixture
+        .data
+        .commit_prepared(&claim.token, step.condition(said))
+        .await;
+    refused(
+        result,
+        &[NotFound, ClaimExpired],
+        "an entity under deletion",
+    );
+    assert_eq!(fixture.revision().await, before, "nothing is written");
 }
 
 /// Conditions alone change the version, not the generation. They are merged by kind, and equal ones

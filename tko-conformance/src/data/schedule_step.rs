@@ -257,15 +257,19 @@ pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
 pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
     fixture.site("s", []).await;
     let id = fixture.create(running_on("s")).await;
-    let child = NewDeployment::new().parent(id.clone());
+    let child = || NewDeployment::new().parent(id.clone());
+    let first = fixture.create(child()).await;
     fixture.place("s", &[&id]).await;
+    // The relation cannot be cleared while someone modifies the child.
+    let edit = fixture.data.start_modification(&first, TTL).await;
+    let edit = edit.expect("it is free");
     fixture
         .data
         .delete(&Key::from(&id))
         .await
         .expect("it exists");
     refused(
-        fixture.data.create_deployment(child).await,
+        fixture.data.create_deployment(child()).await,
         &[BadArgument],
         "a child of it",
     );
@@ -275,12 +279,16 @@ pub async fn a_removed_parent_is_deleted(fixture: DataFixture) {
         let step = ScheduleStep::new().removed(id.clone());
         done(&fixture, &claim, step).await;
     }
+    let cancelled = fixture.data.cancel_modification(&edit.token).await;
+    cancelled.expect("it is live");
     if fixture.find(&id).await.is_some() {
         let select = all(Kind::Deployment).deleting(true);
         let is_gone = |event: &Event| matches!(event, Event::Gone { before, .. } if before.entity.key == Key::from(&id));
         fixture.wait_until(select, from, is_gone).await;
     }
     assert!(fixture.find(&id).await.is_none());
+    let row = fixture.row(&first).await;
+    assert!(!row.deleting && !row.refers_to(&Key::from(&id)));
 }
 
 /// Until an edit of an approved deployment is approved, its site reads it as it was approved, also if

@@ -6,7 +6,10 @@ use super::sample::{
     with_head,
 };
 use serde_json::{Value, json};
-use tko_core::{Condition, DeploymentId, Key, Lane, NewDeployment, Outcome, Package, Stage};
+use tko_core::{
+    Condition, DeploymentId, EntityUpdate, Key, Lane, Metadata, NewDeployment, Outcome, Package,
+    Stage,
+};
 
 const SITES: Stage = Stage::Schedule;
 
@@ -19,6 +22,13 @@ async fn change(fixture: &DataFixture, id: &DeploymentId, change: impl Fn(&Packa
         .update(id, record.entity.version, changed)
         .await;
     updated.expect("the call is valid");
+}
+
+async fn give_metadata(fixture: &DataFixture, id: &DeploymentId) {
+    let version = fixture.row(id).await.version;
+    let update = EntityUpdate::new(id, version).metadata(Metadata::from([("k", "v")]));
+    let updated = fixture.data.update_entity(update).await;
+    assert_ne!(updated.expect("the call is valid"), version);
 }
 
 fn annotate(prepared: bool, approved: bool) -> impl Fn(&Package) -> Package {
@@ -80,6 +90,7 @@ pub async fn other_changes_make_no_deployment_due(fixture: DataFixture) {
         .commit_prepared(&claim.token, step)
         .await
         .expect("it is live");
+    give_metadata(&fixture, &id).await;
     fixture.template("t", [config("new")]).await;
     for key in [super::sample::t("t"), super::sample::s("s")] {
         fixture.data.delete(&key).await.expect("it exists");
@@ -209,6 +220,10 @@ pub async fn other_changes_make_no_site_due(fixture: DataFixture) {
         .cancel_modification(&edit.token)
         .await
         .expect("it is live");
+    give_metadata(&fixture, &id).await;
+    let raw = NewDeployment::new().site(site_id("s"));
+    let raw = fixture.create(raw).await;
+    change(&fixture, &raw, |p| with(p, config("a"))).await;
     assert!(fixture.drain(SITES).await.is_empty());
 }
 

@@ -1,11 +1,11 @@
 //! Updating a package at a known version.
 
 use super::fixture::DataFixture;
-use super::sample::{bad, config, d, deployment_id, named, s, site_id, with};
+use super::sample::{bad, config, d, deployment_id, named, new_plugin, s, site_id, t, with};
 use crate::verdict::refused;
 use tko_core::ErrorKind::{BadArgument, Conflict, NotFound};
 use tko_core::{
-    EntityUpdate, Error, Key, Metadata, NewDeployment, NewSite, PackageUpdate, Version,
+    EntityUpdate, Error, Key, Kind, Metadata, NewDeployment, NewSite, PackageUpdate, Version,
 };
 
 /// An update replaces the package at the version read; otherwise it conflicts and changes nothing.
@@ -64,7 +64,8 @@ pub async fn a_missing_entity_is_not_found(fixture: DataFixture) {
 }
 
 /// The metadata and the package of any entity can be changed, each without the other, at the
-/// version read. Metadata that were given before and are not given again are removed.
+/// version read. Metadata that were given before and are not given again are removed. A plugin has no
+/// package.
 pub async fn metadata_and_package_change_separately(fixture: DataFixture) {
     let given = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Metadata>();
     let new = NewSite::new(site_id("s"), named([config("one")]));
@@ -111,6 +112,31 @@ pub async fn metadata_and_package_change_separately(fixture: DataFixture) {
         given(&[]),
         "none is a value"
     );
+    fixture.template("t", [config("one")]).await;
+    let id = fixture.create(NewDeployment::default()).await;
+    let plugin = new_plugin("p");
+    let registered = fixture.data.register_plugin(plugin.clone()).await;
+    registered.expect("the plugin is valid");
+    for key in [t("t"), Key::from(&id), Key::from(&plugin.id)] {
+        let version = fixture.row(&key).await.version;
+        let update = EntityUpdate::new(&key, version).metadata(given(&[("a", "3")]));
+        let updated = fixture.data.update_entity(update).await;
+        let record = fixture.read(&key).await;
+        let row = record.entity;
+        assert_eq!(updated.expect("the version is unchanged"), row.version);
+        assert_eq!(row.given, given(&[("a", "3")]), "{key}");
+        let package = with(&record.package.unwrap_or_default(), config("two"));
+        let update =
+            EntityUpdate::new(&key, row.version).package(PackageUpdate::Replace(package.clone()));
+        let updated = fixture.data.update_entity(update).await;
+        if key.kind() == Kind::Plugin {
+            refused(updated, &[BadArgument], "a package of a plugin");
+            continue;
+        }
+        updated.expect("the version is unchanged");
+        assert_eq!(fixture.package(&key).await, package, "{key}");
+        assert_eq!(fixture.row(&key).await.given, row.given, "{key}");
+    }
     let missing = EntityUpdate::new(d("missing"), third).metadata(given(&[]));
     refused(
         fixture.data.update_entity(missing).await,

@@ -2,56 +2,44 @@
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tko_core::api::About;
 use tko_core::change::FeedPosition;
 use tko_core::{
-    Admission, Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Count, DataApi, DeploymentId,
-    Enqueue, EntityUpdate, Event, Generation, Key, Lane, List, MAX_CHANGES, Modification,
-    NewDeployment, NewPlugin, NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record,
-    Result, Revision, ScheduleStep, Select, Stage, Token, Version, Violation, Want, Watch,
-    WorkerApi,
+    Bulk, Caller, ChangeRecord, Claim, ClaimRequest, Condition, Count, DataApi, DeploymentId,
+    Enqueue, EntityUpdate, Event, Generation, Key, List, Modification, NewDeployment, NewPlugin,
+    NewSite, NewTemplate, Outcome, Package, Page, PrepareStep, Record, Result, Revision,
+    ScheduleStep, Select, Subscription, Token, Version, Want, Watch, WorkerApi,
 };
 
-/// An admission that may accept too much or too little.
-pub(crate) struct Lenient {
-    strict: Arc<dyn Admission>,
-    fault: &'static str,
-}
-
-impl Lenient {
-    pub(crate) fn new(strict: Arc<dyn Admission>, fault: &'static str) -> Self {
-        Self { strict, fault }
-    }
-}
-
-#[async_trait]
-impl Admission for Lenient {
-    async fn admit(&self, package: &Package, complete: bool) -> Result<Vec<Violation>> {
-        let complete = match self.fault {
-            "all packages must be complete" => true,
-            "no package must be complete" => false,
-            _ => complete,
-        };
-        let mut violations = self.strict.admit(package, complete).await?;
-        match self.fault {
-            "no package is validated" => violations.clear(),
-            "one violation is reported" => violations.truncate(1),
-            _ => {}
-        }
-        Ok(violations)
-    }
+/// The memory of a fault.
+#[derive(Default)]
+pub(crate) struct Memo {
+    /// Entities that the fault only pretends to have deleted.
+    pub(crate) deleted: HashSet<Key>,
+    /// The version of each deployment when its last modification started.
+    pub(crate) started: HashMap<Key, Version>,
+    /// Deployments that any site has reported as removed.
+    pub(crate) removed: HashSet<DeploymentId>,
+    /// The last subscriptions of each deployment.
+    pub(crate) subscriptions: HashMap<DeploymentId, Vec<Subscription>>,
 }
 
 pub(crate) struct Broken {
     pub(crate) inner: Arc<dyn WorkerApi>,
     fault: &'static str,
+    memo: Arc<Mutex<Memo>>,
 }
 
 impl Broken {
     pub(crate) fn new(inner: Arc<dyn WorkerApi>, fault: &'static str) -> Self {
-        Self { inner, fault }
+        Self {
+            inner,
+            fault,
+            memo: Arc::default(),
+        }
     }
 
     /// The API of this caller, with the same fault.
@@ -62,7 +50,15 @@ impl Broken {
         } else {
             inner.worker_with_caller(caller)
         };
-        Arc::new(Self::new(inner, self.fault))
+        Arc::new(Self {
+            inner,
+            fault: self.fault,
+            memo: self.memo.clone(),
+        })
+    }
+
+    pub(crate) fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().expect("no fault panics here")
     }
 
     /// Whether the API has this fault.
@@ -78,6 +74,9 @@ impl DataApi for Broken {
     }
 
     async fn about(&self) -> Result<About> {
+        if self.is("the server has no name") {
+            return Ok(About::default());
+        }
         self.inner.about().await
     }
 
@@ -89,14 +88,8 @@ impl DataApi for Broken {
         self.broken_site(new).await
     }
 
-    async fn register_plugin(&self, mut new: NewPlugin) -> Result<Version> {
-        if self.is("arguments are lost") {
-            new.arguments.clear();
-        }
-        if self.is("an executor may be empty") && new.executor.is_empty() {
-            new.executor.push('?');
-        }
-        self.inner.register_plugin(new).await
+    async fn register_plugin(&self, new: NewPlugin) -> Result<Version> {
+        self.broken_plugin(new).await
     }
 
     async fn create_deployment(&self, new: NewDeployment) -> Result<DeploymentId> {
@@ -104,15 +97,7 @@ impl DataApi for Broken {
     }
 
     async fn create_deployments(&self, new: Vec<NewDeployment>) -> Vec<Result<DeploymentId>> {
-        let mut made = self.inner.create_deployments(new).await;
-        if self.is("many answers are reversed") {
-            made.reverse();
-        }
-        if self.is("the first refusal ends many creations") {
-            let refused = made.iter().position(Result::is_err);
-            made.truncate(refused.map_or(made.len(), |at| at + 1));
-        }
-        made
+        self.broken_creations(new).await
     }
 
     async fn get(&self, key: &Key, want: Want) -> Result<Record> {
@@ -123,11 +108,8 @@ impl DataApi for Broken {
         self.broken_list(list).await
     }
 
-    async fn count(&self, select: &Select, mut bound: u64, want: Want) -> Result<Count> {
-        if self.is("counts have no bound") {
-            bound = u64::MAX;
-        }
-        self.inner.count(&self.selected(select), bound, want).await
+    async fn count(&self, select: &Select, bound: u64, want: Want) -> Result<Count> {
+        self.broken_count(select, bound, want).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
@@ -139,15 +121,7 @@ impl DataApi for Broken {
     }
 
     async fn purge(&self, select: &Select) -> Result<Bulk> {
-        let mut select = select.clone();
-        if self.is("a purge ignores metadata filters") {
-            select.metadata.clear();
-        }
-        let mut bulk = self.inner.purge(&select).await?;
-        if self.is("a purge reports no skipped entities") {
-            bulk.skipped.clear();
-        }
-        Ok(bulk)
+        self.broken_purge(select).await
     }
 
     async fn approve(&self, select: &Select) -> Result<Bulk> {
@@ -160,31 +134,11 @@ impl DataApi for Broken {
         expect: Version,
         package: Package,
     ) -> Result<Version> {
-        let expect = match self.inner.get(&id.into(), Want::ROW).await {
-            Ok(record) if self.is("updates ignore versions") => record.entity.version,
-            _ => expect,
-        };
-        let version = self.inner.update(id, expect, package).await?;
-        if self.is("every update makes the site due") {
-            let row = self.inner.get(&id.into(), Want::ROW).await?.entity;
-            let site = row
-                .deployment()
-                .and_then(|deployment| deployment.site.clone());
-            let mark = site.map(|site| Enqueue::now(Stage::Schedule, site, Lane::new(0)));
-            self.inner.enqueue(mark.into_iter().collect()).await?;
-        }
-        Ok(version)
+        self.broken_update(id, expect, package).await
     }
 
     async fn start_modification(&self, id: &DeploymentId, ttl: Duration) -> Result<Modification> {
-        let mut edit = self.inner.start_modification(id, ttl).await?;
-        if self.is("a modification ends at once") {
-            self.inner.cancel_modification(&edit.token).await?;
-        }
-        if self.is("a modification shows no package") {
-            edit.record.package = Some(Package::default());
-        }
-        Ok(edit)
+        self.broken_start(id, ttl).await
     }
 
     async fn end_modification(&self, token: &Token, package: Package) -> Result<Version> {
@@ -192,17 +146,11 @@ impl DataApi for Broken {
     }
 
     async fn cancel_modification(&self, token: &Token) -> Result<()> {
-        if self.is("a cancellation has no effect") {
-            return Ok(());
-        }
-        self.inner.cancel_modification(token).await
+        self.broken_cancel(token).await
     }
 
-    async fn update_entity(&self, mut update: EntityUpdate) -> Result<Version> {
-        if self.is("metadata do not change") {
-            update.metadata = None;
-        }
-        self.inner.update_entity(update).await
+    async fn update_entity(&self, update: EntityUpdate) -> Result<Version> {
+        self.broken_entity_update(update).await
     }
 
     async fn retry(&self, key: &Key) -> Result<usize> {
@@ -226,16 +174,7 @@ impl DataApi for Broken {
         before: Option<Revision>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>> {
-        let mut history = self.inner.history(key, before, limit).await?;
-        if self.is("history is oldest first") {
-            history.reverse();
-        }
-        if self.is("causes are all the same") {
-            for change in &mut history {
-                change.cause = Some("changed".into());
-            }
-        }
-        Ok(history)
+        self.broken_history(key, before, limit).await
     }
 }
 
@@ -259,17 +198,8 @@ impl WorkerApi for Broken {
         Ok(self.lively(settled))
     }
 
-    async fn enqueue(&self, marks: Vec<Enqueue>) -> Result<()> {
-        if self.is("enqueue has no effect") {
-            return Ok(());
-        }
-        if self.is("enqueue takes any number") {
-            for some in marks.chunks(MAX_CHANGES) {
-                self.inner.enqueue(some.to_vec()).await?;
-            }
-            return Ok(());
-        }
-        self.inner.enqueue(marks).await
+    async fn enqueue(&self, work: Vec<Enqueue>) -> Result<()> {
+        self.broken_enqueue(work).await
     }
 
     async fn commit_prepared(&self, claim: &Token, step: PrepareStep) -> Result<Generation> {
@@ -278,5 +208,9 @@ impl WorkerApi for Broken {
 
     async fn commit_placed(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         self.broken_placement(claim, step).await
+    }
+
+    async fn report(&self, key: &Key, conditions: Vec<Condition>) -> Result<()> {
+        self.inner.report(key, conditions).await
     }
 }
