@@ -79,6 +79,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("placements are lost", "schedule_step::a_step_records_placements"),
     ("placing always settles", "schedule_step::a_step_without_outcome_keeps_the_claim"),
     ("a modification blocks placements", "schedule_step::a_deployment_under_modification_is_placed"),
+    ("recorded schedulers are lost", "schedule_step::schedulers_of_a_site_are_recorded"),
     ("a large step is cut off", "schedule_step::a_large_step_is_committed_completely"),
     ("relations are not cleared", "random::operations_agree_with_the_model"),
 ];
