@@ -416,6 +416,7 @@ macro_rules! __data_checks {
                 a_deployment_under_modification_is_placed
                 a_deployment_is_on_one_site_at_a_time
                 another_site_cannot_remove_a_placement
+                schedulers_of_a_site_are_recorded
                 a_removed_parent_is_deleted
                 a_site_reads_what_was_approved
             }

@@ -202,7 +202,8 @@ pub trait Preparer: Send + Sync + 'static {
 /// The arguments of [`Scheduler::schedule`].
 #[non_exhaustive]
 pub struct ScheduleCall<'a> {
-    /// The site to bring up to date, with its package.
+    /// The site to bring up to date, with its package. In the last call for a resource that has
+    /// left the package, the package has this resource, as it was.
     pub site: &'a Record,
     /// The resource of the site's package that triggered the call; `None` if the scheduler is called
     /// for every site.
@@ -212,6 +213,10 @@ pub struct ScheduleCall<'a> {
     pub wanted: &'a [Record],
     /// The deployments to take off the site, with packages, in key order.
     pub removed: &'a [Record],
+    /// Whether this is the last call for the target: the site is being deleted, or the target has
+    /// left its package. Then nothing is wanted, and everything that the scheduler made for the
+    /// target is to be removed.
+    pub last: bool,
     /// A number that rises with every call for this site, so the site can reject an earlier call.
     pub fence: u64,
     /// Where the scheduler [reports](Self::report) conditions.
@@ -219,13 +224,14 @@ pub struct ScheduleCall<'a> {
 }
 
 impl<'a> ScheduleCall<'a> {
-    /// A call for a site without deployments.
+    /// A call for a site without deployments. It is the last one if the site is being deleted.
     pub fn new(site: &'a Record, fence: u64) -> Self {
         Self {
             site,
             target: None,
             wanted: &[],
             removed: &[],
+            last: site.entity.deleting,
             fence,
             reports: None,
         }
@@ -250,6 +256,8 @@ impl<'a> ScheduleCall<'a> {
         wanted: &'a [Record];
         /// Sets the deployments to take off the site.
         removed: &'a [Record];
+        /// Sets whether this is the last call for the target.
+        last: bool;
         /// Sets where reported conditions are collected.
         reports: into Option<&'a ScheduleReports>;
     }
@@ -277,10 +285,14 @@ impl ScheduleReports {
 
 /// Brings a site to the state that its deployments require.
 ///
-/// A scheduler with a trigger is called as long as the site's package has such a resource. If the
-/// resource leaves the site and comes back, `removed` may lack deployments that were removed in
-/// between, because another scheduler reported their removal. So a scheduler that can find what it
-/// placed should remove everything that is not in `wanted`.
+/// A scheduler with a trigger is called as long as the site's package has such a resource. When the
+/// resource leaves the package, the scheduler gets a [last call](ScheduleCall::last) with all
+/// deployments of the site in `removed`, until the call succeeds. So nothing stays behind that the
+/// scheduler placed.
+///
+/// The controller knows schedulers by their names. A scheduler that is registered under another
+/// name counts as another one, and the first one as missing: deployments are then not reported as
+/// removed until it is back, or is abandoned.
 #[async_trait]
 pub trait Scheduler: Send + Sync + 'static {
     /// Brings the site up to date and returns conditions for it. Must be idempotent: it is called
@@ -308,6 +320,15 @@ pub trait Scheduler: Send + Sync + 'static {
     /// a chart says so. Answer `false` if in doubt.
     fn ignores(&self, kind: &Gvk) -> bool {
         let _ = kind;
+        false
+    }
+
+    /// Whether every call is about the whole site, whichever of its resources triggers it. By
+    /// default each call is about its own target.
+    ///
+    /// Such a scheduler gets its last call only when no resource of the site triggers it any more.
+    /// So a resource that is renamed, or replaced by one of another kind, removes nothing.
+    fn serves_whole_site(&self) -> bool {
         false
     }
 

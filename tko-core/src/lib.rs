@@ -35,6 +35,7 @@ pub mod role;
 pub mod scope;
 pub mod select;
 pub mod shared_value;
+pub mod site_scheduler;
 pub mod store;
 pub mod subscription;
 #[cfg(feature = "system")]
@@ -76,6 +77,7 @@ pub use role::{CallerRole, RoleGuard};
 pub use scope::Scope;
 pub use select::{Count, Cursor, List, Page, Select};
 pub use shared_value::{MAX_SHARED, SharedLimits};
+pub use site_scheduler::SiteScheduler;
 pub use store::Store;
 pub use subscription::Subscription;
 pub use work::{Claim, ClaimRequest, Enqueue, Lane, Outcome, Stage, Token, Work};

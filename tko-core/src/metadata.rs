@@ -34,7 +34,8 @@ pub const METADATA_GROUP: &str = "metadata.nephio.org";
 pub const RESERVED: &str = "nephio.org/";
 
 /// The prefix of keys that are kept in [given](crate::Entity::given) metadata without being part of
-/// the metadata that selections see. They hold data that other interfaces keep with an entity.
+/// the metadata that selections see. They hold data that other interfaces keep with an entity, and
+/// the [schedulers of a site](crate::SiteScheduler).
 pub const PRIVATE: &str = "nephio.org/_";
 
 /// The prefixes of keys that record the origin of an entity: a catalog or an inventory.

@@ -95,13 +95,14 @@ impl KubernetesScheduler {
             call.report(&site.key, ready);
             return Err(why);
         }
-        if site.deleting {
+        if call.last {
             self.clusters.forget(id.as_str());
         }
         Ok(vec![ready])
     }
 
-    /// Brings the site's cluster, and its infrastructure if there is any, to the desired state.
+    /// Brings the site's cluster, and its infrastructure if there is any, to the desired state. The
+    /// last call removes the infrastructure.
     async fn bring(
         &self,
         id: &SiteId,
@@ -109,7 +110,6 @@ impl KubernetesScheduler {
         call: &ScheduleCall<'_>,
     ) -> Result<ApplyReport> {
         let target = SiteTarget::of(package)?;
-        let deleting = call.site.entity.deleting;
         let infrastructure = target.provisioned.as_ref().map(|cluster| Infrastructure {
             clusters: &self.clusters,
             settings: &self.settings,
@@ -119,13 +119,13 @@ impl KubernetesScheduler {
             force: target.force,
         });
         if let Some(infrastructure) = &infrastructure
-            && !deleting
+            && !call.last
         {
             infrastructure.provision().await?;
         }
         let cluster = match self.clusters.site(id.as_str(), &target).await {
             // The cluster, if it ever existed, is deleted together with its infrastructure.
-            Err(Error::BadArgument { .. }) if deleting && infrastructure.is_some() => None,
+            Err(Error::BadArgument { .. }) if call.last && infrastructure.is_some() => None,
             cluster => Some(cluster?),
         };
         let report = match &cluster {
@@ -133,7 +133,7 @@ impl KubernetesScheduler {
             None => ApplyReport::default(),
         };
         if let Some(infrastructure) = &infrastructure
-            && deleting
+            && call.last
             && report.failures.is_empty()
         {
             infrastructure.remove().await?;
@@ -198,6 +198,11 @@ impl Scheduler for KubernetesScheduler {
 
     fn ignores(&self, kind: &Gvk) -> bool {
         is_orchestration(kind)
+    }
+
+    /// A site has one cluster, which any of the triggering resources may name.
+    fn serves_whole_site(&self) -> bool {
+        true
     }
 }
 

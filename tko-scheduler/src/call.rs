@@ -5,6 +5,7 @@ use crate::gather::SiteDeployments;
 use tko_core::registry::{Handler, Table};
 use tko_core::{
     Condition, Gvk, Identifier, Package, Record, ScheduleCall, ScheduleReports, Scheduler,
+    SiteScheduler,
 };
 use tko_worker::guarded;
 
@@ -13,6 +14,8 @@ pub(crate) struct SchedulerCall<'a> {
     scheduler: &'a Handler<dyn Scheduler>,
     /// The resource that triggers it; `None` if it serves every site.
     target: Option<&'a Identifier>,
+    /// Whether the target has left the package of the site.
+    has_left: bool,
 }
 
 /// The schedulers to call, in the order of the site's package. Those that serve every site come
@@ -26,16 +29,49 @@ pub(crate) fn scheduler_calls<'a>(
         schedulers.map(|scheduler| SchedulerCall {
             scheduler,
             target: Some(resource.identifier()),
+            has_left: false,
         })
     });
     let everywhere = table.everywhere().iter().map(|scheduler| SchedulerCall {
         scheduler,
         target: None,
+        has_left: false,
     });
     triggered.chain(everywhere).collect()
 }
 
-impl SchedulerCall<'_> {
+impl<'a> SchedulerCall<'a> {
+    /// The last call of a scheduler whose target has left the package of the site.
+    pub(crate) fn last(scheduler: &'a Handler<dyn Scheduler>, target: &'a Identifier) -> Self {
+        Self {
+            scheduler,
+            target: Some(target),
+            has_left: true,
+        }
+    }
+
+    /// The call as it is recorded with the site.
+    pub(crate) fn recorded(&self) -> SiteScheduler {
+        SiteScheduler::new(&*self.scheduler.name).target(self.target.cloned())
+    }
+
+    /// Whether this call takes the place of a recorded one: the same scheduler is called for the
+    /// same object in another version, or for the whole site.
+    pub(crate) fn replaces(&self, recorded: &SiteScheduler) -> bool {
+        if *self.scheduler.name != *recorded.name {
+            return false;
+        }
+        let (Some(target), Some(before)) = (self.target, &recorded.target) else {
+            return true;
+        };
+        let is_same_object = target.gvk.group == before.gvk.group
+            && target.gvk.kind == before.gvk.kind
+            && target.namespace == before.namespace
+            && target.name == before.name;
+        let handler = self.scheduler.handler.as_ref();
+        is_same_object || handler.is_ok_and(|handler| handler.serves_whole_site())
+    }
+
     /// Whether the scheduler does nothing with resources of this kind. Unknown, and so false, if the
     /// scheduler cannot be made.
     pub(crate) fn ignores(&self, kind: &Gvk) -> bool {
@@ -54,6 +90,10 @@ impl SchedulerCall<'_> {
     ) -> Result<Vec<Condition>, String> {
         let name = &self.scheduler.name;
         let failed = |why: &str| match self.target {
+            Some(target) if self.has_left => format!(
+                "scheduler {name} failed to remove its deployments (for {target}, which left the \
+                 package of the site): {why}"
+            ),
             Some(target) => format!("scheduler {name} (for {target}) failed: {why}"),
             None => format!("scheduler {name} failed: {why}"),
         };
@@ -63,6 +103,7 @@ impl SchedulerCall<'_> {
                 .target(self.target)
                 .wanted(&deployments.wanted)
                 .removed(&deployments.removed)
+                .last(self.has_left || site.entity.deleting)
                 .reports(reports),
         );
         let limit = (!scheduler.limits_itself()).then_some(context.settings.timeout);

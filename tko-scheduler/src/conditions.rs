@@ -5,13 +5,16 @@
 
 use crate::manifests::CONDITION;
 use tko_core::entity::{NO_SCHEDULER, REMOVAL_FAILED, REMOVED, SCHEDULED};
-use tko_core::{Condition, Entity, Key, Record, SiteId};
+use tko_core::{Condition, Entity, Key, Record, SiteId, SiteScheduler};
 use tko_worker::shortened;
 
 /// Maximum length of a message, in bytes: a condition is part of every listed row.
 const MAX_MESSAGE: usize = 2_000;
 
-/// The reason of a site that schedulers served before, and none serves now.
+/// Maximum number of schedulers that a message names.
+const MAX_NAMED: usize = 5;
+
+/// The reason of a site with deployments of a scheduler that serves the site no more.
 const SCHEDULER_GONE: &str = "SchedulerGone";
 
 /// The condition of a site that is about to be scheduled for the first time. From now on the
@@ -87,20 +90,62 @@ pub(crate) fn unserved(site: &Entity, removed: usize) -> Condition {
     let known = site.condition(SCHEDULED);
     let never = removed == 0 && known.is_none_or(|condition| condition.reason == NO_SCHEDULER);
     let reason = if never { NO_SCHEDULER } else { SCHEDULER_GONE };
-    let kept = match removed {
+    scheduling(site, false, reason, &no_scheduler(&kept(removed)))
+}
+
+/// The condition of a site that no scheduler serves, and on which nothing is left.
+pub(crate) fn emptied(site: &Entity) -> Condition {
+    scheduling(site, false, NO_SCHEDULER, &no_scheduler(""))
+}
+
+/// The condition of a site with deployments of schedulers that do not exist any more. `missing` is
+/// the text of [`missing`] about them.
+pub(crate) fn scheduler_gone(site: &Entity, removed: usize, missing: &str) -> Condition {
+    let message = format!("{missing}{}", kept(removed));
+    scheduling(site, false, SCHEDULER_GONE, &message)
+}
+
+/// Which schedulers placed deployments on a site and do not exist any more, and what to do; `None`
+/// if there are none.
+pub(crate) fn missing(schedulers: &[&SiteScheduler]) -> Option<String> {
+    let first = schedulers.first()?;
+    let mut named: Vec<String> = schedulers.iter().map(ToString::to_string).collect();
+    let more = named.len().saturating_sub(MAX_NAMED);
+    named.truncate(MAX_NAMED);
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    let (noun, verb) = if named.len() == 1 {
+        ("scheduler", "does")
+    } else {
+        ("schedulers", "do")
+    };
+    Some(format!(
+        "{noun} {} placed deployments on this site and {verb} not exist any more; to remove them, \
+         register the plugin again, or start the scheduler with the flags that it had; to leave \
+         them there, start the scheduler with --abandon-scheduler '{}'",
+        named.join(", "),
+        first.name
+    ))
+}
+
+fn kept(removed: usize) -> String {
+    match removed {
         0 => String::new(),
         1 => "; 1 deployment waits for a scheduler to remove it".to_owned(),
         _ => format!("; {removed} deployments wait for a scheduler to remove them"),
-    };
-    let message = format!(
+    }
+}
+
+fn no_scheduler(kept: &str) -> String {
+    format!(
         "no scheduler serves this site{kept}; start the scheduler with --manifests, \
          --manifests-git or --clusters, register a schedule plugin that one of the site's resources \
          triggers, or add a resource that triggers a scheduler"
-    );
-    scheduling(site, false, reason, &message)
+    )
 }
 
-/// Whether no scheduler served the site when it was scheduled last.
+/// Whether a scheduler that the site needs was missing when the site was scheduled last.
 pub(crate) fn is_unserved(site: &Entity) -> bool {
     site.condition(SCHEDULED).is_some_and(|condition| {
         [NO_SCHEDULER, SCHEDULER_GONE].contains(&condition.reason.as_str())

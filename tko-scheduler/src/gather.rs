@@ -135,7 +135,7 @@ async fn history_package(
 
 /// The record with the package that was scheduled, if history reaches back that far; else with its
 /// current package.
-async fn as_scheduled(data: &dyn DataApi, record: Record) -> Result<Record> {
+pub(crate) async fn as_scheduled(data: &dyn DataApi, record: Record) -> Result<Record> {
     let generation = record.entity.generation;
     let Some(scheduled) = placed(&record.entity).map(|(_, at)| *at) else {
         return Ok(record);

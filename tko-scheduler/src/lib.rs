@@ -8,6 +8,7 @@ mod conditions;
 mod conflicts;
 mod context;
 mod controller;
+mod former;
 mod gather;
 pub mod manifests;
 mod reconcile;

@@ -4,6 +4,9 @@
 //! - A deployment is recorded as placed *before* a scheduler is asked to place it. If it is deleted
 //!   in between, it is known to be on the site and is removed. In the opposite order it would stay
 //!   on the site without any record.
+//! - A scheduler is recorded with the site *before* it is called for the first time. If nothing
+//!   triggers it later, it gets a last call to remove what it placed; no removal is reported as done
+//!   before that.
 //! - A deployment is placed on one site at a time: a moving deployment waits until its old site has
 //!   reported it as removed.
 //! - The results are committed together with the end of the claim, unless that could remove the
@@ -11,17 +14,20 @@
 
 use crate::call::scheduler_calls;
 use crate::charts;
+use crate::conditions;
 use crate::conflicts::SiteConflicts;
 use crate::context::ScheduleContext;
+use crate::former::{FormerSchedulers, all_placed, unrecorded};
 use crate::gather::{SiteDeployments, gather};
 use crate::report::SiteReport;
 use crate::steps::in_steps;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tko_core::entity::SCHEDULED;
 use tko_core::{
     Claim, Condition, Enqueue, Error, Key, Lane, Outcome, Package, Record, Result, ScheduleReports,
-    ScheduleStep, SiteId, Stage, Want,
+    ScheduleStep, SiteId, SiteScheduler, Stage, Want,
 };
 use tko_worker::{Handle, async_trait, claim_backoff, jitter};
 
@@ -70,6 +76,32 @@ impl Handle for ScheduleHandle {
     }
 }
 
+/// The results of the calls for one site.
+#[derive(Default)]
+struct CallResults {
+    /// Conditions of the site.
+    conditions: Vec<Condition>,
+    failures: Vec<String>,
+    /// Recorded schedulers that have nothing left on the site.
+    forgotten: Vec<SiteScheduler>,
+}
+
+impl CallResults {
+    /// Adds the result of one call. Returns whether it succeeded.
+    fn add(&mut self, made: std::result::Result<Vec<Condition>, String>) -> bool {
+        match made {
+            Ok(reported) => {
+                self.conditions.extend(reported);
+                true
+            }
+            Err(failure) => {
+                self.failures.push(failure);
+                false
+            }
+        }
+    }
+}
+
 struct SiteReconciliation<'a> {
     context: &'a ScheduleContext,
     claim: &'a Claim,
@@ -93,7 +125,8 @@ impl SiteReconciliation<'_> {
                     reports: &reports,
                     ignores_charts: false,
                 };
-                return self.failed(&report, &message, Vec::new()).await;
+                let results = CallResults::default();
+                return self.failed(&report, &message, results).await;
             }
             gathered => gathered?,
         };
@@ -110,45 +143,118 @@ impl SiteReconciliation<'_> {
             deployments: &deployments,
             ignores_charts: calls.iter().all(|call| call.ignores(&chart)),
         };
-        if calls.is_empty() {
-            return self.unserved(&report).await;
+        let recorded = SiteScheduler::all_of(&site.entity);
+        let abandoned = &self.context.settings.abandoned;
+        let mut former = FormerSchedulers::find(&recorded, &calls, &table, abandoned);
+        if !report.has_placed() {
+            former.forget_missing();
         }
-        if let Some(step) = report.started() {
+        for one in &former.forgotten {
+            if abandoned.contains(&one.name) {
+                tracing::warn!(site = self.id.as_str(), scheduler = %one, "abandoned a scheduler; what it placed stays");
+            }
+        }
+        let missing = conditions::missing(&former.missing);
+        // Nothing is placed by the last call for a site, so it needs no record.
+        let called = if site.entity.deleting {
+            Vec::new()
+        } else {
+            unrecorded(&recorded, &calls)
+        };
+        if !calls.is_empty()
+            && let Some(step) = report.started(called)
+        {
             self.commit(step).await?;
         }
-        let mut conditions = Vec::new();
-        let mut failures = Vec::new();
+        // Schedulers that have to remove everything come first: another one may place it again.
+        let mut results = self.call_former(&report, former).await?;
         // A scheduler that fails does not block the others.
         for call in &calls {
             let fence = self.claim.fence;
             let made = call.make(self.context, &site, &deployments, fence, &reports);
-            match made.await {
-                Ok(reported) => conditions.extend(reported),
-                Err(failure) => failures.push(failure),
-            }
+            results.add(made.await);
         }
         // The controller alone reports whether the site is scheduled.
-        conditions.retain(|condition: &Condition| condition.kind != SCHEDULED);
-        if failures.is_empty() {
-            self.succeeded(&report, conditions).await
+        results
+            .conditions
+            .retain(|condition| condition.kind != SCHEDULED);
+        if !results.failures.is_empty() {
+            results.failures.extend(missing);
+            let why = results.failures.join("; ");
+            self.failed(&report, &why, results).await
+        } else if !calls.is_empty() {
+            self.succeeded(&report, results, missing.as_deref()).await
+        } else if recorded.is_empty() || missing.is_some() {
+            self.unserved(&report, results, missing.as_deref()).await
         } else {
-            self.failed(&report, &failures.join("; "), conditions).await
+            let CallResults {
+                conditions,
+                forgotten,
+                ..
+            } = results;
+            let step = report.emptied(conditions, forgotten, Outcome::Done);
+            self.finish(report.site, step).await
         }
+    }
+
+    /// Makes the last calls of schedulers that nothing triggers any more. A scheduler is forgotten
+    /// once all of its calls succeed, because each may need the targets of the others.
+    async fn call_former(
+        &self,
+        report: &SiteReport<'_>,
+        mut former: FormerSchedulers<'_>,
+    ) -> Result<CallResults> {
+        let mut results = CallResults {
+            forgotten: std::mem::take(&mut former.forgotten),
+            ..CallResults::default()
+        };
+        if former.available.is_empty() {
+            return Ok(results);
+        }
+        let data = &*self.context.data;
+        let deployments = all_placed(data, self.id, report.deployments).await?;
+        let mut failed = BTreeSet::new();
+        for one in &former.available {
+            let made = match former.site_of(one, report.site) {
+                Ok(site) => {
+                    let (fence, reports) = (self.claim.fence, report.reports);
+                    let call = one
+                        .call
+                        .make(self.context, &site, &deployments, fence, reports);
+                    call.await
+                }
+                Err(why) => Err(why),
+            };
+            if !results.add(made) {
+                failed.insert(&one.recorded.name);
+            }
+        }
+        let called = former.available.iter().map(|one| one.recorded);
+        let done = called.filter(|one| !failed.contains(&one.name));
+        results.forgotten.extend(done.cloned());
+        Ok(results)
     }
 
     async fn succeeded(
         &self,
         report: &SiteReport<'_>,
-        conditions: Vec<Condition>,
+        results: CallResults,
+        missing: Option<&str>,
     ) -> Result<Option<Outcome>> {
         let next = self.next(report);
         // A retried claim that ended as `Yield` would keep its attempts and its error.
         let is_retry = self.claim.work.attempts > 1;
         let outcome = match next {
             Some(after) if !is_retry => Outcome::Yield { after },
+            _ if missing.is_some() => self.end_with_missing(report),
             _ => Outcome::Done,
         };
-        let step = report.succeeded(conditions, outcome);
+        let CallResults {
+            conditions,
+            forgotten,
+            ..
+        } = results;
+        let step = report.succeeded(conditions, forgotten, missing, outcome);
         let end = self.finish(report.site, step).await?;
         if next.is_some() && is_retry {
             // The site is scheduled once more at once: `Done` turns this enqueue into new work,
@@ -171,30 +277,52 @@ impl SiteReconciliation<'_> {
         &self,
         report: &SiteReport<'_>,
         why: &str,
-        reported: Vec<Condition>,
+        results: CallResults,
     ) -> Result<Option<Outcome>> {
         let after = claim_backoff(self.claim);
         let attempt = self.claim.work.attempts;
         tracing::warn!(site = self.id.as_str(), attempt, next = ?after, error = why, "failed to schedule; retrying");
         let reason = why.to_owned();
-        let step = report.failed(why, reported, Outcome::Retry { after, reason });
+        let CallResults {
+            conditions,
+            forgotten,
+            ..
+        } = results;
+        let end = Outcome::Retry { after, reason };
+        let step = report.failed(why, conditions, forgotten, end);
         self.finish(report.site, step).await
     }
 
     /// Ends the work of a site without schedulers. A new plugin makes the site due, and so does the
     /// next start of a scheduling controller.
-    async fn unserved(&self, report: &SiteReport<'_>) -> Result<Option<Outcome>> {
-        let stuck = report.site.entity.deleting && !report.deployments.removed.is_empty();
+    async fn unserved(
+        &self,
+        report: &SiteReport<'_>,
+        results: CallResults,
+        missing: Option<&str>,
+    ) -> Result<Option<Outcome>> {
+        let outcome = self.end_with_missing(report);
+        let CallResults {
+            conditions,
+            forgotten,
+            ..
+        } = results;
+        let step = report.unserved(conditions, forgotten, missing, outcome);
+        self.finish(report.site, step).await
+    }
+
+    /// The end of the work of a site from which no scheduler may have removed its deployments.
+    fn end_with_missing(&self, report: &SiteReport<'_>) -> Outcome {
+        let is_stuck = report.site.entity.deleting && !report.deployments.removed.is_empty();
         // The commit of `Done` would try to delete the site, and make it due again at once.
-        let outcome = if stuck {
+        if is_stuck {
             Outcome::Retry {
                 after: claim_backoff(self.claim),
                 reason: "no scheduler removes its deployments".to_owned(),
             }
         } else {
             Outcome::Done
-        };
-        self.finish(report.site, report.unserved(outcome)).await
+        }
     }
 
     /// Time until the site is due again even if nothing changed.

@@ -3,13 +3,14 @@
 use crate::charts;
 use crate::conditions;
 use crate::conflicts::{self, EXCLUSIVE, SiteConflicts};
+use crate::former::is_placed_on;
 use crate::gather::{SiteDeployments, placed};
 use crate::manifests;
 use std::collections::BTreeMap;
 use tko_core::entity::{APPROVED, NO_SCHEDULER, PREPARED, SCHEDULED};
 use tko_core::{
     Condition, DeploymentId, Generation, Key, Outcome, Record, ScheduleReports, ScheduleStep,
-    SiteId,
+    SiteId, SiteScheduler,
 };
 
 /// A site and its deployments, as they were read.
@@ -26,16 +27,16 @@ pub(crate) struct SiteReport<'a> {
 
 impl SiteReport<'_> {
     /// The step before schedulers are called. It records the deployments that are about to be
-    /// placed, and that the site must be cleaned up from now on. `None` if all of this is already
-    /// recorded.
-    pub(crate) fn started(&self) -> Option<ScheduleStep> {
+    /// placed, the schedulers that are about to be called for the first time, and that the site must
+    /// be cleaned up from now on. `None` if all of this is already recorded.
+    pub(crate) fn started(&self, called: Vec<SiteScheduler>) -> Option<ScheduleStep> {
         let placed = self.placements(|at, _| at.is_none());
         let is_started = self
             .site
             .entity
             .condition(SCHEDULED)
             .is_some_and(|condition| condition.reason != NO_SCHEDULER);
-        if placed.is_empty() && is_started {
+        if placed.is_empty() && called.is_empty() && is_started {
             return None;
         }
         let mut conditions = Vec::new();
@@ -46,13 +47,26 @@ impl SiteReport<'_> {
         Some(
             ScheduleStep::new()
                 .all_placed(placed)
+                .all_called(called)
+                .expect(self.site.entity.generation)
                 .all_conditions(conditions),
         )
     }
 
-    /// All schedulers succeeded, and reported these conditions of the site.
-    pub(crate) fn succeeded(&self, reported: Vec<Condition>, settle: Outcome) -> ScheduleStep {
-        let own = conditions::site_scheduled(&self.site.entity);
+    /// All schedulers succeeded, and reported these conditions of the site. `missing` is about
+    /// schedulers that do not exist any more: while there are some, nothing counts as removed.
+    pub(crate) fn succeeded(
+        &self,
+        reported: Vec<Condition>,
+        forgotten: Vec<SiteScheduler>,
+        missing: Option<&str>,
+        settle: Outcome,
+    ) -> ScheduleStep {
+        let removed = &self.deployments.removed;
+        let own = match missing {
+            Some(missing) => conditions::scheduler_gone(&self.site.entity, removed.len(), missing),
+            None => conditions::site_scheduled(&self.site.entity),
+        };
         let of_site = self.reported(self.site);
         let conditions = self.conditions(
             one_of_each_kind(reported.into_iter().chain(of_site).chain([own])),
@@ -60,16 +74,42 @@ impl SiteReport<'_> {
                 let charts = self.ignored_charts(wanted);
                 conditions::scheduled(&wanted.entity, self.id, &charts)
             },
-            |removed| {
-                let ended = conflicts::ended(&removed.entity, self.id);
-                let new = [conditions::removed(&removed.entity, self.id)];
-                new.into_iter().chain(ended).collect()
+            |removed| match missing {
+                Some(missing) => vec![self.still_there(removed, missing)],
+                None => self.gone(removed),
             },
         );
+        let removed = removed.iter().filter(|_| missing.is_none());
         // New deployments were recorded as placed by `started`.
         ScheduleStep::new()
             .all_placed(self.placements(|at, now| at.is_some_and(|at| at != now)))
-            .all_removed(self.deployments.removed.iter().filter_map(id_of))
+            .all_removed(removed.filter_map(id_of))
+            .all_forgotten(forgotten)
+            .all_conditions(conditions)
+            .settle(settle)
+    }
+
+    /// The step after the last scheduler of the site has removed everything. Nothing serves the site
+    /// any more, so deployments that should run there are no longer placed either.
+    pub(crate) fn emptied(
+        &self,
+        reported: Vec<Condition>,
+        forgotten: Vec<SiteScheduler>,
+        settle: Outcome,
+    ) -> ScheduleStep {
+        let own = conditions::emptied(&self.site.entity);
+        let of_site = self.reported(self.site);
+        let conditions = self.conditions(
+            one_of_each_kind(reported.into_iter().chain(of_site).chain([own])),
+            |wanted| conditions::unserved_on(&wanted.entity, self.id),
+            |removed| self.gone(removed),
+        );
+        let wanted = self.deployments.wanted.iter();
+        let wanted = wanted.filter(|record| is_placed_on(record, self.id));
+        let all = self.deployments.removed.iter().chain(wanted);
+        ScheduleStep::new()
+            .all_removed(all.filter_map(id_of))
+            .all_forgotten(forgotten)
             .all_conditions(conditions)
             .settle(settle)
     }
@@ -80,6 +120,7 @@ impl SiteReport<'_> {
         &self,
         why: &str,
         reported: Vec<Condition>,
+        forgotten: Vec<SiteScheduler>,
         settle: Outcome,
     ) -> ScheduleStep {
         let site = &self.site.entity;
@@ -99,19 +140,39 @@ impl SiteReport<'_> {
                     .chain([own]),
             ),
             |wanted| conditions::failed_on(&wanted.entity, self.id, why),
-            |removed| vec![conditions::removal_failed(&removed.entity, self.id, why)],
+            |removed| vec![self.still_there(removed, why)],
         );
         ScheduleStep::new()
+            .all_forgotten(forgotten)
             .all_conditions(conditions)
             .settle(settle)
     }
 
     /// The step for a site that no scheduler serves. Deployments that are placed stay placed,
-    /// because nothing removes them.
-    pub(crate) fn unserved(&self, settle: Outcome) -> ScheduleStep {
-        let removed = self.deployments.removed.len();
-        let own = vec![conditions::unserved(&self.site.entity, removed)];
-        let mut conditions: Vec<_> = conditions::news(self.site, own).into_iter().collect();
+    /// because nothing removes them. `missing` is about schedulers that do not exist any more; others
+    /// may have made their last call, and reported these conditions of the site.
+    pub(crate) fn unserved(
+        &self,
+        reported: Vec<Condition>,
+        forgotten: Vec<SiteScheduler>,
+        missing: Option<&str>,
+        settle: Outcome,
+    ) -> ScheduleStep {
+        let (site, removed) = (&self.site.entity, &self.deployments.removed);
+        let own = match missing {
+            Some(missing) => conditions::scheduler_gone(site, removed.len(), missing),
+            None => conditions::unserved(site, removed.len()),
+        };
+        let of_site = self.reported(self.site);
+        let of_site = one_of_each_kind(reported.into_iter().chain(of_site).chain([own]));
+        let mut conditions: Vec<_> = conditions::news(self.site, of_site).into_iter().collect();
+        if let Some(missing) = missing {
+            conditions.extend(removed.iter().filter_map(|record| {
+                let mut new = self.reported(record);
+                new.push(self.still_there(record, missing));
+                conditions::news(record, new)
+            }));
+        }
         let wanted = self.deployments.wanted.iter();
         let unplaced = wanted.filter(|record| placed(&record.entity).is_none());
         conditions.extend(unplaced.filter_map(|record| {
@@ -119,8 +180,27 @@ impl SiteReport<'_> {
             conditions::news(record, vec![unserved])
         }));
         ScheduleStep::new()
+            .all_forgotten(forgotten)
             .all_conditions(conditions)
             .settle(settle)
+    }
+
+    /// Whether a deployment is placed on the site.
+    pub(crate) fn has_placed(&self) -> bool {
+        let mut wanted = self.deployments.wanted.iter();
+        !self.deployments.removed.is_empty() || wanted.any(|record| is_placed_on(record, self.id))
+    }
+
+    /// The conditions of a deployment that was removed.
+    fn gone(&self, removed: &Record) -> Vec<Condition> {
+        let ended = conflicts::ended(&removed.entity, self.id);
+        let new = [conditions::removed(&removed.entity, self.id)];
+        new.into_iter().chain(ended).collect()
+    }
+
+    /// The condition of a deployment that was not removed.
+    fn still_there(&self, removed: &Record, why: &str) -> Condition {
+        conditions::removal_failed(&removed.entity, self.id, why)
     }
 
     /// The new conditions of the site, and of each deployment.

@@ -1,5 +1,6 @@
 //! Settings of the scheduling controller.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tko_worker::WorkerSettings;
 
@@ -20,6 +21,11 @@ pub struct ScheduleSettings {
     /// condition says so. All deployments of a site are in memory together, with their packages, so
     /// the memory is bounded by this limit times the worker's concurrency. Default: 100,000.
     pub max_deployments: usize,
+    /// Names of schedulers that are given up. What they placed on a site stays there once nothing in
+    /// the site's package triggers them, and no removal waits for them. Default: none.
+    ///
+    /// The name of a plugin is its id, such as `schedule|rack`.
+    pub abandoned: BTreeSet<String>,
 }
 
 impl Default for ScheduleSettings {
@@ -29,6 +35,7 @@ impl Default for ScheduleSettings {
             timeout: Duration::from_mins(5),
             resync: Duration::from_mins(10),
             max_deployments: 100_000,
+            abandoned: BTreeSet::new(),
         }
     }
 }
@@ -59,6 +66,13 @@ impl ScheduleSettings {
     #[must_use]
     pub fn with_max_deployments(mut self, max_deployments: usize) -> Self {
         self.max_deployments = max_deployments;
+        self
+    }
+
+    /// Sets the names of schedulers that are [given up](Self::abandoned).
+    #[must_use]
+    pub fn with_abandoned(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.abandoned = names.into_iter().collect();
         self
     }
 }

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use tko_core::{Key, ScheduleStep};
 
-/// Maximum number of entities in one commit.
-const STEP: usize = 500;
+/// Maximum number of entities in one commit. A store commits 500 together; one of them may be the
+/// site, because of its schedulers.
+const STEP: usize = 499;
 
 /// Splits a step, because messages between processes have a maximum size. Everything about one
 /// entity stays together, so that the entity is written once. The last step settles the claim.
+///
+/// Schedulers are recorded by the first step, before any placement, and forgotten by the last one,
+/// after all removals. So a crash in between loses no scheduler that still has something to remove.
 pub(crate) fn in_steps(step: ScheduleStep) -> Vec<ScheduleStep> {
     let mut entities: BTreeMap<Key, ScheduleStep> = BTreeMap::new();
     for (id, generation) in step.placed {
@@ -32,7 +36,12 @@ pub(crate) fn in_steps(step: ScheduleStep) -> Vec<ScheduleStep> {
             last.conditions.extend(of.conditions);
         }
     }
+    if let Some(first) = steps.first_mut() {
+        first.called = step.called;
+        first.expect = step.expect;
+    }
     if let Some(last) = steps.last_mut() {
+        last.forgotten = step.forgotten;
         last.settle = step.settle;
     }
     steps
@@ -41,7 +50,9 @@ pub(crate) fn in_steps(step: ScheduleStep) -> Vec<ScheduleStep> {
 #[cfg(test)]
 mod tests {
     use super::{STEP, in_steps};
-    use tko_core::{Condition, DeploymentId, Generation, Key, Outcome, ScheduleStep};
+    use tko_core::{
+        Condition, DeploymentId, Generation, Key, Outcome, ScheduleStep, SiteScheduler,
+    };
 
     #[test]
     fn an_entity_stays_in_one_step_and_the_last_step_settles() {
@@ -68,6 +79,22 @@ mod tests {
             (&steps[0].settle, &steps[1].settle),
             (&None, &Some(Outcome::Done))
         );
+    }
+
+    #[test]
+    fn schedulers_are_recorded_first_and_forgotten_last() {
+        let ids = (0..=STEP).map(|number| DeploymentId::new(&format!("d{number:04}")));
+        let ids = ids.map(|id| id.expect("a valid id"));
+        let step = ScheduleStep::new()
+            .all_removed(ids)
+            .all_called([SiteScheduler::new("new")])
+            .all_forgotten([SiteScheduler::new("old")])
+            .expect(Generation(2));
+        let steps = in_steps(step);
+        assert_eq!(steps.len(), 2);
+        assert_eq!((steps[0].called.len(), steps[0].forgotten.len()), (1, 0));
+        assert_eq!(steps[0].expect, Some(Generation(2)));
+        assert_eq!((steps[1].called.len(), steps[1].forgotten.len()), (0, 1));
     }
 
     #[test]

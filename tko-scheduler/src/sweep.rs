@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tko_core::entity::SCHEDULED;
 use tko_core::{
-    Cursor, Enqueue, Gvk, Key, Kind, Lane, List, Record, Result, Select, SiteId, Stage, Want,
+    Cursor, Enqueue, Gvk, Key, Kind, Lane, List, Package, Record, Result, Select, SiteId,
+    SiteScheduler, Stage, Want,
 };
 use tko_worker::{Retry, guarded, jitter};
 use tokio::sync::Notify;
@@ -41,7 +42,8 @@ enum SweepScope {
     /// After a start: unserved and lost sites at once, and sites without due work spread over this
     /// time. If it is zero, sites without due work stay so.
     Start(Duration),
-    /// Sites with a resource of one of these kinds, at once.
+    /// Sites with a resource of one of these kinds, at once; also those that had one for which a
+    /// scheduler still has to remove its deployments.
     WithTriggers(BTreeSet<Gvk>),
 }
 
@@ -156,9 +158,14 @@ impl SweepScope {
                 is_idle.then(|| within.mul_f64(jitter()))?
             }
             Self::WithTriggers(triggers) => {
-                let mut resources = site.package.as_ref()?.iter();
-                resources.find(|resource| triggers.contains(resource.gvk()))?;
-                Duration::ZERO
+                let mut resources = site.package.iter().flat_map(Package::iter);
+                let has_one = resources.any(|resource| triggers.contains(resource.gvk()));
+                let had_one = || {
+                    let recorded = SiteScheduler::all_of(&site.entity);
+                    let mut targets = recorded.iter().filter_map(|one| one.target.as_ref());
+                    targets.any(|target| triggers.contains(&target.gvk))
+                };
+                (has_one || had_one()).then_some(Duration::ZERO)?
             }
         };
         Some(Enqueue::now(Stage::Schedule, id, Lane::of(id.as_str())).after(after))

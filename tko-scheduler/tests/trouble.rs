@@ -293,49 +293,6 @@ async fn a_registered_plugin_gets_the_sites_that_trigger_it() {
     world.stop().await;
 }
 
-/// Does nothing.
-struct Quiet;
-
-#[async_trait]
-impl Scheduler for Quiet {
-    async fn schedule(&self, _: ScheduleCall<'_>) -> Result<Vec<Condition>> {
-        Ok(Vec::new())
-    }
-}
-
-/// A resource that leaves a site takes nothing off it: what runs there stays until the scheduler is
-/// triggered again, and learns what should run.
-#[tokio::test(start_paused = true)]
-async fn a_scheduler_is_not_called_while_nothing_triggers_it() {
-    let mut world = World::new();
-    let quiet: Arc<dyn Scheduler> = Arc::new(Quiet);
-    let registry = Registry::new().with_everywhere("quiet", quiet);
-    world.start(registry, ScheduleSettings::default());
-    world.plugin("one", &trigger()).await;
-    world.site_with("a", vec![config("site")]).await;
-    let kept = world.deployment("a", "kept", true).await;
-    let gone = world.deployment("a", "gone", true).await;
-    world.settle().await;
-    assert!(!world.recorder.take().is_empty(), "it placed them");
-    world.site_with("a", Vec::new()).await;
-    world.settle().await;
-    world
-        .data
-        .delete(&gone.clone().into())
-        .await
-        .expect("taken");
-    world.settle().await;
-    assert_eq!(world.recorder.take(), []);
-    assert!(world.find(&gone).await.is_none(), "the other removed it");
-    world.site_with("a", vec![config("site")]).await;
-    world.settle().await;
-    let told = world.recorder.take();
-    let last = told.last().expect("it is triggered again");
-    assert_eq!(last.wanted_ids(), [kept.as_str()]);
-    assert!(last.removed.is_empty(), "{told:?}");
-    world.stop().await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn deployments_of_an_unregistered_scheduler_stay_until_another_removes_them() {
     let mut world = World::new();

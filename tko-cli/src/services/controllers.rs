@@ -76,6 +76,10 @@ pub(crate) struct SchedulerArgs {
     /// Number of sites to schedule at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     scheduler_workers: usize,
+    /// Leave what this scheduler placed on sites that it no longer serves, by the name in the
+    /// conditions of the sites; repeat for several
+    #[arg(long = "abandon-scheduler", value_name = "NAME")]
+    abandoned_schedulers: Vec<String>,
     /// Write the manifests of all sites to this directory
     #[arg(long, value_name = "DIR", conflicts_with = "manifests_git")]
     manifests: Option<PathBuf>,
@@ -246,7 +250,8 @@ impl SchedulerArgs {
         let settings = ScheduleSettings::default()
             .with_worker(controller.worker("scheduler", self.scheduler_workers))
             .with_timeout(patient(self.scheduler_timeout))
-            .with_resync(controller.interval);
+            .with_resync(controller.interval)
+            .with_abandoned(self.abandoned_schedulers.iter().cloned());
         // Clusters come before charts, because they create the namespaces of releases.
         let mut registry = native(destination);
         registry = self
@@ -347,6 +352,7 @@ impl Default for SchedulerArgs {
         Self {
             scheduler_timeout: Duration::from_mins(5),
             scheduler_workers: 16,
+            abandoned_schedulers: Vec::new(),
             manifests: None,
             manifests_git: None,
             manifests_push: None,

@@ -9,8 +9,8 @@ use serde_json::json;
 use std::time::Duration;
 use tko_core::ErrorKind::{BadArgument, Busy, ClaimExpired, Conflict};
 use tko_core::{
-    Claim, Condition, DeploymentId, Event, Generation, Key, Kind, List, NewDeployment, Outcome,
-    Package, ScheduleStep, SiteId, Stage, Want,
+    Claim, Condition, DeploymentId, Event, Generation, Gvk, Identifier, Key, Kind, List,
+    NewDeployment, Outcome, Package, ScheduleStep, SiteId, SiteScheduler, Stage, Want,
 };
 
 async fn claimed(fixture: &DataFixture, site: &str) -> Claim {
@@ -250,6 +250,45 @@ pub async fn another_site_cannot_remove_a_placement(fixture: DataFixture) {
         place_of(&fixture, &id).await.map(|(site, _)| site),
         Some(site_id("one"))
     );
+}
+
+/// A step records schedulers with the site, and forgets others. Neither makes the site due or shows in
+/// its metadata, and both outlast a registration. A target that leaves the package is kept.
+pub async fn schedulers_of_a_site_are_recorded(fixture: DataFixture) {
+    fixture.site("s", [config("a")]).await;
+    let target = Identifier::new(Gvk::of("v1", "ConfigMap"), "a");
+    let one = || SiteScheduler::new("one").target(target.clone());
+    let recorded = async || SiteScheduler::all_of(&fixture.row(s("s")).await);
+    let shown = async || {
+        let all = recorded().await;
+        all.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let claim = claimed(&fixture, "s").await;
+    let step = ScheduleStep::new()
+        .all_called([one(), SiteScheduler::new("every")])
+        .expect(Generation(1));
+    done(&fixture, &claim, step).await;
+    assert!(
+        fixture.drain(Stage::Schedule).await.is_empty(),
+        "its own record does not enqueue it"
+    );
+    assert_eq!(shown().await, ["every", "one (for ConfigMap a)"]);
+    assert!(fixture.row(s("s")).await.metadata.is_empty());
+    fixture.site("s", []).await;
+    let all = recorded().await;
+    let kept = all[1].resource.as_ref().expect("its target left");
+    assert_eq!(*kept.value(), config("a"));
+    let claim = claimed(&fixture, "s").await;
+    let late = ScheduleStep::new()
+        .all_called([SiteScheduler::new("late")])
+        .expect(Generation(1));
+    refused(
+        fixture.data.commit_placed(&claim.token, late).await,
+        &[Conflict],
+        "a record for an earlier package",
+    );
+    done(&fixture, &claim, ScheduleStep::new().all_forgotten([one()])).await;
+    assert_eq!(shown().await, ["every"]);
 }
 
 /// A deployment that is being deleted disappears when its removal is reported, even if others refer

@@ -149,6 +149,7 @@ pub(crate) const PAIRS: &[(&str, &str)] = &[
     ("removals by any site count", "schedule_step::another_site_cannot_remove_a_placement"),
     ("a removal cannot be reported again", "schedule_step::a_removed_parent_is_deleted"),
     ("sites read unapproved edits", "schedule_step::a_site_reads_what_was_approved"),
+    ("recorded schedulers are lost", "schedule_step::schedulers_of_a_site_are_recorded"),
     ("a large step is cut off", "schedule_step::a_large_step_is_committed_completely"),
     ("relations are not cleared", "random::operations_agree_with_the_model"),
 ];

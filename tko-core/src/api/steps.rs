@@ -6,6 +6,7 @@ use crate::entity::Condition;
 use crate::id::{DeploymentId, Key};
 use crate::package::Package;
 use crate::revision::Generation;
+use crate::site_scheduler::SiteScheduler;
 use crate::subscription::Subscription;
 use crate::work::Outcome;
 use serde_json::Value;
@@ -115,6 +116,15 @@ pub struct ScheduleStep {
     pub placed: Vec<(DeploymentId, Generation)>,
     /// Deployments that are no longer on the site.
     pub removed: Vec<DeploymentId>,
+    /// Schedulers that are about to be called for the site. Commit this *before* calling them: a
+    /// scheduler that is not recorded is not asked to remove its deployments once nothing in the
+    /// site's package triggers it. Only names and targets count.
+    pub called: Vec<SiteScheduler>,
+    /// Schedulers of which nothing is left on the site. Only names and targets count.
+    pub forgotten: Vec<SiteScheduler>,
+    /// The generation of the site from which `called` was computed. If the site has another one,
+    /// its package may already lack a target, so a step with `called` conflicts. `None`: any.
+    pub expect: Option<Generation>,
     /// Conditions of the site and of its deployments, merged by kind.
     pub conditions: Vec<(Key, Vec<Condition>)>,
     /// How the claim ends; `None` keeps it, so the worker can commit further steps.
@@ -165,6 +175,20 @@ impl ScheduleStep {
         self
     }
 
+    /// Adds schedulers that are about to be called for the site.
+    #[must_use]
+    pub fn all_called(mut self, schedulers: impl IntoIterator<Item = SiteScheduler>) -> Self {
+        self.called.extend(schedulers);
+        self
+    }
+
+    /// Adds schedulers of which nothing is left on the site.
+    #[must_use]
+    pub fn all_forgotten(mut self, schedulers: impl IntoIterator<Item = SiteScheduler>) -> Self {
+        self.forgotten.extend(schedulers);
+        self
+    }
+
     /// Adds conditions of the site and of its deployments.
     #[must_use]
     pub fn all_conditions(
@@ -176,6 +200,8 @@ impl ScheduleStep {
     }
 
     chainable! {
+        /// Sets the generation of the site from which the called schedulers were computed.
+        expect: into Option<Generation>;
         /// Sets how the claim ends.
         settle: into Option<Outcome>;
     }

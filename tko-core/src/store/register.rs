@@ -28,6 +28,7 @@ use crate::metadata::Metadata;
 use crate::package::Package;
 use crate::resource::Gvk;
 use crate::revision::Version;
+use crate::site_scheduler::carried;
 use std::sync::Arc;
 
 impl<B: Backend + ?Sized> Store<B> {
@@ -177,7 +178,11 @@ impl<B: Backend + ?Sized> Store<B> {
             key,
             metadata: metadata(&inherited, &package, &new.metadata)?,
             inherited,
-            given: keep_private(before.as_ref(), &new.metadata),
+            given: carried(
+                before.as_ref(),
+                &package,
+                keep_private(before.as_ref(), &new.metadata),
+            ),
             facts: Facts::Site {
                 template: new.template.clone(),
                 origin,

@@ -17,6 +17,9 @@
 //!
 //! A deployment is placed on one site at a time. A placement on a second site is refused until the
 //! first site has reported the removal.
+//!
+//! The step also records [schedulers](crate::SiteScheduler) with the site, and forgets others. Like
+//! conditions, this schedules no site.
 
 use super::draft::ChangeDraft;
 use super::{CHUNK, Store, TRIES};
@@ -27,7 +30,9 @@ use crate::entity::{Condition, Deployment, Entity, Facts, Want};
 use crate::error::{Error, Result, Subject};
 use crate::id::{Key, SiteId};
 use crate::limits;
+use crate::metadata::Metadata;
 use crate::revision::Generation;
+use crate::site_scheduler::{self, SiteScheduler};
 use crate::triggers;
 use crate::work::{Enqueue, Outcome, Stage, Token};
 use std::collections::BTreeMap;
@@ -44,8 +49,43 @@ struct PlacementReport {
     placed: Option<Generation>,
     /// Whether the deployment is no longer on the site. Ignored if `placed` is set.
     removed: bool,
+    /// The schedulers to record with the site and to forget; `None` for deployments, and if there
+    /// are none.
+    schedulers: Option<SchedulerReport>,
     /// The conditions to merge by kind.
     conditions: Vec<Condition>,
+}
+
+/// The report of a step about the schedulers of its site.
+#[derive(Clone)]
+struct SchedulerReport {
+    called: Vec<SiteScheduler>,
+    forgotten: Vec<SiteScheduler>,
+    /// The generation that the site must have, unless no scheduler is recorded.
+    expect: Option<Generation>,
+}
+
+impl PlacementReport {
+    /// The new given metadata of a site, if its schedulers change.
+    ///
+    /// # Errors
+    /// `Conflict`: schedulers are to be recorded, and the site has another generation than the step
+    /// requires. Its package may lack a target, which the store would then not have kept.
+    fn given(&self, site: &Entity) -> Result<Option<Metadata>> {
+        let Some(schedulers) = &self.schedulers else {
+            return Ok(None);
+        };
+        let SchedulerReport {
+            called,
+            forgotten,
+            expect,
+        } = schedulers;
+        let has_moved = expect.is_some_and(|expect| expect != site.generation);
+        if has_moved && !called.is_empty() {
+            return Err(Error::Conflict(vec![site.key.clone()]));
+        }
+        Ok(site_scheduler::updated(site, called, forgotten))
+    }
 }
 
 impl<B: Backend + ?Sized> Store<B> {
@@ -59,7 +99,8 @@ impl<B: Backend + ?Sized> Store<B> {
     /// - `BadArgument`: the claim is not that of a site.
     /// - `ClaimExpired`: the claim was lost.
     /// - `Conflict`: a deployment that the step reports as placed is still placed on another site;
-    ///   or rows kept changing for all attempts.
+    ///   the site has another generation than [`ScheduleStep::expect`]; or rows kept changing for
+    ///   all attempts.
     /// - As `delete_entity`, if the site is being deleted.
     pub(super) async fn placed_step(&self, claim: &Token, step: ScheduleStep) -> Result<()> {
         let Key::Site(site) = &claim.key else {
@@ -85,6 +126,13 @@ impl<B: Backend + ?Sized> Store<B> {
                 .or_default()
                 .conditions
                 .extend(conditions);
+        }
+        if !(step.called.is_empty() && step.forgotten.is_empty()) {
+            reports.entry(claim.key.clone()).or_default().schedulers = Some(SchedulerReport {
+                called: step.called,
+                forgotten: step.forgotten,
+                expect: step.expect,
+            });
         }
         let leaving = matches!(step.settle, Some(Outcome::Done))
             && self
@@ -114,16 +162,18 @@ impl<B: Backend + ?Sized> Store<B> {
     /// Commits one chunk. Deletes the deployments that are being deleted and are no longer placed,
     /// or enqueues their deletion.
     ///
-    /// A deployment is put only if its placement changes; its row must then have the version that
-    /// was read. Otherwise only its conditions are merged, which needs no precondition. Entities
-    /// that no longer exist are left out. `settle` ends the claim; `None` keeps it.
+    /// A deployment is put only if its placement changes, and the site only if its schedulers
+    /// change; the row must then have the version that was read. Otherwise only conditions are
+    /// merged, which needs no precondition. Entities that no longer exist are left out. `settle`
+    /// ends the claim; `None` keeps it.
     ///
     /// A modification does not exclude a placement, which leaves the package alone. Otherwise one
     /// person could stop the scheduling of a whole site.
     ///
     /// # Errors
-    /// - `Conflict`: a deployment is still placed on another site, or rows kept changing for all
-    ///   attempts. In the second case, the error names all keys of the chunk.
+    /// - `Conflict`: a deployment is still placed on another site, the site has another generation
+    ///   than expected, or rows kept changing for all attempts. In the last case, the error names
+    ///   all keys of the chunk.
     /// - As [`Backend::commit`].
     async fn placed_chunk(
         &self,
@@ -143,6 +193,17 @@ impl<B: Backend + ?Sized> Store<B> {
                 let entity = &row.entity;
                 if report.placed.is_some() && is_elsewhere(entity, site) {
                     return Err(Error::Conflict(vec![key.clone()]));
+                }
+                if let Some(given) = report.given(entity)? {
+                    draft.require(Require::At(key.clone(), entity.version));
+                    let put = Put {
+                        given,
+                        conditions: report.conditions.clone(),
+                        beside_modification: true,
+                        ..Put::of(entity)
+                    };
+                    draft.put(Some(entity), put);
+                    continue;
                 }
                 let moved = entity
                     .deployment()

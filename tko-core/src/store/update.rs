@@ -19,6 +19,7 @@ use crate::merge::merge;
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::revision::Version;
+use crate::site_scheduler::carried;
 
 impl<B: Backend + ?Sized> Store<B> {
     /// Changes the given metadata and the package of an entity that still has the version
@@ -54,6 +55,10 @@ impl<B: Backend + ?Sized> Store<B> {
         };
         if let Some(given) = update.metadata {
             set_given(&mut put, &before, given)?;
+        }
+        if key.kind() == Kind::Site {
+            let package = put.body.clone().unwrap_or_else(|| body_of(&before));
+            put.given = carried(Some(&before), &package, put.given);
         }
         limits::check(&put)?;
         draft_edit(&mut draft, &before, put);

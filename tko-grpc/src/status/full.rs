@@ -2,8 +2,7 @@
 
 use super::encode::states_reason;
 use crate::proto::v1alpha2 as wire;
-use crate::wire::scalar::{gvk, key, unpack_gvk, unpack_key};
-use tko_core::resource::Identifier;
+use crate::wire::scalar::{identifier, key, unpack_identifier, unpack_key};
 use tko_core::{Error, Key, Result, Revision, Subject, Violation};
 
 /// The source of a remote error.
@@ -105,11 +104,7 @@ fn says_the_same(message: &str, violations: &[Violation]) -> bool {
 
 fn pack_violation(violation: &Violation) -> wire::Violation {
     wire::Violation {
-        resource: violation.resource.as_ref().map(|of| wire::Identifier {
-            gvk: Some(gvk(&of.gvk)),
-            name: of.name.to_string(),
-            namespace: of.namespace.as_deref().map(str::to_owned),
-        }),
+        resource: violation.resource.as_ref().map(identifier),
         path: violation.path.clone(),
         message: violation.message.clone(),
     }
@@ -117,10 +112,6 @@ fn pack_violation(violation: &Violation) -> wire::Violation {
 
 fn unpack_violation(violation: wire::Violation) -> Violation {
     Violation::new(violation.message)
-        .resource(violation.resource.map(|of| Identifier {
-            gvk: unpack_gvk(&of.gvk.unwrap_or_default()),
-            name: of.name.into(),
-            namespace: of.namespace.map(Into::into),
-        }))
+        .resource(violation.resource.map(unpack_identifier))
         .path(violation.path)
 }

@@ -3,7 +3,8 @@
 use crate::proto::v1alpha2 as wire;
 use std::time::Duration;
 use tko_core::{
-    Error, Generation, Gvk, Key, Kind, Metadata, PluginType, Result, Stage, Timestamp, Token,
+    Error, Generation, Gvk, Identifier, Key, Kind, Metadata, PluginType, Result, Stage, Timestamp,
+    Token,
 };
 
 /// Longest duration accepted: ten years.
@@ -109,6 +110,23 @@ pub(crate) fn gvk(gvk: &Gvk) -> wire::Gvk {
 
 pub(crate) fn unpack_gvk(gvk: &wire::Gvk) -> Gvk {
     Gvk::new(&gvk.group, &gvk.version, &gvk.kind)
+}
+
+pub(crate) fn identifier(identifier: &Identifier) -> wire::Identifier {
+    wire::Identifier {
+        gvk: Some(gvk(&identifier.gvk)),
+        name: identifier.name.to_string(),
+        namespace: identifier.namespace.as_deref().map(str::to_owned),
+    }
+}
+
+/// An absent type becomes an empty one.
+pub(crate) fn unpack_identifier(identifier: wire::Identifier) -> Identifier {
+    Identifier {
+        gvk: unpack_gvk(&identifier.gvk.unwrap_or_default()),
+        name: identifier.name.into(),
+        namespace: identifier.namespace.map(Into::into),
+    }
 }
 
 pub(crate) fn metadata(metadata: &Metadata) -> std::collections::BTreeMap<String, String> {

@@ -3,7 +3,8 @@
 use super::change::{pack_deployment, pack_site, unpack_deployment, unpack_site};
 use super::entity::{pack_condition, unpack_conditions};
 use super::scalar::{
-    generation, gvk, key, kind, required, required_key, unpack_gvk, unpack_key, unpack_kind,
+    generation, gvk, identifier, key, kind, required, required_key, unpack_gvk, unpack_identifier,
+    unpack_key, unpack_kind,
 };
 use super::select::value_patterns;
 use super::table::{Packer, Unpacker};
@@ -11,7 +12,8 @@ use super::work::{pack_outcome, pack_progress, unpack_outcome, unpack_progress};
 use crate::proto::v1alpha2 as wire;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Condition, Effect, Error, Key, Limits, PrepareStep, Result, ScheduleStep, Subscription, Token,
+    Condition, Effect, Error, Key, Limits, PrepareStep, Result, ScheduleStep, SiteScheduler,
+    Subscription, Token,
 };
 
 pub(crate) fn pack_prepared(token: &Token, step: &PrepareStep) -> wire::CommitPreparedRequest {
@@ -104,7 +106,21 @@ pub(crate) fn pack_placed(token: &Token, step: &ScheduleStep) -> wire::CommitPla
             })
             .collect(),
         settle: step.settle.as_ref().map(pack_outcome),
+        called: step.called.iter().map(pack_scheduler).collect(),
+        forgotten: step.forgotten.iter().map(pack_scheduler).collect(),
+        expect: step.expect.map(|expect| expect.0),
     }
+}
+
+fn pack_scheduler(of: &SiteScheduler) -> wire::commit_placed_request::SiteScheduler {
+    wire::commit_placed_request::SiteScheduler {
+        name: of.name.clone(),
+        target: of.target.as_ref().map(identifier),
+    }
+}
+
+fn unpack_scheduler(of: wire::commit_placed_request::SiteScheduler) -> SiteScheduler {
+    SiteScheduler::new(of.name).target(of.target.map(unpack_identifier))
 }
 
 /// The token of the lease, and the step.
@@ -136,6 +152,9 @@ pub(crate) fn unpack_placed(request: wire::CommitPlacedRequest) -> Result<(Token
                 })
                 .collect::<Result<Vec<_>>>()?,
         )
+        .all_called(request.called.into_iter().map(unpack_scheduler))
+        .all_forgotten(request.forgotten.into_iter().map(unpack_scheduler))
+        .expect(request.expect.map(generation))
         .settle(request.settle.map(unpack_outcome).transpose()?);
     Ok((Token::decode(&request.token)?, step))
 }

@@ -8,12 +8,13 @@ use super::table::{Packer, Unpacker};
 use super::work::{pack_claim, pack_mark, pack_outcome, unpack_claim, unpack_mark, unpack_outcome};
 use crate::proto::v1alpha2 as wire;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tko_core::{
-    Claim, Condition, DeploymentId, Effect, Enqueue, Expect, Generation, Gvk, Key, Kind, Lane,
-    Limits, NewDeployment, NewSite, Outcome, Package, Pattern, PluginType, PrepareStep,
-    ScheduleStep, Select, SiteId, Stage, Subscription, TemplateId, Timestamp, Token, Version, Want,
-    Work,
+    Claim, Condition, DeploymentId, Effect, Enqueue, Expect, Generation, Gvk, Identifier, Key,
+    Kind, Lane, Limits, NewDeployment, NewSite, Outcome, Package, Pattern, PluginType, PrepareStep,
+    ScheduleStep, Select, SiteId, SiteScheduler, Stage, Subscription, TemplateId, Timestamp, Token,
+    Version, Want, Work,
 };
 
 fn package(name: &str) -> Package {
@@ -198,6 +199,14 @@ fn a_schedule_step_survives_a_round_trip() {
             Key::new(Kind::Site, "s").expect("an id"),
             vec![Condition::new("Scheduled", true, "R", "m", Generation(3))],
         )
+        .all_called([
+            SiteScheduler::new("manifests"),
+            SiteScheduler::new("schedule|rack")
+                .target(Identifier::new(Gvk::new("a", "v1", "Rack"), "r")),
+        ])
+        .all_forgotten([SiteScheduler::new("kubernetes")
+            .target(Identifier::new(Gvk::of("v1", "B"), "b").namespace(Arc::<str>::from("n")))])
+        .expect(Generation(7))
         .settle(Outcome::Done);
     let (under, back) = unpack_placed(pack_placed(&token(), &step)).expect("sound");
     assert_eq!(under, token());

@@ -34,7 +34,10 @@ impl Ids for Counted {
 pub struct RecordedCall {
     pub site: String,
     pub going: bool,
+    pub last: bool,
     pub target: Option<String>,
+    /// Whether the package of the site has the target.
+    pub has_target: bool,
     /// The id, and the text in the package.
     pub wanted: Vec<(String, String)>,
     pub removed: Vec<(String, String)>,
@@ -92,7 +95,9 @@ impl Scheduler for Recorder {
         self.told.lock().expect("no panic").push(RecordedCall {
             site: site.clone(),
             going: call.site.entity.deleting,
+            last: call.last,
             target: call.target.map(ToString::to_string),
+            has_target: has_target(&call),
             wanted: call.wanted.iter().map(brief).collect(),
             removed: call.removed.iter().map(brief).collect(),
             fence: call.fence,
@@ -135,6 +140,12 @@ impl Drop for Leave<'_> {
         let mut now = self.0.now.lock().expect("no panic");
         *now.get_mut(&self.1).expect("it came") -= 1;
     }
+}
+
+fn has_target(call: &ScheduleCall<'_>) -> bool {
+    let package = call.site.package.as_ref().expect("sites have packages");
+    call.target
+        .is_some_and(|target| package.find(target).is_some())
 }
 
 fn brief(record: &Record) -> (String, String) {
