@@ -3,6 +3,7 @@
 mod faults;
 mod faulty;
 mod finish;
+mod large;
 mod long_ids;
 mod merge_conditions;
 mod named_sites;
