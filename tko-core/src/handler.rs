@@ -72,7 +72,7 @@ pub trait Validator: Send + Sync + 'static {
 pub struct PrepareCall<'a> {
     /// The deployment, with its package.
     pub deployment: &'a Record,
-    /// The whole package of the deployment.
+    /// The whole package of the deployment. It may have changes that are not committed yet.
     pub package: &'a Package,
     /// The resource that triggered the call.
     pub target: &'a Identifier,
@@ -180,6 +180,16 @@ pub trait Preparer: Send + Sync + 'static {
     async fn pure_identity(&self, call: &PrepareCall<'_>) -> Option<ContentHash> {
         let _ = call;
         None
+    }
+
+    /// Whether the answer for the target may depend on one of these effects of other resources. By
+    /// default it may.
+    ///
+    /// A controller commits several answers together. It calls a preparer that may depend on their
+    /// effects after the commit, so the preparer finds the entities through the API.
+    fn depends_on(&self, target: &Resource, effects: &[Effect]) -> bool {
+        let _ = (target, effects);
+        true
     }
 
     /// Whether the resource is prepared by another resource's preparer. This preparer is then never

@@ -30,13 +30,13 @@ use crate::pattern::Pattern;
 use crate::resource::Gvk;
 use crate::select::{MetadataPatterns, metadata_match};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 const WAITS_FOR: &str = "nephio.org/waits-for/";
 const TRACKS: &str = "nephio.org/tracks/";
 
 /// An interest of a deployment: a change of it enqueues the deployment's preparation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subscription {
     /// One entity, which need not exist yet, such as a site that is not registered.
     Entity(Key),
@@ -111,7 +111,8 @@ pub fn is_persistent(key: &str) -> bool {
 /// The metadata that store these subscriptions.
 pub fn metadata(subscriptions: &[Subscription]) -> Metadata {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
-    let mut selections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    // By key: the texts of the selections, and the selections in order.
+    let mut selections: BTreeMap<String, (HashSet<String>, Vec<Value>)> = BTreeMap::new();
     for subscription in subscriptions {
         match subscription {
             Subscription::Entity(key) => {
@@ -130,11 +131,11 @@ pub fn metadata(subscriptions: &[Subscription]) -> Metadata {
                     .iter()
                     .map(|(key, pattern)| (key, pattern.as_str()))
                     .collect();
-                let list = selections
+                let (texts, list) = selections
                     .entry(if *persistent { tracks } else { waits })
                     .or_default();
                 let patterns = json!(patterns);
-                if !list.contains(&patterns) {
+                if texts.insert(patterns.to_string()) {
                     list.push(patterns);
                 }
             }
@@ -143,7 +144,7 @@ pub fn metadata(subscriptions: &[Subscription]) -> Metadata {
     found.extend(
         selections
             .into_iter()
-            .map(|(key, list)| (key, Value::Array(list).to_string())),
+            .map(|(key, (_, list))| (key, Value::Array(list).to_string())),
     );
     found.into_iter().collect()
 }

@@ -36,6 +36,30 @@ fn message(error: &Error) -> String {
 }
 
 #[test]
+fn packages_are_equal_if_they_have_the_same_resources_in_the_same_order() {
+    let values = || ["a", "b"].map(|name| thing(name, None, json!({"n": 1})));
+    let (one, other) = (package(values()), package(values()));
+    let [first, second] = values();
+    let different = [
+        package([second.clone(), first.clone()]),
+        package([first.clone()]),
+        package([first, thing("b", None, json!({"n": 2}))]),
+        one.with(resource(thing("c", None, json!({})))),
+    ];
+    // Before and after their hashes are known.
+    for _ in 0..2 {
+        assert_eq!(one, other);
+        assert_eq!(one, one.with(one.resources()[1].clone()));
+        for different in &different {
+            assert_ne!(&one, different);
+            different.hash();
+        }
+        one.hash();
+        other.hash();
+    }
+}
+
+#[test]
 fn what_does_not_identify_itself_is_refused_by_place() {
     for (bad, what) in [
         (json!([]), "not a map"),

@@ -6,7 +6,7 @@ use crate::trace::{CallSpan, good};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tko_core::{
-    Answer, Condition, ContentHash, Executor, Gvk, Identifier, Key, Package, PluginType,
+    Answer, Condition, ContentHash, Effect, Executor, Gvk, Identifier, Key, Package, PluginType,
     PrepareCall, Preparer, Record, Resource, Result, ScheduleCall, Scheduler, SiteId, Subscription,
     Validator, Violation,
 };
@@ -121,6 +121,10 @@ impl Preparer for ObservedHandler<dyn Preparer> {
 
     async fn pure_identity(&self, call: &PrepareCall<'_>) -> Option<ContentHash> {
         self.inner.pure_identity(call).await
+    }
+
+    fn depends_on(&self, target: &Resource, effects: &[Effect]) -> bool {
+        self.inner.depends_on(target, effects)
     }
 
     fn is_passive(&self) -> bool {

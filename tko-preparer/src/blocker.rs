@@ -96,8 +96,8 @@ impl Blocker {
     pub(crate) fn endless(rounds: usize, calls: usize) -> Self {
         let message = format!(
             "preparation does not end: resources are still pending after {rounds} rounds and \
-             {calls} calls; look for preparers that undo each other's work, or that never mark \
-             their resource prepared"
+             {calls} calls; look for preparers that undo each other's work, that never mark their \
+             resource prepared, or that keep adding resources"
         );
         Self {
             target: None,

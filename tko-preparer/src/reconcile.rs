@@ -1,12 +1,13 @@
 //! Reconciles one deployment: prepares it as far as possible, from its claim to the claim's end.
 //!
 //! Preparation goes through the package in *rounds*. In a round every pending resource comes up
-//! once, in package order, on the package as the previous resource left it. Each answer of a
-//! preparer is committed before the next preparer is called. If a round changed something, another
-//! round follows. A round without changes ends the work: the deployment is finished, or its
-//! condition says what it waits for. An answer that leaves nothing to prepare, and has no effects,
-//! is committed together with that end.
+//! once, in package order, on the package as the previous resource left it. Answers of preparers are
+//! committed in [batches](batch). If a round changed something, another round follows. A round
+//! without changes ends the work: the deployment is finished, or its condition says what it waits
+//! for. An answer that leaves nothing to prepare is committed together with that end, if its batch
+//! has no effects.
 
+mod batch;
 mod call;
 mod own_marks;
 mod pending;
@@ -19,6 +20,7 @@ mod tracking;
 
 use crate::blocker::Blocker;
 use crate::context::PrepareContext;
+use round::RoundEnd;
 use session::{Ending, PrepareSession, StepResult, is_prepared, refusal};
 use std::sync::Arc;
 use tko_core::{Claim, Error, Outcome, Record, Result, Want};
@@ -67,9 +69,8 @@ impl PrepareSession<'_> {
     /// Works until the claim ends. Returns the outcome that is still to be settled, if any.
     /// `first` is the deployment, if it was read after the claim.
     async fn run(&mut self, mut first: Option<Record>) -> Result<Option<Outcome>> {
-        let max_rounds = self.context.settings.max_rounds.max(1);
         let mut failed: Vec<Blocker> = Vec::new();
-        let (mut rounds, mut registrations) = (0, 0);
+        let (mut rounds, mut idle_rounds, mut registrations) = (0, 0, 0);
         loop {
             self.table = self.context.registry.table();
             let record = match first.take() {
@@ -81,18 +82,20 @@ impl PrepareSession<'_> {
             };
             let ending = if is_prepared(&record) {
                 self.follow(&record).await?
-            } else if rounds >= max_rounds || self.is_endless() {
+            } else if idle_rounds >= self.max_rounds() || self.is_endless(0) {
                 let endless = Blocker::endless(rounds, self.calls);
                 self.release(&record, &[endless]).await?
             } else if self.track(&record).await? {
                 Ending::Reread
             } else {
                 let round = self.round(record, std::mem::take(&mut failed)).await?;
-                if round.finished {
+                if round.end == RoundEnd::Finished {
                     return Ok(None);
                 }
-                rounds += usize::from(round.changed && !round.moved);
                 if round.changed {
+                    let is_complete = round.end == RoundEnd::Complete;
+                    rounds += usize::from(is_complete);
+                    idle_rounds += usize::from(is_complete && !round.progressed);
                     continue;
                 }
                 let (record, mut blockers) = (round.record, round.blockers);

@@ -18,8 +18,12 @@ pub struct PrepareSettings {
     pub resync: Duration,
     /// Whether prepared deployments with `nephio.org/approve: Default` are approved. Default: true.
     pub auto_approve: bool,
-    /// Maximum number of rounds over the resources of one package before its preparation counts as
-    /// endless; at least 1. Default: 100.
+    /// Maximum number of rounds over the resources of one package that leave as many of them to
+    /// prepare as before; at least 1. Default: 100.
+    ///
+    /// More rounds count as an endless preparation. So do 100 times as many answers of preparers
+    /// that leave as many resources to prepare as before, not counting one for each resource that
+    /// was there at first. A large package is not endless: its resources are finished one by one.
     pub max_rounds: usize,
     /// How many results of pure preparers the data service keeps for all processes. Default: none,
     /// so each process has its own.

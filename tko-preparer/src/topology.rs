@@ -14,6 +14,7 @@ pub mod placement;
 pub mod site;
 
 mod field;
+mod lookup;
 mod merging;
 mod resources;
 mod selection;

@@ -1,8 +1,7 @@
 //! Calls the preparers of one resource, and commits their answers.
 
 use super::own_marks::{keep_own_marks, without_marks};
-use super::pending::pending;
-use super::session::{PrepareSession, StepResult, is_prepared, package_of, refusal};
+use super::session::{PrepareSession, StepResult, package_of, refusal};
 use crate::blocker::Blocker;
 use crate::progress::PreparerProgress;
 use serde_json::Value;
@@ -16,10 +15,10 @@ use tko_worker::{CallFailure, guarded};
 
 /// The result of calling the preparers of a resource.
 pub(super) enum CallResult {
-    /// A change was committed.
-    Changed,
-    /// The deployment was finished with the last change, and the claim has ended.
-    Finished,
+    /// The preparers are done, with this package and these effects, which are not committed yet.
+    Answered(Package, Vec<Effect>),
+    /// To be called again once the answers of other resources are committed.
+    Deferred,
     /// The deployment changed concurrently: read it again.
     Moved,
     /// The resource could not be prepared.
@@ -36,16 +35,29 @@ enum TurnResult {
     Ended(CallResult),
 }
 
+/// The resource that preparers are called for, in its package.
+struct CallSubject<'a> {
+    record: &'a Record,
+    package: &'a Package,
+    pending: &'a [Identifier],
+    target: &'a Identifier,
+    is_committed: bool,
+}
+
 impl PrepareSession<'_> {
-    /// Calls all preparers of a resource, each on the package as the previous one left it, and
-    /// commits their result in one step. A preparer that answers `More` is called until it is done;
-    /// each of its answers is committed with its progress.
+    /// Calls all preparers of a resource, each on the package as the previous one left it. A
+    /// preparer that answers `More` is called until it is done; each of these answers is committed
+    /// with its progress.
+    ///
+    /// `is_committed` is whether the package in `record` was committed. Otherwise it has answers
+    /// that are not, so stored progress does not belong to it, and nothing is committed here.
     pub(super) async fn call(
         &mut self,
         record: &Record,
         pending: &[Identifier],
         target: &Identifier,
         preparers: &[Handler<dyn Preparer>],
+        is_committed: bool,
     ) -> Result<CallResult> {
         let before = package_of(record);
         let mut package = before.clone();
@@ -56,8 +68,14 @@ impl PrepareSession<'_> {
                 break;
             };
             let target = resource.identifier().clone();
-            let turn = self.turn(record, &package, pending, &target, preparer);
-            match turn.await? {
+            let subject = CallSubject {
+                record,
+                package: &package,
+                pending,
+                target: &target,
+                is_committed,
+            };
+            match self.turn(subject, preparer).await? {
                 TurnResult::Done(next, more) => {
                     package = next;
                     effects.extend(more);
@@ -65,63 +83,55 @@ impl PrepareSession<'_> {
                 TurnResult::Ended(result) => return Ok(result),
             }
         }
-        if package == before && effects.is_empty() {
-            let is_marked = match package.resolve(target) {
-                Ok(Some(resource)) => annotation::is_true(resource, PREPARED),
-                _ => true,
-            };
-            if is_marked {
-                return Ok(CallResult::Unchanged);
-            }
-            let last = &preparers[preparers.len() - 1].name;
-            let message = "answered that it is done, but neither changed the package nor marked \
-                           the resource nephio.org/prepared: \"true\"";
-            let blocker = Blocker::failed(target, last, message);
-            return Ok(CallResult::Blocked(blocker));
+        if package != before || !effects.is_empty() {
+            return Ok(CallResult::Answered(package, effects));
         }
-        if effects.is_empty() && self.is_last(record, &package) {
-            let mut last = record.clone();
-            last.package = Some(package.clone());
-            match self.finish(&last).await? {
-                StepResult::Committed => return Ok(CallResult::Finished),
-                StepResult::Moved => return Ok(CallResult::Moved),
-                // The change alone may be valid; missing fields are reported after it.
-                StepResult::Refused(_) => {}
-            }
+        let is_marked = match package.resolve(target) {
+            Ok(Some(resource)) => annotation::is_true(resource, PREPARED),
+            _ => true,
+        };
+        if is_marked {
+            return Ok(CallResult::Unchanged);
         }
-        let mut step = self.step(record.entity.generation);
-        step.package = (package != before).then_some(package);
-        step.effects = effects;
-        // This resource is done, and the progress of others belongs to the previous package.
-        step.progress = (!self.progress.is_empty()).then_some(Value::Null);
-        Ok(match self.commit(step).await? {
-            StepResult::Committed => {
-                self.progress = PreparerProgress::default();
-                CallResult::Changed
-            }
-            StepResult::Moved => CallResult::Moved,
-            StepResult::Refused(error) => {
-                CallResult::Blocked(Blocker::refused(target, preparers, &refusal(&error)))
-            }
-        })
+        let last = &preparers[preparers.len() - 1].name;
+        let message = "answered that it is done, but neither changed the package nor marked the \
+                       resource nephio.org/prepared: \"true\"";
+        Ok(CallResult::Blocked(Blocker::failed(target, last, message)))
     }
 
-    /// Whether the only thing left is to finish the deployment with this package.
-    fn is_last(&self, record: &Record, package: &Package) -> bool {
-        !is_prepared(record)
-            && pending(package, &self.table).is_empty()
-            && Self::is_tracked(record, &self.tracks(package))
+    /// Commits answers for a generation of the deployment: the package, unless it is the same, and
+    /// effects.
+    pub(super) async fn commit_answers(
+        &mut self,
+        generation: Generation,
+        package: Option<Package>,
+        effects: Vec<Effect>,
+    ) -> Result<StepResult> {
+        let mut step = self.step(generation);
+        step.package = package;
+        step.effects = effects;
+        // These resources are done, and the progress of others belongs to the previous package.
+        step.progress = (!self.progress.is_empty()).then_some(Value::Null);
+        let result = self.commit(step).await?;
+        if let StepResult::Committed = result {
+            self.progress = PreparerProgress::default();
+        }
+        Ok(result)
     }
 
     /// Calls one preparer until it is done.
     async fn turn(
         &mut self,
-        record: &Record,
-        package: &Package,
-        pending: &[Identifier],
-        target: &Identifier,
+        subject: CallSubject<'_>,
         entry: &Handler<dyn Preparer>,
     ) -> Result<TurnResult> {
+        let CallSubject {
+            record,
+            package,
+            pending,
+            target,
+            is_committed,
+        } = subject;
         let blocked = |blocker| Ok(TurnResult::Ended(CallResult::Blocked(blocker)));
         let name = &entry.name;
         let preparer = match &entry.handler {
@@ -132,6 +142,7 @@ impl PrepareSession<'_> {
         loop {
             self.calls += 1;
             let progress = self.progress.get(generation, target, name);
+            let progress = progress.filter(|_| is_committed);
             let call = PrepareCall::new(
                 record,
                 package,
@@ -160,13 +171,16 @@ impl PrepareSession<'_> {
                         let message = "asked to be called again, without effects or new progress";
                         return blocked(Blocker::failed(target, name, message));
                     }
+                    // A call that made progress does not count.
+                    self.calls -= 1;
+                    if !is_committed {
+                        return Ok(TurnResult::Ended(CallResult::Deferred));
+                    }
                     let effects = without_marks(effects);
                     let ended = self.more(generation, target, entry, effects, next).await?;
                     if let Some(result) = ended {
                         return Ok(TurnResult::Ended(result));
                     }
-                    // A call that made progress does not count as a loop.
-                    self.calls -= 1;
                 }
                 Err(message) => return blocked(Blocker::failed(target, name, &message)),
             }

@@ -12,23 +12,32 @@ use tko_core::annotation::{self, APPROVE, APPROVED, Approve, PREPARED};
 use tko_core::{Effect, Package, Resource, deployment_resource};
 
 /// A preparer's answer, in which the annotations that it cannot set stay as they were `before`. It
-/// can remove the marks `prepared` and `approved`.
+/// can remove the marks `prepared` and `approved`. A missing Deployment resource is restored, as by
+/// the store.
 pub(super) fn keep_own_marks(before: &Package, answer: Package) -> Package {
     let own = deployment_resource::identifier();
     // In any namespace, because a function may have set one.
-    let is_own = |resource: &&Arc<Resource>| {
+    let is_own = |resource: &Arc<Resource>| {
         let identifier = resource.identifier();
-        identifier.gvk == own.gvk && identifier.name == own.name
+        identifier.name == own.name && identifier.gvk == own.gvk
     };
-    let Some(old) = before.iter().find(is_own) else {
+    let Some(place) = before.iter().position(is_own) else {
         return answer;
     };
+    let old = &before.resources()[place];
     let mut kept = answer.clone();
-    for new in answer.iter().filter(is_own) {
+    let mut is_missing = true;
+    for new in answer.iter().filter(|resource| is_own(resource)) {
+        is_missing = false;
         let restored = restored(old, new);
         if !Arc::ptr_eq(&restored, new) {
             kept = kept.with(restored);
         }
+    }
+    if is_missing {
+        let mut resources = answer.resources().to_vec();
+        resources.insert(place.min(answer.len()), old.clone());
+        kept = Package::new(resources).unwrap_or(answer);
     }
     kept
 }
@@ -104,6 +113,15 @@ mod tests {
             "metadata": {"name": "a", "annotations": {"nephio.org/prepared": "true"}},
         });
         Package::from_values([own, other]).expect("resources")
+    }
+
+    #[test]
+    fn a_missing_deployment_resource_is_restored() {
+        let marked = json!({"nephio.org/approve": "Manual"});
+        let before = package(&marked);
+        let own = before.resources()[0].identifier().clone();
+        assert_eq!(keep_own_marks(&before, before.without(&own)), before);
+        assert_eq!(keep_own_marks(&before, Package::default()).len(), 1);
     }
 
     #[test]

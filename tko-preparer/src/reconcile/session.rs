@@ -16,8 +16,9 @@ use tko_core::{
 const MAX_CONFLICTS: u32 = 8;
 /// Maximum number of consecutive retries while the store is unavailable.
 const MAX_FAILURES: u32 = 3;
-/// Maximum number of calls of preparers, for each round that is allowed.
-const CALLS_PER_ROUND: usize = 100;
+/// Maximum number of answers that leave as many resources pending as before, for each round that is
+/// allowed. Such an answer adds resources, or does not finish its own.
+const STALLED_PER_ROUND: usize = 100;
 
 /// Maximum number of times that the preparers of one resource may change the package in one claim.
 /// More changes indicate a loop, such as a plugin that never marks its resource prepared. The limit
@@ -50,10 +51,18 @@ pub(super) struct PrepareSession<'a> {
     pub(super) progress: PreparerProgress,
     /// Number of calls of preparers, not counting those that made progress.
     pub(super) calls: usize,
+    /// Number of committed answers that left as many resources pending as before.
+    pub(super) stalled: usize,
+    /// Number of pending resources when the first round began.
+    pub(super) first_pending: Option<usize>,
+    /// Maximum number of answers in the next commit.
+    pub(super) max_answers: usize,
     /// How often subscriptions of a prepared deployment were registered.
     pub(super) retries: u32,
     /// How often each resource was changed by its preparers.
     changes: HashMap<Identifier, usize>,
+    /// The largest of these numbers.
+    most_changes: usize,
     conflicts: u32,
     failures: u32,
 }
@@ -68,8 +77,12 @@ impl<'a> PrepareSession<'a> {
             table: context.registry.table(),
             progress: PreparerProgress::read(claim.work.progress.as_ref()),
             calls: 0,
+            stalled: 0,
+            first_pending: None,
+            max_answers: 1,
             retries: 0,
             changes: HashMap::new(),
+            most_changes: 0,
             conflicts: 0,
             failures: 0,
         })
@@ -105,6 +118,8 @@ impl<'a> PrepareSession<'a> {
             Err(error @ (Error::Conflict(_) | Error::AlreadyExists(_) | Error::NotFound(_))) => {
                 self.conflicts += 1;
                 if self.conflicts <= MAX_CONFLICTS {
+                    // Others may change it often, so the next commit comes soon.
+                    self.max_answers = 1;
                     return Ok(StepResult::Moved);
                 }
                 // Repeating an effect does not help while the other entity exists, or is missing.
@@ -141,14 +156,27 @@ impl<'a> PrepareSession<'a> {
 
     /// Counts a change that the preparers of a resource made.
     pub(super) fn count_change(&mut self, target: &Identifier) {
-        *self.changes.entry(target.clone()).or_default() += 1;
+        let changes = self.changes.entry(target.clone()).or_default();
+        *changes += 1;
+        self.most_changes = self.most_changes.max(*changes);
     }
 
-    /// Whether preparers were called so often that they probably never finish.
-    pub(super) fn is_endless(&self) -> bool {
-        let most = MAX_CHANGES.min(self.context.settings.max_rounds.max(1));
-        self.changes.values().any(|changes| *changes > most)
-            || self.calls >= self.context.settings.max_rounds.max(1) * CALLS_PER_ROUND
+    /// Maximum number of rounds without progress.
+    pub(super) fn max_rounds(&self) -> usize {
+        self.context.settings.max_rounds.max(1)
+    }
+
+    /// Whether preparers answered so often without progress that they probably never finish.
+    /// `uncommitted` answers that are not committed yet made none.
+    ///
+    /// A large package is not endless: its resources are finished one by one. Each resource of the
+    /// package as it was first may also add others.
+    pub(super) fn is_endless(&self, uncommitted: usize) -> bool {
+        let max_rounds = self.max_rounds();
+        let max_stalled = max_rounds
+            .saturating_mul(STALLED_PER_ROUND)
+            .saturating_add(self.first_pending.unwrap_or_default());
+        self.most_changes > MAX_CHANGES.min(max_rounds) || self.stalled + uncommitted >= max_stalled
     }
 }
 

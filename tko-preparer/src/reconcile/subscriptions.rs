@@ -3,6 +3,7 @@
 use super::pending::is_here;
 use super::session::{PrepareSession, StepResult, package_of, refusal};
 use crate::blocker::Blocker;
+use std::collections::HashSet;
 use tko_core::registry::Handler;
 use tko_core::{
     Key, Metadata, Package, Preparer, Record, Resource, Result, Subscription, subscription,
@@ -98,11 +99,8 @@ pub(super) fn changed(record: &Record, new: Vec<Subscription>) -> Option<Vec<Sub
 }
 
 fn distinct(subscriptions: impl Iterator<Item = Subscription>) -> Vec<Subscription> {
-    let mut all = Vec::new();
-    for subscription in subscriptions {
-        if !all.contains(&subscription) {
-            all.push(subscription);
-        }
-    }
-    all
+    let mut known = HashSet::new();
+    subscriptions
+        .filter(|subscription| known.insert(subscription.clone()))
+        .collect()
 }

@@ -3,7 +3,7 @@
 use super::MAX_REGISTRATIONS;
 use super::call::CallResult;
 use super::pending::is_here;
-use super::session::{Ending, PrepareSession, is_prepared, package_of};
+use super::session::{Ending, PrepareSession, StepResult, is_prepared, package_of, refusal};
 use super::subscriptions::changed;
 use crate::blocker::Blocker;
 use crate::conditions::{APPROVED, PREPARED, TRACKED, blocked, tracked};
@@ -37,14 +37,27 @@ impl PrepareSession<'_> {
         let mut record = record.clone();
         let mut blockers = Vec::new();
         for (target, preparers) in targets {
-            match self.call(&record, &[], &target, &preparers).await? {
-                CallResult::Blocked(blocker) => blockers.push(blocker),
-                CallResult::Unchanged => {}
-                CallResult::Moved | CallResult::Finished => return Ok(Ending::Reread),
-                CallResult::Changed => match self.read().await?.filter(is_prepared) {
+            let (package, effects) =
+                match self.call(&record, &[], &target, &preparers, true).await? {
+                    CallResult::Answered(package, effects) => (package, effects),
+                    CallResult::Unchanged => continue,
+                    CallResult::Blocked(blocker) => {
+                        blockers.push(blocker);
+                        continue;
+                    }
+                    CallResult::Moved | CallResult::Deferred => return Ok(Ending::Reread),
+                };
+            let package = (package != package_of(&record)).then_some(package);
+            let generation = record.entity.generation;
+            match self.commit_answers(generation, package, effects).await? {
+                StepResult::Committed => match self.read().await?.filter(is_prepared) {
                     Some(again) => record = again,
                     None => return Ok(Ending::Reread),
                 },
+                StepResult::Moved => return Ok(Ending::Reread),
+                StepResult::Refused(error) => {
+                    blockers.push(Blocker::refused(&target, &preparers, &refusal(&error)));
+                }
             }
         }
         self.followed(&record, &blockers).await

@@ -1,13 +1,13 @@
 //! References to resources that a topology merges into other packages.
 
 use super::field;
+use super::lookup::{MAX_SEARCHES, ResourceLookup};
 use super::resources::GROUP;
 use super::when::MergeConditions;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
 use tko_core::{
-    DeploymentId, Error, Identifier, Key, Package, PackageIndex, PrepareCall, Result, Subscription,
-    merge,
+    DeploymentId, Error, Identifier, Key, Package, PrepareCall, Result, Subscription, merge,
 };
 
 /// Resolves the references of one topology resource, in linear time.
@@ -15,11 +15,13 @@ pub(super) struct MergeReferences<'a> {
     call: &'a PrepareCall<'a>,
     conditions: &'a MergeConditions,
     /// The resources of the package.
-    pub(super) index: PackageIndex,
-    /// The resources of the package that are not prepared yet.
-    unprepared: HashSet<&'a Identifier>,
-    /// Whether conditions must wait for one of them.
-    is_early: bool,
+    pub(super) lookup: ResourceLookup<'a>,
+    /// The resources of the package that are not prepared yet, once many were looked up.
+    unprepared: Option<HashSet<&'a Identifier>>,
+    /// Number of searches among the resources that are not prepared yet.
+    searches: usize,
+    /// Whether conditions must wait for one of them, once that is known.
+    is_early: Option<bool>,
     /// Whether a condition was left out because of that.
     waits_with_conditions: bool,
     /// Those that must be prepared here before they are merged.
@@ -31,17 +33,39 @@ impl<'a> MergeReferences<'a> {
         Self {
             call,
             conditions,
-            index: PackageIndex::new(call.package),
-            unprepared: call.pending.iter().collect(),
-            is_early: call.pending.iter().any(|other| is_awaited(call, other)),
+            lookup: ResourceLookup::new(call.package),
+            unprepared: None,
+            searches: 0,
+            is_early: None,
             waits_with_conditions: false,
             pending: BTreeSet::new(),
         }
     }
 
     /// Whether a resource of the package is not prepared yet.
-    pub(super) fn is_unprepared(&self, identifier: &Identifier) -> bool {
-        self.unprepared.contains(identifier)
+    pub(super) fn is_unprepared(&mut self, identifier: &Identifier) -> bool {
+        self.unprepared(identifier).is_some()
+    }
+
+    /// The resource, if it is not prepared yet.
+    fn unprepared(&mut self, identifier: &Identifier) -> Option<&'a Identifier> {
+        let pending = self.call.pending;
+        if self.searches < MAX_SEARCHES {
+            self.searches += 1;
+            let mut pending = pending.iter();
+            return pending.find(|other| other.name == identifier.name && *other == identifier);
+        }
+        let all = self
+            .unprepared
+            .get_or_insert_with(|| pending.iter().collect());
+        all.get(identifier).copied()
+    }
+
+    /// Whether conditions must wait.
+    fn is_early(&mut self) -> bool {
+        let call = self.call;
+        let is_early = || call.pending.iter().any(|other| is_awaited(call, other));
+        *self.is_early.get_or_insert_with(is_early)
     }
 
     /// The copies for other packages of the resources in a list of references, in its order.
@@ -56,7 +80,7 @@ impl<'a> MergeReferences<'a> {
             let condition = reference.get("when").filter(|when| !when.is_null());
             if let Some(condition) = field::text(condition, &format!("{path}[{index}].when"))? {
                 // A condition is evaluated once the resources that it depends on are prepared.
-                if self.is_early {
+                if self.is_early() {
                     self.waits_with_conditions = true;
                     continue;
                 }
@@ -68,7 +92,7 @@ impl<'a> MergeReferences<'a> {
             let reference = Identifier::from_reference("reference", reference)
                 .map_err(|error| at(message(error)))?;
             let resource = self
-                .index
+                .lookup
                 .resolve(&reference)
                 .map_err(|error| at(message(error)))?
                 .ok_or_else(|| {
@@ -81,11 +105,11 @@ impl<'a> MergeReferences<'a> {
             if identifier == self.call.target {
                 return Err(at(format!("{reference} cannot refer to itself")));
             }
-            if let Some(&unprepared) = self.unprepared.get(identifier) {
+            if let Some(unprepared) = self.unprepared(identifier) {
                 self.pending.insert(unprepared);
             }
-            if copied.insert(identifier) {
-                copies.push(merge::elsewhere(resource));
+            if copied.insert(identifier.clone()) {
+                copies.push(merge::elsewhere(&resource));
             }
         }
         Package::new(copies)

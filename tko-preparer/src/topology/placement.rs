@@ -194,6 +194,18 @@ impl Preparer for PlacementPreparer {
     fn tracks(&self, package: &Package, target: &Resource) -> Vec<Subscription> {
         tracking::subscriptions(package, target)
     }
+
+    fn depends_on(&self, target: &Resource, effects: &[Effect]) -> bool {
+        let [end, short_end] = children::ends_of_keys(target.identifier());
+        effects.iter().any(|effect| match effect {
+            // Its own child, or that of another Placement of this name.
+            Effect::Deployment(new) => new
+                .idempotency_key
+                .as_deref()
+                .is_some_and(|key| key.ends_with(&end) || key.ends_with(&short_end)),
+            Effect::Site(_) | Effect::Delete(_) => true,
+        })
+    }
 }
 
 /// Creates all children in one step with the finished Placement. There were none before, so their

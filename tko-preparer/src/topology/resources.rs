@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tko_core::annotation::PREPARED;
 use tko_core::resource::map_in;
-use tko_core::{Error, Gvk, Identifier, Package, PackageIndex, PrepareCall, Resource, Result};
+use tko_core::{Error, Gvk, Package, PrepareCall, Resource, Result};
 
 /// The API group of topologies.
 pub const GROUP: &str = "topology.nephio.org";
@@ -26,15 +26,6 @@ pub(super) fn target<'a>(call: &PrepareCall<'a>) -> Result<&'a Arc<Resource>> {
         let message = format!("{} is not in the package", call.target);
         Error::bad("target", message)
     })
-}
-
-/// The resource of this kind and name in a package.
-pub(super) fn named<'a>(
-    package: &'a PackageIndex,
-    kind: &str,
-    name: &str,
-) -> Result<Option<&'a Arc<Resource>>> {
-    package.resolve(&Identifier::new(gvk(kind), name))
 }
 
 /// The package with this resource marked prepared, and its status extended by these fields.

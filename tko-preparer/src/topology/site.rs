@@ -95,6 +95,17 @@ impl Preparer for SitePreparer {
             waits_for,
         })
     }
+
+    /// A new site may be the one that is selected or named.
+    fn depends_on(&self, target: &Resource, effects: &[Effect]) -> bool {
+        let selects = field::spec(target, "select").is_some();
+        let status = target.get(&["status", "siteId"]);
+        let named = [field::spec(target, "siteId"), status].map(|id| id.and_then(Value::as_str));
+        effects.iter().any(|effect| match effect {
+            Effect::Site(new) => selects || named.contains(&Some(new.id.as_str())),
+            Effect::Deployment(_) | Effect::Delete(_) => false,
+        })
+    }
 }
 
 /// The site in the status of the resource, if any.

@@ -4,6 +4,7 @@ mod conflicts;
 mod faults;
 mod faulty;
 mod finish;
+mod large;
 mod long_ids;
 mod merge_conditions;
 mod named_sites;

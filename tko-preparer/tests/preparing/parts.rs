@@ -4,6 +4,7 @@ use crate::world::{annotated, thing};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tko_core::{
     Answer, Error, Gvk, Key, Package, PrepareCall, Preparer, Registry, Resource, Result, SiteId,
@@ -140,6 +141,17 @@ impl Preparer for Signs {
         let mut signed = target.value().clone();
         signed["spec"]["seen"] = json!(seen);
         Ok(done(add(&package, signed)))
+    }
+}
+
+/// Marks its resource, and counts its calls.
+pub(crate) struct Counts(pub(crate) Arc<AtomicUsize>);
+
+#[async_trait]
+impl Preparer for Counts {
+    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(done(marked(&call)))
     }
 }
 

@@ -1,16 +1,13 @@
 //! Leases and shutdown: work that is renewed, lost, finished or released.
 
-use crate::parts::{gvk, marked, part, registry};
+use crate::parts::{Counts, gvk, part, registry};
 use crate::world::{thing, world};
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tko_core::{
-    Answer, ClaimRequest, DataApi, Executor, Outcome, PrepareCall, Preparer, Resource, Result,
-    Stage, WorkerApi,
-};
+use tko_core::{ClaimRequest, DataApi, Executor, Outcome, Resource, Stage, WorkerApi};
 use tko_preparer::{PREPARED, PrepareSettings};
 use tko_worker::{CancellationToken, WorkerSettings};
 
@@ -141,20 +138,6 @@ async fn a_modification_by_a_person_takes_precedence_over_the_preparer() {
         .expect("in time");
     assert!(w.until_prepared(&id).await < Duration::from_secs(2));
     assert!(w.resource(&id, "Any", "added").await.is_some());
-}
-
-/// Marks its resource, and counts its calls.
-struct Counts(Arc<AtomicUsize>);
-
-#[async_trait]
-impl Preparer for Counts {
-    async fn prepare(&self, call: PrepareCall<'_>) -> Result<Answer> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(Answer::Done {
-            package: marked(&call),
-            effects: Vec::new(),
-        })
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -76,11 +76,12 @@ impl<'a> Children<'a> {
         let target = call.target;
         let namesakes = call.package.of(&target.gvk);
         let namesakes = namesakes.filter(|resource| resource.identifier().name == target.name);
+        let [end, short_end] = ends_of_keys(target);
         Ok(Self {
             data: call.data,
             start: format!("{parent}|"),
-            end: format!("|{}", target.name),
-            short_end: format!("|{}", digest(&target.name)),
+            end,
+            short_end,
             namespace: quoted(target),
             namesakes: namesakes.map(|other| quoted(other.identifier())).collect(),
             parent,
@@ -227,6 +228,13 @@ impl<'a> Children<'a> {
         let leaving = leaving.get(&self.namespace);
         Ok((leaving.is_some(), leaving.copied().unwrap_or_default()))
     }
+}
+
+/// The ends of the keys of the children of Placements of this name: that of most keys, and that of
+/// keys that would be too long with the name.
+pub(super) fn ends_of_keys(placement: &Identifier) -> [String; 2] {
+    let name = &placement.name;
+    [format!("|{name}"), format!("|{}", digest(name))]
 }
 
 /// A digest of a part of a key. It begins with `#`, which no id contains.

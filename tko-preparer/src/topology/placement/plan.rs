@@ -1,7 +1,6 @@
 //! Resolves a Placement within its package.
 
 use super::super::merging::MergeReferences;
-use super::super::resources::named;
 use super::super::selection::{self, exists, in_words};
 use super::super::when::MergeConditions;
 use super::super::{field, site};
@@ -130,9 +129,8 @@ fn read(
     let at = format!("{path}.template");
     let name = field::text(field::of(entry, "template"), &at)?
         .ok_or_else(|| Error::bad(at.clone(), "is missing: the name of a Template resource"))?;
-    let template = named(&references.index, "Template", name)?
-        .ok_or_else(|| nameless(at, "Template", name))?
-        .clone();
+    let template = references.lookup.named("Template", name)?;
+    let template = template.ok_or_else(|| nameless(at, "Template", name))?;
     let mut sites = Vec::new();
     let at = format!("{path}.sites");
     for (index, name) in field::list(field::of(entry, "sites"), &at)?
@@ -173,23 +171,23 @@ fn choice(template: &Resource) -> Result<TemplateChoice> {
 
 /// The sites of a name; `None` if the `Site` has no site yet; the `Site` is then added to `waits`.
 fn places(
-    references: &MergeReferences<'_>,
+    references: &mut MergeReferences<'_>,
     name: &str,
     at: String,
     waits: &mut Vec<String>,
 ) -> Result<Option<PlacementSites>> {
-    let one = named(&references.index, "Site", name)?;
-    let many = named(&references.index, "Sites", name)?;
+    let one = references.lookup.named("Site", name)?;
+    let many = references.lookup.named("Sites", name)?;
     match (one, many) {
         (Some(_), Some(_)) => Err(Error::bad(
             at,
             format!("{name:?} is the name of both a Site and a Sites; rename one of them"),
         )),
         (None, None) => Err(nameless(at, "Site or Sites", name)),
-        (None, Some(sites)) => match selection::selection(sites).map_err(|e| within(sites, e))? {
+        (None, Some(sites)) => match selection::selection(&sites).map_err(|e| within(&sites, e))? {
             Some(metadata) => Ok(Some(PlacementSites::Many(metadata))),
             None => Err(within(
-                sites,
+                &sites,
                 Error::bad("spec.select.metadata", "is missing; it selects the sites"),
             )),
         },
@@ -198,9 +196,9 @@ fn places(
                 waits.push(format!("waiting for the site of {}", site.identifier()));
                 return Ok(None);
             }
-            match site::given(site).map_err(|error| within(site, error))? {
+            match site::given(&site).map_err(|error| within(&site, error))? {
                 Some(id) => Ok(Some(PlacementSites::One(id))),
-                None => Err(within(site, siteless(site))),
+                None => Err(within(&site, siteless(&site))),
             }
         }
     }

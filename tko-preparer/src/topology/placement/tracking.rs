@@ -3,7 +3,8 @@
 //! Called when a site may have entered or left. Compares the existing children with the sites that
 //! match now. Both are read page by page, and only a hash of each is kept.
 
-use super::super::resources::{finished, named};
+use super::super::lookup::ResourceLookup;
+use super::super::resources::finished;
 use super::super::{field, selection};
 use super::children::{Census, Child, Children};
 use super::cursor::PlacementCursor;
@@ -15,8 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tko_core::api::MAX_EFFECTS;
 use tko_core::{
-    Answer, Effect, Kind, Package, PackageIndex, PrepareCall, Resource, Result, SiteId,
-    Subscription, TemplateId,
+    Answer, Effect, Kind, Package, PrepareCall, Resource, Result, SiteId, Subscription, TemplateId,
 };
 
 /// Maximum number of children, and of missing entities, that a reason names.
@@ -38,13 +38,14 @@ pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subs
         .filter_map(|entry| entry.get("sites")?.as_array())
         .flatten()
         .filter_map(Value::as_str);
-    let index = PackageIndex::new(package);
+    let mut lookup = ResourceLookup::new(package);
     let mut subscriptions = Vec::new();
     for name in names {
-        let selected = named(&index, "Sites", name)
+        let selected = lookup
+            .named("Sites", name)
             .ok()
             .flatten()
-            .and_then(|sites| selection::selection(sites).ok().flatten());
+            .and_then(|sites| selection::selection(&sites).ok().flatten());
         if let Some(metadata) = selected {
             subscriptions.push(Subscription::Selection {
                 kind: Kind::Site,
