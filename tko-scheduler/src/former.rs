@@ -9,7 +9,7 @@ use crate::gather::{SiteDeployments, as_scheduled, placed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tko_core::registry::Table;
-use tko_core::{DataApi, Package, Record, Result, Scheduler, SiteId, SiteScheduler};
+use tko_core::{DataApi, Record, Result, Scheduler, SiteId, SiteScheduler};
 
 /// The recorded schedulers of a site that its package does not trigger any more.
 #[derive(Default)]

@@ -258,7 +258,7 @@ pub async fn schedulers_of_a_site_are_recorded(fixture: DataFixture) {
     fixture.site("s", [config("a")]).await;
     let target = Identifier::new(Gvk::of("v1", "ConfigMap"), "a");
     let one = || SiteScheduler::new("one").target(target.clone());
-    let recorded = async || SiteScheduler::all_of(&fixture.row(s("s")).await);
+    let recorded = async || SiteScheduler::all_of(&*fixture.row(s("s")).await);
     let shown = async || {
         let all = recorded().await;
         all.iter().map(ToString::to_string).collect::<Vec<_>>()
