@@ -99,7 +99,7 @@ fn each_check_has_a_fault_or_a_reason_to_have_none() -> Result<(), String> {
     for check in &checks {
         match (with_fault.contains(check), without.get(check)) {
             (false, None) => wrong.push(format!("no fault is made for {check}")),
-            (false, Some("")) => {
+            (false, Some(&"")) => {
                 wrong.push(format!("{check} has no fault and no reason"));
             }
             (true, Some(_)) => wrong.push(format!("{check} has a fault and needs no reason")),
