@@ -42,14 +42,27 @@ impl ApprovedPackage {
         })
     }
 
-    /// The package that the site of a deployment keeps; `None` if it keeps none.
-    ///
-    /// Its site has that package or an earlier one: a later one was approved, and placed.
+    /// The package that is on the site where a deployment is placed, while the deployment itself has
+    /// another one that is not for this site, or not approved; `None` if that is not known.
     pub(crate) fn kept(entity: &Entity, body: &Package) -> Option<Self> {
-        let deployment = entity.deployment().filter(|facts| !facts.approved)?;
-        let (_, placed) = deployment.placed.as_ref()?;
-        let stored = Self::stored(body)?;
-        (*placed <= stored.generation).then_some(stored)
+        entity.deployment()?.placed.as_ref()?;
+        Self::needed(entity, body)
+    }
+
+    /// The approved package that a new body of a deployment needs as well. It may be placed later, by a
+    /// scheduler that has already read it.
+    ///
+    /// It has no effect any more once a later package is approved for the site, or placed.
+    pub(crate) fn needed(entity: &Entity, body: &Package) -> Option<Self> {
+        let deployment = entity.deployment()?;
+        let is_replaced = |stored: &Self| match &deployment.placed {
+            None => deployment.approved,
+            Some((site, placed)) => {
+                let is_for_site = deployment.site.as_ref() == Some(site);
+                (deployment.approved && is_for_site) || *placed > stored.generation
+            }
+        };
+        Self::stored(body).filter(|stored| !is_replaced(stored))
     }
 
     /// Reads it from a body.
@@ -102,7 +115,7 @@ pub(crate) fn is_internal(resource: &Resource) -> bool {
 ///
 /// A deployment with an unapproved edit is shown as it was approved: the package, its generation,
 /// and the site where it is placed. One that leaves its site is shown with the package that is
-/// there. All others are as they are.
+/// there, also if another one is approved for another site. All others are as they are.
 pub(crate) fn as_kept(record: Record) -> Record {
     let body = record.package.as_ref();
     let Some(kept) = body.and_then(|body| ApprovedPackage::kept(&record.entity, body)) else {
@@ -124,7 +137,7 @@ pub(crate) fn as_kept(record: Record) -> Record {
 mod tests {
     use super::{ApprovedPackage, as_kept, visible};
     use crate::deployment_resource::{asked, split};
-    use crate::entity::{APPROVED, Condition, Deployment, EDITED, Entity, Record};
+    use crate::entity::{APPROVED, Condition, Deployment, EDITED, Entity, Facts, Record};
     use crate::id::{DeploymentId, Key, SiteId};
     use crate::package::Package;
     use crate::revision::Generation;
@@ -189,6 +202,11 @@ mod tests {
         assert_eq!(text(&leaving), "old");
         assert_eq!(leaving.entity.generation, Generation(6));
         assert_eq!(leaving.entity.wanted_on(), None);
+        // It was approved for site b.
+        let stored = approved.added_to(&body("new"));
+        let moving = as_kept(Record::new(entity(true, 6)).package(stored));
+        assert_eq!(text(&moving), "old");
+        assert_eq!(moving.entity.wanted_on().map(SiteId::as_str), Some("b"));
     }
 
     #[test]
@@ -197,10 +215,25 @@ mod tests {
         let stored = approved.added_to(&body("new"));
         // Generation 4 is placed, so it was approved.
         for entity in [entity(true, 7), edited(7)] {
+            assert!(ApprovedPackage::needed(&entity, &stored).is_none());
             let seen = as_kept(Record::new(entity).package(stored.clone()));
             assert_eq!(text(&seen), "new");
             assert_eq!(seen.entity.generation, Generation(7));
         }
+    }
+
+    /// A scheduler has read the approved package, and records its placement after the edit.
+    #[test]
+    fn an_approved_package_is_kept_before_it_is_placed() {
+        let approved = ApprovedPackage::new(&entity(true, 4), &body("old")).expect("approved");
+        let stored = approved.added_to(&body("new"));
+        let mut early = edited(5);
+        if let Facts::Deployment(deployment) = &mut early.facts {
+            deployment.placed = None;
+        }
+        assert!(ApprovedPackage::kept(&early, &stored).is_none());
+        assert!(ApprovedPackage::needed(&early, &stored).is_some());
+        assert!(ApprovedPackage::kept(&edited(5), &stored).is_some());
     }
 
     #[test]

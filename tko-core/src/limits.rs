@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::metadata::{Metadata, PRIVATE, RESERVED};
 use crate::package::Package;
 use crate::resource::Resource;
+use crate::site_scheduler;
 use crate::subscription::is_subscription;
 use serde_json::Value;
 use std::sync::Arc;
@@ -120,7 +121,9 @@ fn check_given(metadata: &Metadata) -> Result<()> {
             let message = format!("{key:?} is written by TKO itself; leave it out");
             return Err(Error::bad("metadata", message));
         }
-        if key.starts_with(PRIVATE) {
+        if site_scheduler::is_recorded(key) {
+            // TKO itself writes it: a client could not make it smaller.
+        } else if key.starts_with(PRIVATE) {
             private_keys += 1;
             private_bytes += key.len() + value.len();
         } else {

@@ -26,6 +26,11 @@ const RECORDED: &str = "nephio.org/_schedulers";
 /// Maximum number of bytes of the kept resources of one site, as compact JSON.
 const MAX_KEPT: usize = 1 << 20;
 
+/// Whether this is the key of the list.
+pub(crate) fn is_recorded(key: &str) -> bool {
+    key == RECORDED
+}
+
 /// A scheduler that was called for a site, with the resource that triggered it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -251,11 +251,6 @@ impl Scheduler for HelmScheduler {
             call.site.entity.generation,
         )])
     }
-
-    /// A site has one cluster, which any of the triggering resources may name.
-    fn serves_whole_site(&self) -> bool {
-        true
-    }
 }
 
 /// Whether the condition of a site says that its cluster may have releases.

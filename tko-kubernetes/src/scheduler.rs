@@ -199,11 +199,6 @@ impl Scheduler for KubernetesScheduler {
     fn ignores(&self, kind: &Gvk) -> bool {
         is_orchestration(kind)
     }
-
-    /// A site has one cluster, which any of the triggering resources may name.
-    fn serves_whole_site(&self) -> bool {
-        true
-    }
 }
 
 /// Whether all objects are healthy. Those that failed may recover, such as a pod that gets a node.

@@ -181,10 +181,6 @@ impl Scheduler for ObservedHandler<dyn Scheduler> {
         self.inner.ignores(kind)
     }
 
-    fn serves_whole_site(&self) -> bool {
-        self.inner.serves_whole_site()
-    }
-
     fn limits_itself(&self) -> bool {
         self.inner.limits_itself()
     }

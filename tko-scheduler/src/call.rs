@@ -55,21 +55,10 @@ impl<'a> SchedulerCall<'a> {
         SiteScheduler::new(&*self.scheduler.name).target(self.target.cloned())
     }
 
-    /// Whether this call takes the place of a recorded one: the same scheduler is called for the
-    /// same object in another version, or for the whole site.
+    /// Whether this call takes the place of a recorded one: it is of the same scheduler, which gets
+    /// the whole site at each call.
     pub(crate) fn replaces(&self, recorded: &SiteScheduler) -> bool {
-        if *self.scheduler.name != *recorded.name {
-            return false;
-        }
-        let (Some(target), Some(before)) = (self.target, &recorded.target) else {
-            return true;
-        };
-        let is_same_object = target.gvk.group == before.gvk.group
-            && target.gvk.kind == before.gvk.kind
-            && target.namespace == before.namespace
-            && target.name == before.name;
-        let handler = self.scheduler.handler.as_ref();
-        is_same_object || handler.is_ok_and(|handler| handler.serves_whole_site())
+        *self.scheduler.name == *recorded.name
     }
 
     /// Whether the scheduler does nothing with resources of this kind. Unknown, and so false, if the

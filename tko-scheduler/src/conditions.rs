@@ -105,8 +105,8 @@ pub(crate) fn scheduler_gone(site: &Entity, removed: usize, missing: &str) -> Co
     scheduling(site, false, SCHEDULER_GONE, &message)
 }
 
-/// Which schedulers placed deployments on a site and do not exist any more, and what to do; `None`
-/// if there are none.
+/// Which schedulers placed deployments on a site and cannot be called for it now, and what to do;
+/// `None` if there are none.
 pub(crate) fn missing(schedulers: &[&SiteScheduler]) -> Option<String> {
     let first = schedulers.first()?;
     let mut named: Vec<String> = schedulers.iter().map(ToString::to_string).collect();
@@ -121,9 +121,9 @@ pub(crate) fn missing(schedulers: &[&SiteScheduler]) -> Option<String> {
         ("schedulers", "do")
     };
     Some(format!(
-        "{noun} {} placed deployments on this site and {verb} not exist any more; to remove them, \
-         register the plugin again, or start the scheduler with the flags that it had; to leave \
-         them there, start the scheduler with --abandon-scheduler '{}'",
+        "{noun} {} placed deployments on this site and {verb} not serve it now; to remove them, \
+         register the plugin with the triggers that it had, or start the scheduler with the flags \
+         that it had; to leave them there, start the scheduler with --abandon-scheduler '{}'",
         named.join(", "),
         first.name
     ))

@@ -1,22 +1,26 @@
 //! The schedulers that were called for a site before, and that nothing in its package triggers now.
 //!
 //! Each gets a last call, with the resource that triggered it and with everything that is placed on
-//! the site as removed. After its success it is forgotten. While one of them does not exist, no
-//! removal from the site is reported as done, because its deployments may still run there.
+//! the site as removed. After its success it is forgotten. A scheduler that is still called for
+//! another resource of the site gets none: that call is about the whole site, too.
+//!
+//! While one of them cannot be called, no removal from the site is reported as done, because its
+//! deployments may still run there. It does not exist any more, or its resource is still there in
+//! another version, which does not trigger it (yet).
 
 use crate::call::SchedulerCall;
 use crate::gather::{SiteDeployments, as_scheduled, placed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tko_core::registry::Table;
-use tko_core::{DataApi, Record, Result, Scheduler, SiteId, SiteScheduler};
+use tko_core::{DataApi, Package, Record, Result, Scheduler, SiteId, SiteScheduler};
 
 /// The recorded schedulers of a site that its package does not trigger any more.
 #[derive(Default)]
 pub(crate) struct FormerSchedulers<'a> {
     /// Those that can be called.
     pub(crate) available: Vec<FormerScheduler<'a>>,
-    /// Those that do not exist any more.
+    /// Those that cannot be called now.
     pub(crate) missing: Vec<&'a SiteScheduler>,
     /// Those that have nothing to remove, or are given up.
     pub(crate) forgotten: Vec<SiteScheduler>,
@@ -35,6 +39,7 @@ impl<'a> FormerSchedulers<'a> {
         recorded: &'a [SiteScheduler],
         calls: &[SchedulerCall<'_>],
         table: &'a Table<dyn Scheduler>,
+        package: &Package,
         abandoned: &BTreeSet<String>,
     ) -> Self {
         let current: Vec<SiteScheduler> = calls.iter().map(SchedulerCall::recorded).collect();
@@ -46,6 +51,8 @@ impl<'a> FormerSchedulers<'a> {
             let is_replaced = calls.iter().any(|call| call.replaces(one));
             if is_replaced || abandoned.contains(&one.name) {
                 found.forgotten.push(one.clone());
+            } else if has_other_version(package, one) {
+                found.missing.push(one);
             } else if let Some(call) = last_call(table, one) {
                 found.available.push(FormerScheduler {
                     recorded: one,
@@ -124,6 +131,24 @@ pub(crate) async fn all_placed(
 /// Whether a deployment is recorded as placed on this site.
 pub(crate) fn is_placed_on(record: &Record, site: &SiteId) -> bool {
     placed(&record.entity).is_some_and(|(at, _)| at == site)
+}
+
+/// Whether the package has the object that triggered a scheduler in another version. Then nothing of
+/// the site was given up.
+fn has_other_version(package: &Package, recorded: &SiteScheduler) -> bool {
+    let Some(target) = &recorded.target else {
+        return false;
+    };
+    package
+        .iter()
+        .map(|resource| resource.identifier())
+        .any(|one| {
+            one.gvk.group == target.gvk.group
+                && one.gvk.kind == target.gvk.kind
+                && one.namespace == target.namespace
+                && one.name == target.name
+                && one.gvk.version != target.gvk.version
+        })
 }
 
 /// The last call of a recorded scheduler; `None` if no scheduler has this name and trigger.

@@ -132,7 +132,8 @@ impl SiteReconciliation<'_> {
         };
         let table = self.context.registry.table();
         let empty = Package::default();
-        let calls = scheduler_calls(&table, site.package.as_ref().unwrap_or(&empty));
+        let package = site.package.as_ref().unwrap_or(&empty);
+        let calls = scheduler_calls(&table, package);
         let conflicts = SiteConflicts::find(&deployments.wanted);
         let chart = charts::kind();
         let report = SiteReport {
@@ -145,7 +146,7 @@ impl SiteReconciliation<'_> {
         };
         let recorded = SiteScheduler::all_of(&site.entity);
         let abandoned = &self.context.settings.abandoned;
-        let mut former = FormerSchedulers::find(&recorded, &calls, &table, abandoned);
+        let mut former = FormerSchedulers::find(&recorded, &calls, &table, package, abandoned);
         if !report.has_placed() {
             former.forget_missing();
         }

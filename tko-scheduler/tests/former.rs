@@ -12,7 +12,7 @@ use tko_core::{
     Registry, Result, ScheduleCall, Scheduler, SiteId, SiteScheduler,
 };
 use tko_scheduler::ScheduleSettings;
-use world::{Act, Recorder, World, config, key, placed};
+use world::{Act, World, config, key, placed};
 
 fn trigger() -> Gvk {
     Gvk::of("v1", "ConfigMap")
@@ -190,7 +190,8 @@ async fn a_deleted_plugin_keeps_removals_open_until_it_is_back() {
     assert_eq!(reason, "RemovalFailed");
     assert!(message.contains("schedule|one"), "{message}");
     let version = world.find(key("a")).await.expect("there").version;
-    tokio::time::sleep(Duration::from_mins(5)).await;
+    // Longer than two resync intervals.
+    tokio::time::sleep(Duration::from_mins(25)).await;
     let later = world.find(key("a")).await.expect("there").version;
     assert_eq!(version, later, "the same is not written again");
 
@@ -349,50 +350,57 @@ async fn another_version_of_a_resource_removes_nothing() {
     world.stop().await;
 }
 
-/// Records its calls as a scheduler of whole sites.
-struct WholeSite(Arc<Recorder>);
-
-#[async_trait]
-impl Scheduler for WholeSite {
-    async fn schedule(&self, call: ScheduleCall<'_>) -> Result<Vec<Condition>> {
-        self.0.schedule(call).await
+#[tokio::test(start_paused = true)]
+async fn a_version_that_triggers_nothing_yet_removes_nothing() {
+    let mut world = World::new();
+    world.start(Registry::new(), ScheduleSettings::default());
+    let plugin = PluginId::new(PluginType::Schedule, "rack").expect("valid");
+    let new = NewPlugin::new(plugin, "recording".to_owned());
+    let old = new.clone().triggers(vec![racks("v1")]);
+    world.data.register_plugin(old).await.expect("registered");
+    world.site_with("a", vec![rack("v1", "r")]).await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    world.recorder.take();
+    world.site_with("a", vec![rack("v2", "r")]).await;
+    world.settle().await;
+    assert_eq!(world.recorder.take(), []);
+    assert_eq!(placed(&world.find(&id).await.expect("there")), Some("a"));
+    let (_, reason, message) = world.condition(key("a")).await.expect("reported");
+    assert_eq!(reason, "SchedulerGone", "{message}");
+    let both = new.triggers(vec![racks("v1"), racks("v2")]);
+    world.data.register_plugin(both).await.expect("registered");
+    world.settle().await;
+    let told = world.recorder.take();
+    assert!(!told.is_empty());
+    for call in told {
+        assert!(!call.last && call.removed.is_empty(), "{call:?}");
+        assert_eq!(call.wanted_ids(), [id.as_str()]);
     }
-
-    fn serves_whole_site(&self) -> bool {
-        true
-    }
+    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renamed_resource_removes_nothing_if_its_scheduler_serves_the_whole_site() {
-    for is_whole in [true, false] {
-        let mut world = World::new();
-        let recorder: Arc<dyn Scheduler> = if is_whole {
-            Arc::new(WholeSite(world.recorder.clone()))
-        } else {
-            world.recorder.clone()
-        };
-        let registry = Registry::new().with(racks("v1"), "racks", recorder);
-        world.start(registry, ScheduleSettings::default());
-        world.site_with("a", vec![rack("v1", "old")]).await;
-        let id = world.deployment("a", "one", true).await;
-        world.settle().await;
-        world.recorder.take();
-        world.site_with("a", vec![rack("v1", "new")]).await;
-        world.settle().await;
-        let told = world.recorder.take();
-        let (last, calls): (Vec<_>, Vec<_>) = told.iter().partition(|call| call.last);
-        assert_eq!(last.len(), usize::from(!is_whole), "{told:?}");
-        assert_eq!(calls.len(), 1, "{told:?}");
-        assert_eq!(calls[0].wanted_ids(), [id.as_str()]);
-        // What is removed first can be placed again.
-        assert!(!told.last().expect("called").last, "{told:?}");
-        world.site_with("a", Vec::new()).await;
-        world.settle().await;
-        let told = world.recorder.take();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].last, "{told:?}");
-        assert_eq!(told[0].target.as_deref(), Some("Rack new"));
-        world.stop().await;
-    }
+async fn a_renamed_resource_removes_nothing() {
+    let mut world = World::new();
+    let recorder: Arc<dyn Scheduler> = world.recorder.clone();
+    let registry = Registry::new().with(racks("v1"), "racks", recorder);
+    world.start(registry, ScheduleSettings::default());
+    world.site_with("a", vec![rack("v1", "old")]).await;
+    let id = world.deployment("a", "one", true).await;
+    world.settle().await;
+    world.recorder.take();
+    world.site_with("a", vec![rack("v1", "new")]).await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(!told[0].last, "{told:?}");
+    assert_eq!(told[0].wanted_ids(), [id.as_str()]);
+    world.site_with("a", Vec::new()).await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].last, "{told:?}");
+    assert_eq!(told[0].target.as_deref(), Some("Rack new"));
+    world.stop().await;
 }

@@ -379,5 +379,15 @@ pub async fn a_site_reads_what_was_approved(fixture: DataFixture) {
     assert_eq!(bulk.expect("the call is valid").done, 1);
     let moved = read(Want::PACKAGE.with_kept()).await;
     assert_eq!(moved.entity.wanted_on(), Some(&site_id("other")));
-    assert_eq!(says(&moved.package), says(&edited.package));
+    assert_eq!(says(&moved.package), says(&kept.package), "to be removed");
+    let claim = claimed(&fixture, "s").await;
+    done(&fixture, &claim, ScheduleStep::new().removed(id.clone())).await;
+    let got = fixture
+        .data
+        .get(&Key::from(&id), Want::PACKAGE.with_kept())
+        .await;
+    assert_eq!(
+        says(&got.expect("it exists").package),
+        says(&edited.package)
+    );
 }

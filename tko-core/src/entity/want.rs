@@ -39,7 +39,7 @@ pub struct Want {
     ///
     /// The record then shows the deployment as it was approved: the package, its generation, and
     /// the site where it is placed, on which it is [wanted](crate::Entity::wanted_on). A deployment that
-    /// has to leave its site during such an edit has the package that is there. Selections are not
+    /// leaves its site because of such an edit has the package that is there. Selections are not
     /// affected. Only [`DataApi::get`](crate::DataApi::get) and listings do so, and only if they
     /// read packages; a [`Backend`](crate::Backend) ignores it.
     pub kept: bool,

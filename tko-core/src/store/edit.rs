@@ -23,14 +23,13 @@ pub(super) fn draft_edit(draft: &mut ChangeDraft, before: &Record, mut put: Put)
     let body = put.body.as_ref().map_or(entity.body, Package::hash);
     let changes = body != entity.body || !same_package(&entity.facts, &put.facts);
     if changes && withdraws_approval(entity, &mut put.facts) {
-        let kept = match entity.deployment().and_then(|d| d.placed.as_ref()) {
-            Some((site, _)) => {
-                put.body = with_approved(before, put.body.as_ref());
-                let generation = entity.generation;
-                format!("; until then site {site} keeps generation {generation}")
-            }
-            None => String::new(),
-        };
+        // Also if it is not placed yet: a scheduler that has read the approved package may do so now.
+        put.body = with_approved(before, put.body.as_ref());
+        let placed = entity.deployment().and_then(|d| d.placed.as_ref());
+        let kept = placed.map_or_else(String::new, |(site, _)| {
+            let generation = entity.generation;
+            format!("; until then site {site} keeps generation {generation}")
+        });
         put.conditions
             .retain(|condition| condition.kind != APPROVED);
         put.conditions.push(Condition::new(

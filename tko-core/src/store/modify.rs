@@ -217,7 +217,7 @@ impl<B: Backend + ?Sized> Store<B> {
     }
 }
 
-/// The new body, with the approved package that the site keeps, if there is one. If the resources are
+/// The new body, with the approved package that the site may keep, if there is one. If the resources are
 /// the same as before, the body is the same, too, so that nothing changes.
 fn with_kept(before: &Record, new: Package) -> Package {
     let Some(old) = &before.package else {
@@ -226,7 +226,7 @@ fn with_kept(before: &Record, new: Package) -> Package {
     if approved_package::visible(old) == new.resources() {
         return old.clone();
     }
-    match ApprovedPackage::kept(&before.entity, old) {
+    match ApprovedPackage::needed(&before.entity, old) {
         Some(kept) => kept.added_to(&new),
         None => new,
     }
