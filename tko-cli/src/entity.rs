@@ -3,7 +3,7 @@
 #[cfg(feature = "catalog")]
 pub(crate) mod catalog;
 pub(crate) mod deployment;
-mod diff;
+pub(crate) mod diff;
 pub(crate) mod plugin;
 pub(crate) mod removal;
 pub(crate) mod site;

@@ -9,9 +9,11 @@
 //! | 4 | conflict, busy, already exists, or an expired token: read again and retry |
 //! | 5 | unavailable: retry later |
 //! | 6 | not authenticated or not allowed |
+//! | 7 | `deployment diff --exit-code` found a difference |
 //! | 130, 143 | stopped by Ctrl-C or SIGTERM while a command read a git repository |
 
 use crate::console::to_stderr;
+use crate::entity::diff::PackagesDiffer;
 use crate::interrupt::Interrupted;
 use std::process::ExitCode;
 use tko_core::ErrorKind;
@@ -29,6 +31,9 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     }
     let message = message(&error);
     to_stderr(format_args!("tko: {message}"));
+    if error.is::<PackagesDiffer>() {
+        return ExitCode::from(7);
+    }
     let cause = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<tko_core::Error>());

@@ -4,9 +4,9 @@ use crate::console::Console;
 use crate::output::diff::{DiffDeadline, printed, unified};
 use crate::output::{ListWriter, OutputFormat};
 use crate::printable::printable;
-use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tko_core::api::{DeploymentComparison, EarlierState, compare_deployment};
@@ -33,10 +33,22 @@ pub(crate) struct DiffArgs {
     /// Show the values of Secrets; by default only whether they changed
     #[arg(long)]
     show_secrets: bool,
-    /// Exit with code 1 if there is a difference
+    /// Exit with code 7 if there is a difference
     #[arg(long)]
     exit_code: bool,
 }
+
+/// The packages of a deployment differ, and `--exit-code` was given.
+#[derive(Debug)]
+pub(crate) struct PackagesDiffer(DeploymentId);
+
+impl fmt::Display for PackagesDiffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the packages of deployment {} differ", self.0)
+    }
+}
+
+impl std::error::Error for PackagesDiffer {}
 
 impl DiffArgs {
     /// Prints the differences. With `--exit-code`, a difference is an error.
@@ -71,7 +83,7 @@ impl DiffArgs {
             console.done(&format!("deployment {id}: {note}"));
         }
         if exit_code && (is_reordered || !differences.is_empty()) {
-            bail!("the packages of deployment {id} differ");
+            return Err(PackagesDiffer(id).into());
         }
         Ok(())
     }

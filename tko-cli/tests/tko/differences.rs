@@ -127,7 +127,7 @@ async fn an_edit_is_compared_with_what_the_site_keeps_and_then_with_history() {
     assert!(expected.ends_with(lines), "{list}");
     let exit = server.tko(&format!("deployment diff {id} --exit-code"));
     let exit = exit.run().await;
-    assert_eq!(exit.code(), Some(1), "{exit}");
+    assert_eq!(exit.code(), Some(7), "{exit}");
     assert_eq!(exit.text(), expected, "{exit}");
 
     approve(&server, &id).await;
