@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `register` | registering templates, sites and plugins |
 //! | `create` | creating deployments |
-//! | `modify`, `edit` | packages of deployments; modifications |
+//! | `modify`, `edit`, `kept` | packages of deployments; modifications |
 //! | `update` | given metadata and packages of entities of all kinds |
 //! | `bulk` | approving and purging by selection |
 //! | `delete` | deleting, and finishing large deletions |
@@ -51,6 +51,7 @@ mod create;
 mod delete;
 mod draft;
 mod edit;
+mod kept;
 mod modify;
 mod prepare_step;
 mod register;
@@ -65,7 +66,6 @@ use crate::api::{
     About, Bulk, DataApi, EntityUpdate, Event, NewDeployment, NewPlugin, NewSite, NewTemplate,
     PrepareStep, ScheduleStep, Watch, WorkerApi,
 };
-use crate::approved_package::as_kept;
 use crate::backend::Backend;
 use crate::caller::Caller;
 use crate::change::{
@@ -89,6 +89,7 @@ use draft::ChangeDraft;
 use futures_core::stream::BoxStream;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
+use kept::as_kept;
 use std::sync::Arc;
 use std::time::Duration;
 use templates::Templates;

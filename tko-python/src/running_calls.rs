@@ -17,14 +17,14 @@ const MAX_CALLS: usize = 128;
 pub(crate) struct RunningCalls(Mutex<HashSet<Key>>);
 
 /// A call that is executed until this value is dropped.
-pub(crate) struct RunningCall {
+pub(crate) struct RunningHandler {
     calls: Arc<RunningCalls>,
     key: Key,
 }
 
 impl RunningCalls {
     /// Begins a call for a deployment or site. The error says why it must wait.
-    pub(crate) fn begin(self: &Arc<Self>, key: &Key) -> Result<RunningCall, String> {
+    pub(crate) fn begin(self: &Arc<Self>, key: &Key) -> Result<RunningHandler, String> {
         let mut keys = self.lock();
         if keys.contains(key) {
             return Err(format!(
@@ -37,7 +37,7 @@ impl RunningCalls {
             ));
         }
         keys.insert(key.clone());
-        Ok(RunningCall {
+        Ok(RunningHandler {
             calls: self.clone(),
             key: key.clone(),
         })
@@ -48,7 +48,7 @@ impl RunningCalls {
     }
 }
 
-impl Drop for RunningCall {
+impl Drop for RunningHandler {
     fn drop(&mut self) {
         self.calls.lock().remove(&self.key);
     }

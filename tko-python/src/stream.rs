@@ -29,7 +29,7 @@ impl<T> SharedStream<T> {
 
     /// The next item; `None` at the end, and from the moment it is closed.
     pub(crate) async fn next(self: Arc<Self>) -> Option<CoreResult<T>> {
-        let _reader = Reader(&self);
+        let _reader = OneReader(&self);
         tokio::select! {
             biased;
             () = self.closed.cancelled() => None,
@@ -55,9 +55,9 @@ impl<T> SharedStream<T> {
 }
 
 /// A reader of a stream. It must be dropped after the lock of the stream.
-struct Reader<'a, T>(&'a SharedStream<T>);
+struct OneReader<'a, T>(&'a SharedStream<T>);
 
-impl<T> Drop for Reader<'_, T> {
+impl<T> Drop for OneReader<'_, T> {
     fn drop(&mut self) {
         self.0.drop_if_closed();
     }

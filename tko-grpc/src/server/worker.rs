@@ -33,7 +33,7 @@ const MAX_RECORDS: usize = 1 << 20;
 const LAST_CLAIM: Duration = Duration::from_millis(500);
 
 /// Claims, with the entities that were read.
-type Claimed = Vec<(Claim, Option<Record>)>;
+type ClaimedRecords = Vec<(Claim, Option<Record>)>;
 
 /// A claim in flight. If its call ends first, because the worker is gone or the server stops, the
 /// claims are handed back. The store may have committed them already, and nobody would work on them
@@ -41,7 +41,7 @@ type Claimed = Vec<(Claim, Option<Record>)>;
 struct ClaimInFlight {
     api: Arc<dyn WorkerApi>,
     /// `None` if it has ended.
-    claim: Option<BoxFuture<'static, tko_core::Result<Claimed>>>,
+    claim: Option<BoxFuture<'static, tko_core::Result<ClaimedRecords>>>,
 }
 
 impl ClaimInFlight {
@@ -62,7 +62,7 @@ impl ClaimInFlight {
     }
 
     /// Waits for the claims. Nothing is lost if this future is dropped.
-    async fn claimed(&mut self) -> tko_core::Result<Claimed> {
+    async fn claimed(&mut self) -> tko_core::Result<ClaimedRecords> {
         let claimed = match &mut self.claim {
             Some(claim) => claim.await,
             None => Ok(Vec::new()),
@@ -91,7 +91,7 @@ impl Drop for ClaimInFlight {
 }
 
 /// Makes claimed work due again at once, without counting the attempt.
-async fn hand_back(api: &dyn WorkerApi, claimed: Claimed) {
+async fn hand_back(api: &dyn WorkerApi, claimed: ClaimedRecords) {
     if claimed.is_empty() {
         return;
     }

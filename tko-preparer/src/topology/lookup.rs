@@ -11,13 +11,13 @@ pub(super) const MAX_SEARCHES: usize = 8;
 ///
 /// Most topology resources refer to few others. If each of them made an index, the time for a
 /// package would grow with the square of their number.
-pub(super) struct ResourceLookup<'a> {
+pub(super) struct PackageLookup<'a> {
     package: &'a Package,
     searches: usize,
     index: Option<PackageIndex>,
 }
 
-impl<'a> ResourceLookup<'a> {
+impl<'a> PackageLookup<'a> {
     pub(super) fn new(package: &'a Package) -> Self {
         Self {
             package,
@@ -46,7 +46,7 @@ impl<'a> ResourceLookup<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_SEARCHES, ResourceLookup};
+    use super::{MAX_SEARCHES, PackageLookup};
     use serde_json::json;
     use tko_core::{Identifier, Package};
 
@@ -60,7 +60,7 @@ mod tests {
             })
         });
         let package = Package::from_values(values).expect("a package");
-        let mut lookup = ResourceLookup::new(&package);
+        let mut lookup = PackageLookup::new(&package);
         for resource in &package {
             let name = resource.identifier().name.clone();
             let found = lookup.named("Site", &name).expect("it is the only one");

@@ -1,7 +1,7 @@
 //! References to resources that a topology merges into other packages.
 
 use super::field;
-use super::lookup::{MAX_SEARCHES, ResourceLookup};
+use super::lookup::{MAX_SEARCHES, PackageLookup};
 use super::resources::GROUP;
 use super::when::MergeConditions;
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub(super) struct MergeReferences<'a> {
     call: &'a PrepareCall<'a>,
     conditions: &'a MergeConditions,
     /// The resources of the package.
-    pub(super) lookup: ResourceLookup<'a>,
+    pub(super) lookup: PackageLookup<'a>,
     /// The resources of the package that are not prepared yet, once many were looked up.
     unprepared: Option<HashSet<&'a Identifier>>,
     /// Number of searches among the resources that are not prepared yet.
@@ -33,7 +33,7 @@ impl<'a> MergeReferences<'a> {
         Self {
             call,
             conditions,
-            lookup: ResourceLookup::new(call.package),
+            lookup: PackageLookup::new(call.package),
             unprepared: None,
             searches: 0,
             is_early: None,

@@ -3,7 +3,7 @@
 //! Called when a site may have entered or left. Compares the existing children with the sites that
 //! match now. Both are read page by page, and only a hash of each is kept.
 
-use super::super::lookup::ResourceLookup;
+use super::super::lookup::PackageLookup;
 use super::super::resources::finished;
 use super::super::{field, selection};
 use super::children::{Census, Child, Children};
@@ -38,7 +38,7 @@ pub(super) fn subscriptions(package: &Package, placement: &Resource) -> Vec<Subs
         .filter_map(|entry| entry.get("sites")?.as_array())
         .flatten()
         .filter_map(Value::as_str);
-    let mut lookup = ResourceLookup::new(package);
+    let mut lookup = PackageLookup::new(package);
     let mut subscriptions = Vec::new();
     for name in names {
         let selected = lookup
