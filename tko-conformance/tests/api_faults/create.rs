@@ -63,15 +63,13 @@ impl Broken {
         if self.is("the first of several Deployment resources counts") {
             new.merge = with_one_head(&new.merge);
         }
-        if self.is("a creation reads its template twice")
+        if self.is("the origin of a template is inherited")
             && let Some(template) = &new.template
         {
-            let read = self.inner.get(&template.into(), Want::PACKAGE).await?;
-            tokio::task::yield_now().await;
-            let package = read.package.unwrap_or_default();
-            if let Some(first) = package.resources().first() {
-                new.merge = new.merge.with(first.clone());
-            }
+            let read = self.inner.get(&template.into(), Want::ROW).await?;
+            let all = read.entity.metadata.iter();
+            let origin = all.filter(|(key, _)| key.starts_with("Catalog."));
+            new.metadata = new.metadata.overlaid(&origin.collect());
         }
         Ok(())
     }

@@ -137,6 +137,8 @@ async fn crashes_at_any_point_duplicate_and_lose_nothing() {
         let id = topology(&w).await;
         w.backend.random.seed(seed);
         w.backend.fail_one_in(1_000);
+        // A crash can come between any two commits.
+        w.backend.let_others_go_first();
         let mut commits = w.backend.commits.subscribe();
         for _ in 0..10 {
             let running = w.start();
