@@ -9,7 +9,7 @@
 //! | 4 | conflict, busy, already exists, or an expired token: read again and retry |
 //! | 5 | unavailable: retry later |
 //! | 6 | not authenticated or not allowed |
-//! | 130, 143 | stopped by Ctrl-C or SIGTERM while a command read a git repository |
+//! | 129, 130, 131, 143 | stopped by SIGHUP, Ctrl-C, SIGQUIT or SIGTERM while a command read a git repository |
 
 use crate::console::to_stderr;
 use crate::interrupt::Interrupted;
