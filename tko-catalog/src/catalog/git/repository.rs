@@ -4,7 +4,7 @@ use super::address::{GitHost, authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check, own_files};
 use super::files::{is_locked, remove_locks};
 use super::reader::ObjectReader;
-use super::ssh::{SshCredentials, private_file};
+use super::ssh::{CheckedHost, SshCredentials, private_file};
 use crate::catalog::entry::public_url;
 use crate::host_policy::{HostPolicy, PrivateHost};
 use crate::program::output;
@@ -131,6 +131,8 @@ pub(crate) struct GitRepository {
     policy: HostPolicy,
     /// The addresses of the host that were checked, as git takes them.
     addresses: Option<String>,
+    /// The host with the address that was checked, for SSH.
+    checked: Option<CheckedHost>,
     credentials: GitCredentials,
     /// A file that is listed besides YAML files.
     also: Option<&'static str>,
@@ -170,6 +172,7 @@ impl GitRepository {
             host,
             policy: HostPolicy::new(settings),
             addresses: None,
+            checked: None,
             credentials,
             also: None,
             reader: None,
@@ -216,7 +219,7 @@ impl GitRepository {
             // The flag overrides the configuration, which the environment could otherwise change.
             command.env("GIT_SSL_CAINFO", ca.path());
         }
-        if let Some(ssh) = self.credentials.ssh.command() {
+        if let Some(ssh) = self.credentials.ssh.command(self.checked.as_ref()) {
             command.env("GIT_SSH_COMMAND", ssh);
         }
         if let Some((header, place)) = &self.credentials.authorization {
@@ -283,9 +286,10 @@ impl GitRepository {
     }
 
     /// Checks the addresses of the host if it must be public. Later commands of git connect to these
-    /// addresses, whatever the name then resolves to; those of SSH resolve the name themselves.
+    /// addresses, whatever the name then resolves to; those of SSH to the first one.
     async fn check_host(&mut self) -> Result<()> {
         self.addresses = None;
+        self.checked = None;
         if self.is_local || !self.policy.is_restricted() {
             return Ok(());
         }
@@ -303,7 +307,10 @@ impl GitRepository {
             None => Error::unavailable(format!("resolve the host {:?}", host.name), error),
         })?;
         // An address is not resolved.
-        if host.is_web && !host.name.starts_with('[') {
+        if host.name.starts_with('[') {
+            return Ok(());
+        }
+        if host.is_web {
             let texts: Vec<String> = found
                 .iter()
                 .map(|address| match address.ip() {
@@ -313,6 +320,12 @@ impl GitRepository {
                 .collect();
             let (name, port) = (&host.name, host.port);
             self.addresses = Some(format!("{name}:{port}:{}", texts.join(",")));
+        } else {
+            self.checked = found.first().map(|address| CheckedHost {
+                name: host.name.clone(),
+                port: host.port,
+                address: address.ip(),
+            });
         }
         Ok(())
     }
