@@ -170,8 +170,11 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         is_private_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        // Mapped and compatible addresses of IPv4, `::` and `::1` among them, and those of NAT64.
-        [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => embedded(high, low),
+        // Mapped, compatible and translated addresses of IPv4, `::` and `::1` among them, and those
+        // of NAT64.
+        [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
+        | [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => embedded(high, low),
         // NAT64 within a network.
         [0x64, 0xff9b, ..] => true,
         // 6to4.
@@ -212,6 +215,7 @@ mod tests {
             "::",
             "::1",
             "::ffff:10.0.0.1",
+            "::ffff:0:10.0.0.5",
             "::127.0.0.1",
             "64:ff9b::7f00:1",
             "64:ff9b:1::1",
@@ -234,6 +238,7 @@ mod tests {
             "198.20.0.1",
             "2606:4700::1111",
             "::ffff:1.1.1.1",
+            "::ffff:0:1.1.1.1",
             "64:ff9b::101:101",
         ] {
             let address: IpAddr = text.parse().expect(text);

@@ -21,7 +21,7 @@ const MAX_LOG: usize = 1 << 20;
 ///
 /// # Errors
 /// - `NotImplemented`: the program is not installed.
-/// - `Unavailable`: it failed; the source has the beginning of its standard error.
+/// - `Unavailable`: it failed; the source has the beginning and the end of its standard error.
 /// - `BadArgument`: its output is too large.
 pub(crate) async fn output(mut command: Command, what: &str, most: usize) -> Result<Vec<u8>> {
     command.stdin(Stdio::null());

@@ -111,14 +111,16 @@ impl EntryWorker {
     ) -> Result<(SyncReport, Duration)> {
         let settings = &context.settings;
         let entry = InventoryEntry::read(entity, settings)?;
-        let is_known = self
-            .inventory
-            .as_ref()
-            .is_some_and(|(known, _)| *known == entry);
-        if !is_known {
-            self.inventory = None;
-            let source = inventory::source(&entry, settings).await?;
-            self.inventory = Some((entry, source));
+        match &mut self.inventory {
+            // An operator may have replaced a secret, or removed a host from its list.
+            Some((known, source)) if *known == entry => {
+                source.renew_secrets(known, settings).await?;
+            }
+            _ => {
+                self.inventory = None;
+                let source = inventory::source(&entry, settings).await?;
+                self.inventory = Some((entry, source));
+            }
         }
         let Some((entry, source)) = &mut self.inventory else {
             return Err(Error::unavailable("open the source", "it is not there"));
@@ -139,14 +141,16 @@ impl EntryWorker {
     ) -> Result<(SyncReport, Duration)> {
         let settings = &context.settings;
         let entry = CatalogEntry::read(entity, settings)?;
-        let is_known = self
-            .catalog
-            .as_ref()
-            .is_some_and(|(known, _)| *known == entry);
-        if !is_known {
-            self.catalog = None;
-            let source = catalog::source(&entry, settings).await?;
-            self.catalog = Some((entry, source));
+        match &mut self.catalog {
+            // An operator may have replaced a secret, or removed a host from its list.
+            Some((known, source)) if *known == entry => {
+                source.renew_secrets(known, settings).await?;
+            }
+            _ => {
+                self.catalog = None;
+                let source = catalog::source(&entry, settings).await?;
+                self.catalog = Some((entry, source));
+            }
         }
         let Some((entry, source)) = &mut self.catalog else {
             return Err(Error::unavailable("open the source", "it is not there"));

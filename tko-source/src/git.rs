@@ -5,7 +5,7 @@ use crate::folder;
 use crate::folder_size::{folder_exceeds, folder_size};
 use crate::git_command::git_command;
 use crate::package::SourceFile;
-use crate::program::run_program;
+use crate::program::run_program_with;
 use crate::reader::blocking;
 use crate::source::user_information;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &ReadBudg
     // If this future is dropped, or the clone is too large, git and the programs that it started
     // are killed.
     let run = tokio::select! {
-        run = run_program(clone, &what, MAX_OUTPUT) => run?,
+        run = run_program_with(clone, &what, MAX_OUTPUT, user_information(url)) => run?,
         () = folder_exceeds(into, most) => return Err(budget.clone_too_large()),
     };
     if run.status.success() {
@@ -75,10 +75,7 @@ async fn clone(url: &str, revision: Option<&str>, into: &Path, budget: &ReadBudg
         }
         return Ok(());
     }
-    let mut written = run.errors;
-    if let Some(secret) = user_information(url) {
-        written = written.replace(secret, "***");
-    }
+    let written = run.errors;
     if NETWORK.iter().any(|part| written.contains(part)) {
         return Err(Error::unavailable(what, written));
     }

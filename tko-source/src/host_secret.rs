@@ -5,7 +5,7 @@ use std::fmt;
 use tko_core::{Error, Result};
 
 /// A secret, and the hosts that it may be sent to. `Debug` leaves the secret out.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HostSecret {
     text: String,
     /// The reference and the hosts; `None` if the secret may be sent to every host.

@@ -7,8 +7,12 @@ use tko_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// Maximum number of bytes of standard error that are kept.
+/// Maximum number of bytes of the beginning of standard error in an error, and of its end.
 const MAX_ERRORS: usize = 4 << 10;
+
+/// Maximum number of bytes of the beginning of standard error that are kept while the program runs,
+/// and of its end. It leaves room for secrets that are masked.
+const MAX_KEPT: usize = 64 << 10;
 
 /// A running program, the leader of a process group. If this is dropped before the program was
 /// reaped, the whole group is killed: the programs that it started would otherwise go on.
@@ -42,7 +46,8 @@ pub struct ProgramOutput {
     pub status: ExitStatus,
     /// Its standard output.
     pub output: Vec<u8>,
-    /// The first 4 KiB of its standard error, without white space around them.
+    /// Its standard error, without white space around it. A long one is cut to its first and last
+    /// 4 KiB, because programs write their reason last.
     pub errors: String,
 }
 
@@ -79,7 +84,20 @@ impl ProgramOutput {
 /// - `NotImplemented`: the program is not installed.
 /// - `BadArgument`: its output is too large.
 /// - `Unavailable`: its output cannot be read.
-pub async fn run_program(mut command: Command, what: &str, most: usize) -> Result<ProgramOutput> {
+pub async fn run_program(command: Command, what: &str, most: usize) -> Result<ProgramOutput> {
+    run_program_with(command, what, most, None).await
+}
+
+/// As [`run_program`]; masks a secret in the standard error.
+///
+/// # Errors
+/// As [`run_program`].
+pub(crate) async fn run_program_with(
+    mut command: Command,
+    what: &str,
+    most: usize,
+    secret: Option<&str>,
+) -> Result<ProgramOutput> {
     let name = command
         .as_std()
         .get_program()
@@ -104,22 +122,15 @@ pub async fn run_program(mut command: Command, what: &str, most: usize) -> Resul
         let why = format!("{name} wrote more than {most} bytes; name a part of the source");
         Err(Error::bad(what.to_owned(), why))
     };
-    let errors = async {
-        let (mut stderr, mut errors) = (stderr, Vec::new());
-        drain(stderr.as_mut(), &mut errors, MAX_ERRORS)
-            .await
-            .map_err(failed)?;
-        if let Some(stderr) = &mut stderr {
-            // A full pipe would block the program.
-            tokio::io::copy(stderr, &mut tokio::io::sink())
-                .await
-                .map_err(failed)?;
-        }
-        Ok(errors)
-    };
+    let errors = async { ends(stderr).await.map_err(failed) };
     let (output, errors) = tokio::try_join!(read, errors)?;
     let status = group.0.wait().await.map_err(failed)?;
-    let errors = String::from_utf8_lossy(&errors).trim().to_owned();
+    let mut errors = String::from_utf8_lossy(&errors).trim().to_owned();
+    // Before the text is cut, which could leave a part of the secret.
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        errors = errors.replace(secret, "***");
+    }
+    let errors = shortened(errors);
     Ok(ProgramOutput {
         name,
         status,
@@ -140,6 +151,31 @@ async fn drain(
     Ok(into.len() as u64 <= most)
 }
 
+/// Reads a stream to its end, because a full pipe would block the program. Keeps at least its first
+/// and last [`MAX_KEPT`] bytes.
+async fn ends(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    let Some(mut pipe) = pipe else {
+        return Ok(kept);
+    };
+    while pipe.read_buf(&mut kept).await? > 0 {
+        if kept.len() > 4 * MAX_KEPT {
+            kept.drain(MAX_KEPT..kept.len() - MAX_KEPT);
+        }
+    }
+    Ok(kept)
+}
+
+/// The first and last [`MAX_ERRORS`] bytes of a text, or the text if it has no more.
+fn shortened(text: String) -> String {
+    if text.len() <= 2 * MAX_ERRORS {
+        return text;
+    }
+    let first = &text[..text.floor_char_boundary(MAX_ERRORS)];
+    let last = &text[text.ceil_char_boundary(text.len() - MAX_ERRORS)..];
+    format!("{first}\n…\n{last}")
+}
+
 /// The error of a program that cannot be started.
 pub fn program_not_started(name: &str, error: io::Error) -> Error {
     match error.kind() {
@@ -152,7 +188,7 @@ pub fn program_not_started(name: &str, error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::run_program;
+    use super::{MAX_ERRORS, run_program, run_program_with};
     use std::io::Read;
     use std::time::Duration;
     use tokio::process::Command;
@@ -171,12 +207,28 @@ mod tests {
         let error = run_program(shell("yes"), "count", 6).await;
         let error = error.expect_err("it prints too much");
         assert!(error.to_string().contains("more than 6 bytes"), "{error}");
-        let script = "yes error | head -c 1000000 >&2; exit 3";
+        let script = "yes error | head -c 1000000 >&2; echo the reason >&2; exit 3";
         let run = run_program(shell(script), "count", 6).await;
         let run = run.expect("it ran");
-        assert!(run.errors.len() <= 4_097, "{}", run.errors.len());
+        assert!(run.errors.len() <= 2 * MAX_ERRORS + 5);
         let error = run.success("count").expect_err("it failed").chain();
         assert!(error.contains("exit status: 3: error"), "{error}");
+        assert!(error.ends_with("the reason"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_masked_where_the_messages_are_cut() {
+        let space = 2 * MAX_ERRORS;
+        for before in [MAX_ERRORS - 3, space] {
+            let after = space - before + MAX_ERRORS - 3;
+            let script = format!("printf '%0{before}dhunter2%0{after}d' 0 0 >&2");
+            let run = run_program_with(shell(&script), "print", 6, Some("hunter2")).await;
+            let errors = run.expect("it ran").errors;
+            assert!(
+                !errors.contains("hun") && !errors.contains("er2"),
+                "{before}"
+            );
+        }
     }
 
     #[tokio::test]

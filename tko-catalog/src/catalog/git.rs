@@ -281,6 +281,15 @@ struct Whole<'a> {
 
 #[async_trait]
 impl CatalogSource for GitCatalog {
+    async fn renew_secrets(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let properties = Properties(&entry.properties);
+        self.repository.renew_secrets(properties, settings).await
+    }
+
     async fn list(
         &mut self,
         entry: &CatalogEntry,

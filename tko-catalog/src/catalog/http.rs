@@ -306,6 +306,17 @@ fn relative(name: &str, place: &str) -> String {
 
 #[async_trait]
 impl CatalogSource for HttpCatalog {
+    async fn renew_secrets(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let renewed = Self::new(entry, settings).await?;
+        self.client = renewed.client;
+        self.authorization = renewed.authorization;
+        Ok(())
+    }
+
     async fn list(
         &mut self,
         _: &CatalogEntry,

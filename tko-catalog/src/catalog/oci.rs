@@ -97,6 +97,14 @@ fn is_about_another(tag: &str) -> bool {
 
 #[async_trait]
 impl CatalogSource for OciCatalog {
+    async fn renew_secrets(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        self.registry.renew_secrets(entry, settings).await
+    }
+
     async fn list(
         &mut self,
         entry: &CatalogEntry,

@@ -59,6 +59,15 @@ impl UnreadTemplates {
 /// The source of one catalog. It may keep what it has read until the next sync.
 #[async_trait]
 pub(crate) trait CatalogSource: Send {
+    /// Reads the secrets of the entry and their lists of hosts again. Each sync of a known source
+    /// begins with this. What was read from the source stays.
+    ///
+    /// # Errors
+    /// `BadArgument`: a secret cannot be read, or is not for the host. The sync must not go on.
+    async fn renew_secrets(&mut self, _: &CatalogEntry, _: &CatalogSettings) -> Result<()> {
+        Ok(())
+    }
+
     /// Lists everything that the source offers.
     ///
     /// # Errors

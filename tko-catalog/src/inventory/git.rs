@@ -150,6 +150,15 @@ impl GitInventory {
 
 #[async_trait]
 impl InventorySource for GitInventory {
+    async fn renew_secrets(
+        &mut self,
+        entry: &InventoryEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let properties = entry.properties();
+        self.repository.renew_secrets(properties, settings).await
+    }
+
     async fn list(
         &mut self,
         _: &InventoryEntry,

@@ -106,6 +106,15 @@ impl InventoryListing {
 /// The source of one inventory.
 #[async_trait]
 pub(crate) trait InventorySource: Send {
+    /// Reads the secrets of the entry and their lists of hosts again. Each sync of a known source
+    /// begins with this. What was read from the source stays.
+    ///
+    /// # Errors
+    /// `BadArgument`: a secret cannot be read, or is not for the host. The sync must not go on.
+    async fn renew_secrets(&mut self, _: &InventoryEntry, _: &CatalogSettings) -> Result<()> {
+        Ok(())
+    }
+
     /// Lists all sites. An incomplete list is an error, never a result.
     ///
     /// # Errors

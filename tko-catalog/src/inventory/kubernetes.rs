@@ -76,6 +76,15 @@ impl KubernetesInventory {
 
 #[async_trait]
 impl InventorySource for KubernetesInventory {
+    async fn renew_secrets(
+        &mut self,
+        entry: &InventoryEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        *self = Self::new(entry, settings).await?;
+        Ok(())
+    }
+
     async fn list(
         &mut self,
         _: &InventoryEntry,

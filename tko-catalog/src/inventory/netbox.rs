@@ -77,6 +77,15 @@ impl NetboxInventory {
 
 #[async_trait]
 impl InventorySource for NetboxInventory {
+    async fn renew_secrets(
+        &mut self,
+        entry: &InventoryEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        *self = Self::new(entry, settings).await?;
+        Ok(())
+    }
+
     async fn list(
         &mut self,
         _: &InventoryEntry,

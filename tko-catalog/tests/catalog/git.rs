@@ -58,6 +58,30 @@ impl Repository {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_dropped_for_its_size_is_fetched_whole() {
+    let repository = Repository::new();
+    repository.write("nf/upf/upf.yaml", &config("upf", "1"));
+    repository.commit();
+    repository.git(&["tag", "v1.0"]);
+    let cache = tempfile::tempdir().expect("a folder");
+    let settings = CatalogSettings::default()
+        .with_local(true)
+        .with_cache(Some(cache.path().to_owned()))
+        .with_max_repository_bytes(4 << 20);
+    let fixture = Fixture::with(settings);
+    assert_synced(&fixture.add(ID, "git", &[("url", &repository.url())]).await);
+    let mut copies = fs::read_dir(cache.path()).expect("a folder");
+    let copy = copies.next().expect("a copy").expect("a folder").path();
+    fs::write(copy.join("large"), vec![1; 8 << 20]).expect("a file");
+    repository.write("nf/upf/upf.yaml", &config("upf", "2"));
+    repository.commit();
+    repository.git(&["tag", "v2.0"]);
+    assert_synced(&fixture.sync(ID).await);
+    assert_eq!(fixture.templates().await, ["nf/upf:v1.0", "nf/upf:v2.0"]);
+    assert!(!copy.join("large").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tags_are_versions_and_never_change() {
     let repository = Repository::new();
     repository.write("nf/upf/upf.yaml", &config("upf", "1"));

@@ -91,6 +91,44 @@ async fn without_restrictions_a_secret_needs_no_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_sync_reads_the_secret_and_its_list_again() {
+    for (id, executor) in ENTRIES {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let seen = sent.clone();
+        let server = TestServer::start(move |request, _| {
+            let Some(header) = request.header("authorization") else {
+                return Answer::status(401).header("www-authenticate", "Basic realm=\"test\"");
+            };
+            seen.lock().expect("not poisoned").push(header.to_owned());
+            Answer::status(404)
+        });
+        let taken = || -> Vec<String> { std::mem::take(&mut *sent.lock().expect("not poisoned")) };
+        let (folder, secrets) = secrets(Some("127.0.0.1\n"));
+        let fixture = Fixture::with(CatalogSettings::default().with_secrets(secrets));
+        let url = source_url(executor, &server.host());
+        let properties = [("url", &*url), ("token", "secret:token")];
+        fixture.add(id, executor, &properties).await;
+        let old = taken();
+        assert!(!old.is_empty(), "{id}");
+        // A retry may have begun before the change, so the second sync counts.
+        fs::write(folder.path().join("token"), "another\n").expect("a file");
+        fixture.sync(id).await;
+        taken();
+        fixture.sync(id).await;
+        let new = taken();
+        assert!(!new.is_empty(), "{id}");
+        assert!(!new.iter().any(|header| old.contains(header)), "{id}");
+        fs::write(folder.path().join("token.hosts"), "git.example.com\n").expect("a file");
+        fixture.sync(id).await;
+        taken();
+        let entity = fixture.sync(id).await;
+        let message = &condition(&entity, "Synced").message;
+        assert!(message.contains("is not for the host"), "{id}: {message}");
+        assert_eq!(taken(), Vec::<String>::new(), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_not_sent_to_a_server_of_tokens_that_is_not_in_its_list() {
     let tokens = empty_server();
     let realm = format!("Bearer realm=\"http://{}/token\"", as_localhost(&tokens));

@@ -17,11 +17,8 @@ impl Signals {
     /// Starts to receive signals; from now on they do not kill the process.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot receive signals");
-        // Under `nohup` the signal must stay ignored.
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let hangup = (!ignores_hangup(&status)).then(|| listen(SignalKind::hangup()));
         Ok(Self {
-            hangup: hangup.transpose()?,
+            hangup: listen_to_hangup()?,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })
@@ -63,6 +60,16 @@ impl Signals {
         }
         bail!("stopped at once by a second signal; work in flight is left until its lease expires")
     }
+}
+
+/// Starts to receive SIGHUP. `None` if the process ignores it: under `nohup` it must stay ignored.
+pub(crate) fn listen_to_hangup() -> anyhow::Result<Option<Signal>> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if ignores_hangup(&status) {
+        return Ok(None);
+    }
+    let hangup = signal(SignalKind::hangup()).context("cannot receive signals")?;
+    Ok(Some(hangup))
 }
 
 /// Whether a process ignores SIGHUP, by the text of its `/proc/PID/status`. Where that does not

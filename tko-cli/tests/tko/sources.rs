@@ -47,22 +47,25 @@ async fn a_source_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_git_and_removes_its_clone() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let folder = tempfile::tempdir().expect("a folder");
-    let count = || fs::read_dir(folder.path()).expect("a folder").count();
-    let command = tko("validate")
-        .env("TMPDIR", folder.path().to_str().expect("UTF-8"))
-        .arg(format!("git:http://{address}/r"));
-    let mut service = Service::spawn(command, "validate");
-    // The server does not answer, so git waits.
-    let accepted = tokio::time::timeout(TIME, listener.accept()).await;
-    let (_socket, _) = accepted.expect("git connects").expect("a connection");
-    assert_eq!(count(), 1, "the clone");
-    service.signal(Signal::INT);
-    assert_eq!(service.ended().await.code(), Some(130));
-    assert_eq!(count(), 0, "the clone was removed");
+async fn a_signal_ends_git_and_removes_its_clone() {
+    // SIGHUP is left out: under `nohup` it is ignored.
+    for (signal, code) in [(Signal::INT, 130), (Signal::QUIT, 131)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let folder = tempfile::tempdir().expect("a folder");
+        let count = || fs::read_dir(folder.path()).expect("a folder").count();
+        let command = tko("validate")
+            .env("TMPDIR", folder.path().to_str().expect("UTF-8"))
+            .arg(format!("git:http://{address}/r"));
+        let mut service = Service::spawn(command, "validate");
+        // The server does not answer, so git waits.
+        let accepted = tokio::time::timeout(TIME, listener.accept()).await;
+        let (_socket, _) = accepted.expect("git connects").expect("a connection");
+        assert_eq!(count(), 1, "the clone");
+        service.signal(signal);
+        assert_eq!(service.ended().await.code(), Some(code));
+        assert_eq!(count(), 0, "the clone was removed");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::address::{GitHost, authorization, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check, own_files};
 use super::files::{is_locked, remove_locks};
 use super::reader::ObjectReader;
-use super::ssh::{SshCredentials, private_file};
+use super::ssh::{CheckedHost, SshCredentials, private_file};
 use crate::catalog::entry::public_url;
 use crate::host_policy::{HostPolicy, PrivateHost};
 use crate::program::output;
@@ -74,6 +74,53 @@ impl RemoteRefs {
     }
 }
 
+/// The secrets of an entry, as git takes them.
+struct GitCredentials {
+    /// Whether git follows redirects.
+    redirects: bool,
+    /// The header that authenticates, and the URL that it is sent to.
+    authorization: Option<(String, String)>,
+    /// Certificates of authorities to trust in place of those of the machine, in PEM.
+    ca: Option<tempfile::NamedTempFile>,
+    ssh: SshCredentials,
+}
+
+impl GitCredentials {
+    /// The credentials for the repository at a URL.
+    ///
+    /// # Errors
+    /// `BadArgument`: a reference cannot be read, or a secret is not for the host.
+    async fn read(
+        url: &str,
+        host: Option<&GitHost>,
+        properties: Properties<'_>,
+        settings: &CatalogSettings,
+    ) -> Result<Self> {
+        let host_name = host.map_or("", |host| host.name.as_str());
+        let token = properties.host_secret("token", settings).await?;
+        let authorization = match &token {
+            None => None,
+            Some(token) => {
+                let text = token.for_host("token", host_name)?;
+                Some(authorization(url, properties.text("user"), text)?)
+            }
+        };
+        // git would send the header to the host of a redirect, too.
+        let redirects = settings.local && !token.is_some_and(|token| token.is_limited());
+        let ca = match properties.secret("ca", settings).await? {
+            None => None,
+            Some(pem) => Some(private_file(&pem)?),
+        };
+        let ssh = SshCredentials::open(properties, host_name, settings).await?;
+        Ok(Self {
+            redirects,
+            authorization,
+            ca,
+            ssh,
+        })
+    }
+}
+
 /// A bare copy.
 pub(crate) struct GitRepository {
     url: String,
@@ -84,13 +131,9 @@ pub(crate) struct GitRepository {
     policy: HostPolicy,
     /// The addresses of the host that were checked, as git takes them.
     addresses: Option<String>,
-    /// Whether git follows redirects.
-    redirects: bool,
-    /// The header that authenticates, and the URL that it is sent to.
-    authorization: Option<(String, String)>,
-    /// Certificates of authorities to trust in place of those of the machine, in PEM.
-    ca: Option<tempfile::NamedTempFile>,
-    ssh: SshCredentials,
+    /// The host with the address that was checked, for SSH.
+    checked: Option<CheckedHost>,
+    credentials: GitCredentials,
     /// A file that is listed besides YAML files.
     also: Option<&'static str>,
     /// The running reader of objects, if any.
@@ -112,22 +155,7 @@ impl GitRepository {
     ) -> Result<Self> {
         let (url, is_local) = checked(properties.required("url")?, settings)?;
         let host = GitHost::of(&url);
-        let host_name = host.as_ref().map_or("", |host| host.name.as_str());
-        let token = properties.host_secret("token", settings).await?;
-        let authorization = match &token {
-            None => None,
-            Some(token) => {
-                let text = token.for_host("token", host_name)?;
-                Some(authorization(&url, properties.text("user"), text)?)
-            }
-        };
-        // git would send the header to the host of a redirect, too.
-        let redirects = settings.local && !token.is_some_and(|token| token.is_limited());
-        let ca = match properties.secret("ca", settings).await? {
-            None => None,
-            Some(pem) => Some(private_file(&pem)?),
-        };
-        let ssh = SshCredentials::open(properties, host_name, settings).await?;
+        let credentials = GitCredentials::read(&url, host.as_ref(), properties, settings).await?;
         let (path, temporary) = if let Some(cache) = &settings.cache {
             let digest = blake3::hash(format!("{owner}\0{url}").as_bytes());
             let name: String = digest.to_hex().chars().take(32).collect();
@@ -144,14 +172,26 @@ impl GitRepository {
             host,
             policy: HostPolicy::new(settings),
             addresses: None,
-            redirects,
-            authorization,
-            ca,
-            ssh,
+            checked: None,
+            credentials,
             also: None,
             reader: None,
             temporary,
         })
+    }
+
+    /// Reads the secrets of the entry again. The copy stays.
+    ///
+    /// # Errors
+    /// `BadArgument`: a reference cannot be read, or a secret is not for the host.
+    pub(crate) async fn renew_secrets(
+        &mut self,
+        properties: Properties<'_>,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let host = self.host.as_ref();
+        self.credentials = GitCredentials::read(&self.url, host, properties, settings).await?;
+        Ok(())
     }
 
     /// A command of git that no repository and no user configuration can extend.
@@ -163,7 +203,7 @@ impl GitRepository {
         if self.is_local {
             command.args(["-c", "protocol.file.allow=always"]);
         }
-        if !self.redirects {
+        if !self.credentials.redirects {
             command.args(["-c", "http.followRedirects=false"]);
         }
         if let Some(addresses) = &self.addresses {
@@ -175,14 +215,14 @@ impl GitRepository {
             .args(arguments)
             .current_dir("/")
             .env("GIT_NO_LAZY_FETCH", "1");
-        if let Some(ca) = &self.ca {
+        if let Some(ca) = &self.credentials.ca {
             // The flag overrides the configuration, which the environment could otherwise change.
             command.env("GIT_SSL_CAINFO", ca.path());
         }
-        if let Some(ssh) = self.ssh.command() {
+        if let Some(ssh) = self.credentials.ssh.command(self.checked.as_ref()) {
             command.env("GIT_SSH_COMMAND", ssh);
         }
-        if let Some((header, place)) = &self.authorization {
+        if let Some((header, place)) = &self.credentials.authorization {
             // In the environment, because everybody on the machine can read arguments.
             command
                 .env("GIT_CONFIG_COUNT", "1")
@@ -246,9 +286,10 @@ impl GitRepository {
     }
 
     /// Checks the addresses of the host if it must be public. Later commands of git connect to these
-    /// addresses, whatever the name then resolves to; those of SSH resolve the name themselves.
+    /// addresses, whatever the name then resolves to; those of SSH to the first one.
     async fn check_host(&mut self) -> Result<()> {
         self.addresses = None;
+        self.checked = None;
         if self.is_local || !self.policy.is_restricted() {
             return Ok(());
         }
@@ -266,7 +307,10 @@ impl GitRepository {
             None => Error::unavailable(format!("resolve the host {:?}", host.name), error),
         })?;
         // An address is not resolved.
-        if host.is_web && !host.name.starts_with('[') {
+        if host.name.starts_with('[') {
+            return Ok(());
+        }
+        if host.is_web {
             let texts: Vec<String> = found
                 .iter()
                 .map(|address| match address.ip() {
@@ -276,6 +320,12 @@ impl GitRepository {
                 .collect();
             let (name, port) = (&host.name, host.port);
             self.addresses = Some(format!("{name}:{port}:{}", texts.join(",")));
+        } else {
+            self.checked = found.first().map(|address| CheckedHost {
+                name: host.name.clone(),
+                port: host.port,
+                address: address.ip(),
+            });
         }
         Ok(())
     }
@@ -304,7 +354,7 @@ impl GitRepository {
     ) -> Result<()> {
         self.reader = None;
         let present = self.present(refs, settings).await?;
-        let wanted: Vec<&GitRef> = refs
+        let mut wanted: Vec<&GitRef> = refs
             .iter()
             .zip(present)
             .filter_map(|(reference, is_present)| (!is_present).then_some(reference))
@@ -319,6 +369,8 @@ impl GitRepository {
                 .await
                 .map_err(cannot)?;
             self.create().await?;
+            // The new copy has no commit.
+            wanted = refs.iter().collect();
         }
         let specs: Vec<String> = wanted
             .iter()

@@ -3,6 +3,7 @@
 use crate::properties::Properties;
 use crate::settings::CatalogSettings;
 use std::io::Write;
+use std::net::IpAddr;
 use tempfile::NamedTempFile;
 use tko_core::{Error, Result};
 
@@ -35,16 +36,29 @@ impl SshCredentials {
         Ok(Self { key, hosts })
     }
 
-    /// The command that git runs as ssh; `None` means the command from the environment.
-    pub(super) fn command(&self) -> Option<String> {
+    /// The command that git runs as ssh; `None` means the command from the environment. With a
+    /// checked host, ssh connects to its address.
+    pub(super) fn command(&self, checked: Option<&CheckedHost>) -> Option<String> {
+        let environment = std::env::var("GIT_SSH_COMMAND").ok();
+        self.command_over(environment, checked)
+    }
+
+    /// As [`command`](Self::command), with the command from the environment.
+    fn command_over(
+        &self,
+        environment: Option<String>,
+        checked: Option<&CheckedHost>,
+    ) -> Option<String> {
         let is_own = self.key.is_some() || self.hosts.is_some();
-        if !is_own && std::env::var_os("GIT_SSH_COMMAND").is_some() {
-            return None;
+        let mut words = Vec::new();
+        if let Some(command) = environment.filter(|_| !is_own) {
+            checked?;
+            words.push(command);
+        } else {
+            // Nobody could answer a prompt, and an unreachable host must not block the sync.
+            words.extend(["ssh", "-oBatchMode=yes", "-oConnectTimeout=30"].map(str::to_owned));
         }
-        // Nobody could answer a prompt, and an unreachable host must not block the sync.
-        let mut words: Vec<String> = ["ssh", "-oBatchMode=yes", "-oConnectTimeout=30"]
-            .map(str::to_owned)
-            .into();
+        words.extend(checked.into_iter().flat_map(CheckedHost::options));
         if let Some(key) = &self.key {
             words.push("-oIdentitiesOnly=yes".to_owned());
             // Not `-i`: ssh looks for that file by the path with each `%` doubled.
@@ -59,6 +73,37 @@ impl SshCredentials {
             words.push(quoted("-oUserKnownHostsFile=", hosts));
         }
         Some(words.join(" "))
+    }
+}
+
+/// A host whose address was checked.
+#[derive(Debug)]
+pub(super) struct CheckedHost {
+    /// The name, of letters, digits, `.`, `-` and `_`.
+    pub(super) name: String,
+    pub(super) port: u16,
+    pub(super) address: IpAddr,
+}
+
+impl CheckedHost {
+    /// The options with which ssh connects to the address, and expects the keys of the name.
+    fn options(&self) -> [String; 2] {
+        let Self {
+            name,
+            port,
+            address,
+        } = self;
+        // An alias replaces the port, too.
+        let alias = if *port == 22 {
+            name.clone()
+        } else {
+            format!("[{name}]:{port}")
+        };
+        [
+            format!("-oHostName={address}"),
+            // The shell would expand brackets.
+            format!("'-oHostKeyAlias={alias}'"),
+        ]
     }
 }
 
@@ -79,4 +124,29 @@ pub(super) fn private_file(text: &str) -> Result<NamedTempFile> {
     let mut file = NamedTempFile::new().map_err(cannot)?;
     file.write_all(text.as_bytes()).map_err(cannot)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CheckedHost, SshCredentials};
+
+    #[test]
+    fn ssh_connects_to_the_address_that_was_checked() {
+        let credentials = SshCredentials::default();
+        let host = |port| CheckedHost {
+            name: "h.example".to_owned(),
+            port,
+            address: [192, 0, 2, 1].into(),
+        };
+        let command = credentials.command_over(None, Some(&host(22)));
+        let command = command.expect("a command");
+        let options = " -oHostName=192.0.2.1 '-oHostKeyAlias=h.example'";
+        assert!(command.starts_with("ssh ") && command.ends_with(options));
+        // The operator's own command keeps its options.
+        let own = || Some("ssh -i key".to_owned());
+        let command = credentials.command_over(own(), Some(&host(2222)));
+        let options = "-oHostName=192.0.2.1 '-oHostKeyAlias=[h.example]:2222'";
+        assert_eq!(command, Some(format!("ssh -i key {options}")));
+        assert_eq!(credentials.command_over(own(), None), None);
+    }
 }

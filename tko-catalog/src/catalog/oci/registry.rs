@@ -66,7 +66,8 @@ pub(super) struct Layer {
 
 impl OciRegistry {
     /// # Errors
-    /// `BadArgument`: the URL does not name a repository.
+    /// `BadArgument`: the URL does not name a repository, or a secret cannot be read or is not for
+    /// the host.
     pub(super) async fn open(entry: &CatalogEntry, settings: &CatalogSettings) -> Result<Self> {
         let properties = Properties(&entry.properties);
         let secret = properties.host_secret("token", settings).await?;
@@ -101,6 +102,24 @@ impl OciRegistry {
             secret,
             authorization: Mutex::new(None),
         })
+    }
+
+    /// Reads the secrets of the entry again. What the registry accepted for another secret is
+    /// dropped.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). The registry must not be used then.
+    pub(super) async fn renew_secrets(
+        &mut self,
+        entry: &CatalogEntry,
+        settings: &CatalogSettings,
+    ) -> Result<()> {
+        let mut renewed = Self::open(entry, settings).await?;
+        if renewed.secret == self.secret {
+            std::mem::swap(&mut renewed.authorization, &mut self.authorization);
+        }
+        *self = renewed;
+        Ok(())
     }
 
     /// The path of the repository in its registry.
