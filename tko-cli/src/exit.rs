@@ -9,12 +9,8 @@
 //! | 4 | conflict, busy, already exists, or an expired token: read again and retry |
 //! | 5 | unavailable: retry later |
 //! | 6 | not authenticated or not allowed |
-<<<<<<< HEAD
 //! | 7 | `deployment diff --exit-code` found a difference |
-//! | 130, 143 | stopped by Ctrl-C or SIGTERM while a command read a git repository |
-=======
 //! | 129, 130, 131, 143 | stopped by SIGHUP, Ctrl-C, SIGQUIT or SIGTERM while a command read a git repository |
->>>>>>> w26-h12
 
 use crate::console::to_stderr;
 use crate::entity::diff::PackagesDiffer;
