@@ -285,7 +285,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
     ///
     /// A watch that ends or fails is started again after the pauses of [`Retry`], which start over
     /// when an event arrives. If the feed has [`Expired`](Error::Expired), all plugins are read
-    /// again, and `changed` is not called for the changes that were missed.
+    /// again, and `changed` gets the triggers of all, because any may have changed.
     ///
     /// # Errors
     /// Only a [permanent](crate::retry::is_permanent) error.
@@ -298,7 +298,7 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         let action = format!("follow {} plugins", self.plugin_type);
         loop {
             let ended = match self.watch(&mut changed, &mut retry).await {
-                Err(Error::Expired { .. }) => self.read().await,
+                Err(Error::Expired { .. }) => self.read_again(&mut changed).await,
                 ended => ended,
             };
             match ended {
@@ -344,6 +344,25 @@ impl<'a, T: ?Sized> PluginFeed<'a, T> {
         self.known = known;
         self.publish();
         Ok(())
+    }
+
+    /// Reads all plugins after changes were missed. Calls `changed` with the triggers of all plugins
+    /// before and now.
+    async fn read_again(&mut self, changed: &mut impl FnMut(&[Gvk])) -> Result<()> {
+        let mut triggers = self.triggers();
+        self.read().await?;
+        triggers.extend(self.triggers());
+        let triggers: Vec<Gvk> = triggers.into_iter().collect();
+        if !triggers.is_empty() {
+            changed(&triggers);
+        }
+        Ok(())
+    }
+
+    /// The triggers of all known plugins.
+    fn triggers(&self) -> BTreeSet<Gvk> {
+        let known = self.known.values();
+        known.flat_map(|(triggers, _)| triggers.clone()).collect()
     }
 
     /// Applies the events of one watch until it ends. Each event resets `retry`.

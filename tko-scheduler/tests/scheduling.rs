@@ -2,8 +2,11 @@
 
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
-use tko_core::{Registry, Want};
+use tko_backend_memory::{Memory, MemorySettings};
+use tko_conformance::TokioClock;
+use tko_core::{Gvk, Registry, Want};
 use tko_scheduler::ScheduleSettings;
 use world::{World, config, key, placed};
 
@@ -283,5 +286,26 @@ async fn a_start_with_a_scheduler_schedules_unserved_sites_at_once() {
     assert_eq!(ids(&world.recorder.take()), [("a", vec![], vec![])]);
     let (status, _, _) = world.condition(key("a")).await.expect("reported");
     assert_eq!(status, Some(true));
+    world.stop().await;
+}
+
+/// Its site is due although the feed of plugins did not show the change.
+#[tokio::test(start_paused = true)]
+async fn a_plugin_whose_change_was_missed_is_called() {
+    let clock = Arc::new(TokioClock::new());
+    let memory = Memory::new(clock.clone(), MemorySettings { history: 1 });
+    let mut world = World::over(clock, Arc::new(memory));
+    let settings = ScheduleSettings::default().with_resync(Duration::ZERO);
+    world.start(Registry::new(), settings);
+    world.site_with("a", vec![config("site")]).await;
+    world.settle().await;
+    // The history has one change, so the feed cannot show the plugin any more.
+    world.plugin("one", &Gvk::of("v1", "ConfigMap")).await;
+    world.site("b").await;
+    world.site("c").await;
+    world.settle().await;
+    let told = world.recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].site, "a");
     world.stop().await;
 }
