@@ -14,6 +14,8 @@ pub mod cluster_scope;
 pub mod codec;
 pub mod commit;
 pub mod deployment_resource;
+#[cfg(feature = "diff")]
+pub mod diff;
 pub mod encoding;
 pub mod entity;
 pub mod error;

@@ -44,6 +44,7 @@ use crate::id::{DeploymentId, Key, Kind, SiteId, TemplateId};
 use crate::metadata::{Metadata, RESERVED};
 use crate::package::Package;
 use crate::pattern::Pattern;
+use crate::resource::Identifier;
 use crate::revision::Timestamp;
 use crate::select::Select;
 use crate::work::{Stage, Work};
@@ -181,6 +182,19 @@ pub fn work(work: &Work) -> Value {
         map.insert("lastError".into(), error.as_str().into());
     }
     Value::Object(map)
+}
+
+/// The identity of a resource: `apiVersion`, `kind`, `name` and, if it has one, `namespace`.
+pub fn reference(identifier: &Identifier) -> Value {
+    let mut reference = json!({
+        "apiVersion": identifier.gvk.api_version(),
+        "kind": *identifier.gvk.kind,
+        "name": *identifier.name,
+    });
+    if let Some(namespace) = &identifier.namespace {
+        reference["namespace"] = json!(**namespace);
+    }
+    reference
 }
 
 /// A package: the list of its resources, in order.

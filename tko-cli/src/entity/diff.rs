@@ -1,19 +1,14 @@
 //! `tko deployment diff`: shows the changes of a package, for the person who approves them.
 
 use crate::console::Console;
-use crate::output::diff::{DiffDeadline, printed, unified};
+use crate::output::diff::{printed, start_search};
 use crate::output::{ListWriter, OutputFormat};
-use crate::printable::printable;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use tko_core::api::{DeploymentComparison, EarlierState, compare_deployment};
-use tko_core::{
-    DataApi, DeploymentId, Entity, Format, Identifier, Resource, ResourceDifference, Revision,
-    encoding,
-};
+use tko_core::{DataApi, DeploymentId, Entity, ResourceDifference, Revision, view};
 
 /// Show what an unapproved edit changes, or the last change of the package
 ///
@@ -100,22 +95,22 @@ fn print_text(
     if let Some(line) = compared_states(comparison) {
         writeln!(console.out, "deployment {id}: {line}")?;
     }
-    let deadline = DiffDeadline::start();
+    let deadline = start_search();
     for difference in differences {
-        let shown = printed(&diff(difference, deadline), colours);
+        let shown = printed(&difference.unified(deadline), colours);
         write!(console.out, "{shown}")?;
     }
     Ok(())
 }
 
 fn print_list(differences: &[ResourceDifference], console: &mut Console<'_>) -> anyhow::Result<()> {
-    let deadline = DiffDeadline::start();
+    let deadline = start_search();
     let mut list = ListWriter::new(console.format, console.out);
     for difference in differences {
         list.item(json!({
-            "resource": reference(difference.identifier()),
+            "resource": view::reference(difference.identifier()),
             "change": difference.as_str(),
-            "diff": diff(difference, deadline),
+            "diff": difference.unified(deadline),
         }))?;
     }
     list.end()
@@ -165,115 +160,5 @@ fn note(
         _ if is_reordered => Some("the resources are in another order"),
         _ if differences.is_empty() => Some("the packages are the same"),
         _ => None,
-    }
-}
-
-/// The difference of one resource in the format of `diff -u`.
-fn diff(difference: &ResourceDifference, deadline: DiffDeadline) -> String {
-    let [before, after] = [difference.before(), difference.after()];
-    let lines = unified(&yaml(before), &yaml(after), deadline);
-    format!("--- {}\n+++ {}\n{lines}", name(before), name(after))
-}
-
-/// The name of a resource in place of that of a file, in one line.
-fn name(resource: Option<&Arc<Resource>>) -> String {
-    let Some(resource) = resource else {
-        return "/dev/null".to_owned();
-    };
-    let identifier = resource.identifier();
-    let name = format!("{} {identifier}", identifier.gvk.api_version());
-    printable(&name, &[]).into_owned()
-}
-
-fn yaml(resource: Option<&Arc<Resource>>) -> String {
-    let values = resource.into_iter().map(|resource| resource.value());
-    String::from_utf8_lossy(&encoding::encode(values, Format::Yaml)).into_owned()
-}
-
-fn reference(identifier: &Identifier) -> Value {
-    let mut reference = json!({
-        "apiVersion": identifier.gvk.api_version(),
-        "kind": *identifier.gvk.kind,
-        "name": *identifier.name,
-    });
-    if let Some(namespace) = &identifier.namespace {
-        reference["namespace"] = json!(**namespace);
-    }
-    reference
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{diff, reference};
-    use crate::output::diff::DiffDeadline;
-    use serde_json::{Value, json};
-    use tko_core::Package;
-
-    fn config(name: &str, text: &str) -> Value {
-        json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": "web"},
-            "data": {"a": text},
-        })
-    }
-
-    fn package(values: impl IntoIterator<Item = Value>) -> Package {
-        Package::from_values(values).expect("a package")
-    }
-
-    #[test]
-    fn each_resource_has_a_unified_diff() {
-        let before = package([config("a", "1"), config("b", "1")]);
-        let after = package([config("a", "2"), config("c", "1")]);
-        let differences = before.differences(&after);
-        let shown: String = differences
-            .iter()
-            .map(|difference| diff(difference, DiffDeadline::start()))
-            .collect();
-        insta::assert_snapshot!(shown, @r#"
-        --- v1 ConfigMap web/a
-        +++ v1 ConfigMap web/a
-        @@ -4,4 +4,4 @@
-           name: a
-           namespace: web
-         data:
-        -  a: "1"
-        +  a: "2"
-        --- /dev/null
-        +++ v1 ConfigMap web/c
-        @@ -0,0 +1,7 @@
-        +apiVersion: v1
-        +kind: ConfigMap
-        +metadata:
-        +  name: c
-        +  namespace: web
-        +data:
-        +  a: "1"
-        --- v1 ConfigMap web/b
-        +++ /dev/null
-        @@ -1,7 +0,0 @@
-        -apiVersion: v1
-        -kind: ConfigMap
-        -metadata:
-        -  name: b
-        -  namespace: web
-        -data:
-        -  a: "1"
-        "#);
-        assert_eq!(
-            reference(differences[0].identifier()),
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "namespace": "web"})
-        );
-    }
-
-    #[test]
-    fn a_name_cannot_look_like_another_line() {
-        let added = Package::default().differences(&package([config("a\n-a: 1", "1")]));
-        let shown = diff(&added[0], DiffDeadline::start());
-        assert!(
-            shown.starts_with("--- /dev/null\n+++ v1 ConfigMap web/a\\n-a: 1\n@@ "),
-            "{shown}"
-        );
     }
 }

@@ -3,13 +3,14 @@
 use super::dry_call::{DryCall, DryInput, DryResult};
 use super::recording::{PluginRecording, RecordedAnswer, deployment, recordings, site, yaml};
 use crate::console::Console;
-use crate::output::diff::{DiffDeadline, difference, printed};
+use crate::output::diff::{printed, start_search};
 use crate::services::time;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tko_core::diff::changed_lines;
 use tko_core::system::TimeOrderedIds;
 use tko_core::{
     DataApi, DeploymentId, Entity, Facts, Identifier, Ids, Key, Package, Plugin, PluginId,
@@ -122,7 +123,7 @@ impl PluginTestArgs {
         match answer {
             RecordedAnswer::Prepared(package) => {
                 let colours = std::io::stdout().is_terminal();
-                let shown = difference(&yaml(&before), &yaml(&package), DiffDeadline::start());
+                let shown = changed_lines(&yaml(&before), &yaml(&package), start_search());
                 write!(console.out, "{}", printed(&shown, colours))?;
                 console.out.flush()?;
                 console.done(&format!("prepared in {milliseconds:.0} ms"));
@@ -358,11 +359,7 @@ impl ReplayArgs {
                 data,
             };
             let DryResult { answer, took, .. } = dry.run().await?;
-            let shown = difference(
-                &recording.answer.text(),
-                &answer.text(),
-                DiffDeadline::start(),
-            );
+            let shown = changed_lines(&recording.answer.text(), &answer.text(), start_search());
             let milliseconds = took.as_secs_f64() * 1000.0;
             let verdict = if shown.is_empty() { "ok" } else { "DIFFERENT" };
             writeln!(
