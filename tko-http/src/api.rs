@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `entity` | list, get, put, delete, history |
 //! | `deployment` | create, batch, approve, update a package, modifications |
+//! | `difference` | what an edit changes |
 //! | `retry` | retry waiting work at once |
 //! | `selection` | purge and approve by selection, with a dry run |
 //! | `watch` | server-sent events |
@@ -12,12 +13,14 @@
 //! [`crate::openapi`] describes the paths, parameters and answers.
 
 pub(crate) mod deployment;
+mod difference;
 pub(crate) mod entity;
 mod retry;
 mod selection;
 mod summary;
 pub(crate) mod watch;
 
+pub(crate) use difference::comparison_weight;
 pub(crate) use selection::{Preview, awaiting_approval};
 
 use crate::context::{ApiCaller, SharedContext};
@@ -43,6 +46,10 @@ pub(crate) fn routes() -> Router<SharedContext> {
         .route(
             "/api/v1/deployments/{id}/approve",
             post(deployment::approve),
+        )
+        .route(
+            "/api/v1/deployments/{id}/difference",
+            get(difference::difference),
         )
         .route(
             "/api/v1/deployments/{id}/modification",

@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `overview`, `lists`, `deployment`, `entity`, `topology`, `activity`, `about` | the pages |
+//! | `approval` | the change that waits for approval |
 //! | `confirm`, `result`, `edit`, `retry`, `sign_in` | the actions |
 //! | `events` | the events that an open page receives |
 //! | `shell` | what every page shows around its content |
@@ -13,6 +14,7 @@
 
 mod about;
 mod activity;
+mod approval;
 mod assets;
 mod confirm;
 mod deployment;

@@ -240,7 +240,7 @@ fn batch(
     Ok(response)
 }
 
-fn deployment_id(key: Key) -> Result<DeploymentId, ProblemResponse> {
+pub(super) fn deployment_id(key: Key) -> Result<DeploymentId, ProblemResponse> {
     match key {
         Key::Deployment(id) => Ok(id),
         _ => Err(ProblemResponse::bad("this is for deployments only")),

@@ -1,5 +1,6 @@
 //! The page of a deployment: its progress, its obstacles, and its parts.
 
+use super::approval::{WaitingChange, waiting_change};
 use super::history::{HistoryRow, compare_link, rows};
 use super::html::{Html, age, marked, until, visible};
 use super::package::{PackageQuery, PackageView};
@@ -41,6 +42,7 @@ struct DeploymentPage {
     can_approve: bool,
     can_retry: bool,
     steps: Vec<LifeStep>,
+    waiting: Option<WaitingChange>,
     family: Html,
     has_children: bool,
     metadata: Vec<(String, String)>,
@@ -132,6 +134,12 @@ pub(super) async fn page(
         None => None,
     };
     let changes = api.history(&key, None, CHANGES).await?;
+    let waiting = match &key {
+        Key::Deployment(id) if entity.has_unapproved_edit() => {
+            waiting_change(&context, api, id).await?
+        }
+        _ => None,
+    };
     let (family, has_children) = family(api, &key, &entity).await?;
     let path = path(&key);
     let stuck = obstacle(&entity).map(|condition| condition.message.as_str());
@@ -145,6 +153,7 @@ pub(super) async fn page(
         can_approve: deployment.prepared && !deployment.approved && !entity.deleting,
         can_retry: waits(&record, now) || site.as_ref().is_some_and(|site| waits(site, now)),
         steps: steps(&context, &record, site.as_ref(), &deployment, now),
+        waiting,
         family,
         has_children,
         metadata: metadata(&entity),

@@ -493,6 +493,26 @@ pub(super) const OPERATIONS: &[OperationRow] = &[
         ..NOTHING
     },
     OperationRow {
+        path: "/api/v1/{collection}/{id}/difference",
+        id: "get{Kind}Difference",
+        summary: "Show what an unapproved edit changes, or the last change of the package",
+        description: "Compares the package that the site keeps with the current one, resource by \
+                      resource. If no edit waits for approval, compares the package before its \
+                      last change with the current one. Values of Secrets are hidden.",
+        kinds: &["deployments"],
+        parameters: &[
+            ID,
+            query(
+                "revision",
+                "Compare with the package at this revision; the history has revisions",
+                number,
+            ),
+        ],
+        answers: &[("200", "The difference", JSON, "Difference")],
+        problems: &["409"],
+        ..NOTHING
+    },
+    OperationRow {
         method: "post",
         path: "/api/v1/{collection}:purge",
         id: "purge{Kind}s",

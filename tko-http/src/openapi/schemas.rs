@@ -72,6 +72,92 @@ fn page(schema: &str) -> Value {
     )
 }
 
+fn difference() -> Value {
+    let state = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    object(
+        &[
+            ("deploymentId", text("The id")),
+            (
+                "siteId",
+                text(
+                    "The site that keeps the earlier package, or that of the deployment; empty if \
+                     there is none",
+                ),
+            ),
+            ("before", state("EarlierState")),
+            ("after", state("LaterState")),
+            ("items", list_of("ResourceDifference")),
+            (
+                "reordered",
+                flag("Whether resources that both packages have are in another order"),
+            ),
+        ],
+        &[
+            "deploymentId",
+            "siteId",
+            "before",
+            "after",
+            "items",
+            "reordered",
+        ],
+    )
+}
+
+fn earlier_state() -> Value {
+    object(
+        &[
+            (
+                "state",
+                text(
+                    "kept (by the site, until the edit is approved), beforeChange, atRevision, \
+                     neverChanged, or forgotten (no longer in the history); without items for the \
+                     last two",
+                ),
+            ),
+            (
+                "generation",
+                json!({"type": ["integer", "null"], "description": "Its generation"}),
+            ),
+            (
+                "revision",
+                json!({"type": ["integer", "null"], "description": "The revision of the change"}),
+            ),
+        ],
+        &["state", "generation", "revision"],
+    )
+}
+
+fn later_state() -> Value {
+    object(
+        &[
+            ("generation", count("The current generation")),
+            (
+                "revision",
+                json!({"type": ["integer", "null"], "description": "The revision of the last change"}),
+            ),
+            ("approved", flag("Whether it is approved")),
+        ],
+        &["generation", "revision", "approved"],
+    )
+}
+
+fn resource_difference() -> Value {
+    object(
+        &[
+            (
+                "resource",
+                json!({"type": "object", "description": "apiVersion, kind, name and, if it has one, namespace"}),
+            ),
+            (
+                "change",
+                json!({"type": "string", "enum": ["added", "removed", "changed"]}),
+            ),
+            ("diff", text("A unified diff of the resource as YAML")),
+        ],
+        &["resource", "change", "diff"],
+    )
+}
+
 /// All schemas, by name.
 pub(super) fn all() -> Vec<(&'static str, Value)> {
     let template = text("The id of the template; empty if there is none");
@@ -347,6 +433,10 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
                 &["items", "next"],
             ),
         ),
+        ("Difference", difference()),
+        ("EarlierState", earlier_state()),
+        ("LaterState", later_state()),
+        ("ResourceDifference", resource_difference()),
         (
             "Problem",
             object(

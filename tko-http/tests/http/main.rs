@@ -5,6 +5,7 @@ mod attention;
 mod compatible;
 mod dashboard;
 mod deployments;
+mod differences;
 mod entities;
 mod harness;
 mod hostile;

@@ -70,6 +70,7 @@ fn rows() -> Vec<Row> {
     }
     row(&post, "deployments", "?template=none", OPERATORS);
     row(&put, "deployments/{id}/package", "", OPERATORS);
+    row(&get, "deployments/{id}/difference", "", READERS);
     row(&post, "deployments/{id}/approve", "", OPERATORS);
     row(&post, "deployments/{id}/modification", "", OPERATORS);
     row(&post, "deployments:approve", "?all=true", OPERATORS);
