@@ -5,6 +5,7 @@
 
 mod address;
 pub(crate) mod contents;
+mod credentials;
 mod descriptors;
 mod files;
 mod reader;

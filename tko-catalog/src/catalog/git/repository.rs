@@ -1,10 +1,11 @@
 //! A bare copy of a remote repository, which the program git fetches and reads.
 
-use super::address::{GitHost, authorization, checked};
+use super::address::{GitHost, checked};
 use super::contents::{GitContent, TreeFile, TreeListing, check, own_files};
+use super::credentials::GitCredentials;
 use super::files::{is_locked, remove_locks};
 use super::reader::ObjectReader;
-use super::ssh::{CheckedHost, SshCredentials, private_file};
+use super::ssh::CheckedHost;
 use crate::catalog::entry::public_url;
 use crate::host_policy::{HostPolicy, PrivateHost};
 use crate::program::output;
@@ -71,53 +72,6 @@ impl RemoteRefs {
     pub(crate) fn has_branch(&self, branch: &str) -> bool {
         let is_it = |reference: &GitRef| reference.is_branch() && reference.short() == branch;
         self.refs.iter().any(is_it)
-    }
-}
-
-/// The secrets of an entry, as git takes them.
-struct GitCredentials {
-    /// Whether git follows redirects.
-    redirects: bool,
-    /// The header that authenticates, and the URL that it is sent to.
-    authorization: Option<(String, String)>,
-    /// Certificates of authorities to trust in place of those of the machine, in PEM.
-    ca: Option<tempfile::NamedTempFile>,
-    ssh: SshCredentials,
-}
-
-impl GitCredentials {
-    /// The credentials for the repository at a URL.
-    ///
-    /// # Errors
-    /// `BadArgument`: a reference cannot be read, or a secret is not for the host.
-    async fn read(
-        url: &str,
-        host: Option<&GitHost>,
-        properties: Properties<'_>,
-        settings: &CatalogSettings,
-    ) -> Result<Self> {
-        let host_name = host.map_or("", |host| host.name.as_str());
-        let token = properties.host_secret("token", settings).await?;
-        let authorization = match &token {
-            None => None,
-            Some(token) => {
-                let text = token.for_host("token", host_name)?;
-                Some(authorization(url, properties.text("user"), text)?)
-            }
-        };
-        // git would send the header to the host of a redirect, too.
-        let redirects = settings.local && !token.is_some_and(|token| token.is_limited());
-        let ca = match properties.secret("ca", settings).await? {
-            None => None,
-            Some(pem) => Some(private_file(&pem)?),
-        };
-        let ssh = SshCredentials::open(properties, host_name, settings).await?;
-        Ok(Self {
-            redirects,
-            authorization,
-            ca,
-            ssh,
-        })
     }
 }
 
