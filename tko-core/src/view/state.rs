@@ -1,15 +1,17 @@
 //! [`DeploymentState`]: the progress of a deployment in one word, for lists, counts and colours.
 
-use crate::entity::{Condition, Entity, PREPARED, REMOVAL_FAILED, REMOVED, SCHEDULED};
+use crate::entity::{Condition, EDITED, Entity, PREPARED, REMOVAL_FAILED, REMOVED, SCHEDULED};
 use crate::error::{Error, Result};
 use crate::id::Kind;
 use crate::select::Select;
 
-/// Reasons of conditions that are false but need no action by a person: the work continues by
-/// itself.
-const IN_PROGRESS: [&str; 5] = [
+/// Reasons of conditions that are false although nothing is wrong: the work continues by itself, or
+/// after an approval.
+const IN_PROGRESS: [&str; 7] = [
     "Waiting",
     "AwaitingApproval",
+    EDITED,
+    "NotApproved",
     "Moving",
     "Scheduling",
     REMOVED,
@@ -198,7 +200,7 @@ pub fn obstacle(entity: &Entity) -> Option<&Condition> {
 mod tests {
     use super::{DeploymentState, fault, obstacle};
     use crate::deployment_resource::DeploymentResource;
-    use crate::entity::SCHEDULED;
+    use crate::entity::{APPROVED, EDITED, SCHEDULED};
     use crate::{Condition, Deployment, DeploymentId, Entity, Facts, Generation, Kind, SiteId};
 
     fn deployment(change: impl FnOnce(Deployment) -> Deployment) -> Entity {
@@ -275,6 +277,16 @@ mod tests {
         assert_eq!(obstacle(&waits).map(|c| &*c.reason), Some("Waiting"));
         let fails = deployment(|d| d).conditions(vec![condition("Prepared", "Failed")]);
         assert_eq!(DeploymentState::of(&fails), Some(DeploymentState::Failing));
+    }
+
+    #[test]
+    fn an_edit_that_waits_for_approval_is_no_fault() {
+        for reason in [EDITED, "NotApproved", "AwaitingApproval"] {
+            let edited = deployment(|d| d.prepared(true));
+            let edited = edited.conditions(vec![condition(APPROVED, reason)]);
+            let state = DeploymentState::of(&edited);
+            assert_eq!(state, Some(DeploymentState::Waiting), "{reason}");
+        }
     }
 
     #[test]
