@@ -25,6 +25,8 @@ const SEARCH: Duration = Duration::from_secs(1);
 pub(super) struct WaitingChange {
     /// The states that are compared, and the number of differences.
     pub(super) about: String,
+    /// The generation that an approval is for.
+    pub(super) generation: u64,
     pub(super) resources: Vec<ChangedResource>,
     /// Whether there is more than the page shows.
     pub(super) is_cut: bool,
@@ -81,6 +83,7 @@ fn shown(comparison: &DeploymentComparison, most: usize) -> WaitingChange {
     }
     WaitingChange {
         about: about(comparison, &differences),
+        generation: comparison.after.entity.generation.0,
         resources,
         is_cut,
     }

@@ -15,12 +15,13 @@ use crate::query::ApiQuery;
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use futures_util::StreamExt;
 use std::pin::pin;
 use std::sync::Arc;
 use tko_core::api::MAX_SKIPPED;
 use tko_core::view::FilterLine;
-use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select};
+use tko_core::{Bulk, DataApi, Error, Key, Kind, List, Result, Select, Want};
 
 /// Maximum number of entities that are picked one by one: the rows that a page keeps, and those of
 /// the last page that it loads.
@@ -438,9 +439,25 @@ pub(super) async fn apply(
     super::result::page(&context, &caller, &target, &result).await
 }
 
-/// Approves the deployment of a page.
-pub(super) async fn approve_one(PathKey(key): PathKey, caller: ApiCaller) -> PageResult {
+/// Approves the deployment of a page. If the page showed the change of an edit, only that generation
+/// is approved.
+pub(super) async fn approve_one(
+    PathKey(key): PathKey,
+    caller: ApiCaller,
+    mut query: ApiQuery,
+) -> PageResult {
     let back = path(&key);
+    let seen: Option<u64> = query.number("generation")?;
+    query.end()?;
+    if let Some(seen) = seen {
+        let entity = caller.api.get(&key, Want::ROW).await?.entity;
+        let is_approved = entity.deployment().is_some_and(|facts| facts.approved);
+        if entity.generation.0 != seen && !is_approved {
+            let detail = format!("{key} was edited again meanwhile; look at the change again");
+            let problem = ProblemResponse::new(StatusCode::CONFLICT, "conflict", detail);
+            return Err(problem.into());
+        }
+    }
     approve_deployment(&caller.api, &deployment_id(key)?).await?;
     go_to(&back)
 }

@@ -183,11 +183,23 @@ async fn the_page_shows_the_change_that_waits_for_approval() {
     assert!(!shown.contains("<script>"), "{shown}");
     assert!(!shown.contains("does not show the whole change"), "{shown}");
     // One button, next to the change.
-    let action = format!("action=\"/deployments/{id}/approve\"");
+    let action = format!("action=\"/deployments/{id}/approve?generation=3\"");
     assert_eq!(shown.matches(&action).count(), 1, "{shown}");
     let section = shown.find(heading).expect("the section");
     assert!(shown.find(&action) > Some(section), "{shown}");
+    // What nobody has seen is not approved.
+    edit(&server, &id, |package| {
+        package.replace("<script>", "<style>")
+    })
+    .await;
+    let pressed = server.post(&format!("/deployments/{id}/approve?generation=3"));
+    let refused = sent(pressed, StatusCode::CONFLICT).await;
+    let refused = refused.text().await.expect("a page");
+    assert!(refused.contains("look at the change again"), "{refused}");
+    let pressed = server.post(&format!("/deployments/{id}/approve?generation=4"));
+    sent(pressed, StatusCode::SEE_OTHER).await;
 
+    edit(&server, &id, |package| package.replace("<style>", "<b>")).await;
     approve_and_place(&server, &id).await;
     let approved = page(&server, &id).await;
     assert!(!approved.contains(heading), "{approved}");
